@@ -1,0 +1,152 @@
+"""The array contract and the codecs behind it.
+
+Image: uint8 [H, W, 3], RGB, EXIF orientation applied. Mask: bool [H, W], True = erase.
+Panoptic ids: uint32 [H, W], 0 = void. Everything lossless on the way out.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from olrd.errors import Rejected
+
+Image = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.uint32]
+
+MAX_PIXELS = 64_000_000
+"""Photos and maps above this many pixels are refused before they are decoded."""
+
+_EXIF_ORIENTATION = 0x0112
+
+
+class Photo(NamedTuple):
+    """A decoded photo.
+
+    pixels: uint8 [H, W, 3], RGB, orientation applied. as_stored: whether a reader of the file's own
+    bytes sees exactly these pixels without applying an orientation. icc: its colour profile, if any.
+    """
+
+    pixels: Image
+    as_stored: bool
+    icc: bytes | None
+
+
+def _open(data: bytes, name: str, what: str, max_pixels: int) -> Pillow.Image:
+    """Open without decoding; raises `Rejected` for a non-image or an image bomb."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
+        try:
+            image = Pillow.open(io.BytesIO(data))
+        except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
+            raise Rejected(f"{what}_too_large", f"{name}: {error}") from error
+        except (OSError, SyntaxError, ValueError) as error:
+            raise Rejected(f"{what}_unreadable", f"{name}: not a readable image ({error})") from error
+    if image.width * image.height > max_pixels:
+        raise Rejected(
+            f"{what}_too_large",
+            f"{name}: {image.width} x {image.height} is more than the allowed "
+            f"{max_pixels} pixels (--max-pixels raises the limit)",
+        )
+    return image
+
+
+def _load(image: Pillow.Image, name: str, what: str) -> None:
+    """Decode the pixels now; raises `Rejected` for truncated or corrupt data."""
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise Rejected(f"{what}_unreadable", f"{name}: truncated or corrupt ({error})") from error
+
+
+def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode a photo's file into the contract.
+
+    Greyscale becomes RGB. CMYK, 16-bit, palette and alpha images are rejected (`photo_mode`):
+    turning them into RGB is a choice that belongs to the owner of the photo.
+    """
+    image = _open(data, name, "photo", max_pixels)
+    if image.mode not in ("RGB", "L"):
+        raise Rejected(
+            "photo_mode",
+            f"{name}: expected an 8-bit RGB or grey photo, got mode {image.mode}; convert it first",
+        )
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    icc = image.info.get("icc_profile")
+    _load(image, name, "photo")
+    if orientation != 1:
+        image = ImageOps.exif_transpose(image)
+    return Photo(np.asarray(image.convert("RGB")), orientation == 1, icc)
+
+
+def decode_ids(data: bytes, name: str = "panoptic map", max_pixels: int = MAX_PIXELS) -> Ids:
+    """Decode a COCO panoptic PNG: id = R + 256 G + 65536 B, uint32 [H, W]."""
+    image = _open(data, name, "panoptic", max_pixels)
+    if image.mode != "RGB":
+        raise Rejected(
+            "panoptic_unreadable",
+            f"{name}: expected an 8-bit RGB PNG (id = R + 256 G + 65536 B), got mode {image.mode}",
+        )
+    _load(image, name, "panoptic")
+    # RGBX packs a pixel into four bytes with X = 255, so one view and one mask give the id.
+    packed = np.frombuffer(image.convert("RGBX").tobytes(), dtype="<u4")
+    return (packed & np.uint32(0xFFFFFF)).reshape(image.height, image.width)
+
+
+def encode_ids(ids: Ids) -> bytes:
+    """Encode panoptic ids (uint32 [H, W], all below 2**24) as a COCO panoptic PNG."""
+    if ids.size and int(ids.max()) >= 1 << 24:
+        raise ValueError(f"panoptic ids must be below 2**24, got {int(ids.max())}")
+    rgb = np.stack([(ids >> shift & 255).astype(np.uint8) for shift in (0, 8, 16)], axis=-1)
+    return _save(Pillow.fromarray(rgb), "PNG", optimize=True)
+
+
+def encode_image(pixels: Image, icc: bytes | None = None) -> bytes:
+    """Encode an image losslessly (WebP lossless, fastest method; docs/decisions.md has the table)."""
+    extra = {"icc_profile": icc} if icc else {}
+    return _save(Pillow.fromarray(pixels), "WEBP", lossless=True, method=0, quality=20, **extra)
+
+
+def encode_mask(mask: Mask) -> bytes:
+    """Encode a mask as a 1-bit PNG."""
+    return _save(Pillow.fromarray(mask), "PNG", compress_level=1)
+
+
+def decode_mask(data: bytes, name: str = "mask", max_pixels: int = MAX_PIXELS) -> Mask:
+    """Decode a binary mask file to bool [H, W]. Grey values other than 0 and the maximum are refused."""
+    image = _open(data, name, "panoptic", max_pixels)
+    if image.mode not in ("1", "L"):
+        raise Rejected("panoptic_unreadable", f"{name}: expected a 1-bit or grey mask, got {image.mode}")
+    _load(image, name, "panoptic")
+    pixels = np.asarray(image)
+    if pixels.dtype == np.bool_:
+        return pixels.copy()
+    top = pixels.max(initial=0)
+    if top and not np.isin(pixels, (0, top)).all():
+        raise Rejected("panoptic_unreadable", f"{name}: a mask must have two values, found more")
+    return pixels > 0
+
+
+def _save(image: Pillow.Image, file_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def resize_image(pixels: Image, size: tuple[int, int]) -> Image:
+    """Resize to (width, height) with Lanczos antialiasing (fixed-point, the same on any machine)."""
+    return np.asarray(Pillow.fromarray(pixels).resize(size, Pillow.Resampling.LANCZOS))
+
+
+def resize_ids(ids: Ids, size: tuple[int, int]) -> Ids:
+    """Resize a panoptic map or index map to (width, height), nearest neighbour, pixel centres."""
+    rows = ((np.arange(size[1]) * 2 + 1) * ids.shape[0]) // (2 * size[1])
+    columns = ((np.arange(size[0]) * 2 + 1) * ids.shape[1]) // (2 * size[0])
+    return ids[rows[:, None], columns[None, :]]

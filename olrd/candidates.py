@@ -1,0 +1,110 @@
+"""Which objects can be cut out: things, whole, of a useful size, in one piece, not behind others.
+
+Every object gets a verdict: None, or the reason code (olrd.reasons) for which it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from olrd.arrays import Mask
+from olrd.panoptic import Box, Category, Record, Segment
+
+
+@dataclass(frozen=True)
+class CandidateRules:
+    """Limits for objects. Areas are shares of the photo, contact and pieces shares of the object.
+
+    min_area, max_area: smaller ones are hardly visible, larger ones leave no background to move to.
+    max_contact: share of the outline that may touch other things; more means that the object is
+    probably seen in part only, behind or in front of something. main_piece: share of the area that
+    the largest connected piece must have.
+    """
+
+    min_area: float = 0.002
+    max_area: float = 0.25
+    allow_truncated: bool = False
+    max_contact: float = 0.35
+    main_piece: float = 0.95
+    categories: tuple[str, ...] = ()
+
+
+def listed_verdict(
+    segment: Segment, record: Record, categories: Mapping[int, Category], rules: CandidateRules
+) -> str | None:
+    """The verdict that the annotation alone gives; the picture need not be opened."""
+    category = categories.get(segment.category_id)
+    if category is None or not category.isthing:
+        return "stuff"
+    if segment.iscrowd:
+        return "crowd"
+    if rules.categories and category.name not in rules.categories:
+        return "category_excluded"
+    share = segment.area / (record.width * record.height)
+    if share < rules.min_area:
+        return "too_small"
+    if share > rules.max_area:
+        return "too_large"
+    if not rules.allow_truncated and frame_sides(segment.bbox, record.width, record.height):
+        return "truncated"
+    return None
+
+
+def seen_verdict(
+    mask: Mask, segment: Segment, things: Mask, rules: CandidateRules
+) -> str | None:
+    """The verdict that needs pixels. mask: bool [h, w], the object inside its box.
+    things: bool [H, W], every pixel of a thing or crowd."""
+    if largest_piece(mask) < rules.main_piece:
+        return "fragmented"
+    if contact_share(segment.bbox, mask, things) > rules.max_contact:
+        return "occluded"
+    return None
+
+
+def frame_sides(box: Box, width: int, height: int) -> frozenset[str]:
+    """The sides of the frame that a box touches: left, top, right, bottom."""
+    touched = {
+        "left": box.x <= 0,
+        "top": box.y <= 0,
+        "right": box.x + box.w >= width,
+        "bottom": box.y + box.h >= height,
+    }
+    return frozenset(side for side, value in touched.items() if value)
+
+
+def largest_piece(mask: Mask) -> float:
+    """The area share of the largest 8-connected piece of a non-empty mask."""
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    if count <= 2:
+        return 1.0
+    areas = np.bincount(labels.ravel())[1:]
+    return float(areas.max() / areas.sum())
+
+
+def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:
+    """The share of the outline of an object within `reach` pixels of another thing.
+
+    Annotated neighbours are often separated by a pixel or two of void, hence the reach.
+    """
+    pad = reach + 1
+    height, width = things.shape
+    y0, x0 = max(box.y - pad, 0), max(box.x - pad, 0)
+    y1, x1 = min(box.y + box.h + pad, height), min(box.x + box.w + pad, width)
+    own = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    own[box.y - y0 : box.y - y0 + box.h, box.x - x0 : box.x - x0 + box.w] = mask
+    others = (things[y0:y1, x0:x1] & (own == 0)).view(np.uint8)
+    outline = own & ~cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=0)
+    near = cv2.dilate(others, disc(reach))
+    total = np.count_nonzero(outline)
+    return float(np.count_nonzero(outline & near) / total) if total else 0.0
+
+
+def disc(radius: int) -> np.ndarray:
+    """A disc-shaped structuring element, uint8 [2r + 1, 2r + 1]."""
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return (x * x + y * y <= radius * radius + radius).astype(np.uint8)

@@ -1,0 +1,102 @@
+"""Composing: cut the object out, move it, blend it in, and prove that nothing else changed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image as Pillow
+
+from olrd.arrays import Image, Mask, resize_image
+from olrd.blending import blend_named
+from olrd.errors import IntegrityError
+from olrd.files import sha256
+from olrd.matching import match_patch
+from olrd.panoptic import Box
+from olrd.recipe import Recipe
+
+
+class Triplet(NamedTuple):
+    """image: the composite, uint8 [H, W, 3]. mask: bool [H, W], True where the blend touched.
+    background: the ground truth, uint8 [H, W, 3]."""
+
+    image: Image
+    mask: Mask
+    background: Image
+
+
+def transformed(mask: Mask, scale: float, flip: bool) -> Mask:
+    """A mask scaled (area-averaged, threshold one half) and mirrored left to right, if asked."""
+    if scale != 1.0:
+        size = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
+        grey = Pillow.fromarray(mask.astype(np.uint8) * 255)
+        mask = np.asarray(grey.resize(size, Pillow.Resampling.BOX)) > 127
+    return np.ascontiguousarray(mask[:, ::-1]) if flip else mask
+
+
+def cut_out(donor: Image, box: Box, mask: Mask, pad: int, scale: float, flip: bool) -> tuple[Image, Mask]:
+    """The object with `pad` pixels of surroundings (edge pixels repeated beyond the frame).
+
+    mask: bool [h, w] inside `box`, before scaling. Returns (patch uint8 [h' + 2 pad, w' + 2 pad, 3],
+    mask of the same size), scaled and mirrored.
+    """
+    rows = np.clip(np.arange(box.y - pad, box.y + box.h + pad), 0, donor.shape[0] - 1)
+    columns = np.clip(np.arange(box.x - pad, box.x + box.w + pad), 0, donor.shape[1] - 1)
+    patch = donor[rows[:, None], columns[None, :]]
+    moved = transformed(mask, scale, flip)
+    if scale != 1.0:
+        height, width = moved.shape
+        size = round(patch.shape[1] * width / box.w), round(patch.shape[0] * height / box.h)
+        patch = resize_image(patch, size)
+        top, left = (size[1] - height) // 2 - pad, (size[0] - width) // 2 - pad
+        rows = np.clip(np.arange(top, top + height + 2 * pad), 0, size[1] - 1)
+        columns = np.clip(np.arange(left, left + width + 2 * pad), 0, size[0] - 1)
+        patch = patch[rows[:, None], columns[None, :]]
+    if flip:
+        patch = patch[:, ::-1]
+    return np.ascontiguousarray(patch), np.pad(moved, pad)
+
+
+def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Triplet:
+    """The triplet that a recipe describes, from the photos at working size.
+
+    mask: bool [h, w], the object inside recipe.source_bbox. Proven before it is returned.
+    """
+    blend = blend_named(recipe.blend)
+    pad = blend.reach(recipe.params)
+    patch, cut = cut_out(donor, recipe.source_bbox, mask, pad, recipe.scale, recipe.flip)
+    height, width = background.shape[:2]
+    left, top = recipe.position[0] - pad, recipe.position[1] - pad
+    # The part of the patch that lies inside the frame: an object that touches it has its rim outside.
+    ys = slice(max(-top, 0), min(height - top, cut.shape[0]))
+    xs = slice(max(-left, 0), min(width - left, cut.shape[1]))
+    place = slice(top + ys.start, top + ys.stop), slice(left + xs.start, left + xs.stop)
+    patch, cut = np.ascontiguousarray(patch[ys, xs]), np.ascontiguousarray(cut[ys, xs])
+    under = np.ascontiguousarray(background[place])
+    if recipe.match:
+        patch = match_patch(patch, cut, under, recipe.match, recipe.id)
+    pasted = blend.run(patch, cut, under, recipe.params)
+    image, touched = background.copy(), np.zeros((height, width), np.bool_)
+    image[place] = pasted.pixels
+    touched[place] = pasted.footprint
+    prove(image, touched, background)
+    return Triplet(image, touched, background)
+
+
+def prove(image: Image, mask: Mask, background: Image) -> None:
+    """The proof: outside `mask` the composite equals the background bit for bit, and the mask is
+    neither empty nor everything. Raises `IntegrityError` otherwise."""
+    # Counting is the fast form of (image != background)[~mask].any(): what changed anywhere must
+    # be what changed inside the mask.
+    outside = np.count_nonzero(image != background)
+    outside -= np.count_nonzero(image[mask] != background[mask])
+    if outside:
+        raise IntegrityError(f"{outside} values outside the mask differ from the background")
+    area = np.count_nonzero(mask)
+    if area == 0 or area == mask.size:
+        raise IntegrityError(f"the mask covers {area} of {mask.size} pixels")
+
+
+def pixels_sha256(triplet: Triplet) -> str:
+    """The hash a recipe promises: composite bytes, then mask bytes."""
+    return sha256(triplet.image.data, triplet.mask.data)

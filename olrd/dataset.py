@@ -1,0 +1,78 @@
+"""Reading a built folder: its shards, its rows, its pictures, with clear errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from olrd.arrays import decode_mask, decode_photo
+from olrd.compose import Triplet
+from olrd.errors import IntegrityError, Rejected, SourceError
+
+BUILD_FILE = "build.json"
+
+
+class Dataset:
+    """A finished build. `build`: the content of build.json; `form`: `full` or `recipes`."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        path = self.folder / BUILD_FILE
+        if not path.is_file():
+            unfinished = (self.folder / "parts").is_dir()
+            raise SourceError(
+                f"{self.folder} holds no finished build ({BUILD_FILE} is not there)"
+                + ("; run the same olrd-build command again to finish it" if unfinished else "")
+            )
+        try:
+            self.build: dict[str, Any] = json.loads(path.read_text())
+            self.form: str = self.build["config"]["form"]
+            self.shards = [self.folder / shard["file"] for shard in self.build["shards"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(f"{path} is not a build record: {error!r}") from error
+
+    def __len__(self) -> int:
+        return sum(shard["rows"] for shard in self.build["shards"])
+
+    def open(self, shard: Path) -> pq.ParquetFile:
+        """A shard, opened. `IntegrityError` names the file if it is missing or damaged."""
+        try:
+            return pq.ParquetFile(shard, memory_map=True)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise IntegrityError(f"{shard} is missing or damaged: {error}") from error
+
+    def batches(
+        self, columns: Sequence[str] | None = None, shards: Sequence[Path] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows in order, in small batches; memory does not grow with the dataset."""
+        for shard in self.shards if shards is None else shards:
+            with self.open(shard) as file:
+                yield from file.iter_batches(
+                    batch_size=16, columns=None if columns is None else list(columns)
+                )
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Rows in order, as dicts. Pictures are {"bytes": ..., "path": ...}."""
+        for batch in self.batches(columns):
+            yield from batch.to_pylist()
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """Whole columns (not pictures) as one table."""
+        return pa.concat_tables(self.open(shard).read(columns=list(columns)) for shard in self.shards)
+
+
+def row_triplet(row: dict[str, Any]) -> Triplet:
+    """The decoded pictures of a full row (see `Triplet`). `IntegrityError` if one is damaged."""
+    try:
+        image = decode_photo(row["image"]["bytes"], f"{row['id']} image").pixels
+        mask = decode_mask(row["mask"]["bytes"], f"{row['id']} mask")
+        background = decode_photo(row["background"]["bytes"], f"{row['id']} background").pixels
+    except Rejected as error:
+        raise IntegrityError(str(error)) from error
+    return Triplet(image, np.ascontiguousarray(mask), background)

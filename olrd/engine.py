@@ -1,0 +1,73 @@
+"""The local engine: units on a pool of processes, each unit retried whole if its worker dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from olrd.errors import OlrdError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+RETRIES = 3
+
+
+class WorkerDiedError(OlrdError):
+    """Workers were killed again and again, most often because memory ran out."""
+
+
+def run_local(
+    work: Callable[[Task], Result], tasks: Sequence[Task], workers: int, start: Callable[..., None],
+    start_args: tuple[Any, ...],
+) -> Iterator[Result]:  # fmt: skip
+    """Yield `work(task)` for every task, in the order of completion.
+
+    One worker runs in this process; more run in spawned processes, each prepared once by
+    `start(*start_args)`. If a process is killed, its unfinished tasks run again on a new pool, at
+    most three times without any progress.
+    """
+    if workers <= 1 or len(tasks) <= 1:
+        start(*start_args)
+        for task in tasks:
+            yield work(task)
+        return
+    left, deaths = list(tasks), 0
+    while left:
+        before = len(left)
+        pool = ProcessPoolExecutor(
+            min(workers, len(left)), multiprocessing.get_context("spawn"), _prepare,
+            (os.getpid(), start, start_args),
+        )  # fmt: skip
+        try:
+            futures = {pool.submit(work, task): task for task in left}
+            for future in as_completed(futures):
+                result = future.result()
+                left.remove(futures[future])
+                yield result
+        except BrokenProcessPool as error:
+            deaths = 0 if len(left) < before else deaths + 1
+            if deaths >= RETRIES:
+                raise WorkerDiedError(
+                    f"worker processes were killed {RETRIES} times in a row; memory may have run "
+                    "out: use fewer --workers. Run the same command again to go on from here"
+                ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _prepare(parent: int, start: Callable[..., None], start_args: tuple[Any, ...]) -> None:
+    threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True).start()
+    start(*start_args)
+
+
+def _leave_with_parent(parent: int) -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

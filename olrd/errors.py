@@ -1,0 +1,56 @@
+"""Typed errors: each says what was expected, what came, which file, and what to do.
+
+Two families. `OlrdError` stops the command (a wrong option, a folder that is not there). `Rejected`
+concerns one photo or one object: the build counts it under its reason code and goes on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OlrdError(Exception):
+    """Base of every error that a user can cause and can fix."""
+
+
+class UsageError(OlrdError):
+    """An option or a name that does not exist or does not fit the others."""
+
+
+class MissingExtraError(OlrdError):
+    """An optional dependency is not installed; the message holds the command that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install 'olrd[{extra}]'")
+
+
+class SourceError(OlrdError):
+    """A source's folder, annotation file or layout is not what was expected."""
+
+
+class OutputError(OlrdError):
+    """The output folder cannot be used: it holds another build, or the disk is full."""
+
+
+class IntegrityError(OlrdError):
+    """Something that must hold for every triplet does not (the proof, a hash, a count)."""
+
+
+class Rejected(OlrdError):
+    """One photo or one object cannot be used. `code` is one of `olrd.reasons`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[type[Rejected], tuple[str, str]]:
+        return type(self), (self.code, str(self))
+
+
+def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for an unknown `name`, with the nearest known one and the whole list."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return UsageError(f"no {kind} is called '{name}'.{hint} Known: {', '.join(known)}")

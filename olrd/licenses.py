@@ -1,0 +1,89 @@
+"""Licences: one short code per licence, whatever way a data set spells it.
+
+Codes follow SPDX where SPDX has one (CC-BY-2.0, CC0-1.0). A composite is a derivative of both its
+photos, so what may be published depends on these codes.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+
+from olrd.errors import did_you_mean
+
+UNKNOWN = "unknown"
+PERMISSIVE = (
+    "CC0-*",
+    "PDM-*",
+    "CC-BY-[0-9]*",
+    "CC-BY-SA-*",
+    "no-known-copyright",
+    "US-government-work",
+)
+# The eight licence ids of COCO's `licenses` list, so that --licenses 4,7 works as people type it.
+COCO_IDS = {
+    "1": "CC-BY-NC-SA-2.0",
+    "2": "CC-BY-NC-2.0",
+    "3": "CC-BY-NC-ND-2.0",
+    "4": "CC-BY-2.0",
+    "5": "CC-BY-SA-2.0",
+    "6": "CC-BY-ND-2.0",
+    "7": "no-known-copyright",
+    "8": "US-government-work",
+}
+_NAMES = {"cc-by", "cc-by-sa", "cc-by-nd", "cc-by-nc", "cc-by-nc-sa", "cc-by-nc-nd", "cc0", "pdm"}
+_SPECIAL = {
+    "flickr.com/commons/usage": "no-known-copyright",
+    "usa.gov/copyright": "US-government-work",
+}
+
+
+def license_code(url: str | None) -> str:
+    """The code for a licence URL; `unknown` when the URL is empty or not recognised."""
+    url = (url or "").lower()
+    for part, code in _SPECIAL.items():
+        if part in url:
+            return code
+    if found := re.search(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", url):
+        return f"CC-{found[1].upper()}-{found[2]}"
+    if found := re.search(r"creativecommons\.org/publicdomain/(zero|mark)/(\d\.\d)", url):
+        return ("CC0-" if found[1] == "zero" else "PDM-") + found[2]
+    return UNKNOWN
+
+
+def license_patterns(text: str) -> tuple[str, ...]:
+    """What `--licenses` means, as patterns over codes.
+
+    Comma-separated: a code (`CC-BY-2.0`), a family (`cc-by`: any version), a COCO id (`4`),
+    `permissive` (derivatives may be published, also commercially), `unknown`, or `any`.
+    """
+    patterns: list[str] = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        lower = word.lower()
+        if lower == "any":
+            patterns.append("*")
+        elif lower == "permissive":
+            patterns.extend(PERMISSIVE)
+        elif lower in COCO_IDS:
+            patterns.append(COCO_IDS[lower])
+        elif lower in _NAMES:
+            patterns.append(f"{lower.upper()}-[0-9]*")
+        elif lower == UNKNOWN or lower in (v.lower() for v in COCO_IDS.values()):
+            patterns.append(next((v for v in COCO_IDS.values() if v.lower() == lower), UNKNOWN))
+        elif re.fullmatch(r"(cc-[a-z-]+|cc0|pdm)-\d\.\d", lower):
+            patterns.append(lower.upper())
+        else:
+            raise did_you_mean(
+                "licence", word, {"any", "permissive", UNKNOWN, *_NAMES, *COCO_IDS.values()}
+            )
+    return tuple(patterns)
+
+
+def license_allowed(code: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a licence code matches one of the patterns."""
+    return any(fnmatchcase(code, pattern) for pattern in patterns)
+
+
+def is_permissive(code: str) -> bool:
+    """Whether derivatives of a photo under this licence may be published, also commercially."""
+    return license_allowed(code, PERMISSIVE)

@@ -1,0 +1,151 @@
+"""Panoptic annotations: categories, segments, the checks every map must pass, RLE.
+
+The vocabulary is COCO panoptic's: a *thing* is countable (person), *stuff* is background (sky),
+*void* is unlabelled. Segment ids are unique inside one photo only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from olrd.arrays import Ids, Mask
+from olrd.errors import Rejected
+
+
+class Category(NamedTuple):
+    """One class. `isthing` belongs to the class, not to the segment."""
+
+    id: int
+    name: str
+    supercategory: str
+    isthing: bool
+
+    @property
+    def label(self) -> str:
+        """The name as words for a prompt: 'sky-other-merged' is 'sky', 'floor-wood' is 'floor'."""
+        return self.name.partition("-")[0].replace("_", " ")
+
+
+class Box(NamedTuple):
+    """A pixel box: left, top, width, height (the extent is max - min + 1)."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+    def crop(self) -> tuple[slice, slice]:
+        """Row and column slices."""
+        return slice(self.y, self.y + self.h), slice(self.x, self.x + self.w)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One region of one photo, as annotated. `area` in pixels."""
+
+    id: int
+    category_id: int
+    area: int
+    bbox: Box
+    iscrowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a photo without opening it. Sizes in pixels, orientation applied."""
+
+    image_id: str
+    file_name: str
+    width: int
+    height: int
+    license: str
+    license_url: str
+    source_url: str
+    author: str
+    panoptic_name: str | None
+    segments: tuple[Segment, ...]
+
+
+class SegmentMap(NamedTuple):
+    """A checked panoptic map. index: uint8/uint16 [H, W], 0 = void, k + 1 = `segments[k]`."""
+
+    index: npt.NDArray[np.integer]
+    segments: tuple[Segment, ...]
+
+
+def mask_box(mask: Mask) -> Box:
+    """The exact extent of a non-empty mask."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    columns = np.flatnonzero(mask.any(axis=0))
+    return Box(
+        int(columns[0]),
+        int(rows[0]),
+        int(columns[-1] - columns[0] + 1),
+        int(rows[-1] - rows[0] + 1),
+    )
+
+
+def check_panoptic(record: Record, ids: Ids, categories: Mapping[int, Category]) -> SegmentMap:
+    """Check a map against its annotation and return it with small indices.
+
+    Holds afterwards: the map has the photo's size; its ids without 0 are the listed ids; `area` is
+    the pixel count and `bbox` the exact extent of each; every category exists. Raises `Rejected`.
+    """
+    if ids.shape != (record.height, record.width):
+        raise Rejected(
+            "panoptic_size",
+            f"{record.panoptic_name}: expected {record.width} x {record.height} as the photo, "
+            f"got {ids.shape[1]} x {ids.shape[0]}",
+        )
+    segments = record.segments
+    index = np.zeros(ids.shape, np.uint8 if len(segments) < 256 else np.uint16)
+    for number, segment in enumerate(segments, start=1):
+        if segment.category_id not in categories:
+            raise Rejected(
+                "category_unknown",
+                f"{record.panoptic_name}: segment {segment.id} has category "
+                f"{segment.category_id}, which is not in the category list",
+            )
+        crop = segment.bbox.crop()
+        inside = ids[crop] == np.uint32(segment.id)
+        exact = inside.shape == (segment.bbox.h, segment.bbox.w) and inside.size > 0
+        edges = exact and inside[0].any() and inside[-1].any()
+        edges = edges and inside[:, 0].any() and inside[:, -1].any()
+        if not edges or np.count_nonzero(inside) != segment.area:
+            raise Rejected(
+                "panoptic_area",
+                f"{record.panoptic_name}: segment {segment.id}: the JSON says area "
+                f"{segment.area} in box {tuple(segment.bbox)}, the PNG has "
+                f"{np.count_nonzero(ids == segment.id)} pixels, "
+                f"{np.count_nonzero(inside)} of them in that box",
+            )
+        np.copyto(index[crop], index.dtype.type(number), where=inside)
+    if np.count_nonzero(ids) != np.count_nonzero(index):
+        unknown = sorted(set(np.unique(ids).tolist()) - {0} - {s.id for s in segments})
+        raise Rejected(
+            "panoptic_unknown_id",
+            f"{record.panoptic_name}: ids {unknown[:5]} are in the PNG but not in the JSON",
+        )
+    return SegmentMap(index, segments)
+
+
+def encode_rle(mask: Mask) -> str:
+    """COCO's compressed RLE counts (column-major) of a mask. The size travels beside it."""
+    from pycocotools import mask as coco
+
+    counts: bytes = coco.encode(np.asfortranarray(mask.view(np.uint8)))["counts"]
+    return counts.decode("ascii")
+
+
+def decode_rle(counts: str, height: int, width: int) -> Mask:
+    """The bool [height, width] mask behind compressed RLE counts. Raises `Rejected` if they do not fit."""
+    from pycocotools import mask as coco
+
+    rle = {"size": [height, width], "counts": counts.encode("ascii")}
+    mask: Mask = coco.decode(rle).view(np.bool_)
+    return np.ascontiguousarray(mask)

@@ -1,0 +1,32 @@
+"""Short prompts from the background an object lies on: "A photo of R* sky".
+
+Method: paper section on prompt tuning (template); tags by area, at most three (inferred)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from olrd.arrays import Mask
+from olrd.scene import Scene
+
+TEMPLATE = "A photo of R* {labels}"
+MAX_LABELS = 3
+MIN_SHARE = 0.05
+
+
+def background_labels(scene: Scene, mask: Mask) -> list[str]:
+    """The stuff classes under bool [H, W] `mask`, largest first, at most three, each over 5 %."""
+    counts = np.bincount(scene.panoptic.index[mask], minlength=len(scene.kinds))
+    areas: dict[str, int] = {}
+    for number, count in enumerate(counts.tolist()):
+        category = scene.categories.get(int(scene.kinds[number]))
+        if count and category is not None and not category.isthing:
+            areas[category.label] = areas.get(category.label, 0) + count
+    total = sum(areas.values())
+    ranked = sorted(areas, key=lambda label: (-areas[label], label))
+    return [label for label in ranked if areas[label] >= MIN_SHARE * total][:MAX_LABELS]
+
+
+def short_prompt(labels: list[str]) -> str:
+    """The prompt of the paper's form; without labels it speaks of the background."""
+    return TEMPLATE.format(labels=", ".join(labels) or "background")

@@ -1,0 +1,43 @@
+"""Names to things, lazily: a registry holds "module:object" strings and imports on first use.
+
+Other distributions add to a registry through an entry-point group of the same name as
+`Registry.group`; a broken plug-in fails only when it is chosen.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from olrd.errors import UsageError, did_you_mean
+
+
+class Registry:
+    """A lazy table of one kind of thing ("source", "eraser", ...), open to plug-ins."""
+
+    def __init__(self, kind: str, group: str, builtin: dict[str, str]) -> None:
+        self.kind, self.group, self.builtin = kind, group, dict(builtin)
+
+    def targets(self) -> dict[str, str]:
+        """Every known name with its "module:object"; built-in names win over plug-ins."""
+        plugins = {point.name: point.value for point in entry_points(group=self.group)}
+        return plugins | self.builtin
+
+    def names(self) -> list[str]:
+        """Every known name, sorted. Imports nothing."""
+        return sorted(self.targets())
+
+    def get(self, name: str) -> Any:
+        """The object behind `name`. Raises `UsageError` with the nearest name if there is none."""
+        targets = self.targets()
+        if name not in targets:
+            raise did_you_mean(self.kind, name, targets)
+        module, _, attribute = targets[name].partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UsageError(
+                f"the {self.kind} '{name}' is registered as {targets[name]}, "
+                f"which cannot be imported: {error}"
+            ) from error

@@ -1,0 +1,128 @@
+"""A scene: one opened, checked photo, with the maps that candidates and placement ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from olrd.arrays import Image, Mask, Photo, decode_photo, resize_ids, resize_image
+from olrd.candidates import disc
+from olrd.errors import Rejected
+from olrd.files import sha256
+from olrd.panoptic import Box, Category, Record, Segment, SegmentMap, check_panoptic, mask_box
+from olrd.placement import Field
+from olrd.sources import Source
+
+
+class Scene:
+    """pixels: uint8 [H, W, 3] at working size. panoptic: the checked map at working size.
+
+    data: the photo's own file. original: whether `data`, decoded, gives exactly `pixels`.
+    """
+
+    def __init__(self, record: Record, data: bytes, photo: Photo, panoptic: SegmentMap,
+                 categories: Mapping[int, Category], size: int | None) -> None:  # fmt: skip
+        self.record, self.data, self.icc = record, data, photo.icc
+        self.pixels: Image = photo.pixels
+        self.panoptic, self.categories = panoptic, categories
+        self.original = photo.as_stored
+        self.sha256 = sha256(data)
+        height, width = self.pixels.shape[:2]
+        if size is not None and min(height, width) != size:
+            target = working_size(width, height, size)
+            self.pixels = resize_image(self.pixels, target)
+            index = resize_ids(panoptic.index, target)
+            self.panoptic = SegmentMap(index, resized_segments(index, panoptic.segments))
+            self.original = False
+        self._fields: dict[object, Field] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) at working size."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """int32 [len(segments) + 1]: the category id of each index value; 0 for void."""
+        return np.array([0, *(s.category_id for s in self.panoptic.segments)], np.int32)
+
+    def pixels_where(self, chosen: np.ndarray) -> Mask:
+        """bool [H, W]: the pixels whose index value k has chosen[k] (bool [len(segments) + 1])."""
+        index = self.panoptic.index
+        if index.dtype != np.uint8:
+            return chosen.astype(np.bool_)[index]
+        table = np.zeros(256, np.uint8)  # cv2.LUT is twenty times as fast as fancy indexing
+        table[: len(chosen)] = chosen
+        return cv2.LUT(index, table).view(np.bool_)
+
+    @cached_property
+    def things(self) -> Mask:
+        """bool [H, W]: every pixel of a thing or of a crowd."""
+        return self.pixels_where(self.objects)
+
+    @cached_property
+    def background(self) -> Mask:
+        """bool [H, W]: labelled stuff, the only place where an object may land."""
+        return self.pixels_where(~self.objects & (self.kinds > 0))
+
+    @cached_property
+    def objects(self) -> np.ndarray:
+        """bool [len(segments) + 1]: which index values are things or crowds."""
+        categories, segments = self.categories, self.panoptic.segments
+        return np.array([False, *(s.iscrowd or categories[s.category_id].isthing for s in segments)])
+
+    def landing_field(self, margin: int, frame: int) -> Field:
+        """Where nothing may land: all but background, grown by `margin`; a border of `frame` pixels."""
+        key = ("landing", margin, frame)
+        if key not in self._fields:
+            blocked = ~self.background
+            if margin:
+                blocked = cv2.dilate(blocked.view(np.uint8), disc(margin)).view(np.bool_)
+            if frame:
+                blocked[:frame], blocked[-frame:] = True, True
+                blocked[:, :frame], blocked[:, -frame:] = True, True
+            self._fields[key] = Field(blocked)
+        return self._fields[key]
+
+    def surface_field(self, surface: frozenset[int]) -> Field:
+        """Blocked wherever the category is not one of `surface`."""
+        if surface not in self._fields:
+            self._fields[surface] = Field(~self.pixels_where(np.isin(self.kinds, list(surface))))
+        return self._fields[surface]
+
+
+def open_scene(source: Source, record: Record, size: int | None, max_pixels: int) -> Scene:
+    """Read, decode and check a photo and its panoptic map. Raises `Rejected` with the reason."""
+    if record.panoptic_name is None:
+        raise Rejected("annotation_missing", f"{record.file_name} has no panoptic annotation")
+    data = source.photo_bytes(record)
+    photo = decode_photo(data, record.file_name, max_pixels)
+    height, width = photo.pixels.shape[:2]
+    if (height, width) != (record.height, record.width):
+        raise Rejected(
+            "photo_size",
+            f"{record.file_name}: annotated as {record.width} x {record.height}, but the photo "
+            f"(orientation applied) is {width} x {height}",
+        )
+    panoptic = check_panoptic(record, source.panoptic(record), source.categories)
+    return Scene(record, data, photo, panoptic, source.categories, size)
+
+
+def working_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """(width, height) with the short side at `size`, aspect kept, rounded half up."""
+    short = min(width, height)
+    return (2 * width * size + short) // (2 * short), (2 * height * size + short) // (2 * short)
+
+
+def resized_segments(index: np.ndarray, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """The segments with area and box as they are after resizing; vanished ones have area 0."""
+    resized = []
+    for number, segment in enumerate(segments, start=1):
+        mask = index == number
+        area = int(np.count_nonzero(mask))
+        box = mask_box(mask) if area else Box(0, 0, 0, 0)
+        resized.append(Segment(segment.id, segment.category_id, area, box, segment.iscrowd))
+    return tuple(resized)

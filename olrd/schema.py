@@ -1,0 +1,84 @@
+"""The columns of a triplet and how they are written, so that `datasets.load_dataset` opens them.
+
+Pictures are Arrow `struct<bytes, path>` with the Hugging Face feature `Image`; the features travel in
+the schema metadata. pyarrow alone writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_IMAGE_RGB = {"mode": "RGB", "_type": "Image"}
+_IMAGE = {"_type": "Image"}
+
+# name -> (Arrow type, Hugging Face feature); None stands for a plain Value of that type
+_PIXEL_COLUMNS: dict[str, tuple[pa.DataType, dict[str, Any]]] = {
+    "image": (_PICTURE, _IMAGE_RGB),
+    "mask": (_PICTURE, _IMAGE),
+    "background": (_PICTURE, _IMAGE_RGB),
+}
+_BOX = pa.list_(pa.int32(), 4)
+_PLAIN_COLUMNS: dict[str, pa.DataType] = {
+    "id": pa.string(),
+    "source": pa.string(),
+    "split": pa.string(),
+    "image_id": pa.string(),
+    "donor_image_id": pa.string(),
+    "segment_id": pa.int64(),
+    "category": pa.string(),
+    "supercategory": pa.string(),
+    "background_kind": pa.string(),
+    "background_labels": pa.list_(pa.string()),
+    "prompt": pa.string(),
+    "caption": pa.string(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "bbox": _BOX,
+    "source_bbox": _BOX,
+    "shift": pa.list_(pa.int32(), 2),
+    "scale": pa.float64(),
+    "flip": pa.bool_(),
+    "mask_area": pa.float64(),
+    "placement": pa.string(),
+    "blend": pa.string(),
+    "license": pa.string(),
+    "license_url": pa.string(),
+    "source_url": pa.string(),
+    "author": pa.string(),
+    "donor_license": pa.string(),
+    "donor_license_url": pa.string(),
+    "donor_source_url": pa.string(),
+    "donor_author": pa.string(),
+    "recipe": pa.string(),
+}
+PICTURES = tuple(_PIXEL_COLUMNS)
+
+
+def _value(kind: pa.DataType) -> dict[str, Any]:
+    """The Hugging Face feature of a plain Arrow type."""
+    if pa.types.is_fixed_size_list(kind):
+        return {"feature": _value(kind.value_type), "length": kind.list_size, "_type": "List"}
+    if pa.types.is_list(kind):
+        return {"feature": _value(kind.value_type), "_type": "List"}
+    return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def features(form: str) -> dict[str, dict[str, Any]]:
+    """The Hugging Face features by column, in column order."""
+    columns = {name: _value(kind) for name, kind in _PLAIN_COLUMNS.items()}
+    if form == "recipes":
+        return columns
+    pictures = {name: feature for name, (_, feature) in _PIXEL_COLUMNS.items()}
+    return {"id": columns.pop("id")} | pictures | columns
+
+
+def schema(form: str) -> pa.Schema:
+    """The Arrow schema of `form` (`full` or `recipes`), with the features as metadata."""
+    kinds = {name: kind for name, (kind, _) in _PIXEL_COLUMNS.items()} | _PLAIN_COLUMNS
+    described = features(form)
+    metadata = {"huggingface": json.dumps({"info": {"features": described}})}
+    return pa.schema([(name, kinds[name]) for name in described], metadata=metadata)

@@ -1,0 +1,136 @@
+"""Parquet files of triplets: written under a temporary name, counted in real bytes, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from olrd.errors import OutputError
+from olrd.files import disk_errors, sha256_file
+from olrd.schema import PICTURES, schema
+
+ROW_GROUP = 100
+ROW_OVERHEAD = 2048
+"""Bytes assumed for the plain columns and the page headers of a row when deciding to roll over."""
+
+
+class Written(NamedTuple):
+    """A finished file: its name, rows, bytes and sha256."""
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class ShardWriter:
+    """Writes rows to `<stem>.<k>.parquet` in `folder`, rolling over before `limit` bytes.
+
+    The bytes counted are the real ones: pictures are stored as they are, uncompressed and without a
+    dictionary. A file is always below `limit` unless a single row is larger.
+    """
+
+    def __init__(self, folder: Path, form: str, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self.schema = schema(form)
+        self._rows: list[dict[str, Any]] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._bytes = self._count = 0
+
+    def write(self, rows: Iterable[dict[str, Any]], stem: str) -> list[Written]:
+        """Write all rows; returns the finished files in order."""
+        files: list[Written] = []
+        try:
+            for row in rows:
+                size = row_bytes(row)
+                if self._count and self._bytes + size > self.limit:
+                    files.append(self._finish(f"{stem}.{len(files)}.parquet"))
+                self._bytes += size
+                self._count += 1
+                self._rows.append(row)
+                if len(self._rows) == ROW_GROUP:
+                    self._flush()
+            if self._count:
+                files.append(self._finish(f"{stem}.{len(files)}.parquet"))
+        except BaseException:
+            self._abandon()
+            raise
+        return files
+
+    @property
+    def _temporary(self) -> Path:
+        return self.folder / f".{os.getpid()}.parquet.tmp"
+
+    def _flush(self) -> None:
+        """Write the collected rows as one row group."""
+        with disk_errors(self._temporary):
+            if self._writer is None:
+                self._writer = open_writer(self._temporary, self.schema)
+            table = pa.Table.from_pylist(self._rows, schema=self.schema)
+            self._writer.write_table(table, row_group_size=ROW_GROUP)
+        self._rows.clear()
+
+    def _finish(self, name: str) -> Written:
+        if self._rows or self._writer is None:
+            self._flush()
+        assert self._writer is not None
+        path = self.folder / name
+        with disk_errors(path):
+            self._writer.close()
+            with self._temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(self._temporary, path)
+        written = Written(name, self._count, path.stat().st_size, sha256_file(path))
+        self._writer, self._bytes, self._count = None, 0, 0
+        return written
+
+    def _abandon(self) -> None:
+        if self._writer is not None:
+            with suppress(OSError, pa.ArrowException):
+                self._writer.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
+    """A Parquet writer with our encoding: pictures as they are, the rest snappy."""
+    pictures = [f"{name}.{part}" for name in PICTURES for part in ("bytes", "path")]
+    plain = [name for name in file_schema.names if name not in PICTURES]
+    present = [leaf for leaf in pictures if leaf.split(".")[0] in file_schema.names]
+    return pq.ParquetWriter(
+        path,
+        file_schema,
+        compression=dict.fromkeys(present, "none") | dict.fromkeys(_leaves(file_schema, plain), "snappy"),
+        use_dictionary=[name for name in plain if pa.types.is_string(file_schema.field(name).type)],
+        write_page_index=True,
+        write_statistics=plain,
+    )
+
+
+def _leaves(file_schema: pa.Schema, names: list[str]) -> list[str]:
+    """Parquet's column paths: a list column's values live at `<name>.list.element`."""
+    return [
+        f"{name}.list.element" if pa.types.is_nested(file_schema.field(name).type) else name
+        for name in names
+    ]
+
+
+def row_bytes(row: dict[str, Any]) -> int:
+    """The bytes that a row adds to a file, counted."""
+    return ROW_OVERHEAD + len(row["recipe"]) + sum(len(row[n]["bytes"]) for n in PICTURES if n in row)
+
+
+def read_rows(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """The rows of some files, a few in memory at a time."""
+    for path in paths:
+        try:
+            with pq.ParquetFile(path, memory_map=True) as file:
+                for batch in file.iter_batches(batch_size=16):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise OutputError(f"{path} is missing or damaged: {error}") from error

@@ -1,0 +1,99 @@
+"""Sources: where photos and panoptic annotations come from.
+
+A source is one class with the members of `Source`, registered by name. To add one: write one file,
+add one line to `SOURCES` (or, from another distribution, one entry point in the group
+`olrd.sources`). The conformance suite in tests/test_sources.py runs on everything registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from olrd.arrays import MAX_PIXELS, Ids
+from olrd.errors import Rejected
+from olrd.panoptic import Category, Record
+from olrd.registry import Registry
+
+SOURCES = Registry(
+    "source",
+    "olrd.sources",
+    {
+        "coco": "olrd.sources.coco:open_coco",
+        "demo": "olrd.sources.demo:open_demo",
+        "images": "olrd.sources.images:open_images",
+        "openimages": "olrd.sources.openimages:open_openimages",
+    },
+)
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """Everything needed to open a source again, in any process.
+
+    root: its folder. subset: which part (`train2017`), or None for the only one. options: the
+    source's own settings, from `--source-option KEY=VALUE`; unknown keys are errors.
+    """
+
+    name: str
+    root: str | None = None
+    subset: str | None = None
+    max_pixels: int = MAX_PIXELS
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Photos with panoptic annotations, addressed by index in a fixed order.
+
+    `record` is cheap and opens no picture. `photo_bytes` and `panoptic` raise `Rejected` with a
+    reason code when the file is missing, unreadable or leaves the root folder.
+    """
+
+    name: str
+    background_kind: str
+    """`stuff`: background regions are labelled. `unlabelled`: background is what no object covers."""
+    fingerprint: str
+    """A hash of the annotations (not of the photos): two builds with equal ones read the same."""
+    categories: Mapping[int, Category]
+
+    def __len__(self) -> int:
+        """Number of photos listed, annotated or not."""
+
+    def image_id(self, index: int) -> str:
+        """The id of photo `index`, without reading its record."""
+
+    def record(self, index: int) -> Record:
+        """What is known of photo `index` without opening it."""
+
+    def photo_bytes(self, record: Record) -> bytes:
+        """The photo's own file."""
+
+    def panoptic(self, record: Record) -> Ids:
+        """The photo's panoptic ids, uint32 [H, W], 0 = void. Not yet checked against the record."""
+
+
+def open_source(spec: SourceSpec) -> Source:
+    """Open the source that `spec` names; the first time this may index or segment (with progress)."""
+    source: Source = SOURCES.get(spec.name)(spec)
+    return source
+
+
+def safe_path(root: Path, file_name: str) -> Path:
+    """`root / file_name`, refused (`path_outside_root`) if it is absolute or climbs out of `root`."""
+    relative = PurePosixPath(file_name.replace("\\", "/"))
+    if relative.is_absolute() or ".." in relative.parts or ":" in file_name or "\0" in file_name:
+        raise Rejected("path_outside_root", f"file name '{file_name}' leaves the folder {root}")
+    return root / relative
+
+
+def read_file(root: Path, file_name: str, what: str) -> bytes:
+    """A file's bytes; `Rejected` with `<what>_missing` or `<what>_unreadable` when they cannot be had."""
+    path = safe_path(root, file_name)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise Rejected(f"{what}_missing", f"{path} is not there") from error
+    except OSError as error:
+        raise Rejected(f"{what}_unreadable", f"{path}: {error}") from error

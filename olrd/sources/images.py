@@ -1,0 +1,146 @@
+"""Any folder of photos, segmented once by Mask2Former and kept beside it in COCO panoptic format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from olrd.arrays import Image, decode_photo
+from olrd.errors import Rejected, SourceError, UsageError
+from olrd.progress import progress_bar, say
+from olrd.segmenter import Mask2FormerSegmenter
+from olrd.sources import SourceSpec, read_file
+from olrd.sources.coco import PanopticFolder
+from olrd.sources.images_options import ImagesOptions
+from olrd.sources.panoptic_cache import PanopticCache
+from olrd.sources.panoptic_json import check_ids, image_id
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+def open_images(spec: SourceSpec) -> PanopticFolder:
+    """`--source images`: what is not segmented yet is segmented first, with progress.
+
+    The annotations live in `<root>-panoptic` (or the option `panoptic`), never inside `root`'s files:
+    see `olrd.sources.panoptic_cache` for the layout. Entries already there are never changed, so a
+    corrected JSON and PNG stay; delete a photo's PNG to have it segmented again. A photo that cannot
+    be read is listed without an annotation, and tried again next time.
+    """
+    if spec.root is None or not Path(spec.root).is_dir():
+        raise SourceError(
+            f"the source images needs --root FOLDER, a folder of photos; got {spec.root or 'none'}"
+        )
+    if spec.subset is not None:
+        raise UsageError(
+            f"the source images has no subsets, got --subset {spec.subset}: give that folder as --root"
+        )
+    root = Path(spec.root)
+    options = ImagesOptions.parse(spec.options)
+    beside = root.resolve().with_name(f"{root.resolve().name}-panoptic")
+    cache = PanopticCache(Path(options.panoptic) if options.panoptic else beside)
+    photos = list_photos(root, cache.folder)
+    if not photos:
+        raise SourceError(
+            f"expected photos ({', '.join(sorted(SUFFIXES))}) under {root}, found none"
+        )
+    segment_missing(root, photos, cache, options, spec.max_pixels)
+    return PanopticFolder("images", cache.json_path, cache.png_folder, root, spec.max_pixels)
+
+
+def list_photos(root: Path, apart: Path) -> list[str]:
+    """The photos under `root` as sorted relative POSIX paths, without hidden files or folders.
+
+    Linked folders are not followed, and the folder `apart` is left out. Raises `SourceError` for a
+    name that is not valid Unicode and for two names with one id.
+    """
+    apart, found = apart.resolve(), []
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() != apart]
+        found += [
+            (here / name).relative_to(root).as_posix()
+            for name in files
+            if name[0] != "." and PurePosixPath(name).suffix.lower() in SUFFIXES
+        ]
+    for name in found:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise SourceError(
+                f"the photo {name!r} under {root} has a name that is not valid UTF-8: rename it"
+            ) from error
+    check_ids((image_id(name), name) for name in sorted(found))
+    return sorted(found)
+
+
+def segment_missing(
+    root: Path, photos: list[str], cache: PanopticCache, options: ImagesOptions, max_pixels: int
+) -> None:
+    """Bring the annotations up to date with the folder; nothing is loaded if they already are."""
+    before = cache.settings()
+    settings = options.settings(before, cache.folder)
+    listed = cache.listed()
+    waiting = [name for name in photos if cache.waits(name)]
+    todo = sorted({name for name in photos if not listed.get(name)} - set(waiting))
+    rejected: dict[str, str] = {}
+    segmenter = None
+    with progress_bar("segmenting", len(todo), unit="photo") as bar:
+        for batch in _batches(root, todo, options.batch, max_pixels, rejected):
+            if segmenter is None:
+                segmenter = _load(settings, options.device)
+                cache.start(settings, segmenter.categories)
+            names, pixels = zip(*batch, strict=True)
+            for name, result in zip(names, segmenter.segment(pixels), strict=True):
+                cache.add(name, result)
+            bar.update(len(batch))
+    if rejected:
+        name, code = next(iter(rejected.items()))
+        say(
+            f"{len(rejected)} photos are not segmented (first: {name}, {code}); the build counts them"
+        )
+    if not listed and len(rejected) == len(photos):
+        raise SourceError(f"none of the {len(photos)} photos under {root} can be read")
+    if cache.started():
+        cache.join(photos, rejected, settings)
+    elif rejected.keys() - listed.keys() or options.redeclares(before):
+        cache.join((), rejected, before | options.declared())
+
+
+def _batches(
+    root: Path, names: list[str], size: int, max_pixels: int, rejected: dict[str, str]
+) -> Iterator[list[tuple[str, Image]]]:
+    """Decoded photos with their names, `size` at a time; the unreadable go to `rejected` instead."""
+    batch: list[tuple[str, Image]] = []
+    for name in names:
+        try:
+            photo = decode_photo(read_file(root, name, "photo"), name, max_pixels)
+        except Rejected as error:
+            rejected[name] = error.code
+            continue
+        batch.append((name, photo.pixels))
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _load(settings: dict[str, Any], device: str) -> Mask2FormerSegmenter:
+    """The network that the settings name; notes in them which commit of it was loaded."""
+    say(f"segmenting with {settings['checkpoint']}")
+    segmenter = Mask2FormerSegmenter(
+        settings["checkpoint"],
+        settings["revision"],
+        device,
+        settings["threshold"],
+        settings["things"],
+    )
+    if (earlier := settings.get("commit")) and earlier != segmenter.commit:
+        say(
+            f"the photos already there were segmented with commit {earlier} of the checkpoint, the "
+            f"new ones are with {segmenter.commit}; the source option revision pins one"
+        )
+    settings["commit"] = segmenter.commit
+    return segmenter

@@ -1,0 +1,125 @@
+"""A folder of panoptic annotations that grows photo by photo and can be corrected by hand.
+
+    annotations/panoptic_photos.json        everything: the one file to read or to correct
+    annotations/panoptic_photos/*.png       id = R + 256 G + 65536 B
+    annotations/panoptic_photos.unjoined/   photos segmented since that file was written
+
+A photo's PNG is written before its small JSON, and both before the joined file, each atomically:
+after a kill at any moment the folder is consistent, and the next run does only what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from olrd.arrays import encode_ids
+from olrd.errors import SourceError
+from olrd.files import write_atomic
+from olrd.panoptic import Category
+from olrd.segmenter import Segmentation
+from olrd.sources.panoptic_index import panoptic_index
+from olrd.sources.panoptic_json import (
+    Json,
+    category_entries,
+    image_id,
+    join_categories,
+    join_document,
+    new_part,
+    png_name,
+    read_json,
+    write_document,
+)
+
+
+class PanopticCache:
+    """The annotations of one folder of photos. A photo is named by its relative POSIX path."""
+
+    def __init__(self, folder: Path) -> None:
+        annotations = folder / "annotations"
+        self.folder = folder
+        self.json_path = annotations / "panoptic_photos.json"
+        self.png_folder = annotations / "panoptic_photos"
+        self._parts = annotations / "panoptic_photos.unjoined"
+        # Parts count only while this file is there: removing it is what ends a join.
+        self._start = self._parts / "settings.json"
+
+    def listed(self) -> dict[str, bool]:
+        """Each photo in the joined file, and whether it has an annotation and a PNG."""
+        if not self.json_path.exists():
+            return {}
+        table = panoptic_index(self.json_path).select(["file_name", "panoptic_name"])
+        return {
+            row["file_name"]: bool(row["panoptic_name"])
+            and (self.png_folder / row["panoptic_name"]).exists()
+            for row in table.to_pylist()
+        }
+
+    def settings(self) -> Json:
+        """What the annotations were made with; empty for a new folder or a JSON from elsewhere."""
+        if self._start.exists():
+            return dict(read_json(self._start)["settings"])
+        if not self.json_path.exists():
+            return {}
+        import ijson
+
+        # `info` comes first in the files written here: one block is read, whatever the size.
+        try:
+            with self.json_path.open("rb") as file:
+                info: Json = next(ijson.items(file, "info", use_float=True), {})
+        except ijson.JSONError as error:
+            raise SourceError(f"{self.json_path} is not valid JSON: {error}") from error
+        return dict(info.get("olrd") or {})
+
+    def start(self, settings: Json, categories: Iterable[Category]) -> None:
+        """Prepare for `add`. Raises `SourceError` if the categories clash with those there."""
+        self.png_folder.mkdir(parents=True, exist_ok=True)
+        self._parts.mkdir(parents=True, exist_ok=True)
+        entries = category_entries(categories)
+        if self.json_path.exists():
+            join_categories(read_json(self.json_path).get("categories", []), entries)
+        if not self.started():
+            self._clear_parts()
+        write_atomic(self._start, json.dumps({"settings": settings, "categories": entries}))
+
+    def started(self) -> bool:
+        """Whether photos may wait to be joined."""
+        return self._start.exists()
+
+    def waits(self, file_name: str) -> bool:
+        """Whether the photo is segmented and waits to be joined."""
+        png = self.png_folder / png_name(file_name)
+        return self.started() and self._part(file_name).exists() and png.exists()
+
+    def add(self, file_name: str, result: Segmentation) -> None:
+        """Keep a photo's segmentation. A different PNG of that name is set aside, never lost."""
+        png, data = self.png_folder / png_name(file_name), encode_ids(result.ids)
+        if png.exists() and png.read_bytes() != data:
+            os.replace(png, png.with_name(f"{png.name}.bak"))
+        write_atomic(png, data)
+        write_atomic(self._part(file_name), json.dumps(new_part(file_name, result)))
+
+    def join(self, photos: Iterable[str], rejected: Mapping[str, str], settings: Json) -> None:
+        """Write the joined file: what it held, those of `photos` that wait, and the rejected ones.
+
+        rejected: photo to reason code. Raises `SourceError` if ids or categories clash.
+        """
+        document = read_json(self.json_path) if self.json_path.exists() else {}
+        categories = read_json(self._start)["categories"] if self.started() else []
+        parts = {name: read_json(self._part(name)) for name in photos if self.waits(name)}
+        document = join_document(document, parts, rejected, categories, settings)
+        write_document(document, self.json_path)
+        self._start.unlink(missing_ok=True)
+        self._clear_parts()
+
+    def _part(self, file_name: str) -> Path:
+        return self._parts / f"{image_id(file_name):012x}.json"
+
+    def _clear_parts(self) -> None:
+        if self._parts.is_dir():
+            for path in self._parts.iterdir():
+                path.unlink()
+            if not self.started():
+                self._parts.rmdir()

@@ -1,0 +1,196 @@
+"""Index a COCO panoptic JSON once into an Arrow file, so that size stops mattering.
+
+The 118k-photo training JSON is read as a stream (memory stays flat) and joined by image id, because
+its `images` and `annotations` lists are in different orders. Afterwards the index is memory-mapped:
+opening it takes milliseconds and only the rows that are read occupy memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from olrd.errors import SourceError
+from olrd.files import atomic_path
+from olrd.licenses import UNKNOWN, license_code
+from olrd.panoptic import Category
+from olrd.progress import progress_bar
+
+INDEX_VERSION = "1"
+_BATCH = 1000
+_CHUNK = 1 << 20
+_SEGMENT = pa.struct(
+    [
+        ("id", pa.int64()),
+        ("category_id", pa.int32()),
+        ("area", pa.int64()),
+        ("bbox", pa.list_(pa.int32(), 4)),
+        ("iscrowd", pa.bool_()),
+    ]
+)
+_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("file_name", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("license", pa.string()),
+        ("license_url", pa.string()),
+        ("source_url", pa.string()),
+        ("author", pa.string()),
+        ("panoptic_name", pa.string()),
+        ("segments", pa.list_(_SEGMENT)),
+    ]
+)
+
+
+def cache_folder() -> Path:
+    """Where indexes live: `$OLRD_CACHE`, else `olrd` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("OLRD_CACHE") or Path(home) / "olrd")
+
+
+def panoptic_index(json_path: Path) -> pa.Table:
+    """The index of a panoptic JSON as a memory-mapped table, built first if it is not there yet.
+
+    Schema metadata: `fingerprint` (sha256 of the JSON) and `categories`. Raises `SourceError`.
+    """
+    stat = json_path.stat()
+    key = f"{json_path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{INDEX_VERSION}"
+    path = cache_folder() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            _write_index(json_path, temporary)
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def _write_index(json_path: Path, out: Path) -> None:
+    images, categories, fingerprint = _read_heads(json_path)
+    metadata = {
+        "fingerprint": fingerprint,
+        "categories": json.dumps([tuple(category) for category in categories]),
+    }
+    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(
+        sink, _SCHEMA.with_metadata(metadata)
+    ) as writer:
+        batch: list[dict[str, Any]] = []
+        for annotation in _stream(json_path, "annotations.item"):
+            batch.append(_row(json_path, annotation, images))
+            if len(batch) == _BATCH:
+                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=writer_schema(metadata)))
+                batch = []
+        # Photos without an annotation stay in the index, so that the build can count them.
+        batch.extend(image | {"panoptic_name": None, "segments": []} for image in images.values())
+        if batch:
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=writer_schema(metadata)))
+
+
+def writer_schema(metadata: dict[str, str]) -> pa.Schema:
+    """The index schema with its metadata."""
+    return _SCHEMA.with_metadata(metadata)
+
+
+def _row(
+    json_path: Path, annotation: dict[str, Any], images: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    try:
+        image = images.pop(annotation["image_id"])
+        segments = [
+            {
+                "id": s["id"],
+                "category_id": s["category_id"],
+                "area": int(s["area"]),
+                "bbox": [int(v) for v in s["bbox"]],
+                "iscrowd": bool(s.get("iscrowd", 0)),
+            }
+            for s in annotation["segments_info"]
+        ]
+        return image | {"panoptic_name": annotation["file_name"], "segments": segments}
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(
+            f"{json_path}: the annotation of image {annotation.get('image_id')!r} is not a COCO "
+            f"panoptic one, or its image is missing or annotated twice ({error!r})"
+        ) from error
+
+
+def _read_heads(json_path: Path) -> tuple[dict[int, dict[str, Any]], list[Category], str]:
+    """Images by id, categories, and the sha256 of the file, in one pass."""
+    import ijson
+
+    images: list[Any] = ijson.sendable_list()
+    licenses: list[Any] = ijson.sendable_list()
+    raw: list[Any] = ijson.sendable_list()
+    feeds = [
+        ijson.items_coro(target, prefix, use_float=True)
+        for target, prefix in (
+            (images, "images.item"),
+            (licenses, "licenses.item"),
+            (raw, "categories.item"),
+        )
+    ]
+    urls: dict[Any, str] = {}
+    by_id: dict[int, dict[str, Any]] = {}
+    digest = hashlib.sha256()
+    try:
+        for chunk in _chunks(json_path, "indexing, pass 1 of 2"):
+            digest.update(chunk)
+            for feed in feeds:
+                feed.send(chunk)
+        for feed in feeds:
+            feed.close()
+    except (ijson.JSONError, StopIteration) as error:
+        raise SourceError(f"{json_path} is not valid JSON: {error}") from error
+    if not images or not raw:
+        raise SourceError(
+            f"{json_path}: expected a COCO panoptic JSON with 'images', 'annotations' and "
+            f"'categories'; found {len(images)} images and {len(raw)} categories"
+        )
+    urls = {entry["id"]: entry.get("url", "") for entry in licenses}
+    for image in images:
+        url = urls.get(image.get("license"), "")
+        by_id[image["id"]] = {
+            "image_id": str(image["id"]),
+            "file_name": image["file_name"],
+            "width": image["width"],
+            "height": image["height"],
+            "license": license_code(url) if url else UNKNOWN,
+            "license_url": url,
+            "source_url": image.get("source_url") or image.get("coco_url") or "",
+            "author": image.get("author") or "",
+        }
+    categories = [
+        Category(c["id"], c["name"], c.get("supercategory", ""), bool(c.get("isthing", 1)))
+        for c in raw
+    ]
+    return by_id, categories, digest.hexdigest()
+
+
+def _stream(json_path: Path, prefix: str) -> Iterator[dict[str, Any]]:
+    import ijson
+
+    items: list[Any] = ijson.sendable_list()
+    feed = ijson.items_coro(items, prefix, use_float=True)
+    try:
+        for chunk in _chunks(json_path, "indexing, pass 2 of 2"):
+            feed.send(chunk)
+            yield from items
+            items.clear()
+        feed.close()
+    except ijson.JSONError as error:
+        raise SourceError(f"{json_path} is not valid JSON: {error}") from error
+
+
+def _chunks(json_path: Path, label: str) -> Iterator[bytes]:
+    with json_path.open("rb") as file, progress_bar(
+        label, json_path.stat().st_size, unit="B"
+    ) as bar:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+            bar.update(len(chunk))

@@ -1,0 +1,292 @@
+"""From one photo to its triplets: candidates, positions, recipes, pixels; and every reason why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from olrd.arrays import Mask, encode_image, encode_mask
+from olrd.blending import blend_named
+from olrd.candidates import frame_sides, listed_verdict, seen_verdict
+from olrd.choosing import Request, choose_position
+from olrd.compose import Triplet, compose, pixels_sha256, transformed
+from olrd.config import BuildConfig
+from olrd.draws import draw_integer, draw_share
+from olrd.errors import Rejected
+from olrd.licenses import license_allowed
+from olrd.panoptic import Record, Segment, encode_rle, mask_box
+from olrd.prompts import background_labels, short_prompt
+from olrd.recipe import PhotoRef, Recipe
+from olrd.scene import Scene, open_scene
+from olrd.sources import Source
+from olrd.splits import split_of
+from olrd.surfaces import surface_under
+
+Row = dict[str, Any]
+DONOR_TRIES = 4
+DONOR_LOOKS = 32
+
+
+@dataclass
+class Tally:
+    """What became of photos and objects. Read = used + rejected, for both, always."""
+
+    photos_read: int = 0
+    photos_used: int = 0
+    photos_rejected: Counter[str] = field(default_factory=Counter)
+    photos_without_triplet: int = 0
+    objects_read: int = 0
+    objects_used: int = 0
+    objects_rejected: Counter[str] = field(default_factory=Counter)
+    triplets: int = 0
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Add another tally to this one."""
+        self.photos_read += other.photos_read
+        self.photos_used += other.photos_used
+        self.photos_rejected.update(other.photos_rejected)
+        self.photos_without_triplet += other.photos_without_triplet
+        self.objects_read += other.objects_read
+        self.objects_used += other.objects_used
+        self.objects_rejected.update(other.objects_rejected)
+        self.triplets += other.triplets
+        self.failures.extend(other.failures)
+
+    def balanced(self) -> bool:
+        """Whether the counts add up to what was read."""
+        photos = self.photos_used + self.photos_without_triplet + sum(self.photos_rejected.values())
+        return (
+            photos == self.photos_read
+            and self.objects_used + sum(self.objects_rejected.values()) == self.objects_read
+        )
+
+
+class Cut(NamedTuple):
+    """An object that may be cut out. number: its index value in the scene. mask: bool [h, w]."""
+
+    segment: Segment
+    number: int
+    mask: Mask
+
+
+class TripletMaker:
+    """Makes the triplets of a source's photos under one configuration. Holds no state between
+    photos, so any photo can be done anywhere, in any order."""
+
+    def __init__(self, source: Source, config: BuildConfig) -> None:
+        self.source, self.config = source, config
+        self.blend = blend_named(config.blend)
+        self.reach = self.blend.reach(config.params)
+
+    def photo(self, index: int, tally: Tally) -> Iterator[Row]:
+        """The rows of photo `index`; counts everything into `tally`.
+
+        With `on_error` = stop the first photo that cannot be read raises its `Rejected`.
+        """
+        record = self.source.record(index)
+        tally.photos_read += 1
+        tally.objects_read += len(record.segments)
+        try:
+            if not license_allowed(record.license, self.config.licenses):
+                raise Rejected("license_refused", f"{record.file_name} is under {record.license}")
+            if record.panoptic_name is None:
+                raise Rejected("annotation_missing", f"{record.file_name} has no annotation")
+            verdicts = [
+                listed_verdict(segment, record, self.source.categories, self.config.rules)
+                for segment in record.segments
+            ]
+            if all(verdicts):  # nothing to cut out: the photo need not be opened
+                tally.photos_without_triplet += 1
+                tally.objects_rejected.update(reason for reason in verdicts if reason)
+                return
+            scene = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
+        except Rejected as error:
+            if self.config.on_error == "stop" and error.code != "license_refused":
+                raise
+            tally.photos_rejected[error.code] += 1
+            tally.objects_rejected["photo_rejected"] += len(record.segments)
+            if error.code != "license_refused":
+                failure = {"image_id": record.image_id, "code": error.code, "message": str(error)}
+                tally.failures.append(failure)
+            return
+        made = 0
+        for cut in self._cuts(scene, verdicts, tally):
+            if made >= self.config.max_per_photo:
+                tally.objects_rejected["over_limit"] += 1
+                continue
+            rows, reason = self._object(scene, cut, self.config.max_per_photo - made)
+            made += len(rows)
+            if rows:
+                tally.objects_used += 1
+            else:
+                tally.objects_rejected[reason] += 1
+            yield from rows
+        tally.triplets += made
+        if made:
+            tally.photos_used += 1
+        else:
+            tally.photos_without_triplet += 1
+
+    def _cuts(self, scene: Scene, verdicts: list[str | None], tally: Tally) -> list[Cut]:
+        """The photo's candidates in a keyed order, so that --max-per-photo favours none of them."""
+        cuts = []
+        listed = zip(scene.panoptic.segments, verdicts, strict=True)
+        for number, (segment, reason) in enumerate(listed, start=1):
+            if reason is None and segment.area == 0:
+                reason = "too_small"  # it vanished when the photo was resized
+            if reason is None:
+                mask = np.ascontiguousarray(scene.panoptic.index[segment.bbox.crop()] == number)
+                reason = seen_verdict(mask, segment, scene.things, self.config.rules)
+            if reason is None:
+                cuts.append(Cut(segment, number, mask))
+            else:
+                tally.objects_rejected[reason] += 1
+        return sorted(cuts, key=lambda c: draw_share(self.config.seed, scene.record.image_id, c.segment.id))
+
+    def _object(self, scene: Scene, cut: Cut, room: int) -> tuple[list[Row], str]:
+        """Up to `per_object` rows for one object, or the reason why there is none."""
+        rows: list[Row] = []
+        taken: list[tuple[int, int]] = []
+        reason = "no_position"
+        for number in range(min(self.config.per_object, room)):
+            try:
+                rows.append(self._row(scene, cut, number, taken))
+            except Rejected as error:
+                reason = error.code
+                break
+        return rows, reason
+
+    def _row(self, scene: Scene, cut: Cut, number: int, taken: list[tuple[int, int]]) -> Row:
+        config, record = self.config, scene.record
+        name = f"{self.source.name}-{record.image_id}-{cut.segment.id}-{number}"
+        key = (config.seed, name)
+        flip = config.flip and draw_integer(2, *key, "flip") == 1
+        low, high = config.scale
+        scale = low + (high - low) * draw_share(*key, "scale") if high > low else low
+        request = Request(
+            mask=transformed(cut.mask, scale, flip),
+            bottom=(cut.segment.bbox.y + cut.segment.bbox.h) / scene.shape[0],
+            surface=surface_under(scene, cut.segment, cut.number, cut.mask),
+            sides=frame_sides(cut.segment.bbox, scene.shape[1], scene.shape[0]),
+            key=key,
+            margin=config.margin + self.reach,
+            frame=self.reach + 1,
+            taken=tuple(taken),
+        )
+        if config.donor == "same":
+            ground, position = scene, choose_position(scene, request, config.placement)
+            taken.append(position)
+        else:
+            ground, position = self._other_ground(scene, request)
+        recipe = Recipe(
+            id=name,
+            background=_reference(ground),
+            donor=_reference(scene),
+            segment_id=cut.segment.id,
+            size=config.size,
+            source_bbox=cut.segment.bbox,
+            rle=encode_rle(cut.mask),
+            scale=scale,
+            flip=flip,
+            position=position,
+            blend=config.blend,
+            params=config.params,
+            match=config.match,
+        )
+        triplet = compose(ground.pixels, scene.pixels, cut.mask, recipe)
+        recipe = replace(recipe, pixels_sha256=pixels_sha256(triplet))
+        row = self._describe(ground, scene, cut, recipe, triplet)
+        return row | pictures(ground, triplet, recipe.id) if config.form == "full" else row
+
+    def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
+        """Another photo of the same split that offers a position: the first of a keyed sequence."""
+        split = split_of(donor.record.image_id, self.config.splits)
+        opened = 0
+        for look in range(DONOR_LOOKS):
+            index = draw_integer(len(self.source), *request.key, "ground", look)
+            image_id = self.source.image_id(index)
+            if image_id == donor.record.image_id or split_of(image_id, self.config.splits) != split:
+                continue
+            record = self.source.record(index)
+            if not license_allowed(record.license, self.config.licenses):
+                continue
+            if request.surface is not None and self.config.placement == "supported":
+                kinds = {s.category_id for s in record.segments}
+                if request.surface not in kinds:
+                    continue
+            opened += 1
+            try:
+                ground = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
+                return ground, choose_position(ground, request, self.config.placement)
+            except Rejected as error:
+                if error.code == "no_surface" or opened == DONOR_TRIES:
+                    raise Rejected("no_position", str(error)) from error
+        raise Rejected("no_position", "no other photo of the split offers a legal position")
+
+    def _describe(
+        self, ground: Scene, donor: Scene, cut: Cut, recipe: Recipe, triplet: Triplet
+    ) -> Row:
+        """The plain columns of a row."""
+        category = donor.categories[cut.segment.category_id]
+        labels = background_labels(ground, triplet.mask)
+        height, width = ground.shape
+        x, y = recipe.position
+        there, here = ground.record, donor.record
+        return {
+            "id": recipe.id,
+            "source": self.source.name,
+            "split": split_of(here.image_id, self.config.splits),
+            "image_id": there.image_id,
+            "donor_image_id": here.image_id,
+            "segment_id": cut.segment.id,
+            "category": category.name,
+            "supercategory": category.supercategory,
+            "background_kind": self.source.background_kind,
+            "background_labels": labels,
+            "prompt": short_prompt(labels),
+            "caption": None,
+            "width": width,
+            "height": height,
+            "bbox": list(mask_box(triplet.mask)),
+            "source_bbox": list(cut.segment.bbox),
+            "shift": [x - cut.segment.bbox.x, y - cut.segment.bbox.y],
+            "scale": recipe.scale,
+            "flip": recipe.flip,
+            "mask_area": np.count_nonzero(triplet.mask) / triplet.mask.size,
+            "placement": self.config.placement,
+            "blend": recipe.blend,
+            **_terms("", there),
+            **_terms("donor_", here),
+            "recipe": recipe.to_json(),
+        }
+
+
+def _terms(prefix: str, record: Record) -> Row:
+    return {
+        f"{prefix}license": record.license,
+        f"{prefix}license_url": record.license_url,
+        f"{prefix}source_url": record.source_url,
+        f"{prefix}author": record.author,
+    }
+
+
+def _reference(scene: Scene) -> PhotoRef:
+    return PhotoRef(scene.record.image_id, scene.record.file_name, scene.sha256)
+
+
+def pictures(ground: Scene, triplet: Triplet, name: str) -> Row:
+    """The pixel columns. The background is the photo's own file where that decodes to the same
+    pixels for every reader; else (resized, or an EXIF rotation) it is stored losslessly."""
+    own = ground.original
+    photo = ground.data if own else encode_image(triplet.background, ground.icc)
+    file_name = ground.record.file_name.rpartition("/")[2]
+    return {
+        "image": {"bytes": encode_image(triplet.image, ground.icc), "path": f"{name}.webp"},
+        "mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"},
+        "background": {"bytes": photo, "path": file_name if own else f"{name}-background.webp"},
+    }

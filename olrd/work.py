@@ -1,0 +1,62 @@
+"""Building one unit: photos in, part files and a done-mark out. Runs in a worker process."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from olrd.config import BuildConfig
+from olrd.errors import IntegrityError
+from olrd.files import write_atomic
+from olrd.plan import Unit
+from olrd.shards import ShardWriter, Written
+from olrd.sources import open_source
+from olrd.triplets import Tally, TripletMaker
+
+_state: dict[str, Any] = {}
+
+
+def start_worker(config: BuildConfig, parts: str) -> None:
+    """Open the source once per process."""
+    import cv2
+
+    cv2.setNumThreads(1)  # the units are the parallelism
+    _state.update(maker=TripletMaker(open_source(config.source), config), parts=Path(parts))
+
+
+def build_unit(unit: Unit) -> tuple[Unit, Tally]:
+    """Build one unit. The done-mark is written last, after the files it names are in place."""
+    maker: TripletMaker = _state["maker"]
+    parts: Path = _state["parts"]
+    tally = Tally()
+    writer = ShardWriter(parts, maker.config.form, maker.config.shard_bytes)
+    files = writer.write((row for i in unit.photos for row in maker.photo(i, tally)), unit.name)
+    if not tally.balanced():
+        raise IntegrityError(f"the counts of unit {unit.name} do not add up: {tally}")
+    mark = {"files": [file._asdict() for file in files], "tally": asdict(tally)}
+    write_atomic(mark_path(parts, unit), json.dumps(mark))
+    return unit, tally
+
+
+def mark_path(parts: Path, unit: Unit) -> Path:
+    """Where a unit's done-mark lies."""
+    return parts / f"{unit.name}.json"
+
+
+def read_mark(parts: Path, unit: Unit) -> tuple[list[Written], Tally] | None:
+    """A unit's files and tally if it is done and its files are whole, else None."""
+    try:
+        mark = json.loads(mark_path(parts, unit).read_text())
+        files = [Written(**file) for file in mark["files"]]
+        tally = Tally(**mark["tally"])
+        tally.photos_rejected = Counter(tally.photos_rejected)
+        tally.objects_rejected = Counter(tally.objects_rejected)
+        whole = all((parts / f.file).stat().st_size == f.bytes for f in files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (files, tally) if whole else None
+
+
