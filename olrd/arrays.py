@@ -125,9 +125,8 @@ def decode_mask(data: bytes, name: str = "mask", max_pixels: int = MAX_PIXELS) -
     if image.mode not in ("1", "L"):
         raise Rejected("panoptic_unreadable", f"{name}: expected a 1-bit or grey mask, got {image.mode}")
     _load(image, name, "panoptic")
-    pixels = np.asarray(image)
-    if pixels.dtype == np.bool_:
-        return pixels.copy()
+    # Not np.asarray of a 1-bit image: its True is the byte 255, which is no valid bool.
+    pixels = np.asarray(image.convert("L"))
     top = pixels.max(initial=0)
     if top and not np.isin(pixels, (0, top)).all():
         raise Rejected("panoptic_unreadable", f"{name}: a mask must have two values, found more")

@@ -3,7 +3,7 @@
 A blend gets the object's surroundings (`patch`, with its mask) and the background under it, and
 returns the pasted pixels and the footprint: every pixel it touched. All arithmetic is in integers
 or single IEEE operations, so the same input gives the same bytes on any machine (`poisson` solves a
-linear system and is the exception).
+linear system and is the exception, see olrd.poisson).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from olrd.arrays import Image, Mask
 from olrd.candidates import disc
-from olrd.errors import did_you_mean
 
 Alpha = npt.NDArray[np.uint8]
 Params = dict[str, float]
@@ -119,57 +118,6 @@ def _local_mean(
     return sums / np.maximum(count, 1)[:, None], count > 0
 
 
-def poisson(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
-    """Gradient-domain paste (Perez et al. 2003): the object's gradients, the background's rim.
-
-    Solves the discrete Poisson equation inside the mask with the background as boundary value.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.linalg import splu
-
-    ys, xs = np.nonzero(mask)
-    number = np.full(mask.shape, -1)
-    number[ys, xs] = np.arange(len(ys))
-    source, target = patch.astype(np.float64), background.astype(np.float64)
-    right = np.zeros((len(ys), 3))
-    degree = np.zeros(len(ys))
-    rows, columns = [], []
-    for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        ny, nx = ys + dy, xs + dx
-        inside = (ny >= 0) & (ny < mask.shape[0]) & (nx >= 0) & (nx < mask.shape[1])
-        ny, nx = np.where(inside, ny, ys), np.where(inside, nx, xs)
-        degree += inside
-        right += source[ys, xs] - source[ny, nx]
-        neighbour = np.where(inside, number[ny, nx], -1)
-        rim = inside & (neighbour < 0)
-        right[rim] += target[ny[rim], nx[rim]]
-        joined = neighbour >= 0
-        rows.append(np.flatnonzero(joined))
-        columns.append(neighbour[joined])
-    i, j = np.concatenate(rows), np.concatenate(columns)
-    diagonal = np.arange(len(ys))
-    matrix = coo_array(
-        (
-            np.concatenate([-np.ones(len(i)), degree]),
-            (np.concatenate([i, diagonal]), np.concatenate([j, diagonal])),
-        ),
-        shape=(len(ys), len(ys)),
-    ).tocsc()
-    pixels = background.copy()
-    pixels[ys, xs] = np.floor(np.clip(splu(matrix).solve(right), 0, 255) + 0.5)
-    return Pasted(pixels, mask)
-
-
-BLENDS: dict[str, Blend] = {
-    "hard": Blend(hard, {}, lambda p: 0),
-    "feather": Blend(feather, {"radius": 2}, lambda p: int(p["radius"])),
-    "matting": Blend(matting, {"band": 3, "trust": 300.0}, lambda p: int(p["band"]) + 1),
-    "poisson": Blend(poisson, {}, lambda p: 0),
-}
-
-
-def blend_named(name: str) -> Blend:
-    """The blend of that name; `UsageError` with the nearest one if there is none."""
-    if name not in BLENDS:
-        raise did_you_mean("blend", name, BLENDS)
-    return BLENDS[name]
+HARD = Blend(hard, {}, lambda p: 0)
+FEATHER = Blend(feather, {"radius": 2}, lambda p: int(p["radius"]))
+MATTING = Blend(matting, {"band": 3, "trust": 300.0}, lambda p: int(p["band"]) + 1)

@@ -6,31 +6,13 @@ Every object gets a verdict: None, or the reason code (olrd.reasons) for which i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from olrd.arrays import Mask
+from olrd.config import CandidateRules
 from olrd.panoptic import Box, Category, Record, Segment
-
-
-@dataclass(frozen=True)
-class CandidateRules:
-    """Limits for objects. Areas are shares of the photo, contact and pieces shares of the object.
-
-    min_area, max_area: smaller ones are hardly visible, larger ones leave no background to move to.
-    max_contact: share of the outline that may touch other things; more means that the object is
-    probably seen in part only, behind or in front of something. main_piece: share of the area that
-    the largest connected piece must have.
-    """
-
-    min_area: float = 0.002
-    max_area: float = 0.25
-    allow_truncated: bool = False
-    max_contact: float = 0.35
-    main_piece: float = 0.95
-    categories: tuple[str, ...] = ()
 
 
 def listed_verdict(

@@ -1,4 +1,4 @@
-"""Model checkpoints from a hub name or a local folder: safetensors only, whole, or a clear error."""
+"""Model checkpoints from a hub name or a local folder: safetensors only, and whole."""
 
 from __future__ import annotations
 

@@ -1,15 +1,18 @@
-"""Choosing one of the legal positions: `centroid`, `uniform` or `supported`."""
+"""Choosing one of the legal positions: `centroid`, `uniform` or `supported`.
+
+A placement is a function (scene, request) -> (x, y) of the corner of the object's box; it raises
+`Rejected` (`no_position`, `no_surface`) if there is none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from olrd.arrays import Mask
 from olrd.draws import draw_integer, draw_weighted
-from olrd.errors import Rejected, did_you_mean
+from olrd.errors import Rejected
 from olrd.placement import Legal
 from olrd.scene import Scene
 from olrd.surfaces import foot_mask, same_kind
@@ -32,13 +35,6 @@ class Request(NamedTuple):
     margin: int
     frame: int
     taken: tuple[tuple[int, int], ...] = ()
-
-
-def choose_position(scene: Scene, request: Request, placement: str) -> tuple[int, int]:
-    """A legal (x, y) for the top-left corner of the object's box; `Rejected` if there is none."""
-    if placement not in PLACEMENTS:
-        raise did_you_mean("placement", placement, PLACEMENTS)
-    return PLACEMENTS[placement](scene, request)
 
 
 def _legal(scene: Scene, request: Request) -> Legal:
@@ -135,9 +131,3 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
             return int(columns[draw_integer(len(columns), *request.key, "column")]), rows[row]
     raise _none(request)
 
-
-PLACEMENTS: dict[str, Callable[[Scene, Request], tuple[int, int]]] = {
-    "centroid": centroid,
-    "uniform": uniform,
-    "supported": supported,
-}

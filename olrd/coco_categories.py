@@ -1,4 +1,4 @@
-"""Categories for a segmentation network's labels: COCO panoptic's 133 (80 things, 53 stuff), or its own."""
+"""Categories for a segmentation network's labels: COCO panoptic's 133, or its own."""
 
 from __future__ import annotations
 

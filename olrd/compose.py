@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from olrd.arrays import Image, Mask, resize_image
-from olrd.blending import blend_named
+from olrd.config import BLENDS
 from olrd.errors import IntegrityError
 from olrd.files import sha256
 from olrd.matching import match_patch
@@ -62,7 +62,7 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
 
     mask: bool [h, w], the object inside recipe.source_bbox. Proven before it is returned.
     """
-    blend = blend_named(recipe.blend)
+    blend = BLENDS.get(recipe.blend)
     pad = blend.reach(recipe.params)
     patch, cut = cut_out(donor, recipe.source_bbox, mask, pad, recipe.scale, recipe.flip)
     height, width = background.shape[:2]
@@ -98,5 +98,5 @@ def prove(image: Image, mask: Mask, background: Image) -> None:
 
 
 def pixels_sha256(triplet: Triplet) -> str:
-    """The hash a recipe promises: composite bytes, then mask bytes."""
-    return sha256(triplet.image.data, triplet.mask.data)
+    """The hash a recipe promises: composite bytes, then mask bits, eight to a byte."""
+    return sha256(np.ascontiguousarray(triplet.image).data, np.packbits(triplet.mask).data)

@@ -6,17 +6,56 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from olrd.blending import blend_named
-from olrd.candidates import CandidateRules
-from olrd.choosing import PLACEMENTS
+import olrd
 from olrd.errors import UsageError, did_you_mean
 from olrd.files import sha256
-from olrd.matching import MATCHES
+from olrd.licenses import license_patterns
+from olrd.registry import Registry
 from olrd.sources import SourceSpec
 
 DONORS = ("same", "other")
 FORMS = ("full", "recipes")
+MATCHES = ("noise", "sharpness")
 DEFAULT_BLEND = "matting"
+
+
+BLENDS = Registry(
+    "blend",
+    "olrd.blends",
+    {
+        "hard": "olrd.blending:HARD",
+        "feather": "olrd.blending:FEATHER",
+        "matting": "olrd.blending:MATTING",
+        "poisson": "olrd.poisson:POISSON",
+    },
+)
+PLACEMENTS = Registry(
+    "placement",
+    "olrd.placements",
+    {
+        "centroid": "olrd.choosing:centroid",
+        "uniform": "olrd.choosing:uniform",
+        "supported": "olrd.choosing:supported",
+    },
+)
+
+
+@dataclass(frozen=True)
+class CandidateRules:
+    """Limits for objects. Areas are shares of the photo, contact and pieces shares of the object.
+
+    min_area, max_area: smaller ones are hardly visible, larger ones leave no background to move to.
+    max_contact: share of the outline that may touch other things; more means that the object is
+    probably seen in part only, behind or in front of something. main_piece: share of the area that
+    the largest connected piece must have.
+    """
+
+    min_area: float = 0.002
+    max_area: float = 0.25
+    allow_truncated: bool = False
+    max_contact: float = 0.35
+    main_piece: float = 0.95
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +82,7 @@ class BuildConfig:
     per_object: int = 2
     max_per_photo: int = 8
     rules: CandidateRules = field(default_factory=CandidateRules)
-    licenses: tuple[str, ...] = ("*",)
+    licenses: str = "any"
     splits: tuple[tuple[str, float], ...] = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
     limit: int | None = None
     shard_bytes: int = 500_000_000
@@ -52,14 +91,15 @@ class BuildConfig:
     def __post_init__(self) -> None:
         for kind, name, known in (
             ("form", self.form, FORMS),
-            ("placement", self.placement, PLACEMENTS),
+            ("placement", self.placement, PLACEMENTS.names()),
             ("donor", self.donor, DONORS),
             ("--on-error word", self.on_error, ("skip", "stop")),
             *(("match", name, MATCHES) for name in self.match),
         ):
             if name not in known:
                 raise did_you_mean(kind, name, known)
-        blend = blend_named(self.blend)
+        license_patterns(self.licenses)
+        blend = BLENDS.get(self.blend)
         for name, value in self.params.items():
             if name not in blend.defaults:
                 raise did_you_mean(f"parameter of the blend {self.blend}", name, blend.defaults)
@@ -85,15 +125,26 @@ class BuildConfig:
             )
 
     def resolved(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
+        """The configuration as plain JSON values; the source's folder is private: `ROOT`."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        values["source"]["root"] = values["source"]["root"] and "ROOT"
         return values
+
+    @classmethod
+    def from_resolved(cls, values: dict[str, Any]) -> BuildConfig:
+        """The inverse of `resolved`, but for the path of the source's folder."""
+        raw = dict(values)
+        raw["source"] = SourceSpec(**raw["source"])
+        raw["rules"] = CandidateRules(**raw["rules"] | {"categories": tuple(raw["rules"]["categories"])})
+        raw["match"], raw["scale"] = tuple(raw["match"]), tuple(raw["scale"])
+        raw["splits"] = tuple((name, share) for name, share in raw["splits"])
+        return cls(**raw)
 
     def hash(self, fingerprint: str) -> str:
         """Identifies a build: the configuration and what it reads, not where that lies on disk."""
-        values = self.resolved()
-        del values["source"]["root"], values["on_error"]
-        text = json.dumps(values | {"fingerprint": fingerprint}, sort_keys=True)
+        values = self.resolved() | {"fingerprint": fingerprint, "olrd": olrd.__version__}
+        del values["on_error"]
+        text = json.dumps(values, sort_keys=True)
         return sha256(text.encode())
 
 

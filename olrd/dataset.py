@@ -62,6 +62,19 @@ class Dataset:
         for batch in self.batches(columns):
             yield from batch.to_pylist()
 
+    def rows_from(self, start: int) -> Iterator[dict[str, Any]]:
+        """Rows from number `start` on; whole row groups before it are not read."""
+        for shard in self.shards:
+            with self.open(shard) as file:
+                for group in range(file.metadata.num_row_groups):
+                    count = file.metadata.row_group(group).num_rows
+                    if start >= count:
+                        start -= count
+                        continue
+                    for batch in file.iter_batches(batch_size=16, row_groups=[group]):
+                        yield from batch.slice(min(start, len(batch))).to_pylist()
+                        start = max(0, start - len(batch))
+
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Whole columns (not pictures) as one table."""
         return pa.concat_tables(self.open(shard).read(columns=list(columns)) for shard in self.shards)

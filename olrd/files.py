@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,11 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a whole small file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def to_json(values: object) -> str:
+    """JSON for people and for diffs: sorted keys, indented, one newline at the end."""
+    return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
 def sha256_file(path: Path) -> str:

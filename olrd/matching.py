@@ -11,9 +11,8 @@ import numpy as np
 
 from olrd.arrays import Image, Mask
 from olrd.draws import draw_noise
+from olrd.config import MATCHES
 from olrd.errors import did_you_mean
-
-MATCHES = ("noise", "sharpness")
 
 
 def grain(pixels: Image) -> float:

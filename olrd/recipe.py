@@ -34,7 +34,7 @@ class Recipe:
     box in the donor at working size; rle: COCO counts of its mask inside that box. scale, flip:
     applied to the cut-out. position: (x, y) of the box's corner in the background. blend, params:
     see olrd.blending. match: `noise` and `sharpness`, if asked for. pixels_sha256: of the
-    composite's uint8 [H, W, 3] bytes followed by the mask's bool [H, W] bytes.
+    composite's uint8 [H, W, 3] bytes followed by the mask's bits, row-major, eight to a byte.
     """
 
     id: str

@@ -8,41 +8,33 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from olrd.arrays import Image, Mask, Photo, decode_photo, resize_ids, resize_image
+from olrd.arrays import Mask, resize_ids
 from olrd.candidates import disc
 from olrd.errors import Rejected
 from olrd.files import sha256
 from olrd.panoptic import Box, Category, Record, Segment, SegmentMap, check_panoptic, mask_box
 from olrd.placement import Field
 from olrd.sources import Source
+from olrd.working import WorkingPhoto, working_photo, working_size
 
 
 class Scene:
-    """pixels: uint8 [H, W, 3] at working size. panoptic: the checked map at working size.
+    """photo: the photo at working size. panoptic: the checked map at the same size."""
 
-    data: the photo's own file. original: whether `data`, decoded, gives exactly `pixels`.
-    """
-
-    def __init__(self, record: Record, data: bytes, photo: Photo, panoptic: SegmentMap,
-                 categories: Mapping[int, Category], size: int | None) -> None:  # fmt: skip
-        self.record, self.data, self.icc = record, data, photo.icc
-        self.pixels: Image = photo.pixels
-        self.panoptic, self.categories = panoptic, categories
-        self.original = photo.as_stored
-        self.sha256 = sha256(data)
-        height, width = self.pixels.shape[:2]
-        if size is not None and min(height, width) != size:
-            target = working_size(width, height, size)
-            self.pixels = resize_image(self.pixels, target)
-            index = resize_ids(panoptic.index, target)
-            self.panoptic = SegmentMap(index, resized_segments(index, panoptic.segments))
-            self.original = False
+    def __init__(self, record: Record, photo: WorkingPhoto, panoptic: SegmentMap,
+                 categories: Mapping[int, Category]) -> None:  # fmt: skip
+        self.record, self.photo, self.categories = record, photo, categories
+        if panoptic.index.shape != photo.shape:
+            index = resize_ids(panoptic.index, (photo.shape[1], photo.shape[0]))
+            panoptic = SegmentMap(index, resized_segments(index, panoptic.segments))
+        self.panoptic = panoptic
+        self.sha256 = sha256(photo.data)
         self._fields: dict[object, Field] = {}
 
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) at working size."""
-        return self.pixels.shape[0], self.pixels.shape[1]
+        return self.photo.shape
 
     @cached_property
     def kinds(self) -> np.ndarray:
@@ -98,23 +90,18 @@ def open_scene(source: Source, record: Record, size: int | None, max_pixels: int
     """Read, decode and check a photo and its panoptic map. Raises `Rejected` with the reason."""
     if record.panoptic_name is None:
         raise Rejected("annotation_missing", f"{record.file_name} has no panoptic annotation")
-    data = source.photo_bytes(record)
-    photo = decode_photo(data, record.file_name, max_pixels)
-    height, width = photo.pixels.shape[:2]
-    if (height, width) != (record.height, record.width):
+    photo = working_photo(source.photo_bytes(record), record.file_name, size, max_pixels)
+    expected = record.width, record.height
+    if size is not None:
+        expected = working_size(*expected, size)
+    if photo.shape != (expected[1], expected[0]):
         raise Rejected(
             "photo_size",
             f"{record.file_name}: annotated as {record.width} x {record.height}, but the photo "
-            f"(orientation applied) is {width} x {height}",
+            "(orientation applied) has another size or shape",
         )
     panoptic = check_panoptic(record, source.panoptic(record), source.categories)
-    return Scene(record, data, photo, panoptic, source.categories, size)
-
-
-def working_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """(width, height) with the short side at `size`, aspect kept, rounded half up."""
-    short = min(width, height)
-    return (2 * width * size + short) // (2 * short), (2 * height * size + short) // (2 * short)
+    return Scene(record, photo, panoptic, source.categories)
 
 
 def resized_segments(index: np.ndarray, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:

@@ -15,7 +15,7 @@ from olrd.panoptic import Category, Segment, mask_box
 
 CHECKPOINT = "facebook/mask2former-swin-base-coco-panoptic"
 THRESHOLD = 0.8
-"""Queries below this score are no segments: the value of the official COCO panoptic configuration."""
+"""Queries below this score are no segments (the official COCO panoptic configuration)."""
 OVERLAP = 0.8
 """A segment keeps at least this share of its own mask after the others took theirs (official)."""
 LONGEST_SIDE = 2048
@@ -33,10 +33,10 @@ class Segmentation(NamedTuple):
 class Mask2FormerSegmenter:
     """A Mask2Former checkpoint, ready to segment.
 
-    checkpoint: hub name or local folder. revision: a commit, tag or branch to pin. device: auto, cpu,
-    cuda, cuda:N. threshold: the least score of a segment, 0 to 1. things: names of the countable
-    labels, for checkpoints that are not COCO's and do not say. Raises `SourceError`, `UsageError`,
-    `MissingExtraError`.
+    checkpoint: hub name or local folder. revision: a commit, tag or branch to pin. device: auto,
+    cpu, cuda, cuda:N. threshold: the least score of a segment, 0 to 1. things: names of the
+    countable labels, for checkpoints that are not COCO's and do not say. Raises `SourceError`,
+    `UsageError`, `MissingExtraError`.
     """
 
     def __init__(
@@ -69,29 +69,22 @@ class Mask2FormerSegmenter:
 
         results: dict[int, Segmentation] = {}
         for numbers, pixels in _same_shape(self._prepare(photo) for photo in photos):
-            sizes = [photos[number].shape[:2] for number in numbers]
             with torch.inference_mode():
                 outputs = self._model(pixel_values=torch.stack(pixels).to(self.device))
-                # Stuff is fused below and not here: with labels to fuse, transformers counts ids on
-                # from the fused one and gives two segments the same id (its issue 23461).
-                found = self._processor.post_process_panoptic_segmentation(
-                    outputs,
-                    threshold=self.threshold,
-                    overlap_mask_area_threshold=OVERLAP,
-                    label_ids_to_fuse=set(),
-                    target_sizes=[_bounded(size) for size in sizes],
-                )
-            for number, size, answer in zip(numbers, sizes, found, strict=True):
-                numbered = answer["segmentation"].cpu().numpy()
-                labels = {entry["id"]: entry["label_id"] for entry in answer["segments_info"]}
-                results[number] = to_segmentation(numbered, labels, self._labels, size)
+                for number, classes, masks in zip(
+                    numbers, outputs.class_queries_logits, outputs.masks_queries_logits, strict=True
+                ):
+                    size = photos[number].shape[:2]
+                    numbered, labels = panoptic_inference(
+                        classes.float(), masks.float(), _bounded(size), self.threshold
+                    )
+                    results[number] = to_segmentation(numbered, labels, self._labels, size)
         return [results[number] for number in range(len(photos))]
 
     def _prepare(self, photo: Image) -> Any:
         """The network's input for one photo alone, so that no neighbour in a batch pads it."""
-        inputs = self._processor(
-            images=photo, input_data_format="channels_last", return_tensors="pt"
-        )
+        own = np.array(photo)  # torch warns about arrays that cannot be written to
+        inputs = self._processor(images=own, input_data_format="channels_last", return_tensors="pt")
         return inputs["pixel_values"][0]
 
 
@@ -109,6 +102,37 @@ def _bounded(size: tuple[int, ...]) -> tuple[int, int]:
     """(height, width), made smaller if the longer one is above `LONGEST_SIDE`."""
     scale = min(1.0, LONGEST_SIDE / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def panoptic_inference(
+    class_logits: Any, mask_logits: Any, size: tuple[int, int], threshold: float
+) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
+    """Mask2Former's own rule from queries to segments, one segment a query, stuff not yet fused.
+
+    class_logits: [Q, labels + 1], the last for no object. mask_logits: [Q, h, w]. size: (height,
+    width) of the map returned: 0 = void, k > 0 has the label that the dict gives.
+
+    `post_process_panoptic_segmentation` of transformers differs in two ways that harm cut-outs: a
+    segment takes every pixel that it wins, also where its own mask says no, so that there is no
+    void; and fused stuff makes it give two segments the same id (its issue 23461).
+    """
+    import torch
+
+    numbered = torch.zeros(size, dtype=torch.int32, device=mask_logits.device)
+    found: dict[int, int] = {}
+    scores, labels = class_logits.softmax(-1).max(-1)
+    kept = (labels != class_logits.shape[-1] - 1) & (scores > threshold)
+    if kept.any():
+        logits = mask_logits[kept][None]
+        masks = torch.nn.functional.interpolate(logits, size, mode="bilinear")[0].sigmoid_()
+        winner = (masks * scores[kept, None, None]).argmax(0)
+        for number, label in enumerate(labels[kept].tolist()):
+            inside, won = masks[number] >= 0.5, winner == number
+            segment = inside & won
+            if segment.any() and won.sum() >= OVERLAP * inside.sum():
+                found[len(found) + 1] = label
+                numbered[segment] = len(found)
+    return numbered.cpu().numpy(), found
 
 
 def to_segmentation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ class Written(NamedTuple):
 
 
 class ShardWriter:
-    """Writes rows to `<stem>.<k>.parquet` in `folder`, rolling over before `limit` bytes.
+    """Writes rows to files in `folder`, rolling over before `limit` bytes.
 
     The bytes counted are the real ones: pictures are stored as they are, uncompressed and without a
     dictionary. A file is always below `limit` unless a single row is larger.
@@ -43,21 +43,21 @@ class ShardWriter:
         self._writer: pq.ParquetWriter | None = None
         self._bytes = self._count = 0
 
-    def write(self, rows: Iterable[dict[str, Any]], stem: str) -> list[Written]:
-        """Write all rows; returns the finished files in order."""
+    def write(self, rows: Iterable[dict[str, Any]], name: Callable[[int], str]) -> list[Written]:
+        """Write all rows to the files name(0), name(1), ...; returns the finished ones in order."""
         files: list[Written] = []
         try:
             for row in rows:
                 size = row_bytes(row)
                 if self._count and self._bytes + size > self.limit:
-                    files.append(self._finish(f"{stem}.{len(files)}.parquet"))
+                    files.append(self._finish(name(len(files))))
                 self._bytes += size
                 self._count += 1
                 self._rows.append(row)
                 if len(self._rows) == ROW_GROUP:
                     self._flush()
             if self._count:
-                files.append(self._finish(f"{stem}.{len(files)}.parquet"))
+                files.append(self._finish(name(len(files))))
         except BaseException:
             self._abandon()
             raise

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from olrd.arrays import Mask, encode_image, encode_mask
-from olrd.blending import blend_named
 from olrd.candidates import frame_sides, listed_verdict, seen_verdict
-from olrd.choosing import Request, choose_position
+from olrd.choosing import Request
 from olrd.compose import Triplet, compose, pixels_sha256, transformed
-from olrd.config import BuildConfig
+from olrd.config import BLENDS, PLACEMENTS, BuildConfig
 from olrd.draws import draw_integer, draw_share
 from olrd.errors import Rejected
-from olrd.licenses import license_allowed
+from olrd.licenses import license_allowed, license_patterns
 from olrd.panoptic import Record, Segment, encode_rle, mask_box
 from olrd.prompts import background_labels, short_prompt
 from olrd.recipe import PhotoRef, Recipe
@@ -25,6 +24,7 @@ from olrd.scene import Scene, open_scene
 from olrd.sources import Source
 from olrd.splits import split_of
 from olrd.surfaces import surface_under
+from olrd.working import WorkingPhoto
 
 Row = dict[str, Any]
 DONOR_TRIES = 4
@@ -57,6 +57,21 @@ class Tally:
         self.triplets += other.triplets
         self.failures.extend(other.failures)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return vars(self) | {
+            "photos_rejected": dict(self.photos_rejected),
+            "objects_rejected": dict(self.objects_rejected),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Tally:
+        """The inverse of `to_dict`."""
+        tally = cls(**values)
+        tally.photos_rejected = Counter(tally.photos_rejected)
+        tally.objects_rejected = Counter(tally.objects_rejected)
+        return tally
+
     def balanced(self) -> bool:
         """Whether the counts add up to what was read."""
         photos = self.photos_used + self.photos_without_triplet + sum(self.photos_rejected.values())
@@ -80,8 +95,10 @@ class TripletMaker:
 
     def __init__(self, source: Source, config: BuildConfig) -> None:
         self.source, self.config = source, config
-        self.blend = blend_named(config.blend)
+        self.blend = BLENDS.get(config.blend)
+        self.place = PLACEMENTS.get(config.placement)
         self.reach = self.blend.reach(config.params)
+        self.licenses = license_patterns(config.licenses)
 
     def photo(self, index: int, tally: Tally) -> Iterator[Row]:
         """The rows of photo `index`; counts everything into `tally`.
@@ -92,7 +109,7 @@ class TripletMaker:
         tally.photos_read += 1
         tally.objects_read += len(record.segments)
         try:
-            if not license_allowed(record.license, self.config.licenses):
+            if not license_allowed(record.license, self.licenses):
                 raise Rejected("license_refused", f"{record.file_name} is under {record.license}")
             if record.panoptic_name is None:
                 raise Rejected("annotation_missing", f"{record.file_name} has no annotation")
@@ -179,7 +196,7 @@ class TripletMaker:
             taken=tuple(taken),
         )
         if config.donor == "same":
-            ground, position = scene, choose_position(scene, request, config.placement)
+            ground, position = scene, self.place(scene, request)
             taken.append(position)
         else:
             ground, position = self._other_ground(scene, request)
@@ -198,10 +215,10 @@ class TripletMaker:
             params=config.params,
             match=config.match,
         )
-        triplet = compose(ground.pixels, scene.pixels, cut.mask, recipe)
+        triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
         recipe = replace(recipe, pixels_sha256=pixels_sha256(triplet))
         row = self._describe(ground, scene, cut, recipe, triplet)
-        return row | pictures(ground, triplet, recipe.id) if config.form == "full" else row
+        return row | pictures(ground.photo, triplet, recipe.id) if config.form == "full" else row
 
     def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
         """Another photo of the same split that offers a position: the first of a keyed sequence."""
@@ -213,7 +230,7 @@ class TripletMaker:
             if image_id == donor.record.image_id or split_of(image_id, self.config.splits) != split:
                 continue
             record = self.source.record(index)
-            if not license_allowed(record.license, self.config.licenses):
+            if not license_allowed(record.license, self.licenses):
                 continue
             if request.surface is not None and self.config.placement == "supported":
                 kinds = {s.category_id for s in record.segments}
@@ -222,7 +239,7 @@ class TripletMaker:
             opened += 1
             try:
                 ground = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
-                return ground, choose_position(ground, request, self.config.placement)
+                return ground, self.place(ground, request)
             except Rejected as error:
                 if error.code == "no_surface" or opened == DONOR_TRIES:
                     raise Rejected("no_position", str(error)) from error
@@ -279,14 +296,10 @@ def _reference(scene: Scene) -> PhotoRef:
     return PhotoRef(scene.record.image_id, scene.record.file_name, scene.sha256)
 
 
-def pictures(ground: Scene, triplet: Triplet, name: str) -> Row:
-    """The pixel columns. The background is the photo's own file where that decodes to the same
-    pixels for every reader; else (resized, or an EXIF rotation) it is stored losslessly."""
-    own = ground.original
-    photo = ground.data if own else encode_image(triplet.background, ground.icc)
-    file_name = ground.record.file_name.rpartition("/")[2]
+def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:
+    """The pixel columns: composite and mask encoded losslessly, the background as it is stored."""
     return {
-        "image": {"bytes": encode_image(triplet.image, ground.icc), "path": f"{name}.webp"},
+        "image": {"bytes": encode_image(triplet.image, photo.icc), "path": f"{name}.webp"},
         "mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"},
-        "background": {"bytes": photo, "path": file_name if own else f"{name}-background.webp"},
+        "background": photo.stored(name),
     }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +31,18 @@ def build_unit(unit: Unit) -> tuple[Unit, Tally]:
     parts: Path = _state["parts"]
     tally = Tally()
     writer = ShardWriter(parts, maker.config.form, maker.config.shard_bytes)
-    files = writer.write((row for i in unit.photos for row in maker.photo(i, tally)), unit.name)
+    rows = (row for i in unit.photos for row in maker.photo(i, tally))
+    files = writer.write(rows, lambda k: f"{unit.name}.{k}.parquet")
     if not tally.balanced():
         raise IntegrityError(f"the counts of unit {unit.name} do not add up: {tally}")
-    mark = {"files": [file._asdict() for file in files], "tally": asdict(tally)}
-    write_atomic(mark_path(parts, unit), json.dumps(mark))
+    write_mark(parts, unit, files, tally)
     return unit, tally
+
+
+def write_mark(parts: Path, unit: Unit, files: list[Written], tally: Tally) -> None:
+    """Mark a unit as done."""
+    mark = {"files": [file._asdict() for file in files], "tally": tally.to_dict()}
+    write_atomic(mark_path(parts, unit), json.dumps(mark))
 
 
 def mark_path(parts: Path, unit: Unit) -> Path:
@@ -51,9 +55,7 @@ def read_mark(parts: Path, unit: Unit) -> tuple[list[Written], Tally] | None:
     try:
         mark = json.loads(mark_path(parts, unit).read_text())
         files = [Written(**file) for file in mark["files"]]
-        tally = Tally(**mark["tally"])
-        tally.photos_rejected = Counter(tally.photos_rejected)
-        tally.objects_rejected = Counter(tally.objects_rejected)
+        tally = Tally.from_dict(mark["tally"])
         whole = all((parts / f.file).stat().st_size == f.bytes for f in files)
     except (OSError, ValueError, KeyError, TypeError):
         return None

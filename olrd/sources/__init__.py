@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from olrd.arrays import MAX_PIXELS, Ids
 from olrd.errors import Rejected
@@ -72,6 +72,19 @@ class Source(Protocol):
 
     def panoptic(self, record: Record) -> Ids:
         """The photo's panoptic ids, uint32 [H, W], 0 = void. Not yet checked against the record."""
+
+
+class SourceInfo(NamedTuple):
+    """What a finished build says of its source."""
+
+    name: str
+    fingerprint: str
+    background_kind: str
+
+
+def source_info(source: Source) -> SourceInfo:
+    """The source's identity."""
+    return SourceInfo(source.name, source.fingerprint, source.background_kind)
 
 
 def open_source(spec: SourceSpec) -> Source:

@@ -1,4 +1,4 @@
-"""Any folder of photos, segmented once by Mask2Former and kept beside it in COCO panoptic format."""
+"""Any folder of photos, segmented once by Mask2Former; the result is kept beside it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 def open_images(spec: SourceSpec) -> PanopticFolder:
     """`--source images`: what is not segmented yet is segmented first, with progress.
 
-    The annotations live in `<root>-panoptic` (or the option `panoptic`), never inside `root`'s files:
-    see `olrd.sources.panoptic_cache` for the layout. Entries already there are never changed, so a
-    corrected JSON and PNG stay; delete a photo's PNG to have it segmented again. A photo that cannot
-    be read is listed without an annotation, and tried again next time.
+    The annotations live in `<root>-panoptic` or in the folder that the option `panoptic` names, in
+    the layout of `olrd.sources.panoptic_cache`. Entries already there are never changed, so a
+    corrected JSON and PNG stay; delete a photo's PNG to have it segmented again. A photo that
+    cannot be read is listed without an annotation, and tried again next time.
     """
     if spec.root is None or not Path(spec.root).is_dir():
         raise SourceError(
@@ -34,7 +34,8 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
         )
     if spec.subset is not None:
         raise UsageError(
-            f"the source images has no subsets, got --subset {spec.subset}: give that folder as --root"
+            f"the source images has no subsets, got --subset {spec.subset}: give that folder as "
+            "--root"
         )
     root = Path(spec.root)
     options = ImagesOptions.parse(spec.options)
@@ -98,7 +99,8 @@ def segment_missing(
     if rejected:
         name, code = next(iter(rejected.items()))
         say(
-            f"{len(rejected)} photos are not segmented (first: {name}, {code}); the build counts them"
+            f"{len(rejected)} photos are not segmented (first: {name}, {code}); "
+            "the build counts them"
         )
     if not listed and len(rejected) == len(photos):
         raise SourceError(f"none of the {len(photos)} photos under {root} can be read")
@@ -111,7 +113,7 @@ def segment_missing(
 def _batches(
     root: Path, names: list[str], size: int, max_pixels: int, rejected: dict[str, str]
 ) -> Iterator[list[tuple[str, Image]]]:
-    """Decoded photos with their names, `size` at a time; the unreadable go to `rejected` instead."""
+    """Decoded photos with their names, `size` at a time; the unreadable go to `rejected`."""
     batch: list[tuple[str, Image]] = []
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""The options of the source images: parsed once, checked against what the annotations were made with."""
+"""The options of the source images, checked against what its annotations were made with."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ImagesOptions:
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> ImagesOptions:
-        """From `--source-option KEY=VALUE`. Raises `UsageError` for an unknown key or a bad value."""
+        """From `--source-option KEY=VALUE`. Raises `UsageError` for a bad key or value."""
         known = {*_DEFAULTS, "device", "batch", "panoptic"}
         for key in options:
             if key not in known:

@@ -75,13 +75,13 @@ class PanopticCache:
 
     def start(self, settings: Json, categories: Iterable[Category]) -> None:
         """Prepare for `add`. Raises `SourceError` if the categories clash with those there."""
-        self.png_folder.mkdir(parents=True, exist_ok=True)
-        self._parts.mkdir(parents=True, exist_ok=True)
         entries = category_entries(categories)
         if self.json_path.exists():
             join_categories(read_json(self.json_path).get("categories", []), entries)
         if not self.started():
             self._clear_parts()
+        self.png_folder.mkdir(parents=True, exist_ok=True)
+        self._parts.mkdir(exist_ok=True)
         write_atomic(self._start, json.dumps({"settings": settings, "categories": entries}))
 
     def started(self) -> bool:
@@ -121,5 +121,4 @@ class PanopticCache:
         if self._parts.is_dir():
             for path in self._parts.iterdir():
                 path.unlink()
-            if not self.started():
-                self._parts.rmdir()
+            self._parts.rmdir()

@@ -1,4 +1,4 @@
-"""The COCO panoptic JSON of a photo folder: reading, joining new photos in, writing one entry a line."""
+"""The COCO panoptic JSON of a photo folder: reading, joining new photos in, writing."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from olrd.segmenter import Segmentation
 Json = dict[str, Any]
 
 DECLARED_LICENSE = 0
-"""The licence id of photos whose licence is the one that the owner declares for the whole folder."""
+"""The licence id of photos whose licence is the one declared for the whole folder."""
 
 
 def image_id(file_name: str) -> int:
-    """A photo's id: 48 bits of its relative path, so that a photo added later changes no other id."""
+    """A photo's id: 48 bits of its relative path, so that a photo added later changes no id."""
     return int.from_bytes(hashlib.sha256(file_name.encode()).digest()[:6], "big")
 
 
 def png_name(file_name: str) -> str:
-    """The name of a photo's panoptic PNG: its own, made safe, with its id (folders may share names)."""
+    """The name of a photo's panoptic PNG: its own, made safe, and its id (folders repeat names)."""
     stem = re.sub(r"[^\w-]+", "_", PurePosixPath(file_name).stem)[:40]
     return f"{stem}_{image_id(file_name):012x}.png"
 

@@ -1,0 +1,149 @@
+"""Building a dataset folder: plan, lock, resume, run the units, finish.
+
+Layout while building: `parts/` holds plan.json, part files and done-marks. When all units are done
+the parts become `data/{split}-*.parquet`, then README.md and build.json are written, and `parts/` goes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from olrd.config import BuildConfig
+from olrd.dataset import BUILD_FILE, Dataset
+from olrd.engine import run_local
+from olrd.errors import OutputError
+from olrd.files import write_atomic
+from olrd.finish import finish
+from olrd.plan import Unit, plan_units
+from olrd.progress import progress_bar, say
+from olrd.shards import ShardWriter, Written
+from olrd.sources import open_source, source_info
+from olrd.triplets import Tally
+from olrd.work import build_unit, read_mark, start_worker, write_mark
+
+PLAN_FILE = "plan.json"
+
+
+def build(config: BuildConfig, out: Path | str, workers: int = 1, retry_failed: bool = False) -> dict[str, Any]:
+    """Build, or finish building, a dataset in `out`; returns the content of its build.json.
+
+    The same call after any interruption goes on where it stopped and ends with the same bytes.
+    retry_failed: build again the units in which a photo could not be read. Raises `OutputError` if
+    `out` holds something else or is being built right now.
+    """
+    out = Path(out)
+    source = open_source(config.source)
+    identity = config.hash(source.fingerprint)
+    with locked(out):
+        units = plan_units(source, config)
+        if not open_parts(out, identity):
+            failed = retry_failed and any(unit["failures"] for unit in Dataset(out).build["units"])
+            if not failed:
+                say(f"{out} is complete already")
+                return Dataset(out).build
+            reopen(out, units, config, identity)
+        parts = out / "parts"
+        done = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
+        if retry_failed:
+            done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
+        _run(config, parts, [unit for unit in units if unit not in done], units, workers)
+        return finish(out, config, source_info(source), identity, units)
+
+
+def open_parts(out: Path, identity: str) -> bool:
+    """Make `out/parts` ready for this build; False if the build is finished already.
+
+    Raises `OutputError` if `out` holds anything else.
+    """
+    if _is_finished(out, identity):
+        shutil.rmtree(out / "parts", ignore_errors=True)
+        return False
+    _start_parts(out / "parts", identity)
+    return True
+
+
+def _run(config: BuildConfig, parts: Path, todo: list[Unit], units: list[Unit], workers: int) -> None:
+    total = sum(len(unit.photos) for unit in units)
+    left = sum(len(unit.photos) for unit in todo)
+    triplets = 0
+    with progress_bar("building", total, unit=" photos", initial=total - left) as bar:
+        for unit, tally in run_local(build_unit, todo, workers, start_worker, (config, str(parts))):
+            triplets += tally.triplets
+            bar.update(len(unit.photos))
+            bar.set_postfix(triplets=triplets, refresh=False)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder for this process; a second build of the same folder is refused at once."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(f"another process is building in {out} right now") from error
+        yield
+        (out / ".lock").unlink(missing_ok=True)
+
+
+def _is_finished(out: Path, identity: str) -> bool:
+    """Whether `out` holds this very build, finished. Raises if it holds something else."""
+    if (out / BUILD_FILE).exists():
+        if Dataset(out).build["identity"] != identity:
+            raise OutputError(
+                f"{out} holds another build (other options, annotations or olrd version): "
+                "give another --out, or delete that folder first"
+            )
+        return True
+    strangers = sorted(p.name for p in out.iterdir() if p.name not in {".lock", "parts", "data",
+                                                                       "README.md", "sample.png"})  # fmt: skip
+    if strangers or ((out / "data").exists() and not (out / "parts" / PLAN_FILE).exists()):
+        raise OutputError(f"{out} is not empty and holds no build of ours: {strangers[:3] or 'data'}")
+    return False
+
+
+def _start_parts(parts: Path, identity: str) -> None:
+    """Open `parts/` for this build; refuse one that another configuration began."""
+    parts.mkdir(exist_ok=True)
+    plan = parts / PLAN_FILE
+    if plan.exists():
+        try:
+            begun = json.loads(plan.read_text()).get("identity")
+        except ValueError:
+            begun = None
+        if begun != identity:
+            raise OutputError(
+                f"{parts.parent} holds an unfinished build with other options, annotations or olrd "
+                "version: finish that one with its own command, or delete the folder first"
+            )
+    for leftover in parts.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+    write_atomic(plan, json.dumps({"identity": identity}))
+
+
+def reopen(out: Path, units: list[Unit], config: BuildConfig, identity: str) -> None:
+    """Turn a finished build back into parts, so that some units can be built again.
+
+    build.json goes last: killed before that, the finished build is still there, whole.
+    """
+    dataset = Dataset(out)
+    parts = out / "parts"
+    shutil.rmtree(parts, ignore_errors=True)
+    _start_parts(parts, identity)
+    by_name = {unit.name: unit for unit in units}
+    rows = dataset.rows()
+    for record in dataset.build["units"]:
+        mine = [next(rows) for _ in range(record["rows"])]
+        if record["failures"]:
+            continue
+        writer = ShardWriter(parts, config.form, config.shard_bytes)
+        files: list[Written] = writer.write(mine, lambda k, r=record: f"{r['name']}.{k}.parquet")
+        write_mark(parts, by_name[record["name"]], files, Tally.from_dict(record["tally"]))
+    (out / BUILD_FILE).unlink()
+

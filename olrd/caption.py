@@ -1,0 +1,162 @@
+"""Fill the nullable `caption` column of a built dataset: a line about each clean background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from olrd.arrays import Image, decode_photo
+from olrd.captioner import CHECKPOINT, MAX_NEW_TOKENS, PROMPT, Captioner
+from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
+from olrd.files import sha256
+from olrd.progress import progress_bar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Rewrite = Callable[[Path, pa.Table], None]
+    """Replaces a shard by a table, atomically, and whatever records the shard's hash."""
+
+_COLUMNS = ["id", "background", "background_labels", "caption"]
+
+
+class Captions(Protocol):
+    """What fills the column: `olrd.captioner.Captioner`, or anything with this method."""
+
+    def caption(self, photos: Sequence[Image], tags: Sequence[Sequence[str]]) -> list[str]:
+        """One line for each photo (uint8 [H, W, 3]) and its background tags."""
+
+
+def caption_dataset(
+    out: Path,
+    rewrite: Rewrite,
+    checkpoint: str = CHECKPOINT,
+    revision: str | None = None,
+    device: str = "auto",
+    batch: int = 1,
+    prompt: str = PROMPT,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Caption every row of the dataset folder `out` that has no caption yet, at most `limit` rows.
+
+    A run that is cut short goes on where it stopped, shard by shard. The network is loaded only if
+    there is something to do. Returns what was done; raises `SourceError` if `out` is no dataset,
+    `IntegrityError` if a background picture in it cannot be read.
+    """
+    if batch < 1 or (limit is not None and limit < 0):
+        raise UsageError(f"expected batch >= 1 and limit >= 0, got batch {batch} and limit {limit}")
+    paths = sorted((out / "data").glob("*.parquet"))
+    if not paths:
+        raise SourceError(f"expected a built dataset with data/*.parquet in {out}, found no shard")
+    pending = {path: count for path in paths if (count := count_missing(path))}
+    summary: dict[str, Any] = {"checkpoint": checkpoint, "revision": revision, "prompt": prompt}
+    done = 0
+    if pending and limit != 0:
+        captioner = Captioner(checkpoint, revision, device, prompt, max_new_tokens)
+        summary["commit"] = captioner.commit
+        done = caption_shards(list(pending), captioner, rewrite, batch, limit)
+    return summary | {
+        "shards": len(paths),
+        "captioned": done,
+        "without_caption": sum(pending.values()) - done,
+    }
+
+
+def caption_shards(
+    paths: Sequence[Path],
+    captioner: Captions,
+    rewrite: Rewrite,
+    batch: int = 1,
+    limit: int | None = None,
+) -> int:
+    """Caption the shards that lack captions, hand each to `rewrite`, return how many were new."""
+    import pyarrow.parquet as pq
+
+    pending = {path: count for path in paths if (count := count_missing(path))}
+    total = min(sum(pending.values()), sum(pending.values()) if limit is None else limit)
+    done = 0
+    with progress_bar("captioning", total, unit="photo") as bar:
+        for path, count in pending.items():
+            if done == total:
+                break
+            allowed = min(count, total - done)
+            table = caption_table(pq.read_table(path), captioner, batch, allowed, bar.update)
+            rewrite(path, table)
+            done += allowed
+    return done
+
+
+def caption_table(
+    table: pa.Table,
+    captioner: Captions,
+    batch: int = 1,
+    limit: int | None = None,
+    report: Callable[[int], object] | None = None,
+) -> pa.Table:
+    """The table with its null captions filled, at most `limit` of them, from the first row on.
+
+    Captions are of the column `background` (the clean picture, never the composite) and its
+    `background_labels`; rows that share both share one caption. Schema, metadata and every other
+    column are untouched. `report` is told how many rows each batch filled. Raises `IntegrityError`
+    for a picture that cannot be read.
+    """
+    import pyarrow as pa
+
+    captions = table.column("caption").to_pylist()
+    empty = [row for row, caption in enumerate(captions) if caption is None][:limit]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row in empty:
+        groups.setdefault(_key(table, row), []).append(row)
+    scenes = list(groups.values())
+    for start in range(0, len(scenes), batch):
+        chosen = scenes[start : start + batch]
+        photos = [_background(table, rows[0]) for rows in chosen]
+        tags = [_tags(table, rows[0]) for rows in chosen]
+        for rows, caption in zip(chosen, captioner.caption(photos, tags), strict=True):
+            for row in rows:
+                captions[row] = caption
+        if report is not None:
+            report(sum(map(len, chosen)))
+    position = table.schema.get_field_index("caption")
+    field = table.schema.field(position)
+    return table.set_column(position, field, pa.array(captions, field.type))
+
+
+def count_missing(path: Path) -> int:
+    """How many rows of a shard have no caption. Raises `SourceError` if it has no such column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        missing = set(_COLUMNS) - set(pq.read_schema(path).names)
+        if missing:
+            raise SourceError(f"{path}: expected the columns {_COLUMNS}, lacks {sorted(missing)}")
+        return int(pq.read_table(path, columns=["caption"]).column(0).null_count)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _key(table: pa.Table, row: int) -> tuple[str, ...]:
+    """What a caption depends on: the picture's hash and the tags."""
+    return sha256(_bytes(table, row)), *_tags(table, row)
+
+
+def _tags(table: pa.Table, row: int) -> list[str]:
+    return table.column("background_labels")[row].as_py() or []
+
+
+def _bytes(table: pa.Table, row: int) -> bytes:
+    return (table.column("background")[row].as_py() or {}).get("bytes") or b""
+
+
+def _background(table: pa.Table, row: int) -> Image:
+    name = table.column("id")[row].as_py()
+    try:
+        return decode_photo(_bytes(table, row), f"background of {name}").pixels
+    except Rejected as error:
+        raise IntegrityError(
+            f"row {name}: its background cannot be read ({error}); the dataset is damaged: "
+            "build that shard again"
+        ) from error

@@ -1,0 +1,58 @@
+"""`olrd-build`: panoptic annotations in, triplets out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+import olrd
+from olrd.cli.shell import emit, guarded
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `olrd-build`."""
+    from olrd.command import add_build_options
+
+    command = argparse.ArgumentParser(
+        prog="olrd-build",
+        description="Build object / mask / clean-background triplets from panoptic annotations.",
+        epilog="The same command run again goes on where it was stopped.",
+    )
+    command.add_argument("--version", action="version", version=f"olrd {olrd.__version__}")
+    command.add_argument("--out", required=True, metavar="DIR", help="the dataset folder to write")
+    add_build_options(command)
+    run = command.add_argument_group("running")
+    run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="processes (default %(default)s)")
+    run.add_argument("--retry-failed", action="store_true", help="build again where photos could not be read")
+    run.add_argument("--dry-run", action="store_true", help="say what would be built; write nothing")
+    run.add_argument("--json", action="store_true", help="print the result as JSON")
+    return command
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build, or estimate, and print the summary."""
+    from olrd.command import config_from
+    from olrd.summary import build_summary, estimate_summary
+
+    config = config_from(args)
+    if args.dry_run:
+        from olrd.estimate import estimate
+
+        result = estimate(config, args.workers)
+        emit(result, estimate_summary(result), args.json)
+        return 0
+    from olrd.build import build
+
+    result = build(config, args.out, args.workers, args.retry_failed)
+    emit(result, build_summary(result) + f"\n\nwritten to {args.out}", args.json)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return guarded(lambda: run(parser().parse_args(argv)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,133 @@
+"""`olrd`: everything that is done with a built dataset. `olrd-build` makes one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import olrd
+from olrd.cli.shell import emit, guarded
+
+
+def _workers(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N",
+                         help="processes (default %(default)s)")  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `olrd`."""
+    top = argparse.ArgumentParser(prog="olrd", description="Work with object-removal triplets.")
+    top.add_argument("--version", action="version", version=f"olrd {olrd.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Any, help_text: str, folder: str = "folder") -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.set_defaults(run=run)
+        if folder:
+            command.add_argument(folder, type=Path, metavar=folder.upper(), help="a built dataset folder")
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        return command
+
+    _workers(add("verify", run_verify, "Check every invariant and hash."))
+    show = add("show", run_show, "Write a contact sheet (PNG) and a page (HTML) to leaf through.")
+    show.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER-show)")
+    show.add_argument("--count", type=int, default=8, metavar="N", help="triplets on the sheet (default %(default)s)")
+    show.add_argument("--page-limit", type=int, default=60, metavar="N", help="triplets on the page (default %(default)s)")
+    audit = add("audit", run_audit, "Edge leak, near duplicates and distributions.")
+    audit.add_argument("--against", type=Path, action="append", default=[], metavar="DIR",
+                       help="another dataset or photo folder to look for shared photos in; repeatable")  # fmt: skip
+    rebuild = add("rebuild", run_rebuild, "Recipes and photos back to the full dataset.", "recipes")
+    rebuild.add_argument("--root", type=Path, required=True, metavar="DIR", help="the folder of the photos")
+    rebuild.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
+    _workers(rebuild)
+    caption = add("caption", run_caption, "Fill the caption column with an image-to-text model.")
+    caption.add_argument("--checkpoint", default="llava-hf/llava-1.5-7b-hf", help="hub id or folder (default %(default)s)")
+    caption.add_argument("--revision", help="pin a revision of the checkpoint")
+    caption.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    pq = add("pq", run_pq, "Panoptic quality of PREDICTED against TRUTH (two COCO panoptic JSONs).", "")
+    pq.add_argument("predicted", type=Path, help="JSON of the prediction; its PNGs in the folder of that name")
+    pq.add_argument("truth", type=Path, help="JSON of the truth; its PNGs in the folder of that name")
+    sources = add("sources", run_sources, "List the registered sources.", "")
+    sources.set_defaults(json=False)
+    return top
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Exit code 1 if there is any problem."""
+    from olrd.verify import verify
+
+    result = verify(args.folder, args.workers)
+    good = not result["problems"]
+    text = (
+        f"{result['triplets']} triplets of {result['photos']} photos in {result['shards']} shards: "
+        + ("every invariant and every hash holds" if good else f"{len(result['problems'])} PROBLEMS")
+    )
+    emit(result, "\n".join([text, *result["problems"][:50]]), args.json)
+    return 0 if good else 1
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Pictures to look at."""
+    from olrd.show import show
+
+    result = show(args.folder, args.out, args.count, args.page_limit)
+    emit(result, "\n".join(str(path) for path in result.values()), args.json)
+    return 0
+
+
+def run_audit(args: argparse.Namespace) -> int:
+    """What could be learnt that should not be, and what is in the data."""
+    from olrd.audit import audit, format_audit
+
+    result = audit(args.folder, args.against)
+    emit(result, format_audit(result), args.json)
+    return 0
+
+
+def run_rebuild(args: argparse.Namespace) -> int:
+    """Pixels from recipes."""
+    from olrd.rebuild import rebuild
+    from olrd.summary import build_summary
+
+    result = rebuild(args.recipes, args.root, args.out, args.workers)
+    emit(result, build_summary(result) + "\n\nevery triplet proven by its hash", args.json)
+    return 0
+
+
+def run_caption(args: argparse.Namespace) -> int:
+    """Long captions of the clean backgrounds."""
+    from olrd.recaption import caption_folder
+
+    result = caption_folder(args.folder, args.checkpoint, args.revision, args.device)
+    emit(result, f"{result['captioned']} captions written", args.json)
+    return 0
+
+
+def run_pq(args: argparse.Namespace) -> int:
+    """Panoptic quality."""
+    from olrd.pq import format_quality, panoptic_quality
+
+    result = panoptic_quality(args.predicted, args.truth)
+    emit(result, format_quality(result), args.json)
+    return 0
+
+
+def run_sources(args: argparse.Namespace) -> int:
+    """Names and where they come from."""
+    from olrd.sources import SOURCES
+
+    targets = SOURCES.targets()
+    emit(targets, "\n".join(f"{name:<12} {target}" for name, target in sorted(targets.items())), args.json)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return guarded(lambda: int((args := parser().parse_args(argv)).run(args)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,143 @@
+"""Finishing a build: parts become numbered shards, then the card, then build.json as the done-mark."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import olrd
+from olrd.card import write_card
+from olrd.command import canonical_command
+from olrd.config import BuildConfig
+from olrd.dataset import BUILD_FILE
+from olrd.errors import OutputError
+from olrd.files import disk_errors, sha256_file, to_json, write_atomic
+from olrd.plan import Unit
+from olrd.progress import progress_bar
+from olrd.shards import ShardWriter, Written, read_rows
+from olrd.sources import SourceInfo
+from olrd.triplets import Tally
+from olrd.work import mark_path, read_mark
+
+
+def finish(
+    out: Path, config: BuildConfig, source: SourceInfo, identity: str, units: list[Unit]
+) -> dict[str, Any]:
+    """Write `data/`, README.md, sample.png and build.json from the finished parts."""
+    parts, data = out / "parts", out / "data"
+    data.mkdir(exist_ok=True)
+    marks = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
+    if len(marks) < len(units):
+        raise OutputError(f"{parts}: finished parts have vanished; run the same command again")
+    shards: list[dict[str, Any]] = []
+    for split, _ in config.splits:
+        files = [file for unit, (fs, _) in marks.items() if unit.split == split for file in fs]
+        shards += _write_split(parts, data, split, list(pack(files, config.shard_bytes)), config)
+    kept = {Path(shard["file"]).name for shard in shards}
+    for old in data.iterdir():
+        if old.name not in kept:
+            old.unlink()
+    total = Tally()
+    for _, tally in marks.values():
+        total.add(tally)
+    build = {
+        "olrd": olrd.__version__,
+        "identity": identity,
+        "command": canonical_command(config),
+        "config": config.resolved(),
+        "source": source._asdict(),
+        "versions": versions(),
+        "shards": shards,
+        "totals": total.to_dict(),
+        "units": [
+            {
+                "name": unit.name,
+                "rows": sum(file.rows for file in files),
+                "failures": len(tally.failures),
+                "tally": tally.to_dict(),
+            }
+            for unit, (files, tally) in marks.items()
+        ],
+    }
+    write_card(out, build)
+    write_atomic(out / BUILD_FILE, to_json(build))
+    shutil.rmtree(parts)
+    return build
+
+
+def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
+    """Neighbouring part files joined as long as they fit into `limit` bytes together."""
+    batch: list[Written] = []
+    for file in files:
+        if batch and sum(f.bytes for f in batch) + file.bytes > limit:
+            yield batch
+            batch = []
+        batch.append(file)
+    if batch:
+        yield batch
+
+
+def _write_split(
+    parts: Path, data: Path, split: str, batches: list[list[Written]], config: BuildConfig
+) -> list[dict[str, Any]]:
+    """The numbered shards of one split. A shard of a single part is a link to it: no bytes move."""
+    shards = []
+    with progress_bar(f"finishing {split}", len(batches), unit=" shards") as bar:
+        for number, batch in enumerate(batches):
+            for file in batch:
+                if sha256_file(parts / file.file) != file.sha256:
+                    mark_path(parts, _unit_of(file.file)).unlink(missing_ok=True)
+                    raise OutputError(
+                        f"{parts / file.file} was damaged after it was written; it will be built "
+                        "again: run the same command once more"
+                    )
+            name = f"{split}-{number:05d}-of-{len(batches):05d}.parquet"
+            if len(batch) == 1:
+                written = batch[0]._replace(file=name)
+                with disk_errors(data / name):
+                    _link(parts / batch[0].file, data / name)
+            else:
+                writer = ShardWriter(data, config.form, 1 << 62)
+                rows = read_rows(parts / file.file for file in batch)
+                (written,) = writer.write(rows, lambda _k, n=name: n)
+            shards.append(written._asdict() | {"file": f"data/{name}", "split": split})
+            bar.update()
+    return shards
+
+
+def _unit_of(file: str) -> Unit:
+    split, _, number = file.split(".")[0].rpartition("-")
+    return Unit(split, int(number), ())
+
+
+def _link(source: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+
+
+def versions() -> dict[str, str]:
+    """The libraries that decide the bytes."""
+    import cv2
+    import numpy
+    import PIL
+    import pyarrow
+    from PIL import features
+
+    return {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "pillow": PIL.__version__,
+        "libwebp": features.version("webp") or "",
+        "libjpeg-turbo": features.version("jpg") or "",
+        "opencv": cv2.__version__,
+        "pyarrow": pyarrow.__version__,
+    }

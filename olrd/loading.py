@@ -1,0 +1,61 @@
+"""`olrd.load`: a dataset folder as a `datasets` dataset, with recipes rendered on the fly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image as Pillow
+
+from olrd.dataset import Dataset
+from olrd.errors import UsageError, did_you_mean
+from olrd.recipe import Recipe
+from olrd.render import Renderer
+
+if TYPE_CHECKING:
+    import datasets
+
+
+def load(
+    folder: Path | str, split: str | None = None, root: Path | str | None = None
+) -> datasets.Dataset | datasets.DatasetDict:
+    """Open a built folder with `datasets`.
+
+    A `full` folder opens as `datasets.load_dataset` opens it. A `recipes` folder needs `root`, the
+    folder of the photos: `image`, `mask` and `background` are rendered, and proven by hash, each
+    time a row is read, so a torch `DataLoader` with workers renders in parallel. Without `split`
+    returns a dict of splits. Pictures are PIL images: RGB, and 1-bit for the mask.
+    """
+    import datasets
+
+    built = Dataset(folder)
+    if split is not None and split not in (known := {s["split"] for s in built.build["shards"]}):
+        raise did_you_mean("split", split, known)
+    loaded = datasets.load_dataset(str(folder), split=split)
+    if built.form == "full":
+        return loaded
+    if root is None:
+        raise UsageError(f"{folder} holds recipes without pixels: pass root=, the folder of the photos")
+    return loaded.with_transform(RenderBatch(root))
+
+
+class RenderBatch:
+    """The transform: a batch of recipe rows in, the same rows with pictures out."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = str(root)
+        self._renderer: Renderer | None = Renderer(root)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "_renderer": None}  # workers open the photos themselves
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if "recipe" not in batch:
+            return batch
+        self._renderer = self._renderer or Renderer(self.root)
+        shown: dict[str, list[Any]] = {"image": [], "mask": [], "background": []}
+        for text in batch["recipe"]:
+            triplet, _ = self._renderer.render(Recipe.from_json(text))
+            for name, pixels in zip(shown, triplet, strict=True):
+                shown[name].append(Pillow.fromarray(pixels))
+        return batch | shown

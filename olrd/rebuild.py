@@ -1,0 +1,88 @@
+"""`olrd rebuild`: recipes and photos give back the full dataset, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from olrd.build import locked, open_parts
+from olrd.config import BuildConfig
+from olrd.dataset import Dataset
+from olrd.engine import run_local
+from olrd.errors import UsageError
+from olrd.finish import finish
+from olrd.plan import Unit
+from olrd.progress import progress_bar, say
+from olrd.recipe import Recipe
+from olrd.render import Renderer
+from olrd.shards import ShardWriter
+from olrd.sources import SourceInfo
+from olrd.triplets import Tally, pictures
+from olrd.work import read_mark, write_mark
+
+_state: dict[str, Any] = {}
+
+
+def rebuild(recipes: Path | str, root: Path | str, out: Path | str, workers: int = 1) -> dict[str, Any]:
+    """Render every recipe of the dataset `recipes` from the photos under `root` into `out`.
+
+    Every triplet is proven by the hash in its recipe. The result is the folder that building with
+    `--form full` would have given. Resumes after an interruption. Returns build.json.
+    """
+    out, dataset = Path(out), Dataset(recipes)
+    if dataset.form != "recipes":
+        raise UsageError(f"{recipes} holds pixels already: there is nothing to rebuild")
+    config = replace(BuildConfig.from_resolved(dataset.build["config"]), form="full")
+    info = SourceInfo(**dataset.build["source"])
+    identity = config.hash(info.fingerprint)
+    units = [_unit(record) for record in dataset.build["units"]]
+    Renderer(root)  # a wrong --root should fail before anything is written
+    with locked(out):
+        if not open_parts(out, identity):
+            say(f"{out} is complete already")
+            return Dataset(out).build
+        todo = [number for number, unit in enumerate(units) if read_mark(out / "parts", unit) is None]
+        start = (str(recipes), str(root), str(out / "parts"), config)
+        with progress_bar("rebuilding", len(dataset), unit=" triplets") as bar:
+            bar.update(sum(r["rows"] for n, r in enumerate(dataset.build["units"]) if n not in set(todo)))
+            for count in run_local(rebuild_unit, todo, workers, start_rebuild, start):
+                bar.update(count)
+        return finish(out, config, info, identity, units)
+
+
+def start_rebuild(recipes: str, root: str, parts: str, config: BuildConfig) -> None:
+    """Once per process."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    _state.update(dataset=Dataset(recipes), renderer=Renderer(root), parts=Path(parts), config=config)
+
+
+def rebuild_unit(number: int) -> int:
+    """Render one unit's rows; returns how many."""
+    dataset: Dataset = _state["dataset"]
+    config: BuildConfig = _state["config"]
+    records = dataset.build["units"]
+    start = sum(record["rows"] for record in records[:number])
+    unit, record = _unit(records[number]), records[number]
+    rows = islice(dataset.rows_from(start), record["rows"])
+    writer = ShardWriter(_state["parts"], config.form, config.shard_bytes)
+    files = writer.write(_rendered(rows), lambda k: f"{unit.name}.{k}.parquet")
+    write_mark(_state["parts"], unit, files, Tally.from_dict(record["tally"]))
+    return int(record["rows"])
+
+
+def _rendered(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    renderer: Renderer = _state["renderer"]
+    for row in rows:
+        recipe = Recipe.from_json(row["recipe"])
+        triplet, photo = renderer.render(recipe)
+        yield row | pictures(photo, triplet, recipe.id)
+
+
+def _unit(record: dict[str, Any]) -> Unit:
+    split, _, number = record["name"].rpartition("-")
+    return Unit(split, int(number), tuple(range(record["tally"]["photos_read"])))

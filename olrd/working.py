@@ -1,0 +1,48 @@
+"""A photo at working size: decoded, resized if asked, and what its stored form will be."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, resize_image
+
+
+class WorkingPhoto(NamedTuple):
+    """pixels: uint8 [H, W, 3]. data: the photo's own file. icc: its colour profile, if any.
+    original: whether every reader of `data` sees exactly `pixels`."""
+
+    pixels: Image
+    data: bytes
+    file_name: str
+    icc: bytes | None
+    original: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) at working size."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def stored(self, name: str) -> dict[str, bytes | str]:
+        """The `background` column: the photo's own file where that gives the same pixels, else (it
+        was resized, or has an EXIF rotation that some readers ignore) a lossless copy."""
+        if self.original:
+            return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
+        return {"bytes": encode_image(self.pixels, self.icc), "path": f"{name}-background.webp"}
+
+
+def working_photo(
+    data: bytes, file_name: str, size: int | None, max_pixels: int = MAX_PIXELS
+) -> WorkingPhoto:
+    """Decode a photo and bring its short side to `size` pixels. Raises `Rejected`."""
+    photo = decode_photo(data, file_name, max_pixels)
+    height, width = photo.pixels.shape[:2]
+    if size is None or min(height, width) == size:
+        return WorkingPhoto(photo.pixels, data, file_name, photo.icc, photo.as_stored)
+    pixels = resize_image(photo.pixels, working_size(width, height, size))
+    return WorkingPhoto(pixels, data, file_name, photo.icc, False)
+
+
+def working_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """(width, height) with the short side at `size`, aspect kept, rounded half up."""
+    short = min(width, height)
+    return (2 * width * size + short) // (2 * short), (2 * height * size + short) // (2 * short)
