@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from olrd.errors import Rejected
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.uint32]
+Labels = TypeVar("Labels", bound=npt.NDArray[np.generic])
 
 MAX_PIXELS = 64_000_000
 """Photos and maps above this many pixels are refused before they are decoded."""
@@ -48,7 +49,9 @@ def _open(data: bytes, name: str, what: str, max_pixels: int) -> Pillow.Image:
         except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
             raise Rejected(f"{what}_too_large", f"{name}: {error}") from error
         except (OSError, SyntaxError, ValueError) as error:
-            raise Rejected(f"{what}_unreadable", f"{name}: not a readable image ({error})") from error
+            raise Rejected(
+                f"{what}_unreadable", f"{name}: not a readable image ({error})"
+            ) from error
     if image.width * image.height > max_pixels:
         raise Rejected(
             f"{what}_too_large",
@@ -123,7 +126,9 @@ def decode_mask(data: bytes, name: str = "mask", max_pixels: int = MAX_PIXELS) -
     """Decode a binary mask file to bool [H, W]. Grey values other than 0 and the maximum are refused."""
     image = _open(data, name, "panoptic", max_pixels)
     if image.mode not in ("1", "L"):
-        raise Rejected("panoptic_unreadable", f"{name}: expected a 1-bit or grey mask, got {image.mode}")
+        raise Rejected(
+            "panoptic_unreadable", f"{name}: expected a 1-bit or grey mask, got {image.mode}"
+        )
     _load(image, name, "panoptic")
     # Not np.asarray of a 1-bit image: its True is the byte 255, which is no valid bool.
     pixels = np.asarray(image.convert("L"))
@@ -144,8 +149,8 @@ def resize_image(pixels: Image, size: tuple[int, int]) -> Image:
     return np.asarray(Pillow.fromarray(pixels).resize(size, Pillow.Resampling.LANCZOS))
 
 
-def resize_ids(ids: Ids, size: tuple[int, int]) -> Ids:
-    """Resize a panoptic map or index map to (width, height), nearest neighbour, pixel centres."""
+def resize_ids(ids: Labels, size: tuple[int, int]) -> Labels:
+    """Resize a panoptic map, index map or mask to (width, height), nearest neighbour, pixel centres."""
     rows = ((np.arange(size[1]) * 2 + 1) * ids.shape[0]) // (2 * size[1])
     columns = ((np.arange(size[0]) * 2 + 1) * ids.shape[1]) // (2 * size[0])
-    return ids[rows[:, None], columns[None, :]]
+    return cast(Labels, ids[rows[:, None], columns[None, :]])

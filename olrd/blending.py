@@ -112,9 +112,13 @@ def _local_mean(
     Returns float64 [n, 3] and whether there was any such pixel. Integer sums, so exact.
     """
     size = (2 * reach + 1, 2 * reach + 1)
-    options = {"normalize": False, "borderType": cv2.BORDER_CONSTANT}
-    sums = cv2.boxFilter(patch * where[..., None], cv2.CV_32S, size, **options)[ys, xs]
-    count = cv2.boxFilter(where, cv2.CV_32S, size, **options)[ys, xs]
+    constant = cv2.BORDER_CONSTANT
+    sums = cv2.boxFilter(
+        patch * where[..., None], cv2.CV_32S, size, normalize=False, borderType=constant
+    )[ys, xs]
+    count = cv2.boxFilter(where, cv2.CV_32S, size, normalize=False, borderType=constant)[
+        ys, xs
+    ]
     return sums / np.maximum(count, 1)[:, None], count > 0
 
 

@@ -22,7 +22,7 @@ from olrd.files import write_atomic
 from olrd.finish import finish
 from olrd.plan import Unit, plan_units
 from olrd.progress import progress_bar, say
-from olrd.shards import ShardWriter, Written
+from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import open_source, source_info
 from olrd.triplets import Tally
 from olrd.work import build_unit, read_mark, start_worker, write_mark
@@ -30,7 +30,9 @@ from olrd.work import build_unit, read_mark, start_worker, write_mark
 PLAN_FILE = "plan.json"
 
 
-def build(config: BuildConfig, out: Path | str, workers: int = 1, retry_failed: bool = False) -> dict[str, Any]:
+def build(
+    config: BuildConfig, out: Path | str, workers: int = 1, retry_failed: bool = False
+) -> dict[str, Any]:
     """Build, or finish building, a dataset in `out`; returns the content of its build.json.
 
     The same call after any interruption goes on where it stopped and ends with the same bytes.
@@ -68,7 +70,9 @@ def open_parts(out: Path, identity: str) -> bool:
     return True
 
 
-def _run(config: BuildConfig, parts: Path, todo: list[Unit], units: list[Unit], workers: int) -> None:
+def _run(
+    config: BuildConfig, parts: Path, todo: list[Unit], units: list[Unit], workers: int
+) -> None:
     total = sum(len(unit.photos) for unit in units)
     left = sum(len(unit.photos) for unit in todo)
     triplets = 0
@@ -104,7 +108,9 @@ def _is_finished(out: Path, identity: str) -> bool:
     strangers = sorted(p.name for p in out.iterdir() if p.name not in {".lock", "parts", "data",
                                                                        "README.md", "sample.png"})  # fmt: skip
     if strangers or ((out / "data").exists() and not (out / "parts" / PLAN_FILE).exists()):
-        raise OutputError(f"{out} is not empty and holds no build of ours: {strangers[:3] or 'data'}")
+        raise OutputError(
+            f"{out} is not empty and holds no build of ours: {strangers[:3] or 'data'}"
+        )
     return False
 
 
@@ -143,7 +149,6 @@ def reopen(out: Path, units: list[Unit], config: BuildConfig, identity: str) -> 
         if record["failures"]:
             continue
         writer = ShardWriter(parts, config.form, config.shard_bytes)
-        files: list[Written] = writer.write(mine, lambda k, r=record: f"{r['name']}.{k}.parquet")
+        files: list[Written] = writer.write(mine, numbered(record["name"]))
         write_mark(parts, by_name[record["name"]], files, Tally.from_dict(record["tally"]))
     (out / BUILD_FILE).unlink()
-

@@ -12,13 +12,18 @@ import numpy as np
 
 from olrd.arrays import Mask
 from olrd.config import CandidateRules
-from olrd.panoptic import Box, Category, Record, Segment
+from olrd.panoptic import Box, Category, Segment
 
 
 def listed_verdict(
-    segment: Segment, record: Record, categories: Mapping[int, Category], rules: CandidateRules
+    segment: Segment,
+    width: int,
+    height: int,
+    categories: Mapping[int, Category],
+    rules: CandidateRules,
 ) -> str | None:
-    """The verdict that the annotation alone gives; the picture need not be opened."""
+    """The verdict that the annotation alone gives; the picture need not be opened. width, height:
+    of the photo in pixels, 0 where unknown."""
     category = categories.get(segment.category_id)
     if category is None or not category.isthing:
         return "stuff"
@@ -26,19 +31,19 @@ def listed_verdict(
         return "crowd"
     if rules.categories and category.name not in rules.categories:
         return "category_excluded"
-    share = segment.area / (record.width * record.height)
+    if not segment.area or not width or not height:
+        return None  # not measured yet
+    share = segment.area / (width * height)
     if share < rules.min_area:
         return "too_small"
     if share > rules.max_area:
         return "too_large"
-    if not rules.allow_truncated and frame_sides(segment.bbox, record.width, record.height):
+    if not rules.allow_truncated and frame_sides(segment.bbox, width, height):
         return "truncated"
     return None
 
 
-def seen_verdict(
-    mask: Mask, segment: Segment, things: Mask, rules: CandidateRules
-) -> str | None:
+def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRules) -> str | None:
     """The verdict that needs pixels. mask: bool [h, w], the object inside its box.
     things: bool [H, W], every pixel of a thing or crowd."""
     if largest_piece(mask) < rules.main_piece:

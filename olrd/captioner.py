@@ -57,7 +57,12 @@ class Captioner:
             return []
         pictures = [Pillow.fromarray(photo) for photo in photos]
         prompts = [self._dialogue(question(self.prompt, names)) for names in tags]
-        texts = {"text": prompts, "padding": True} if None not in prompts else {}
+        texts: dict[str, Any] = {}
+        if None not in prompts:
+            # Some chat templates write the start token themselves: it must not come twice.
+            start = self._processor.tokenizer.bos_token or "\0"
+            special = not str(prompts[0]).startswith(start)
+            texts = {"text": prompts, "padding": True, "add_special_tokens": special}
         inputs = self._processor(images=pictures, return_tensors="pt", **texts)
         inputs = inputs.to(self.device, self._model.dtype)
         with torch.inference_mode():

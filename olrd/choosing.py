@@ -74,7 +74,9 @@ def uniform(scene: Scene, request: Request) -> tuple[int, int]:
     positions = np.flatnonzero(legal := _legal(scene, request))
     if not len(positions):
         raise _none(request)
-    y, x = divmod(int(positions[draw_integer(len(positions), *request.key, "uniform")]), legal.shape[1])
+    y, x = divmod(
+        int(positions[draw_integer(len(positions), *request.key, "uniform")]), legal.shape[1]
+    )
     return x, y
 
 
@@ -84,7 +86,9 @@ def centroid(scene: Scene, request: Request) -> tuple[int, int]:
     The region is drawn by area. The published code pastes there whatever is in the way; where that
     position is not legal, the legal one nearest to it is taken.
     """
-    regions = [k for k, s in enumerate(scene.panoptic.segments, 1) if s.area and not scene.objects[k]]
+    regions = [
+        k for k, s in enumerate(scene.panoptic.segments, 1) if s.area and not scene.objects[k]
+    ]
     if not regions:
         raise _none(request)
     areas = [scene.panoptic.segments[k - 1].area for k in regions]
@@ -123,11 +127,12 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
         if not field.unpack(footing, rows, mask.shape[1]).any():
             continue  # the foot alone fits nowhere: no need to try the whole mask
         landing = field.collisions(mask, rows) if landing is None else landing
-        legal = _restrict(field.unpack(landing | footing, rows, mask.shape[1]), request, rows, height)
+        legal = _restrict(
+            field.unpack(landing | footing, rows, mask.shape[1]), request, rows, height
+        )
         chances = weight * np.count_nonzero(legal, axis=1)
         if chances.any():
             row = draw_weighted(chances, *request.key, "row")
             columns = np.flatnonzero(legal[row])
             return int(columns[draw_integer(len(columns), *request.key, "column")]), rows[row]
     raise _none(request)
-

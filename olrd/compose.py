@@ -34,7 +34,9 @@ def transformed(mask: Mask, scale: float, flip: bool) -> Mask:
     return np.ascontiguousarray(mask[:, ::-1]) if flip else mask
 
 
-def cut_out(donor: Image, box: Box, mask: Mask, pad: int, scale: float, flip: bool) -> tuple[Image, Mask]:
+def cut_out(
+    donor: Image, box: Box, mask: Mask, pad: int, scale: float, flip: bool
+) -> tuple[Image, Mask]:
     """The object with `pad` pixels of surroundings (edge pixels repeated beyond the frame).
 
     mask: bool [h, w] inside `box`, before scaling. Returns (patch uint8 [h' + 2 pad, w' + 2 pad, 3],

@@ -117,7 +117,9 @@ class BuildConfig:
             if value < least:
                 raise UsageError(f"--{name} must be at least {least}, got {value}")
         if not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
-            raise UsageError(f"--scale must be LOW,HIGH with 0.05 <= LOW <= HIGH <= 20, got {self.scale}")
+            raise UsageError(
+                f"--scale must be LOW,HIGH with 0.05 <= LOW <= HIGH <= 20, got {self.scale}"
+            )
         if not 0 < self.rules.min_area < self.rules.max_area <= 1:
             raise UsageError(
                 "expected 0 < --min-area < --max-area <= 1, got "
@@ -135,7 +137,9 @@ class BuildConfig:
         """The inverse of `resolved`, but for the path of the source's folder."""
         raw = dict(values)
         raw["source"] = SourceSpec(**raw["source"])
-        raw["rules"] = CandidateRules(**raw["rules"] | {"categories": tuple(raw["rules"]["categories"])})
+        raw["rules"] = CandidateRules(
+            **raw["rules"] | {"categories": tuple(raw["rules"]["categories"])}
+        )
         raw["match"], raw["scale"] = tuple(raw["match"]), tuple(raw["scale"])
         raw["splits"] = tuple((name, share) for name, share in raw["splits"])
         return cls(**raw)
@@ -164,4 +168,3 @@ def parse_splits(text: str) -> tuple[tuple[str, float], ...]:
     if total <= 0 or any(share < 0 for _, share in pairs):
         raise UsageError(f"--splits needs shares of at least 0 with a sum over 0, got '{text}'")
     return tuple((name, share / total) for name, share in pairs if share > 0)
-

@@ -19,10 +19,16 @@ BUILD_FILE = "build.json"
 
 
 class Dataset:
-    """A finished build. `build`: the content of build.json; `form`: `full` or `recipes`."""
+    """A finished build. build: the content of build.json (read from the folder if not given).
+    form: `full` or `recipes`."""
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, build: dict[str, Any] | None = None) -> None:
         self.folder = Path(folder)
+        self.build: dict[str, Any] = self._read() if build is None else build
+        self.form: str = self.build["config"]["form"]
+        self.shards = [self.folder / shard["file"] for shard in self.build["shards"]]
+
+    def _read(self) -> dict[str, Any]:
         path = self.folder / BUILD_FILE
         if not path.is_file():
             unfinished = (self.folder / "parts").is_dir()
@@ -31,9 +37,9 @@ class Dataset:
                 + ("; run the same olrd-build command again to finish it" if unfinished else "")
             )
         try:
-            self.build: dict[str, Any] = json.loads(path.read_text())
-            self.form: str = self.build["config"]["form"]
-            self.shards = [self.folder / shard["file"] for shard in self.build["shards"]]
+            build: dict[str, Any] = json.loads(path.read_text())
+            _ = build["config"]["form"], [shard["file"] for shard in build["shards"]]
+            return build
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"{path} is not a build record: {error!r}") from error
 
@@ -77,7 +83,9 @@ class Dataset:
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Whole columns (not pictures) as one table."""
-        return pa.concat_tables(self.open(shard).read(columns=list(columns)) for shard in self.shards)
+        return pa.concat_tables(
+            self.open(shard).read(columns=list(columns)) for shard in self.shards
+        )
 
 
 def row_triplet(row: dict[str, Any]) -> Triplet:

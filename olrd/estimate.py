@@ -31,7 +31,8 @@ def estimate(config: BuildConfig, workers: int) -> dict[str, Any]:
     return {
         "photos": len(photos),
         "splits": {
-            split: sum(len(u.photos) for u in units if u.split == split) for split, _ in config.splits
+            split: sum(len(u.photos) for u in units if u.split == split)
+            for split, _ in config.splits
         },
         "units": len(units),
         "sampled_photos": len(sample),

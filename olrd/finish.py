@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,15 @@ def _write_split(
             else:
                 writer = ShardWriter(data, config.form, 1 << 62)
                 rows = read_rows(parts / file.file for file in batch)
-                (written,) = writer.write(rows, lambda _k, n=name: n)
+                (written,) = writer.write(rows, partial(_always, name))
             shards.append(written._asdict() | {"file": f"data/{name}", "split": split})
             bar.update()
     return shards
+
+
+def _always(name: str, _: int) -> str:
+    """The file name of a writer that never rolls over."""
+    return name
 
 
 def _unit_of(file: str) -> Unit:

@@ -35,7 +35,9 @@ def load(
     if built.form == "full":
         return loaded
     if root is None:
-        raise UsageError(f"{folder} holds recipes without pixels: pass root=, the folder of the photos")
+        raise UsageError(
+            f"{folder} holds recipes without pixels: pass root=, the folder of the photos"
+        )
     return loaded.with_transform(RenderBatch(root))
 
 

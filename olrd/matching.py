@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from olrd.arrays import Image, Mask
-from olrd.draws import draw_noise
 from olrd.config import MATCHES
+from olrd.draws import draw_noise
 from olrd.errors import did_you_mean
 
 

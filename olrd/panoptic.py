@@ -57,7 +57,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a photo without opening it. Sizes in pixels, orientation applied."""
+    """What is known of a photo without opening it. Sizes in pixels, orientation applied.
+
+    A source that cannot know sizes and areas beforehand leaves them 0; they are measured later.
+    """
 
     image_id: str
     file_name: str
@@ -71,7 +74,15 @@ class Record:
     segments: tuple[Segment, ...]
 
 
-class SegmentMap(NamedTuple):
+class PanopticMap(NamedTuple):
+    """A panoptic map as its source gives it. ids: uint32 [H, W], 0 = void."""
+
+    ids: Ids
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentMap:
     """A checked panoptic map. index: uint8/uint16 [H, W], 0 = void, k + 1 = `segments[k]`."""
 
     index: npt.NDArray[np.integer]
@@ -90,27 +101,31 @@ def mask_box(mask: Mask) -> Box:
     )
 
 
-def check_panoptic(record: Record, ids: Ids, categories: Mapping[int, Category]) -> SegmentMap:
+def check_panoptic(
+    name: str, panoptic: PanopticMap, size: tuple[int, int], categories: Mapping[int, Category]
+) -> SegmentMap:
     """Check a map against its annotation and return it with small indices.
 
     Holds afterwards: the map has the photo's size; its ids without 0 are the listed ids; `area` is
-    the pixel count and `bbox` the exact extent of each; every category exists. Raises `Rejected`.
+    the pixel count and `bbox` the exact extent of each; every category exists. size: (width,
+    height) of the photo. name: of the file, for messages. Raises `Rejected`.
     """
-    if ids.shape != (record.height, record.width):
+    ids, segments = panoptic
+    if ids.shape != (size[1], size[0]):
         raise Rejected(
             "panoptic_size",
-            f"{record.panoptic_name}: expected {record.width} x {record.height} as the photo, "
-            f"got {ids.shape[1]} x {ids.shape[0]}",
+            f"{name}: expected {size[0]} x {size[1]} as the photo, got {ids.shape[1]} x {ids.shape[0]}",
         )
-    segments = record.segments
     index = np.zeros(ids.shape, np.uint8 if len(segments) < 256 else np.uint16)
     for number, segment in enumerate(segments, start=1):
         if segment.category_id not in categories:
             raise Rejected(
                 "category_unknown",
-                f"{record.panoptic_name}: segment {segment.id} has category "
+                f"{name}: segment {segment.id} has category "
                 f"{segment.category_id}, which is not in the category list",
             )
+        if segment.area == 0 and not (ids == np.uint32(segment.id)).any():
+            continue  # wholly hidden behind another object
         crop = segment.bbox.crop()
         inside = ids[crop] == np.uint32(segment.id)
         exact = inside.shape == (segment.bbox.h, segment.bbox.w) and inside.size > 0
@@ -119,7 +134,7 @@ def check_panoptic(record: Record, ids: Ids, categories: Mapping[int, Category])
         if not edges or np.count_nonzero(inside) != segment.area:
             raise Rejected(
                 "panoptic_area",
-                f"{record.panoptic_name}: segment {segment.id}: the JSON says area "
+                f"{name}: segment {segment.id}: the JSON says area "
                 f"{segment.area} in box {tuple(segment.bbox)}, the PNG has "
                 f"{np.count_nonzero(ids == segment.id)} pixels, "
                 f"{np.count_nonzero(inside)} of them in that box",
@@ -129,7 +144,7 @@ def check_panoptic(record: Record, ids: Ids, categories: Mapping[int, Category])
         unknown = sorted(set(np.unique(ids).tolist()) - {0} - {s.id for s in segments})
         raise Rejected(
             "panoptic_unknown_id",
-            f"{record.panoptic_name}: ids {unknown[:5]} are in the PNG but not in the JSON",
+            f"{name}: ids {unknown[:5]} are in the PNG but not in the JSON",
         )
     return SegmentMap(index, segments)
 

@@ -12,6 +12,8 @@ from olrd.scene import Scene
 TEMPLATE = "A photo of R* {labels}"
 MAX_LABELS = 3
 MIN_SHARE = 0.05
+UNLABELLED = "unlabelled"
+"""The supercategory of background without labels: no name for a prompt."""
 
 
 def background_labels(scene: Scene, mask: Mask) -> list[str]:
@@ -20,7 +22,7 @@ def background_labels(scene: Scene, mask: Mask) -> list[str]:
     areas: dict[str, int] = {}
     for number, count in enumerate(counts.tolist()):
         category = scene.categories.get(int(scene.kinds[number]))
-        if count and category is not None and not category.isthing:
+        if count and category and not category.isthing and category.supercategory != UNLABELLED:
             areas[category.label] = areas.get(category.label, 0) + count
     total = sum(areas.values())
     ranked = sorted(areas, key=lambda label: (-areas[label], label))

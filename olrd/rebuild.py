@@ -18,7 +18,7 @@ from olrd.plan import Unit
 from olrd.progress import progress_bar, say
 from olrd.recipe import Recipe
 from olrd.render import Renderer
-from olrd.shards import ShardWriter
+from olrd.shards import ShardWriter, numbered
 from olrd.sources import SourceInfo
 from olrd.triplets import Tally, pictures
 from olrd.work import read_mark, write_mark
@@ -26,7 +26,9 @@ from olrd.work import read_mark, write_mark
 _state: dict[str, Any] = {}
 
 
-def rebuild(recipes: Path | str, root: Path | str, out: Path | str, workers: int = 1) -> dict[str, Any]:
+def rebuild(
+    recipes: Path | str, root: Path | str, out: Path | str, workers: int = 1
+) -> dict[str, Any]:
     """Render every recipe of the dataset `recipes` from the photos under `root` into `out`.
 
     Every triplet is proven by the hash in its recipe. The result is the folder that building with
@@ -44,10 +46,14 @@ def rebuild(recipes: Path | str, root: Path | str, out: Path | str, workers: int
         if not open_parts(out, identity):
             say(f"{out} is complete already")
             return Dataset(out).build
-        todo = [number for number, unit in enumerate(units) if read_mark(out / "parts", unit) is None]
+        todo = [
+            number for number, unit in enumerate(units) if read_mark(out / "parts", unit) is None
+        ]
         start = (str(recipes), str(root), str(out / "parts"), config)
         with progress_bar("rebuilding", len(dataset), unit=" triplets") as bar:
-            bar.update(sum(r["rows"] for n, r in enumerate(dataset.build["units"]) if n not in set(todo)))
+            bar.update(
+                sum(r["rows"] for n, r in enumerate(dataset.build["units"]) if n not in set(todo))
+            )
             for count in run_local(rebuild_unit, todo, workers, start_rebuild, start):
                 bar.update(count)
         return finish(out, config, info, identity, units)
@@ -58,7 +64,9 @@ def start_rebuild(recipes: str, root: str, parts: str, config: BuildConfig) -> N
     import cv2
 
     cv2.setNumThreads(1)
-    _state.update(dataset=Dataset(recipes), renderer=Renderer(root), parts=Path(parts), config=config)
+    _state.update(
+        dataset=Dataset(recipes), renderer=Renderer(root), parts=Path(parts), config=config
+    )
 
 
 def rebuild_unit(number: int) -> int:
@@ -70,7 +78,7 @@ def rebuild_unit(number: int) -> int:
     unit, record = _unit(records[number]), records[number]
     rows = islice(dataset.rows_from(start), record["rows"])
     writer = ShardWriter(_state["parts"], config.form, config.shard_bytes)
-    files = writer.write(_rendered(rows), lambda k: f"{unit.name}.{k}.parquet")
+    files = writer.write(_rendered(rows), numbered(unit.name))
     write_mark(_state["parts"], unit, files, Tally.from_dict(record["tally"]))
     return int(record["rows"])
 

@@ -67,7 +67,10 @@ class Recipe:
                     f"expected recipe version {RECIPE_VERSION}, got {raw['version']}: "
                     "rebuild with the olrd release that wrote it"
                 )
-            raw["background"], raw["donor"] = PhotoRef(**raw["background"]), PhotoRef(**raw["donor"])
+            raw["background"], raw["donor"] = (
+                PhotoRef(**raw["background"]),
+                PhotoRef(**raw["donor"]),
+            )
             raw["source_bbox"] = Box(*raw["source_bbox"])
             raw["position"], raw["match"] = tuple(raw["position"]), tuple(raw["match"])
             return cls(**raw)

@@ -15,7 +15,7 @@ from olrd.files import sha256
 from olrd.panoptic import Box, Category, Record, Segment, SegmentMap, check_panoptic, mask_box
 from olrd.placement import Field
 from olrd.sources import Source
-from olrd.working import WorkingPhoto, working_photo, working_size
+from olrd.working import WorkingPhoto, working_photo
 
 
 class Scene:
@@ -64,7 +64,9 @@ class Scene:
     def objects(self) -> np.ndarray:
         """bool [len(segments) + 1]: which index values are things or crowds."""
         categories, segments = self.categories, self.panoptic.segments
-        return np.array([False, *(s.iscrowd or categories[s.category_id].isthing for s in segments)])
+        return np.array(
+            [False, *(s.iscrowd or categories[s.category_id].isthing for s in segments)]
+        )
 
     def landing_field(self, margin: int, frame: int) -> Field:
         """Where nothing may land: all but background, grown by `margin`; a border of `frame` pixels."""
@@ -90,18 +92,18 @@ def open_scene(source: Source, record: Record, size: int | None, max_pixels: int
     """Read, decode and check a photo and its panoptic map. Raises `Rejected` with the reason."""
     if record.panoptic_name is None:
         raise Rejected("annotation_missing", f"{record.file_name} has no panoptic annotation")
-    photo = working_photo(source.photo_bytes(record), record.file_name, size, max_pixels)
-    expected = record.width, record.height
-    if size is not None:
-        expected = working_size(*expected, size)
-    if photo.shape != (expected[1], expected[0]):
+    data = source.photo_bytes(record)
+    photo = working_photo(data, record.file_name, size, max_pixels)
+    width, height = photo.full_size
+    if record.width and (width, height) != (record.width, record.height):
         raise Rejected(
             "photo_size",
             f"{record.file_name}: annotated as {record.width} x {record.height}, but the photo "
-            "(orientation applied) has another size or shape",
+            f"(orientation applied) is {width} x {height}",
         )
-    panoptic = check_panoptic(record, source.panoptic(record), source.categories)
-    return Scene(record, photo, panoptic, source.categories)
+    panoptic = source.panoptic(record, width, height)
+    checked = check_panoptic(record.file_name, panoptic, (width, height), source.categories)
+    return Scene(record, photo, checked, source.categories)
 
 
 def resized_segments(index: np.ndarray, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:

@@ -131,7 +131,7 @@ def panoptic_inference(
             segment = inside & won
             if segment.any() and won.sum() >= OVERLAP * inside.sum():
                 found[len(found) + 1] = label
-                numbered[segment] = len(found)
+                numbered.masked_fill_(segment, len(found))
     return numbered.cpu().numpy(), found
 
 

@@ -29,6 +29,11 @@ class Written(NamedTuple):
     sha256: str
 
 
+def numbered(stem: str) -> Callable[[int], str]:
+    """File names `<stem>.<k>.parquet`, for a `ShardWriter`."""
+    return lambda k: f"{stem}.{k}.parquet"
+
+
 class ShardWriter:
     """Writes rows to files in `folder`, rolling over before `limit` bytes.
 
@@ -105,7 +110,8 @@ def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         path,
         file_schema,
-        compression=dict.fromkeys(present, "none") | dict.fromkeys(_leaves(file_schema, plain), "snappy"),
+        compression=dict.fromkeys(present, "none")
+        | dict.fromkeys(_leaves(file_schema, plain), "snappy"),
         use_dictionary=[name for name in plain if pa.types.is_string(file_schema.field(name).type)],
         write_page_index=True,
         write_statistics=plain,
@@ -122,7 +128,9 @@ def _leaves(file_schema: pa.Schema, names: list[str]) -> list[str]:
 
 def row_bytes(row: dict[str, Any]) -> int:
     """The bytes that a row adds to a file, counted."""
-    return ROW_OVERHEAD + len(row["recipe"]) + sum(len(row[n]["bytes"]) for n in PICTURES if n in row)
+    return (
+        ROW_OVERHEAD + len(row["recipe"]) + sum(len(row[n]["bytes"]) for n in PICTURES if n in row)
+    )
 
 
 def read_rows(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:

@@ -35,7 +35,11 @@ _PAGE_SIDE = 640
 
 
 def show(
-    folder: Path | str, out: Path | str | None = None, count: int = 8, limit: int = 60, seed: int = 0
+    folder: Path | str,
+    out: Path | str | None = None,
+    count: int = 8,
+    limit: int = 60,
+    seed: int = 0,
 ) -> dict[str, str]:
     """Write `contact.png` (`count` triplets) and `page.html` (`limit` triplets); returns their paths.
 
@@ -123,7 +127,9 @@ def _resized(pixels: npt.NDArray[Any], size: tuple[int, int]) -> Pillow.Image:
     return Pillow.fromarray(pixels).resize(size, Pillow.Resampling.BOX)
 
 
-def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, row: dict[str, Any]) -> None:
+def _caption(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, row: dict[str, Any]
+) -> None:
     """Two lines under a triplet: what it is, and its prompt with the blend at the right."""
     x, y = corner
     big, small = ImageFont.load_default(15), ImageFont.load_default(12)

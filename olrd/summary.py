@@ -41,7 +41,9 @@ def build_summary(build: Mapping[str, Any]) -> str:
     for failure in totals["failures"][:5]:
         lines.append(f"  {failure['code']}: {failure['message']}")
     if len(totals["failures"]) > 5:
-        lines.append(f"  ... and {len(totals['failures']) - 5} more in build.json (totals.failures)")
+        lines.append(
+            f"  ... and {len(totals['failures']) - 5} more in build.json (totals.failures)"
+        )
     return "\n".join(lines)
 
 

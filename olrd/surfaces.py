@@ -74,5 +74,7 @@ def same_kind(surface: int, categories: Mapping[int, Category]) -> frozenset[int
     """The surface's class and the stuff classes of its supercategory (any floor for a floor)."""
     family = categories[surface].supercategory
     return frozenset(
-        c.id for c in categories.values() if not c.isthing and (c.id == surface or c.supercategory == family)
+        c.id
+        for c in categories.values()
+        if not c.isthing and (c.id == surface or c.supercategory == family)
     )

@@ -113,10 +113,7 @@ class TripletMaker:
                 raise Rejected("license_refused", f"{record.file_name} is under {record.license}")
             if record.panoptic_name is None:
                 raise Rejected("annotation_missing", f"{record.file_name} has no annotation")
-            verdicts = [
-                listed_verdict(segment, record, self.source.categories, self.config.rules)
-                for segment in record.segments
-            ]
+            verdicts = self._listed(record.segments, record.width, record.height)
             if all(verdicts):  # nothing to cut out: the photo need not be opened
                 tally.photos_without_triplet += 1
                 tally.objects_rejected.update(reason for reason in verdicts if reason)
@@ -126,7 +123,8 @@ class TripletMaker:
             if self.config.on_error == "stop" and error.code != "license_refused":
                 raise
             tally.photos_rejected[error.code] += 1
-            tally.objects_rejected["photo_rejected"] += len(record.segments)
+            if record.segments:
+                tally.objects_rejected["photo_rejected"] += len(record.segments)
             if error.code != "license_refused":
                 failure = {"image_id": record.image_id, "code": error.code, "message": str(error)}
                 tally.failures.append(failure)
@@ -149,13 +147,19 @@ class TripletMaker:
         else:
             tally.photos_without_triplet += 1
 
+    def _listed(self, segments: tuple[Segment, ...], width: int, height: int) -> list[str | None]:
+        rules, categories = self.config.rules, self.source.categories
+        return [listed_verdict(segment, width, height, categories, rules) for segment in segments]
+
     def _cuts(self, scene: Scene, verdicts: list[str | None], tally: Tally) -> list[Cut]:
         """The photo's candidates in a keyed order, so that --max-per-photo favours none of them."""
         cuts = []
+        if not scene.record.width:  # sizes and areas are known only now
+            verdicts = self._listed(scene.panoptic.segments, scene.shape[1], scene.shape[0])
         listed = zip(scene.panoptic.segments, verdicts, strict=True)
         for number, (segment, reason) in enumerate(listed, start=1):
             if reason is None and segment.area == 0:
-                reason = "too_small"  # it vanished when the photo was resized
+                reason = "too_small"  # it vanished in resizing, or behind other objects
             if reason is None:
                 mask = np.ascontiguousarray(scene.panoptic.index[segment.bbox.crop()] == number)
                 reason = seen_verdict(mask, segment, scene.things, self.config.rules)
@@ -163,7 +167,9 @@ class TripletMaker:
                 cuts.append(Cut(segment, number, mask))
             else:
                 tally.objects_rejected[reason] += 1
-        return sorted(cuts, key=lambda c: draw_share(self.config.seed, scene.record.image_id, c.segment.id))
+        return sorted(
+            cuts, key=lambda c: draw_share(self.config.seed, scene.record.image_id, c.segment.id)
+        )
 
     def _object(self, scene: Scene, cut: Cut, room: int) -> tuple[list[Row], str]:
         """Up to `per_object` rows for one object, or the reason why there is none."""
@@ -238,7 +244,9 @@ class TripletMaker:
                     continue
             opened += 1
             try:
-                ground = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
+                ground = open_scene(
+                    self.source, record, self.config.size, self.config.source.max_pixels
+                )
                 return ground, self.place(ground, request)
             except Rejected as error:
                 if error.code == "no_surface" or opened == DONOR_TRIES:

@@ -35,9 +35,15 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
     seen: dict[str, str] = {}
     splits: dict[str, str] = {}
     rows = 0
-    tasks = [(number, group) for number in range(len(shards)) for group in _groups(dataset, number, problems)]
+    tasks = [
+        (number, group)
+        for number in range(len(shards))
+        for group in _groups(dataset, number, problems)
+    ]
     with progress_bar("verifying", len(dataset), unit=" triplets") as bar:
-        for number, found, facts in run_local(verify_group, tasks, workers, start_verify, (str(folder),)):
+        for number, found, facts in run_local(
+            verify_group, tasks, workers, start_verify, (str(folder),)
+        ):
             problems += found
             rows += len(facts)
             bar.update(len(facts))
@@ -47,7 +53,9 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
                 seen[row_id] = shards[number]["file"]
                 for photo in photos:
                     if splits.setdefault(photo, split) != split:
-                        problems.append(f"photo {photo} is in the splits {splits[photo]} and {split}")
+                        problems.append(
+                            f"photo {photo} is in the splits {splits[photo]} and {split}"
+                        )
     problems += _check_totals(dataset, rows)
     return {
         "folder": str(folder),
@@ -68,7 +76,9 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
             problems.append(f"{path}: its bytes are not those that were written (sha256 differs)")
         with dataset.open(path) as file:
             if file.metadata.num_rows != shard["rows"]:
-                problems.append(f"{path}: {file.metadata.num_rows} rows, build.json says {shard['rows']}")
+                problems.append(
+                    f"{path}: {file.metadata.num_rows} rows, build.json says {shard['rows']}"
+                )
             if file.schema_arrow.names != list(features(dataset.form)):
                 problems.append(f"{path}: its columns are not those of the form {dataset.form}")
                 return range(0)

@@ -10,7 +10,7 @@ from olrd.config import BuildConfig
 from olrd.errors import IntegrityError
 from olrd.files import write_atomic
 from olrd.plan import Unit
-from olrd.shards import ShardWriter, Written
+from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import open_source
 from olrd.triplets import Tally, TripletMaker
 
@@ -32,7 +32,7 @@ def build_unit(unit: Unit) -> tuple[Unit, Tally]:
     tally = Tally()
     writer = ShardWriter(parts, maker.config.form, maker.config.shard_bytes)
     rows = (row for i in unit.photos for row in maker.photo(i, tally))
-    files = writer.write(rows, lambda k: f"{unit.name}.{k}.parquet")
+    files = writer.write(rows, numbered(unit.name))
     if not tally.balanced():
         raise IntegrityError(f"the counts of unit {unit.name} do not add up: {tally}")
     write_mark(parts, unit, files, tally)
@@ -60,5 +60,3 @@ def read_mark(parts: Path, unit: Unit) -> tuple[list[Written], Tally] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return (files, tally) if whole else None
-
-

@@ -9,13 +9,15 @@ from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, resize_im
 
 class WorkingPhoto(NamedTuple):
     """pixels: uint8 [H, W, 3]. data: the photo's own file. icc: its colour profile, if any.
-    original: whether every reader of `data` sees exactly `pixels`."""
+    original: whether every reader of `data` sees exactly `pixels`. full_size: (width, height)
+    before resizing."""
 
     pixels: Image
     data: bytes
     file_name: str
     icc: bytes | None
     original: bool
+    full_size: tuple[int, int]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -37,9 +39,11 @@ def working_photo(
     photo = decode_photo(data, file_name, max_pixels)
     height, width = photo.pixels.shape[:2]
     if size is None or min(height, width) == size:
-        return WorkingPhoto(photo.pixels, data, file_name, photo.icc, photo.as_stored)
+        return WorkingPhoto(
+            photo.pixels, data, file_name, photo.icc, photo.as_stored, (width, height)
+        )
     pixels = resize_image(photo.pixels, working_size(width, height, size))
-    return WorkingPhoto(pixels, data, file_name, photo.icc, False)
+    return WorkingPhoto(pixels, data, file_name, photo.icc, False, (width, height))
 
 
 def working_size(width: int, height: int, size: int) -> tuple[int, int]:

@@ -22,10 +22,8 @@ from olrd.errors import IntegrityError, SourceError, UsageError
 torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
 transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
 
-WORDS = (
-    "USER: ASSISTANT: Describe the in background of this photo . , and scene sky grass road sea "
-    "a red blue green wide field under clouds with house tree far away"
-).split()
+TEXT = """USER: ASSISTANT: Describe the in background of this photo . , and scene sky grass road
+sea a red blue green wide field under clouds with house tree far away"""
 CHAT = (
     "{% for message in messages %}USER: {% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}"
@@ -37,7 +35,7 @@ def tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     special = ["<pad>", "<s>", "</s>", "<unk>", "<image>"]
-    words = {word: number for number, word in enumerate([*special, *WORDS])}
+    words = {word: number for number, word in enumerate([*special, *TEXT.split()])}
     raw = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return transformers.PreTrainedTokenizerFast(
@@ -62,14 +60,18 @@ def save_llava(folder: Path, chat: str | None) -> Path:
     )  # fmt: skip
     text = transformers.LlamaConfig(
         vocab_size=len(tokens), hidden_size=32, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        num_attention_heads=2, num_key_value_heads=2, pad_token_id=0, bos_token_id=1,
+        eos_token_id=2,
     )  # fmt: skip
-    config = transformers.LlavaConfig(vision, text, image_token_index=4, image_seq_length=16)
+    config = transformers.LlavaConfig(
+        vision_config=vision, text_config=text, image_token_index=4, image_seq_length=16
+    )
     model = transformers.LlavaForConditionalGeneration(config)
     with torch.no_grad():  # loud enough that the picture and the question change the answer
         for name, weight in model.named_parameters():
             if weight.ndim > 1:
                 weight *= 12 if "vision" in name or "projector" in name else 6
+        model.lm_head.weight[:5] = 0  # answers are of words, not of special tokens
     model.save_pretrained(folder)
     transformers.LlavaProcessor(
         transformers.CLIPImageProcessor(
@@ -265,7 +267,8 @@ def test_only_null_captions_change(
 
 def test_equal_backgrounds_are_captioned_once() -> None:
     table = pa.concat_tables([rows([None, None]), rows([None, None])])
-    echo, told = Echo(), []
+    echo = Echo()
+    told: list[int] = []
     filled = caption_table(table, echo, report=told.append)
     assert echo.batches == [1, 1]
     assert sum(told) == 4
@@ -329,10 +332,10 @@ def test_clear_errors(tmp_path: Path) -> None:
     paths = dataset(tmp_path)
     with pytest.raises(SourceError, match="cannot be loaded"):
         caption_dataset(tmp_path, rewrite, checkpoint=str(tmp_path / "no-checkpoint"))
+    broken = rows([None]).set_column(
+        2, SCHEMA.field(2), pa.array([{"bytes": b"x", "path": None}], PICTURE)
+    )
     with pytest.raises(IntegrityError, match="row r0: its background cannot be read"):
-        broken = rows([None]).set_column(
-            2, SCHEMA.field(2), pa.array([{"bytes": b"x", "path": None}], PICTURE)
-        )
         caption_table(broken, Echo())
     pq.write_table(rows([None]).drop_columns("background"), paths[0])
     with pytest.raises(SourceError, match=r"lacks \['background'\]"):

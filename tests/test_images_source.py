@@ -1,4 +1,4 @@
-"""`--source images` end to end with a real, tiny Mask2Former: cache, resume, corrections, errors."""
+"""`--source images` end to end with a real, tiny Mask2Former: cache, resume, corrections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from olrd.arrays import decode_ids, decode_photo, encode_ids
 from olrd.coco_categories import coco_categories
 from olrd.errors import OlrdError, SourceError, UsageError
 from olrd.licenses import license_code
-from olrd.panoptic import check_panoptic, mask_box
+from olrd.panoptic import Record, SegmentMap, check_panoptic, mask_box
 from olrd.sources import SourceSpec, open_source
 from olrd.sources import images as images_module
 from olrd.sources.images_options import ImagesOptions, license_url
@@ -128,6 +128,12 @@ def joined(root: Path) -> tuple[Path, dict[str, Any]]:
     return path, json.loads(path.read_text())
 
 
+def check(source: Any, record: Record) -> SegmentMap:
+    """The record's map, with every area, box and id checked."""
+    size = record.width, record.height
+    return check_panoptic("a map", source.panoptic(record, *size), size, source.categories)
+
+
 def png_of(root: Path, name: str) -> Path:
     return joined(root)[0].with_suffix("") / png_name(name)
 
@@ -143,7 +149,7 @@ def test_every_record_is_exact(root: Path, opened: Open, segmented: list[int]) -
     for record in records:
         photo = decode_photo(source.photo_bytes(record))
         assert photo.pixels.shape == (record.height, record.width, 3)
-        checked = check_panoptic(record, source.panoptic(record), source.categories)
+        checked = check(source, record)
         kinds = [source.categories[s.category_id].isthing for s in checked.segments]
         things, stuff = things + sum(kinds), stuff + len(kinds) - sum(kinds)
         named = [s.category_id for s in checked.segments if s.category_id > 91]
@@ -157,7 +163,7 @@ def test_every_record_is_exact(root: Path, opened: Open, segmented: list[int]) -
 def test_json_is_valid_coco(root: Path, opened: Open) -> None:
     opened()
     path, document = joined(root)
-    assert list(document)[0] == "info"
+    assert next(iter(document)) == "info"
     assert [image["file_name"] for image in document["images"]] == NAMES
     assert all(type(image["id"]) is int for image in document["images"])
     assert [note["image_id"] for note in document["annotations"]] == [
@@ -187,13 +193,13 @@ def test_result_does_not_depend_on_the_batch(root: Path, opened: Open, tmp_path:
     four = opened(panoptic=str(tmp_path / "four"), batch="4")
     for index in range(4):
         assert one.record(index).image_id == four.record(index).image_id
-        same = one.panoptic(one.record(index)) == four.panoptic(four.record(index))
+        same = check(one, one.record(index)).index == check(four, four.record(index)).index
         assert same.mean() > 0.99  # batched kernels may round differently
 
 
 def test_deleted_png_is_segmented_again(root: Path, opened: Open, segmented: list[int]) -> None:
     opened()
-    path, document = joined(root)
+    document = joined(root)[1]
     png = png_of(root, "a/two.PNG")
     content = png.read_bytes()
     png.unlink()
@@ -247,6 +253,32 @@ def test_kill_and_resume(
     assert sum(seen) == {"segment": 2, "png": 2, "part": 2}.get(kill_at, 0)
 
 
+def test_correction_after_a_kill_is_kept(
+    root: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the JSON was joined: what waited is void, and must not undo a correction."""
+    from olrd.sources.panoptic_cache import PanopticCache
+
+    calls: list[int] = []
+
+    def killed(self: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PanopticCache, "_clear_parts", killed)
+        with pytest.raises(KeyboardInterrupt):
+            opened()
+    path, document = joined(root)
+    document["annotations"][0]["segments_info"][0]["category_id"] = 24
+    path.write_text(json.dumps(document))
+    assert opened().record(0).segments[0].category_id == 24
+    picture(8, 60, 60).save(root / "added.jpg")
+    record = next(r for r in map(opened().record, range(5)) if r.file_name == "a/one.jpg")
+    assert record.segments[0].category_id == 24
+
+
 def test_hand_correction_is_kept(root: Path, opened: Open, segmented: list[int]) -> None:
     opened()
     path, document = joined(root)
@@ -277,7 +309,7 @@ def test_hand_correction_is_kept(root: Path, opened: Open, segmented: list[int])
     assert list(records) == sorted([*NAMES, "b/added.webp"])
     grey = records["grey.jpeg"]
     assert 18 in [s.category_id for s in grey.segments]
-    check_panoptic(grey, source.panoptic(grey), source.categories)
+    check(source, grey)
     assert (records["a/one.jpg"].license, records["a/one.jpg"].author) == (
         "CC-BY-4.0",
         "A. Nonymous",
@@ -331,8 +363,11 @@ def test_unreadable_photos_are_listed(root: Path, opened: Open, segmented: list[
     (root / "a/cut.jpg").write_bytes(whole)  # repaired
     repaired = opened()
     record = next(r for r in map(repaired.record, range(8)) if r.file_name == "a/cut.jpg")
-    check_panoptic(record, repaired.panoptic(record), repaired.categories)
+    check(repaired, record)
     assert sum(segmented) == 5
+    entries = {image["file_name"]: image for image in joined(root)[1]["images"]}
+    assert entries["a/cut.jpg"]["width"] == record.width
+    assert {name for name, entry in entries.items() if "rejected" in entry} == bad - {"a/cut.jpg"}
 
 
 def test_max_pixels_is_respected(root: Path, checkpoint: Path) -> None:
@@ -403,9 +438,7 @@ def test_bad_folders_and_checkpoints(root: Path, opened: Open, tmp_path: Path) -
         opened(checkpoint="other/network")
 
 
-def test_two_photos_with_one_id(
-    root: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_photos_with_one_id(root: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images_module, "image_id", lambda name: len(name) // 9)
     with pytest.raises(SourceError, match="both have the image id"):
         opened()
@@ -423,7 +456,7 @@ def test_annotations_from_elsewhere(root: Path, opened: Open, segmented: list[in
     document["categories"][0]["name"] = "human"
     path.write_text(json.dumps(document))
     picture(9, 60, 60).save(root / "new.png")
-    with pytest.raises(SourceError, match="category 1 'person' .* is 1 'human'"):
+    with pytest.raises(SourceError, match=r"category 1 'person' .* is 1 'human'"):
         opened()
     assert sum(segmented) == 4  # refused before any work
 

@@ -48,7 +48,7 @@ def test_ids_are_panopticapis(ids: Any) -> None:
     np.testing.assert_array_equal(decode_ids(written), ids)
 
 
-def annotations(
+def write_annotations(
     folder: Path, name: str, maps: dict[int, np.ndarray], kinds: dict[int, int], **more: Any
 ) -> Path:
     """Write maps (image id to ids) in COCO panoptic format; `kinds`: segment id to category id."""
@@ -86,8 +86,8 @@ def test_hand_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     guess = np.full((10, 10), 30)
     guess[:, :4] = 10
     guess[:, 4] = 0
-    predicted = annotations(tmp_path, "guess", {7: guess}, {10: 1, 30: 187})
-    true = annotations(tmp_path, "truth", {7: truth}, {1: 1, 2: 2, 3: 187})
+    predicted = write_annotations(tmp_path, "guess", {7: guess}, {10: 1, 30: 187})
+    true = write_annotations(tmp_path, "truth", {7: truth}, {1: 1, 2: 2, 3: 187})
     found = panoptic_quality(predicted, true)
     # Per class: person 0.8 / 1, car 0 / 0.5 (one miss), sky 0.8 / 1.
     assert found["per_class"]["person"] == pytest.approx({"pq": 0.8, "sq": 0.8, "rq": 1.0})
@@ -104,12 +104,12 @@ def test_false_positive_and_direction(tmp_path: Path) -> None:
     one[:4] = two[:4] = 1
     two[4:] = 2
     one[4:] = 1
-    a = annotations(tmp_path, "a", {1: one}, {1: 1})
-    b = annotations(tmp_path, "b", {1: two}, {1: 1, 2: 2})
+    a = write_annotations(tmp_path, "a", {1: one}, {1: 1})
+    b = write_annotations(tmp_path, "b", {1: two}, {1: 1, 2: 2})
     # IoU of the person is exactly 0.5: not above it, so nothing matches.
     assert panoptic_quality(a, b)["All"]["pq"] == 0.0
     two[4, :] = 1
-    c = annotations(tmp_path, "c", {1: two}, {1: 1, 2: 2})
+    c = write_annotations(tmp_path, "c", {1: two}, {1: 1, 2: 2})
     found, back = panoptic_quality(a, c)["per_class"], panoptic_quality(c, a)["per_class"]
     assert found["person"] == back["person"]
     assert found["person"]["pq"] == pytest.approx(40 / 64)
@@ -117,7 +117,7 @@ def test_false_positive_and_direction(tmp_path: Path) -> None:
 
 
 def test_absent_is_none_not_zero(tmp_path: Path) -> None:
-    path = annotations(tmp_path, "a", {1: np.ones((4, 4), int)}, {1: 1})
+    path = write_annotations(tmp_path, "a", {1: np.ones((4, 4), int)}, {1: 1})
     found = panoptic_quality(path, path)
     assert found["Stuff"] == {"pq": None, "sq": None, "rq": None, "n": 0}
     assert found["per_class"]["car"] == {"pq": None, "sq": None, "rq": None}
@@ -128,8 +128,8 @@ def test_absent_is_none_not_zero(tmp_path: Path) -> None:
 def test_crowds_are_ignored(tmp_path: Path) -> None:
     ids = np.ones((4, 4), int)
     ids[2:] = 2
-    truth = annotations(tmp_path, "a", {1: ids}, {1: 1, 2: 1}, crowd=(2,))
-    guess = annotations(tmp_path, "b", {1: ids}, {1: 1, 2: 1})
+    truth = write_annotations(tmp_path, "a", {1: ids}, {1: 1, 2: 1}, crowd=(2,))
+    guess = write_annotations(tmp_path, "b", {1: ids}, {1: 1, 2: 1})
     assert panoptic_quality(guess, truth)["All"] == {"pq": 1.0, "sq": 1.0, "rq": 1.0, "n": 1}
 
 
@@ -140,7 +140,7 @@ def test_identical_is_one(data: st.DataObject, tmp_path_factory: pytest.TempPath
     element = st.integers(0, 5).map(lambda n: n * 70_001)
     maps = data.draw(arrays_of.arrays(np.int64, shape, elements=element))
     kinds = {n * 70_001: data.draw(st.sampled_from([1, 2, 187])) for n in range(1, 6)}
-    path = annotations(tmp_path_factory.mktemp("same"), "a", {5: maps}, kinds)
+    path = write_annotations(tmp_path_factory.mktemp("same"), "a", {5: maps}, kinds)
     found = panoptic_quality(path, path)
     assert found["All"]["pq"] == (1.0 if maps.any() else None)
 
@@ -157,15 +157,15 @@ def test_real_coco_and_workers() -> None:
 
 def test_clear_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = np.ones((4, 4), int)
-    one = annotations(tmp_path, "one", {1: ids}, {1: 1})
-    two = annotations(tmp_path, "two", {1: ids, 2: ids}, {1: 1})
+    one = write_annotations(tmp_path, "one", {1: ids}, {1: 1})
+    two = write_annotations(tmp_path, "two", {1: ids, 2: ids}, {1: 1})
     with pytest.raises(SourceError, match=r"no prediction for 1 of the 2 .*image 2"):
         panoptic_quality(one, two)
     assert panoptic_quality(two, one)["All"]["n"] == 1  # the other way nothing is missing
     with pytest.raises(SourceError, match="cannot be scored"):
-        panoptic_quality(annotations(tmp_path, "big", {1: np.ones((5, 4))}, {1: 1}), one)
+        panoptic_quality(write_annotations(tmp_path, "big", {1: np.ones((5, 4))}, {1: 1}), one)
     with pytest.raises(SourceError, match="unknown category_id 9"):
-        panoptic_quality(annotations(tmp_path, "odd", {1: ids}, {1: 9}), one)
+        panoptic_quality(write_annotations(tmp_path, "odd", {1: ids}, {1: 9}), one)
     with pytest.raises(SourceError, match="no such folder"):
         panoptic_quality(one, one, predicted_folder=tmp_path / "nowhere")
     with pytest.raises(UsageError, match="workers"):

@@ -17,7 +17,7 @@ from olrd import segmenter
 from olrd.checkpoints import choose_device, load_model
 from olrd.coco_categories import coco_categories, label_categories
 from olrd.errors import SourceError, UsageError
-from olrd.panoptic import Category, Record, check_panoptic
+from olrd.panoptic import Category, PanopticMap, check_panoptic
 from olrd.segmenter import colour_id, panoptic_inference, to_segmentation
 
 torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
@@ -92,9 +92,7 @@ def blocks(labels: list[int], certain: float = 30.0) -> tuple[Any, Any]:
 def test_sharp_masks_agree_with_transformers(labels: list[int]) -> None:
     """Where masks are sharp, transformers' own post-processing gives the same segments."""
     classes, masks = blocks(labels)
-    outputs = SimpleNamespace(
-        class_queries_logits=classes[None], masks_queries_logits=masks[None]
-    )
+    outputs = SimpleNamespace(class_queries_logits=classes[None], masks_queries_logits=masks[None])
     processor = transformers.Mask2FormerImageProcessor()
     theirs = processor.post_process_panoptic_segmentation(
         outputs, threshold=0.8, label_ids_to_fuse=set(), target_sizes=[(384, 384)]
@@ -141,9 +139,9 @@ def test_segments_describe_their_map(numbered: Any, labels: list[int], factor: i
     numbers = dict(enumerate(labels, start=1))
     height, width = numbered.shape[0] * factor, numbered.shape[1] * factor
     result = to_segmentation(numbered, numbers, KINDS, (height, width, 3))
-    record = Record("1", "a.jpg", width, height, "", "", "", "", "a.png", result.segments)
     categories = {category.id: category for category in KINDS.values()}
-    check_panoptic(record, result.ids, categories)  # areas, boxes and ids are exact
+    # Areas, boxes and ids are exact.
+    check_panoptic("a.png", PanopticMap(*result), (width, height), categories)
     large = np.kron(np.maximum(numbered, 0), np.ones((factor, factor), np.int32))
     np.testing.assert_array_equal(result.ids > 0, large > 0)
     kind = {segment.id: segment.category_id for segment in result.segments}

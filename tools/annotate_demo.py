@@ -82,12 +82,14 @@ def grabcut(rgb: np.ndarray, coarse: np.ndarray, segment: dict[str, Any]) -> np.
     labels = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)
     cv2.setRNGSeed(0)
     models = np.zeros((2, 1, 65))
-    cv2.grabCut(big, labels, None, models[0], models[1], refine.get("steps", 4),
-                cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(
+        big, labels, None, models[0], models[1], refine.get("steps", 4), cv2.GC_INIT_WITH_MASK
+    )
     cut = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
     blurred = cv2.GaussianBlur(cut, (0, 0), refine.get("smooth", 1.2))
     mask = np.zeros_like(coarse)
-    mask[window] = cv2.resize(blurred, part.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+    soft = cv2.resize(blurred, part.shape[::-1], interpolation=cv2.INTER_AREA)
+    mask[window] = soft > refine.get("edge", 0.5)
     return (mask | fill(segment.get("keep", []), coarse.shape)) & ~never
 
 
@@ -109,13 +111,13 @@ def segment_mask(rgb: np.ndarray, segment: dict[str, Any]) -> np.ndarray:
     mask = fill(segment["polygons"], shape)
     refine = segment.get("refine") or NO_REFINEMENT
     if refine:
-        mask = tidy(grabcut(rgb, mask, segment), refine.get("smallest", 30),
-                    refine.get("hole", 30))
+        mask = tidy(grabcut(rgb, mask, segment), refine.get("smallest", 30), refine.get("hole", 30))
     return mask & ~fill(segment.get("holes", []), shape)
 
 
-def panoptic(rgb: np.ndarray, photo: dict[str, Any], categories: dict[str, dict[str, Any]]
-             ) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def panoptic(
+    rgb: np.ndarray, photo: dict[str, Any], categories: dict[str, dict[str, Any]]
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Paint a photo's segments and return the id map with its ``segments_info``."""
     owner = np.zeros(rgb.shape[:2], np.int32)
     kinds: list[tuple[str, int]] = []
@@ -133,9 +135,7 @@ def panoptic(rgb: np.ndarray, photo: dict[str, Any], categories: dict[str, dict[
     ids = np.zeros_like(owner)
     info: list[dict[str, Any]] = []
     for number, (name, iscrowd) in enumerate(kinds, 1):
-        mask = owner == number
-        if not categories[name]["isthing"]:
-            mask = tidy(mask, 60, 0)
+        mask = tidy(owner == number, 20 if categories[name]["isthing"] else 60, 0)
         if not mask.any():
             raise ValueError(f"photo {photo['id']}: nothing is left of {name}")
         colour = (37 * number % 251 + 4, 91 * number % 241 + 7, 149 * number % 239 + 11)
@@ -143,13 +143,21 @@ def panoptic(rgb: np.ndarray, photo: dict[str, Any], categories: dict[str, dict[
         ids[mask] = segment_id
         ys, xs = np.nonzero(mask)
         box = [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
-        info.append({"id": segment_id, "category_id": categories[name]["id"], "iscrowd": iscrowd,
-                     "bbox": [int(v) for v in box], "area": int(mask.sum())})
+        info.append(
+            {
+                "id": segment_id,
+                "category_id": categories[name]["id"],
+                "iscrowd": iscrowd,
+                "bbox": [int(v) for v in box],
+                "area": int(mask.sum()),
+            }
+        )
     return ids, info
 
 
-def build(originals: Path, output: Path, data: dict[str, Any], categories: list[dict[str, Any]]
-          ) -> None:
+def build(
+    originals: Path, output: Path, data: dict[str, Any], categories: list[dict[str, Any]]
+) -> None:
     """Write ``demo/*.jpg``, ``annotations/panoptic_demo/*.png`` and ``panoptic_demo.json``."""
     by_name = {category["name"]: category for category in categories}
     photos, masks = output / SPLIT, output / "annotations" / f"panoptic_{SPLIT}"
@@ -163,14 +171,31 @@ def build(originals: Path, output: Path, data: dict[str, Any], categories: list[
         image.save(photos / f"{stem}.jpg", quality=photo.get("quality", 88), optimize=True)
         rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
         Image.fromarray(rgb).save(masks / f"{stem}.png", optimize=True)
-        images.append({"id": photo["id"], "file_name": f"{stem}.jpg", "width": image.width,
-                       "height": image.height, "license": photo["license"], "coco_url": "",
-                       "flickr_url": "", "date_captured": "", "source_url": photo["source_url"],
-                       "author": photo["author"], "title": photo["title"]})
-        annotations.append({"image_id": photo["id"], "file_name": f"{stem}.png",
-                            "segments_info": info})
-    result = {"info": data["info"], "licenses": data["licenses"], "images": images,
-              "annotations": annotations, "categories": categories}
+        images.append(
+            {
+                "id": photo["id"],
+                "file_name": f"{stem}.jpg",
+                "width": image.width,
+                "height": image.height,
+                "license": photo["license"],
+                "coco_url": "",
+                "flickr_url": "",
+                "date_captured": "",
+                "source_url": photo["source_url"],
+                "author": photo["author"],
+                "title": photo["title"],
+            }
+        )
+        annotations.append(
+            {"image_id": photo["id"], "file_name": f"{stem}.png", "segments_info": info}
+        )
+    result = {
+        "info": data["info"],
+        "licenses": data["licenses"],
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
     text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
     path = output / "annotations" / f"panoptic_{SPLIT}.json"
     path.write_text(text + "\n", encoding="utf-8")
@@ -181,8 +206,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build the demo split of annotated photos.")
     parser.add_argument("originals", type=Path, help="folder with the original photos")
     parser.add_argument("output", type=Path, help="folder to write, e.g. olrd/demo_photos")
-    parser.add_argument("--categories", type=Path, required=True,
-                        help="a COCO panoptic JSON, for its list of 133 categories")
+    parser.add_argument(
+        "--categories",
+        type=Path,
+        required=True,
+        help="a COCO panoptic JSON, for its list of 133 categories",
+    )
     parser.add_argument("--data", type=Path, default=Path(__file__).with_name("demo_polygons.json"))
     options = parser.parse_args()
     data = json.loads(options.data.read_text(encoding="utf-8"))

@@ -23,9 +23,19 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, metavar="DIR", help="the dataset folder to write")
     add_build_options(command)
     run = command.add_argument_group("running")
-    run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="processes (default %(default)s)")
-    run.add_argument("--retry-failed", action="store_true", help="build again where photos could not be read")
-    run.add_argument("--dry-run", action="store_true", help="say what would be built; write nothing")
+    run.add_argument(
+        "--workers",
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        metavar="N",
+        help="processes (default %(default)s)",
+    )
+    run.add_argument(
+        "--retry-failed", action="store_true", help="build again where photos could not be read"
+    )
+    run.add_argument(
+        "--dry-run", action="store_true", help="say what would be built; write nothing"
+    )
     run.add_argument("--json", action="store_true", help="print the result as JSON")
     return command
 
@@ -33,9 +43,12 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Build, or estimate, and print the summary."""
     from olrd.command import config_from
+    from olrd.progress import say
     from olrd.summary import build_summary, estimate_summary
 
     config = config_from(args)
+    if config.source.name == "coco" and config.source.root is None:
+        say("no --root given: using the small demo set of real photos that ships with olrd")
     if args.dry_run:
         from olrd.estimate import estimate
 

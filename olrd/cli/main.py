@@ -27,29 +27,59 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_text, description=help_text)
         command.set_defaults(run=run)
         if folder:
-            command.add_argument(folder, type=Path, metavar=folder.upper(), help="a built dataset folder")
+            command.add_argument(
+                folder, type=Path, metavar=folder.upper(), help="a built dataset folder"
+            )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         return command
 
     _workers(add("verify", run_verify, "Check every invariant and hash."))
     show = add("show", run_show, "Write a contact sheet (PNG) and a page (HTML) to leaf through.")
-    show.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER-show)")
-    show.add_argument("--count", type=int, default=8, metavar="N", help="triplets on the sheet (default %(default)s)")
-    show.add_argument("--page-limit", type=int, default=60, metavar="N", help="triplets on the page (default %(default)s)")
+    show.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to write (default: FOLDER-show)"
+    )
+    show.add_argument(
+        "--count",
+        type=int,
+        default=8,
+        metavar="N",
+        help="triplets on the sheet (default %(default)s)",
+    )
+    show.add_argument(
+        "--page-limit",
+        type=int,
+        default=60,
+        metavar="N",
+        help="triplets on the page (default %(default)s)",
+    )
     audit = add("audit", run_audit, "Edge leak, near duplicates and distributions.")
     audit.add_argument("--against", type=Path, action="append", default=[], metavar="DIR",
                        help="another dataset or photo folder to look for shared photos in; repeatable")  # fmt: skip
     rebuild = add("rebuild", run_rebuild, "Recipes and photos back to the full dataset.", "recipes")
-    rebuild.add_argument("--root", type=Path, required=True, metavar="DIR", help="the folder of the photos")
-    rebuild.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
+    rebuild.add_argument(
+        "--root", type=Path, required=True, metavar="DIR", help="the folder of the photos"
+    )
+    rebuild.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the folder to write"
+    )
     _workers(rebuild)
     caption = add("caption", run_caption, "Fill the caption column with an image-to-text model.")
-    caption.add_argument("--checkpoint", default="llava-hf/llava-1.5-7b-hf", help="hub id or folder (default %(default)s)")
+    caption.add_argument(
+        "--checkpoint",
+        default="llava-hf/llava-1.5-7b-hf",
+        help="hub id or folder (default %(default)s)",
+    )
     caption.add_argument("--revision", help="pin a revision of the checkpoint")
     caption.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
-    pq = add("pq", run_pq, "Panoptic quality of PREDICTED against TRUTH (two COCO panoptic JSONs).", "")
-    pq.add_argument("predicted", type=Path, help="JSON of the prediction; its PNGs in the folder of that name")
-    pq.add_argument("truth", type=Path, help="JSON of the truth; its PNGs in the folder of that name")
+    pq = add(
+        "pq", run_pq, "Panoptic quality of PREDICTED against TRUTH (two COCO panoptic JSONs).", ""
+    )
+    pq.add_argument(
+        "predicted", type=Path, help="JSON of the prediction; its PNGs in the folder of that name"
+    )
+    pq.add_argument(
+        "truth", type=Path, help="JSON of the truth; its PNGs in the folder of that name"
+    )
     sources = add("sources", run_sources, "List the registered sources.", "")
     sources.set_defaults(json=False)
     return top
@@ -63,7 +93,11 @@ def run_verify(args: argparse.Namespace) -> int:
     good = not result["problems"]
     text = (
         f"{result['triplets']} triplets of {result['photos']} photos in {result['shards']} shards: "
-        + ("every invariant and every hash holds" if good else f"{len(result['problems'])} PROBLEMS")
+        + (
+            "every invariant and every hash holds"
+            if good
+            else f"{len(result['problems'])} PROBLEMS"
+        )
     )
     emit(result, "\n".join([text, *result["problems"][:50]]), args.json)
     return 0 if good else 1
@@ -120,7 +154,11 @@ def run_sources(args: argparse.Namespace) -> int:
     from olrd.sources import SOURCES
 
     targets = SOURCES.targets()
-    emit(targets, "\n".join(f"{name:<12} {target}" for name, target in sorted(targets.items())), args.json)
+    emit(
+        targets,
+        "\n".join(f"{name:<12} {target}" for name, target in sorted(targets.items())),
+        args.json,
+    )
     return 0
 
 

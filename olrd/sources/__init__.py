@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
-from olrd.arrays import MAX_PIXELS, Ids
+from olrd.arrays import MAX_PIXELS
 from olrd.errors import Rejected
-from olrd.panoptic import Category, Record
+from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
 
 SOURCES = Registry(
@@ -70,8 +70,9 @@ class Source(Protocol):
     def photo_bytes(self, record: Record) -> bytes:
         """The photo's own file."""
 
-    def panoptic(self, record: Record) -> Ids:
-        """The photo's panoptic ids, uint32 [H, W], 0 = void. Not yet checked against the record."""
+    def panoptic(self, record: Record, width: int, height: int) -> PanopticMap:
+        """The panoptic map of a photo of that size, not yet checked. Its segments are those of the
+        record, in that order, with area and box measured if the record does not have them."""
 
 
 class SourceInfo(NamedTuple):

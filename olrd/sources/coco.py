@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from olrd.arrays import Ids, decode_ids
+from olrd.arrays import decode_ids
 from olrd.errors import SourceError, UsageError, did_you_mean
-from olrd.panoptic import Box, Category, Record, Segment
-from olrd.progress import say
+from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.panoptic_index import panoptic_index
 
@@ -51,9 +50,10 @@ class PanopticFolder:
     def photo_bytes(self, record: Record) -> bytes:
         return read_file(self.photo_folder, record.file_name, "photo")
 
-    def panoptic(self, record: Record) -> Ids:
+    def panoptic(self, record: Record, width: int, height: int) -> PanopticMap:
         name = record.panoptic_name or ""
-        return decode_ids(read_file(self.png_folder, name, "panoptic"), name, self.max_pixels)
+        data = read_file(self.png_folder, name, "panoptic")
+        return PanopticMap(decode_ids(data, name, self.max_pixels), record.segments)
 
 
 def open_coco(spec: SourceSpec) -> PanopticFolder:
@@ -63,7 +63,6 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
     if spec.root is None:
         from olrd.sources.demo import open_demo
 
-        say("no --root given: using the small demo set of real photos that ships with olrd")
         return open_demo(spec)
     root = Path(spec.root)
     subset = find_subset(root, spec.subset)
@@ -80,7 +79,9 @@ def find_subset(root: Path, wanted: str | None) -> str:
     """The subset to read: the wanted one, or the only one there is. Raises with what was found."""
     if not root.is_dir():
         raise SourceError(f"--root {root} is not a folder")
-    found = sorted(p.stem.removeprefix("panoptic_") for p in root.glob("annotations/panoptic_*.json"))
+    found = sorted(
+        p.stem.removeprefix("panoptic_") for p in root.glob("annotations/panoptic_*.json")
+    )
     if not found:
         raise SourceError(
             f"expected annotations/panoptic_<subset>.json under {root}, found none. Get "
@@ -88,7 +89,9 @@ def find_subset(root: Path, wanted: str | None) -> str:
             f"unpack it in {root}"
         )
     if wanted is None and len(found) > 1:
-        raise UsageError(f"{root} holds several subsets: choose one with --subset {{{','.join(found)}}}")
+        raise UsageError(
+            f"{root} holds several subsets: choose one with --subset {{{','.join(found)}}}"
+        )
     if wanted is not None and wanted not in found:
         raise did_you_mean("subset", wanted, found)
     return wanted or found[0]

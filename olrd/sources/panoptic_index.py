@@ -77,14 +77,17 @@ def _write_index(json_path: Path, out: Path) -> None:
         "fingerprint": fingerprint,
         "categories": json.dumps([tuple(category) for category in categories]),
     }
-    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(
-        sink, _SCHEMA.with_metadata(metadata)
-    ) as writer:
+    with (
+        pa.OSFile(str(out), "wb") as sink,
+        pa.ipc.new_file(sink, _SCHEMA.with_metadata(metadata)) as writer,
+    ):
         batch: list[dict[str, Any]] = []
         for annotation in _stream(json_path, "annotations.item"):
             batch.append(_row(json_path, annotation, images))
             if len(batch) == _BATCH:
-                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=writer_schema(metadata)))
+                writer.write_batch(
+                    pa.RecordBatch.from_pylist(batch, schema=writer_schema(metadata))
+                )
                 batch = []
         # Photos without an annotation stay in the index, so that the build can count them.
         batch.extend(image | {"panoptic_name": None, "segments": []} for image in images.values())
@@ -188,9 +191,10 @@ def _stream(json_path: Path, prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _chunks(json_path: Path, label: str) -> Iterator[bytes]:
-    with json_path.open("rb") as file, progress_bar(
-        label, json_path.stat().st_size, unit="B"
-    ) as bar:
+    with (
+        json_path.open("rb") as file,
+        progress_bar(label, json_path.stat().st_size, unit="B") as bar,
+    ):
         while chunk := file.read(_CHUNK):
             yield chunk
             bar.update(len(chunk))

@@ -1,0 +1,1 @@
+"""Erasers behind one protocol, and the controls that keep everyone honest."""

@@ -1,0 +1,125 @@
+"""Triplets per second against the codec floor. Run by `make bench`; asserts nothing.
+
+The floor is the time that decoding the inputs and encoding the outputs alone takes, on the same
+bytes, on one core, with the fastest codecs available: simplejpeg for photos, Pillow for PNG and WebP.
+Every photo that the build opens is decoded once, however many triplets it gives.
+
+    python -m bench.throughput [--root COCO] [--repeat 3] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from olrd.arrays import decode_ids, encode_image, encode_mask
+from olrd.build import build
+from olrd.config import BuildConfig
+from olrd.dataset import Dataset, row_triplet
+from olrd.sources import SourceSpec, open_source
+from olrd.work import start_worker
+
+
+def best(repeat: int, run: Callable[[], Any]) -> float:
+    """The shortest of `repeat` times, in seconds: the least disturbed one."""
+    times = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def pipeline(config: BuildConfig, repeat: int) -> tuple[float, int, Path]:
+    """Seconds for a whole build with one worker, start-up of the interpreter not counted."""
+    folder = Path(tempfile.mkdtemp())
+    times, triplets = [], 0
+    for number in range(repeat + 1):
+        out = folder / str(number)
+        started = time.perf_counter()
+        triplets = build(config, out, workers=1)["totals"]["triplets"]
+        times.append(time.perf_counter() - started)
+    return min(times[1:]), triplets, folder / "0"  # the first run also warms caches
+
+
+def floor(config: BuildConfig, out: Path, repeat: int) -> float:
+    """Seconds for the codecs alone on the bytes that the build reads and writes."""
+    source = open_source(config.source)
+    by_id = {source.image_id(i): i for i in range(len(source))}
+    opened = {row["donor_image_id"] for row in Dataset(out).rows(["donor_image_id"])}
+    photos, maps = [], []
+    for image_id in sorted(opened):
+        record = source.record(by_id[image_id])
+        photos.append(source.photo_bytes(record))
+        maps.append((source.png_folder / record.panoptic_name).read_bytes())  # type: ignore[attr-defined, operator]
+    triplets = [row_triplet(row) for row in Dataset(out).rows()]
+    backgrounds = {} if config.size is None else {id(t): t.background for t in triplets}
+
+    def codecs() -> None:
+        for photo in photos:
+            simplejpeg.decode_jpeg(photo)
+        for png in maps:
+            decode_ids(png)
+        for triplet in triplets:
+            encode_image(triplet.image)
+            encode_mask(np.ascontiguousarray(triplet.mask))
+        for background in backgrounds.values():
+            encode_image(background)
+
+    return best(repeat, codecs)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", default="../shared/data/coco", help="a COCO panoptic folder")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    root = args.root if Path(args.root).is_dir() else None
+    if root is None:
+        print(f"{args.root} is not here: using the embedded demo photos", file=sys.stderr)
+    cv2.setNumThreads(1)
+    spec = SourceSpec("coco", root)
+    start_worker(BuildConfig(spec), tempfile.mkdtemp())
+    rows = []
+    for name, config in (
+        ("full, native", BuildConfig(spec)),
+        ("full, 512", BuildConfig(spec, size=512)),
+        ("recipes, native", BuildConfig(spec, form="recipes")),
+    ):
+        seconds, triplets, out = pipeline(config, args.repeat)
+        least = floor(config, out, args.repeat) if config.form == "full" else None
+        rows.append(
+            {
+                "build": name,
+                "triplets": triplets,
+                "per_second": triplets / seconds,
+                "floor_per_second": triplets / least if least else None,
+                "share_of_floor": least / seconds if least else None,
+            }
+        )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if args.json:
+        print(json.dumps({"rows": rows, "peak_memory_mb": memory}, indent=1))
+        return
+    print(f"{'build':<18}{'triplets':>9}{'per second':>12}{'codec floor':>13}{'share':>8}")
+    for row in rows:
+        reached = f"{row['floor_per_second']:>13.1f}{row['share_of_floor']:>8.2f}" if row["floor_per_second"] else ""
+        print(f"{row['build']:<18}{row['triplets']:>9}{row['per_second']:>12.1f}{reached}")
+    print(f"one core; peak memory of the process {memory:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Scores for any eraser on any of the data sets."""

@@ -1,0 +1,229 @@
+"""Open Images V5-V7: instance masks from the CSV and its PNGs.
+
+There are no stuff labels. Background is what no mask and no box covers; rows say so with
+`background_kind = unlabelled`. What lies inside a box but outside its mask is void.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from olrd.arrays import Ids, decode_mask, resize_ids
+from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
+from olrd.licenses import license_code
+from olrd.panoptic import Box, Category, PanopticMap, Record, Segment, mask_box
+from olrd.sources import SourceSpec, read_file
+from olrd.sources.openimages_index import openimages_index
+
+LICENSE_URL = "https://creativecommons.org/licenses/by/2.0/"
+"""What Open Images lists for all its photos (users are told to verify it)."""
+BACKGROUND = Category(1, "background", "unlabelled", False)
+_BACKGROUND_ID = 0xFFFFFFFF
+_CSV = "-annotations-object-segmentation.csv"
+
+
+class OpenImages:
+    """One subset of Open Images (see `Source`). Sizes and areas are known once a photo is opened."""
+
+    name = "openimages"
+    background_kind = "unlabelled"
+
+    def __init__(self, root: Path, subset: str, csv: Path, max_pixels: int) -> None:
+        self.subset, self.max_pixels = subset, max_pixels
+        self.photo_folder = _photo_folder(root, subset)
+        self.mask_folders = _mask_folders(root, subset)
+        home = csv.parent
+        self._table = openimages_index(
+            csv,
+            self.photo_folder,
+            {
+                "boxes": _first(home, f"{subset}-annotations-bbox.csv"),
+                "names": _first(home, "class-descriptions-boxable.csv", "oidv6-class-descriptions.csv",
+                                "oidv7-class-descriptions-boxable.csv"),
+                "images": _first(home, f"{subset}-images-with-rotation.csv",
+                                 f"{subset}-images-with-labels-with-rotation.csv"),
+            },
+        )  # fmt: skip
+        metadata = self._table.schema.metadata
+        self.fingerprint: str = metadata[b"fingerprint"].decode()
+        labels: dict[str, str] = json.loads(metadata[b"labels"])
+        self._numbers = {label: number for number, label in enumerate(labels, start=2)}
+        self.categories = {BACKGROUND.id: BACKGROUND} | {
+            self._numbers[label]: Category(self._numbers[label], name, "object", True)
+            for label, name in labels.items()
+        }
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def image_id(self, index: int) -> str:
+        image_id: str = self._table["image_id"][index].as_py()
+        return image_id
+
+    def record(self, index: int) -> Record:
+        row = self._table.slice(index, 1).to_pylist()[0]
+        url = row["license_url"] or LICENSE_URL
+        masks = row["masks"]
+        numbers = _segment_ids(masks)
+        segments = [
+            Segment(
+                number,
+                self._numbers[mask["label"]],
+                0,
+                Box(0, 0, 0, 0),
+                _is_group(mask, row["boxes"]),
+            )
+            for number, mask in zip(numbers, masks, strict=True)
+        ]
+        if masks:
+            segments.append(Segment(_BACKGROUND_ID, BACKGROUND.id, 0, Box(0, 0, 0, 0)))
+        return Record(
+            image_id=row["image_id"],
+            file_name=f"{row['image_id']}.jpg",
+            width=0,
+            height=0,
+            license=license_code(url),
+            license_url=url,
+            source_url=row["source_url"]
+            or f"https://open-images-dataset.s3.amazonaws.com/{self.subset}/{row['image_id']}.jpg",
+            author=row["author"],
+            panoptic_name=json.dumps([masks, row["boxes"]]) if masks else None,
+            segments=tuple(segments),
+        )
+
+    def photo_bytes(self, record: Record) -> bytes:
+        return read_file(self.photo_folder, record.file_name, "photo")
+
+    def panoptic(self, record: Record, width: int, height: int) -> PanopticMap:
+        """Instance masks drawn into one map, the smaller over the larger where they overlap."""
+        masks, boxes = json.loads(record.panoptic_name or "[[],[]]")
+        ids = np.full((height, width), _BACKGROUND_ID, np.uint32)
+        for box in [*masks, *boxes]:
+            ids[_pixel_box(box, width, height)] = 0
+        drawn = []
+        for segment, mask in zip(record.segments, masks, strict=False):
+            pixels = self._mask(mask["file"], width, height)
+            drawn.append((int(np.count_nonzero(pixels)), segment.id, pixels))
+        for _, number, pixels in sorted(drawn, key=lambda d: (-d[0], d[1])):
+            ids[pixels] = number
+        return PanopticMap(ids, tuple(_measured(segment, ids) for segment in record.segments))
+
+    def _mask(self, file: str, width: int, height: int) -> Any:
+        data = _read_mask(self.mask_folders, file)
+        mask = decode_mask(data, file, self.max_pixels)
+        # Masks come at other sizes than photos; the shape must agree within a pixel.
+        if abs(mask.shape[1] * height / mask.shape[0] - width) > 1 + mask.shape[1] / mask.shape[0]:
+            raise Rejected(
+                "panoptic_size",
+                f"{file}: a mask of {mask.shape[1]} x {mask.shape[0]} does not have the shape of a "
+                f"photo of {width} x {height}",
+            )
+        return mask if mask.shape == (height, width) else resize_ids(mask, (width, height))
+
+
+def _segment_ids(masks: list[dict[str, Any]]) -> list[int]:
+    """The box ids as numbers (they are 8 hexadecimal digits); positions where that is not possible."""
+    try:
+        numbers = [int(mask["box_id"], 16) for mask in masks]
+    except ValueError:
+        numbers = []
+    usable = len(set(numbers)) == len(masks) and all(0 < n < _BACKGROUND_ID for n in numbers)
+    return numbers if usable else list(range(1, len(masks) + 1))
+
+
+def _is_group(mask: dict[str, Any], boxes: list[dict[str, Any]]) -> bool:
+    """Whether the mask's own box is a group box in the box CSV (same label, same corners)."""
+    corners = ("xmin", "xmax", "ymin", "ymax")
+    return any(
+        box["group"] == 1
+        and box["label"] == mask["label"]
+        and all(abs(box[c] - mask[c]) < 0.005 for c in corners)
+        for box in boxes
+    )
+
+
+def _pixel_box(box: dict[str, Any], width: int, height: int) -> tuple[slice, slice]:
+    return (
+        slice(int(np.floor(box["ymin"] * height)), int(np.ceil(box["ymax"] * height))),
+        slice(int(np.floor(box["xmin"] * width)), int(np.ceil(box["xmax"] * width))),
+    )
+
+
+def _measured(segment: Segment, ids: Ids) -> Segment:
+    mask = ids == np.uint32(segment.id)
+    area = int(np.count_nonzero(mask))
+    box = mask_box(mask) if area else Box(0, 0, 0, 0)
+    return Segment(segment.id, segment.category_id, area, box, segment.iscrowd)
+
+
+def _read_mask(folders: list[Path], file: str) -> bytes:
+    for folder in folders:
+        for name in (file, f"{file[:1].upper()}/{file}"):
+            try:
+                return read_file(folder, name, "panoptic")
+            except Rejected as error:
+                if error.code != "panoptic_missing":
+                    raise
+    raise Rejected("panoptic_missing", f"mask {file} is in none of {[str(f) for f in folders]}")
+
+
+def open_openimages(spec: SourceSpec) -> OpenImages:
+    """`--source openimages --root DIR [--subset train|validation|test]`."""
+    if spec.options:
+        raise did_you_mean("option of the source openimages", next(iter(spec.options)), ())
+    if spec.root is None:
+        raise UsageError(
+            "--source openimages needs --root, the folder with the CSV, photos and masks"
+        )
+    root = Path(spec.root)
+    found = {
+        path.name.removesuffix(_CSV): path
+        for folder in (root, root / "annotations", root / "labels", root / "metadata")
+        for path in sorted(folder.glob(f"*{_CSV}"))
+    }
+    if not found:
+        raise SourceError(
+            f"expected <subset>{_CSV} under {root}, found none. Get it, the mask archives and the "
+            "photos from https://storage.googleapis.com/openimages/web/download_v7.html"
+        )
+    if spec.subset is None and len(found) > 1:
+        raise UsageError(f"{root} holds several subsets: choose one with --subset {sorted(found)}")
+    subset = spec.subset or next(iter(found))
+    if subset not in found:
+        raise did_you_mean("subset", subset, found)
+    return OpenImages(root, subset, found[subset], spec.max_pixels)
+
+
+def _first(folder: Path, *names: str) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _photo_folder(root: Path, subset: str) -> Path:
+    for folder in (root / subset, root / "images" / subset, root / "data", root / "images"):
+        if folder.is_dir():
+            return folder
+    raise SourceError(f"expected the photos in {root}/{subset} or {root}/images/{subset}")
+
+
+def _mask_folders(root: Path, subset: str) -> list[Path]:
+    """One folder, or the sixteen that the official archives unpack to."""
+    bases = [
+        root / f"{subset}-masks",
+        root / "masks" / subset,
+        root / "masks",
+        root / "labels" / "masks",
+    ]
+    folders = [
+        f
+        for base in bases
+        if base.is_dir()
+        for f in (base, *sorted(base.glob(f"{subset}-masks-?")))
+    ]
+    folders += sorted(root.glob(f"{subset}-masks-?"))
+    if not folders:
+        raise SourceError(f"expected the mask PNGs in {root}/{subset}-masks or {root}/masks")
+    return [folder for folder in folders if folder.is_dir()]

@@ -1,0 +1,153 @@
+"""Index the Open Images CSVs once into an Arrow file: one row per photo, its masks as a list."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from olrd.errors import SourceError
+from olrd.files import atomic_path, sha256_file
+from olrd.progress import say
+from olrd.sources.panoptic_index import cache_folder
+
+INDEX_VERSION = "1"
+COLUMNS = ["MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax"]
+_TEXT = COLUMNS[:4]
+_EMPTY_BOXES = pa.table(
+    {"ImageID": pa.array([], pa.string()), "LabelName": pa.array([], pa.string())}
+    | {name: pa.array([], pa.float64()) for name in (*COLUMNS[4:], "IsGroupOf")}
+)
+
+
+def openimages_index(
+    masks_csv: Path, photo_folder: Path, extra: dict[str, Path | None]
+) -> pa.Table:
+    """The memory-mapped index of one subset, built first if it is not there yet.
+
+    extra: paths of the optional CSVs: `boxes` (all boxes, with IsGroupOf), `names` (label id, name)
+    and `images` (author, licence, URL of each photo). Columns: image_id, masks, boxes, author,
+    license_url, source_url. Photos without a mask are listed with none. Schema metadata:
+    fingerprint, labels (JSON: label id to name).
+    """
+    files = [masks_csv, *(path for path in extra.values() if path)]
+    photos = sorted(path.stem for path in photo_folder.glob("*.jpg"))
+    key = [INDEX_VERSION, str(len(photos)), hashlib.sha256("\n".join(photos).encode()).hexdigest()]
+    for path in files:
+        stat = path.stat()
+        key += [str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns)]
+    name = hashlib.sha256("|".join(key).encode()).hexdigest()[:32]
+    index = cache_folder() / "index" / f"openimages-{name}.arrow"
+    if not index.exists():
+        say(f"indexing {masks_csv.name} (once)")
+        table = _read(masks_csv, photos, extra)
+        digest = hashlib.sha256("".join(sha256_file(path) for path in files).encode()).hexdigest()
+        labels = {**dict.fromkeys(pc.unique(table["label"]).to_pylist(), "")}
+        names = _names(extra.get("names"))
+        if labels and not names:
+            say("no class-descriptions-boxable.csv beside it: categories keep their label ids")
+        metadata = {
+            "fingerprint": digest,
+            "labels": json.dumps({label: names.get(label, label) for label in sorted(labels)}),
+        }
+        grouped = _group(table, photos, extra).replace_schema_metadata(metadata)
+        index.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            atomic_path(index) as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            pa.ipc.new_file(sink, grouped.schema) as writer,
+        ):
+            writer.write_table(grouped, max_chunksize=1000)
+    return pa.ipc.open_file(pa.memory_map(str(index))).read_all()
+
+
+def _csv(path: Path, columns: list[str]) -> pa.Table:
+    """Some columns of a CSV; label ids and hex ids stay text. `SourceError` names what is missing."""
+    text = [c for c in columns if not c.startswith("Box") or c == "BoxID"]
+    types = {c: pa.string() for c in text} | {c: pa.float64() for c in columns if c not in text}
+    try:
+        return pacsv.read_csv(
+            path,
+            convert_options=pacsv.ConvertOptions(
+                include_columns=columns, column_types=types, strings_can_be_null=False
+            ),
+        )
+    except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError) as error:
+        raise SourceError(
+            f"{path}: expected a CSV with the columns {', '.join(columns)} ({error})"
+        ) from error
+
+
+def _read(masks_csv: Path, photos: list[str], extra: dict[str, Path | None]) -> pa.Table:
+    """Mask rows: image, label, mask file, box id, box as xmin, xmax, ymin, ymax (0 to 1)."""
+    table = _csv(masks_csv, COLUMNS)
+    return table.rename_columns(
+        ["file", "image", "label", "box_id", "xmin", "xmax", "ymin", "ymax"]
+    )
+
+
+def _names(path: Path | None) -> dict[str, str]:
+    """Label id to class name; the boxable file has no header, the V6 one has."""
+    if path is None:
+        return {}
+    pairs = (line.partition(",") for line in path.read_text(encoding="utf-8").splitlines())
+    return {label: name.strip().strip('"') for label, _, name in pairs if label.startswith("/")}
+
+
+def _lists(table: pa.Table, images: pa.Array, columns: list[str]) -> pa.ListArray:
+    """The rows of each image as a list of structs, in the order of `images`."""
+    position = pc.index_in(table["image"].combine_chunks(), images).to_numpy(zero_copy_only=False)
+    order = np.argsort(position, kind="stable")
+    table = table.take(pa.array(order)).combine_chunks()
+    counts = np.bincount(position.astype(np.int64), minlength=len(images))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    values = pa.StructArray.from_arrays(
+        [table[name].combine_chunks() for name in columns], names=columns
+    )
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def _group(table: pa.Table, photos: list[str], extra: dict[str, Path | None]) -> pa.Table:
+    listed = sorted(set(photos) | set(pc.unique(table["image"]).to_pylist()))
+    images = pa.array(listed, pa.string())
+    masks = _lists(table, images, ["file", "label", "box_id", "xmin", "xmax", "ymin", "ymax"])
+    boxes = _boxes(extra.get("boxes"), images)
+    facts = _facts(extra.get("images"), images)
+    return pa.table({"image_id": images, "masks": masks, "boxes": boxes} | facts)
+
+
+def _boxes(path: Path | None, images: pa.Array) -> pa.ListArray:
+    """Every annotated box of the listed photos, of any class; empty lists without the box CSV."""
+    columns = ["ImageID", "LabelName", *COLUMNS[4:], "IsGroupOf"]
+    if path is None:
+        table = _EMPTY_BOXES.select(columns)
+    else:
+        table = _csv(path, columns[:-1]).append_column("IsGroupOf", _csv_flag(path))
+        table = table.filter(pc.is_in(table["ImageID"], images))
+    names = ["image", "label", "xmin", "xmax", "ymin", "ymax", "group"]
+    return _lists(table.rename_columns(names), images, names[1:])
+
+
+def _csv_flag(path: Path) -> pa.ChunkedArray:
+    flags = pacsv.read_csv(
+        path, convert_options=pacsv.ConvertOptions(include_columns=["IsGroupOf"])
+    )
+    return flags["IsGroupOf"].cast(pa.float64())
+
+
+def _facts(path: Path | None, images: pa.Array) -> dict[str, pa.Array]:
+    """Author, licence URL and source URL of each photo; empty text where unknown."""
+    wanted = {"author": "Author", "license_url": "License", "source_url": "OriginalURL"}
+    if path is None:
+        return {name: pa.array([""] * len(images)) for name in wanted}
+    table = _csv(path, ["ImageID", *wanted.values()])
+    position = pc.index_in(images, table["ImageID"].combine_chunks())
+    return {
+        name: pc.fill_null(pc.take(table[column].combine_chunks(), position), "")
+        for name, column in wanted.items()
+    }

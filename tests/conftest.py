@@ -1,0 +1,38 @@
+"""What all tests share: the drawn COCO folder, a private cache, the development data."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from synthetic_coco import write_coco
+
+_cache = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test, and no process that a test starts, touches the user's own cache."""
+    config.stash[_cache] = tempfile.TemporaryDirectory(prefix="olrd-test-cache-")
+    os.environ["OLRD_CACHE"] = config.stash[_cache].name
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the private cache."""
+    config.stash[_cache].cleanup()
+
+
+@pytest.fixture(scope="session")
+def coco_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six drawn photos in the official COCO panoptic layout. Shared: do not write into it."""
+    return write_coco(tmp_path_factory.mktemp("coco"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The development data beside the repository."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("shared development data is not here")
+    return folder
