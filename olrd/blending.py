@@ -116,9 +116,7 @@ def _local_mean(
     sums = cv2.boxFilter(
         patch * where[..., None], cv2.CV_32S, size, normalize=False, borderType=constant
     )[ys, xs]
-    count = cv2.boxFilter(where, cv2.CV_32S, size, normalize=False, borderType=constant)[
-        ys, xs
-    ]
+    count = cv2.boxFilter(where, cv2.CV_32S, size, normalize=False, borderType=constant)[ys, xs]
     return sums / np.maximum(count, 1)[:, None], count > 0
 
 

@@ -18,6 +18,7 @@ class Registry:
 
     def __init__(self, kind: str, group: str, builtin: dict[str, str]) -> None:
         self.kind, self.group, self.builtin = kind, group, dict(builtin)
+        self._loaded: dict[str, Any] = {}
 
     def targets(self) -> dict[str, str]:
         """Every known name with its "module:object"; built-in names win over plug-ins."""
@@ -30,7 +31,14 @@ class Registry:
 
     def get(self, name: str) -> Any:
         """The object behind `name`. Raises `UsageError` with the nearest name if there is none."""
-        targets = self.targets()
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> Any:
+        # Plug-ins are looked up only for names that are not built in: the look-up reads the
+        # metadata of every installed distribution.
+        targets = self.builtin if name in self.builtin else self.targets()
         if name not in targets:
             raise did_you_mean(self.kind, name, targets)
         module, _, attribute = targets[name].partition(":")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, resize_image
 
 
-class WorkingPhoto(NamedTuple):
+@dataclass(frozen=True)
+class WorkingPhoto:
     """pixels: uint8 [H, W, 3]. data: the photo's own file. icc: its colour profile, if any.
     original: whether every reader of `data` sees exactly `pixels`. full_size: (width, height)
     before resizing."""
@@ -29,7 +31,12 @@ class WorkingPhoto(NamedTuple):
         was resized, or has an EXIF rotation that some readers ignore) a lossless copy."""
         if self.original:
             return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
-        return {"bytes": encode_image(self.pixels, self.icc), "path": f"{name}-background.webp"}
+        return {"bytes": self.lossless, "path": f"{name}-background.webp"}
+
+    @cached_property
+    def lossless(self) -> bytes:
+        """The lossless copy, encoded once for all triplets on this photo."""
+        return encode_image(self.pixels, self.icc)
 
 
 def working_photo(

@@ -1,0 +1,124 @@
+"""What an object stands on."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from synthetic_coco import make_scene
+
+from olrd.coco_categories import coco_categories
+from olrd.scene import Scene
+from olrd.surfaces import find_foot, foot_mask, same_kind, surface_under
+
+NAMES = {1: "sky-other-merged", 2: "grass-merged", 3: "road", 7: "dog", 8: "chair", 9: "person"}
+KINDS = {category.id: category for category in coco_categories().values()}
+DOG = (slice(14, 24), slice(10, 20))
+
+
+def field_with_dog(**parts: tuple[slice, slice]) -> npt.NDArray[np.int64]:
+    """A 40 x 30 map: sky, grass from row 12 on, a dog of 10 x 10, then `parts` on top."""
+    index = np.full((30, 40), 1)
+    index[12:] = 2
+    index[DOG] = 7
+    for name, where in parts.items():
+        index[where] = {"void": 0, "road": 3, "chair": 8, "crowd": 9}[name]
+    return index
+
+
+def under(index: npt.NDArray[np.int64]) -> int | None:
+    scene = make_scene(index, NAMES, crowds=(9,))
+    return surface_of(scene, 7)
+
+
+def surface_of(scene: Scene, number: int) -> int | None:
+    place = [segment.id for segment in scene.panoptic.segments].index(number)
+    segment = scene.panoptic.segments[place]
+    mask = scene.panoptic.index[segment.bbox.crop()] == place + 1
+    return surface_under(scene, segment, place + 1, mask)
+
+
+def kind(name: str) -> int:
+    return coco_categories()[name].id
+
+
+def test_the_class_right_below_is_the_surface() -> None:
+    assert under(field_with_dog()) == kind("grass-merged")
+
+
+def test_a_seam_of_void_does_not_matter() -> None:
+    seam = slice(24, 27), slice(10, 20)
+    assert under(field_with_dog(void=seam)) == kind("grass-merged")
+
+
+def test_the_majority_of_the_contact_line_wins() -> None:
+    assert under(field_with_dog(road=(slice(24, 30), slice(10, 14)))) == kind("grass-merged")
+    assert under(field_with_dog(road=(slice(24, 30), slice(10, 16)))) == kind("road")
+
+
+@pytest.mark.parametrize("what", ["chair", "crowd"])
+def test_an_object_on_a_thing_has_no_surface(what: str) -> None:
+    assert under(field_with_dog(**{what: (slice(24, 28), slice(8, 22))})) is None
+
+
+def test_void_all_the_way_down_is_no_surface() -> None:
+    assert under(field_with_dog(void=(slice(24, 30), slice(0, 40)))) is None
+
+
+def test_an_object_at_the_lower_edge_has_no_surface() -> None:
+    index = np.full((30, 40), 2)
+    index[20:, 10:20] = 7
+    assert under(index) is None
+
+
+def test_an_overhang_does_not_vote() -> None:
+    """A mushroom: the cap is over road, the stem stands on grass."""
+    index = np.full((40, 40), 3)
+    index[30:, 17:24] = 2
+    index[10:16, 5:36] = 7
+    index[10:32, 18:23] = 7
+    assert under(index) == kind("grass-merged")
+
+
+def naive_foot(mask: npt.NDArray[np.bool_], share: float = 0.08) -> set[tuple[int, int]]:
+    """The lowest pixel of each column, if it is low enough."""
+    lowest = {
+        x: max(y for y in range(mask.shape[0]) if mask[y, x])
+        for x in range(mask.shape[1])
+        if mask[:, x].any()
+    }
+    limit = max(lowest.values()) - max(3, int(share * mask.shape[0]))
+    return {(y, x) for x, y in lowest.items() if y >= limit}
+
+
+masks = hnp.arrays(
+    np.bool_, st.tuples(st.integers(1, 70), st.integers(1, 8)), elements=st.booleans()
+).filter(np.any)
+
+
+@given(masks)
+def test_foot_equals_the_plain_loop(mask: npt.NDArray[np.bool_]) -> None:
+    foot = find_foot(mask)
+    found = list(zip(foot.rows.tolist(), foot.columns.tolist(), strict=True))
+    assert set(found) == naive_foot(mask)
+    assert len(found) == len(set(found))
+
+
+@given(masks)
+def test_strip_is_the_foot_and_the_pixel_below(mask: npt.NDArray[np.bool_]) -> None:
+    strip = foot_mask(mask)
+    expected = np.zeros((mask.shape[0] + 1, mask.shape[1]), np.bool_)
+    for y, x in naive_foot(mask):
+        expected[y : y + 2, x] = True
+    assert np.array_equal(strip, expected)
+
+
+def test_same_kind_is_the_family_without_things() -> None:
+    floors = same_kind(kind("floor-wood"), KINDS)
+    assert floors == {kind("floor-wood"), kind("floor-other-merged")}
+    assert kind("grass-merged") in same_kind(kind("flower"), KINDS)
+    assert same_kind(kind("sky-other-merged"), KINDS) == {kind("sky-other-merged")}
+    assert not any(KINDS[number].isthing for number in same_kind(kind("road"), KINDS))
