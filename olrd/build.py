@@ -24,7 +24,7 @@ from olrd.plan import Unit, plan_units
 from olrd.progress import progress_bar, say
 from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import open_source, source_info
-from olrd.triplets import Tally
+from olrd.tally import Tally
 from olrd.work import build_unit, read_mark, start_worker, write_mark
 
 PLAN_FILE = "plan.json"
@@ -63,6 +63,9 @@ def open_parts(out: Path, identity: str) -> bool:
 
     Raises `OutputError` if `out` holds anything else.
     """
+    for folder in (out, out / "data", out / "parts"):
+        for leftover in folder.glob(".*.tmp"):  # of a run that was killed
+            leftover.unlink(missing_ok=True)
     if _is_finished(out, identity):
         shutil.rmtree(out / "parts", ignore_errors=True)
         return False
@@ -128,8 +131,6 @@ def _start_parts(parts: Path, identity: str) -> None:
                 f"{parts.parent} holds an unfinished build with other options, annotations or olrd "
                 "version: finish that one with its own command, or delete the folder first"
             )
-    for leftover in parts.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
     write_atomic(plan, json.dumps({"identity": identity}))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from olrd.arrays import MAX_PIXELS
-from olrd.config import DEFAULT_BLEND, DONORS, FORMS, BuildConfig, CandidateRules, parse_splits
+from olrd.config import BLENDS, DONORS, FORMS, BuildConfig, CandidateRules, parse_splits
 from olrd.errors import UsageError
 from olrd.sources import SourceSpec
 
@@ -250,17 +250,16 @@ def canonical_command(config: BuildConfig) -> str:
         words += ["--source-option", f"{key}={value}"]
     if config.source.max_pixels != MAX_PIXELS:
         words += ["--max-pixels", str(config.source.max_pixels)]
-    standards = BuildConfig(SourceSpec("coco"), blend=config.blend), _RULES
-    if config.blend != DEFAULT_BLEND:
-        words += ["--blend", config.blend]
+    standards = BuildConfig(SourceSpec("coco")), _RULES
     pairs: list[tuple[Any, Any]] = list(zip((config, config.rules), standards, strict=True))
     for owner, standard in pairs:
         for field in fields(owner):
             value, usual = getattr(owner, field.name), getattr(standard, field.name)
-            if field.name in ("source", "rules", "on_error", "blend") or value == usual:
+            if field.name in ("source", "rules", "on_error") or value == usual:
                 continue
-            if field.name == "params":
-                for key, part in sorted(value.items()):
+            if field.name == "params":  # only those that differ from the blend's defaults
+                usual = BLENDS.get(config.blend).defaults
+                for key, part in sorted(p for p in value.items() if usual[p[0]] != p[1]):
                     words += ["--blend-param", f"{key}={part:g}"]
                 continue
             words.append("--" + field.name.replace("_", "-"))

@@ -105,7 +105,6 @@ class BuildConfig:
                 raise did_you_mean(f"parameter of the blend {self.blend}", name, blend.defaults)
             if not 0 <= value <= 10_000:
                 raise UsageError(f"--blend-param {name} must be between 0 and 10000, got {value}")
-        object.__setattr__(self, "params", {**blend.defaults, **self.params})
         for name, value, least in (
             ("size", self.size or 64, 16),
             ("margin", self.margin, 0),
@@ -126,10 +125,16 @@ class BuildConfig:
                 f"{self.rules.min_area} and {self.rules.max_area}"
             )
 
+    @property
+    def blend_params(self) -> dict[str, float]:
+        """The blend's parameters: its defaults, with the given ones over them."""
+        return {**BLENDS.get(self.blend).defaults, **self.params}
+
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain JSON values; the source's folder is private: `ROOT`."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         values["source"]["root"] = values["source"]["root"] and "ROOT"
+        values["params"] = self.blend_params
         return values
 
     @classmethod

@@ -9,7 +9,8 @@ from olrd.config import BuildConfig
 from olrd.plan import plan_units
 from olrd.shards import row_bytes
 from olrd.sources import open_source
-from olrd.triplets import Tally, TripletMaker
+from olrd.tally import Tally
+from olrd.triplets import TripletMaker
 
 SAMPLE = 24
 

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ from olrd.errors import OutputError
 from olrd.files import disk_errors, sha256_file, to_json, write_atomic
 from olrd.plan import Unit
 from olrd.progress import progress_bar
-from olrd.shards import ShardWriter, Written, read_rows
+from olrd.shards import Written, join_files
 from olrd.sources import SourceInfo
-from olrd.triplets import Tally
+from olrd.tally import Tally
 from olrd.work import mark_path, read_mark
 
 
@@ -102,17 +101,12 @@ def _write_split(
                 with disk_errors(data / name):
                     _link(parts / batch[0].file, data / name)
             else:
-                writer = ShardWriter(data, config.form, 1 << 62)
-                rows = read_rows(parts / file.file for file in batch)
-                (written,) = writer.write(rows, partial(_always, name))
+                written = join_files(
+                    [parts / file.file for file in batch], data / name, config.form
+                )
             shards.append(written._asdict() | {"file": f"data/{name}", "split": split})
             bar.update()
     return shards
-
-
-def _always(name: str, _: int) -> str:
-    """The file name of a writer that never rolls over."""
-    return name
 
 
 def _unit_of(file: str) -> Unit:

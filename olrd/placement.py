@@ -29,6 +29,7 @@ class Field:
         self.height, self.width = blocked.shape
         bits = int.from_bytes(np.packbits(blocked.ravel(), bitorder="little").tobytes(), "little")
         self._levels = [bits]
+        self._last: tuple[Mask, range, int] | None = None
         reach = 1
         while reach < self.width:
             bits |= bits >> reach
@@ -43,7 +44,12 @@ class Field:
 
     def collisions(self, mask: Mask, rows: range) -> int:
         """One bit per position (y - rows[0]) * W + x for y in `rows`: set if some pixel of the mask
-        (bool [h, w], corner at (x, y)) lands on a blocked one."""
+        (bool [h, w], corner at (x, y)) lands on a blocked one.
+
+        The last answer is kept: several positions of one object ask the same question.
+        """
+        if self._last and self._last[0] is mask and self._last[1] == rows:
+            return self._last[2]
         base = rows.start * self.width
         window = (1 << (len(rows) + mask.shape[0]) * self.width) - 1
         cropped: dict[int, int] = {}
@@ -56,6 +62,7 @@ class Field:
             hit |= bits >> start
             if length != 1 << level:
                 hit |= bits >> (start + length - (1 << level))
+        self._last = mask, rows, hit
         return hit
 
     def unpack(self, hit: int, rows: range, mask_width: int) -> Legal:

@@ -156,3 +156,15 @@ def _summary(total: Any, categories: dict[int, Json]) -> dict[str, Any]:
                 for number, kind in categories.items()
             }
     return result
+
+
+def format_quality(quality: dict[str, Any]) -> str:
+    """The three averages as a small table, in per cent."""
+    lines = [f"{'':<8}{'PQ':>7}{'SQ':>7}{'RQ':>7}{'classes':>9}"]
+    for name in ("All", "Things", "Stuff"):
+        row = quality[name]
+        cells = "".join(
+            f"{'-' if row[k] is None else f'{100 * row[k]:.1f}':>7}" for k in ("pq", "sq", "rq")
+        )
+        lines.append(f"{name:<8}{cells}{row['n']:>9}")
+    return "\n".join(lines)

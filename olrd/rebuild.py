@@ -20,7 +20,8 @@ from olrd.recipe import Recipe
 from olrd.render import Renderer
 from olrd.shards import ShardWriter, numbered
 from olrd.sources import SourceInfo
-from olrd.triplets import Tally, pictures
+from olrd.tally import Tally
+from olrd.triplets import pictures
 from olrd.work import read_mark, write_mark
 
 _state: dict[str, Any] = {}

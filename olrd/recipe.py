@@ -8,7 +8,7 @@ sha256 of what must come out. It can be published where the photos may not.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from olrd.errors import IntegrityError
 from olrd.panoptic import Box
@@ -55,7 +55,10 @@ class Recipe:
 
     def to_json(self) -> str:
         """One line of JSON with sorted keys: the same recipe is always the same text."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        values = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("background", "donor"):
+            values[name] = {part: getattr(values[name], part) for part in PhotoRef.__slots__}
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:

@@ -18,6 +18,8 @@ from olrd.schema import PICTURES, schema
 ROW_GROUP = 100
 ROW_OVERHEAD = 2048
 """Bytes assumed for the plain columns and the page headers of a row when deciding to roll over."""
+FILE_OVERHEAD = 64_000
+"""Bytes assumed for the schema, the footer and the indexes of a file."""
 
 
 class Written(NamedTuple):
@@ -46,7 +48,7 @@ class ShardWriter:
         self.schema = schema(form)
         self._rows: list[dict[str, Any]] = []
         self._writer: pq.ParquetWriter | None = None
-        self._bytes = self._count = 0
+        self._bytes, self._count = FILE_OVERHEAD, 0
 
     def write(self, rows: Iterable[dict[str, Any]], name: Callable[[int], str]) -> list[Written]:
         """Write all rows to the files name(0), name(1), ...; returns the finished ones in order."""
@@ -91,7 +93,7 @@ class ShardWriter:
                 os.fsync(file.fileno())
             os.replace(self._temporary, path)
         written = Written(name, self._count, path.stat().st_size, sha256_file(path))
-        self._writer, self._bytes, self._count = None, 0, 0
+        self._writer, self._bytes, self._count = None, FILE_OVERHEAD, 0
         return written
 
     def _abandon(self) -> None:
@@ -146,12 +148,33 @@ def row_bytes(row: dict[str, Any]) -> int:
     )
 
 
-def read_rows(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """The rows of some files, a few in memory at a time."""
+def join_files(paths: Iterable[Path], target: Path, form: str) -> Written:
+    """Several files as one, row groups filled up again; a row group in memory at a time."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    joined = schema(form)
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    with disk_errors(target):
+        with open_writer(temporary, joined) as writer:
+            for batch in _batches(paths):
+                waiting.append(batch)
+                if sum(b.num_rows for b in waiting) >= ROW_GROUP:
+                    table = pa.Table.from_batches(waiting, joined)
+                    writer.write_table(table.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+                    waiting = table.slice(ROW_GROUP).to_batches()
+                rows += batch.num_rows
+            if waiting:
+                writer.write_table(pa.Table.from_batches(waiting, joined), row_group_size=ROW_GROUP)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    return Written(target.name, rows, target.stat().st_size, sha256_file(target))
+
+
+def _batches(paths: Iterable[Path]) -> Iterator[pa.RecordBatch]:
     for path in paths:
         try:
             with pq.ParquetFile(path, memory_map=True) as file:
-                for batch in file.iter_batches(batch_size=16):
-                    yield from batch.to_pylist()
+                yield from file.iter_batches(batch_size=ROW_GROUP)
         except (OSError, pa.ArrowInvalid) as error:
             raise OutputError(f"{path} is missing or damaged: {error}") from error

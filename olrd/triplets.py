@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from olrd.arrays import Mask, encode_image, encode_mask
+from olrd.arrays import Mask, decode_photo, encode_image, encode_mask
 from olrd.candidates import frame_sides, listed_verdict, seen_verdict
 from olrd.choosing import Request
 from olrd.compose import Triplet, compose, pixels_sha256, transformed
@@ -24,61 +23,12 @@ from olrd.scene import Scene, open_scene
 from olrd.sources import Source
 from olrd.splits import split_of
 from olrd.surfaces import surface_under
+from olrd.tally import Tally
 from olrd.working import WorkingPhoto
 
 Row = dict[str, Any]
 DONOR_TRIES = 4
 DONOR_LOOKS = 32
-
-
-@dataclass
-class Tally:
-    """What became of photos and objects. Read = used + rejected, for both, always."""
-
-    photos_read: int = 0
-    photos_used: int = 0
-    photos_rejected: Counter[str] = field(default_factory=Counter)
-    photos_without_triplet: int = 0
-    objects_read: int = 0
-    objects_used: int = 0
-    objects_rejected: Counter[str] = field(default_factory=Counter)
-    triplets: int = 0
-    failures: list[dict[str, str]] = field(default_factory=list)
-
-    def add(self, other: Tally) -> None:
-        """Add another tally to this one."""
-        self.photos_read += other.photos_read
-        self.photos_used += other.photos_used
-        self.photos_rejected.update(other.photos_rejected)
-        self.photos_without_triplet += other.photos_without_triplet
-        self.objects_read += other.objects_read
-        self.objects_used += other.objects_used
-        self.objects_rejected.update(other.objects_rejected)
-        self.triplets += other.triplets
-        self.failures.extend(other.failures)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return vars(self) | {
-            "photos_rejected": dict(self.photos_rejected),
-            "objects_rejected": dict(self.objects_rejected),
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Tally:
-        """The inverse of `to_dict`."""
-        tally = cls(**values)
-        tally.photos_rejected = Counter(tally.photos_rejected)
-        tally.objects_rejected = Counter(tally.objects_rejected)
-        return tally
-
-    def balanced(self) -> bool:
-        """Whether the counts add up to what was read."""
-        photos = self.photos_used + self.photos_without_triplet + sum(self.photos_rejected.values())
-        return (
-            photos == self.photos_read
-            and self.objects_used + sum(self.objects_rejected.values()) == self.objects_read
-        )
 
 
 class Cut(NamedTuple):
@@ -97,7 +47,7 @@ class TripletMaker:
         self.source, self.config = source, config
         self.blend = BLENDS.get(config.blend)
         self.place = PLACEMENTS.get(config.placement)
-        self.reach = self.blend.reach(config.params)
+        self.reach = self.blend.reach(config.blend_params)
         self.licenses = license_patterns(config.licenses)
 
     def photo(self, index: int, tally: Tally) -> Iterator[Row]:
@@ -112,7 +62,7 @@ class TripletMaker:
             if not license_allowed(record.license, self.licenses):
                 raise Rejected("license_refused", f"{record.file_name} is under {record.license}")
             if record.panoptic_name is None:
-                raise Rejected("annotation_missing", f"{record.file_name} has no annotation")
+                self._why_missing(record)
             verdicts = self._listed(record.segments, record.width, record.height)
             if all(verdicts):  # nothing to cut out: the photo need not be opened
                 tally.photos_without_triplet += 1
@@ -146,6 +96,14 @@ class TripletMaker:
             tally.photos_used += 1
         else:
             tally.photos_without_triplet += 1
+
+    def _why_missing(self, record: Record) -> None:
+        """Raise for a photo without annotation. Where photos are annotated as a rule, the photo
+        itself may be the cause (it could not be segmented): then that is the reason."""
+        if self.source.background_kind == "stuff":
+            data = self.source.photo_bytes(record)
+            decode_photo(data, record.file_name, self.config.source.max_pixels)
+        raise Rejected("annotation_missing", f"{record.file_name} has no annotation")
 
     def _listed(self, segments: tuple[Segment, ...], width: int, height: int) -> list[str | None]:
         rules, categories = self.config.rules, self.source.categories
@@ -218,7 +176,7 @@ class TripletMaker:
             flip=flip,
             position=position,
             blend=config.blend,
-            params=config.params,
+            params=config.blend_params,
             match=config.match,
         )
         triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)

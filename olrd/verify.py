@@ -17,7 +17,7 @@ from olrd.panoptic import mask_box
 from olrd.progress import progress_bar
 from olrd.recipe import Recipe
 from olrd.schema import features
-from olrd.triplets import Tally
+from olrd.tally import Tally
 
 _state: dict[str, Any] = {}
 

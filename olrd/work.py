@@ -12,7 +12,8 @@ from olrd.files import write_atomic
 from olrd.plan import Unit
 from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import open_source
-from olrd.triplets import Tally, TripletMaker
+from olrd.tally import Tally
+from olrd.triplets import TripletMaker
 
 _state: dict[str, Any] = {}
 

@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         help="hub id or folder (default %(default)s)",
     )
     caption.add_argument("--revision", help="pin a revision of the checkpoint")
+    caption.add_argument("--limit", type=int, metavar="N", help="at most N new captions")
     caption.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
     pq = add(
         "pq", run_pq, "Panoptic quality of PREDICTED against TRUTH (two COCO panoptic JSONs).", ""
@@ -135,7 +136,9 @@ def run_caption(args: argparse.Namespace) -> int:
     """Long captions of the clean backgrounds."""
     from olrd.recaption import caption_folder
 
-    result = caption_folder(args.folder, args.checkpoint, args.revision, args.device)
+    result = caption_folder(
+        args.folder, args.checkpoint, revision=args.revision, device=args.device, limit=args.limit
+    )
     emit(result, f"{result['captioned']} captions written", args.json)
     return 0
 

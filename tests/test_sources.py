@@ -1,0 +1,142 @@
+"""One conformance suite over every registered source that can be opened without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from olrd.arrays import decode_photo
+from olrd.licenses import license_code
+from olrd.panoptic import check_panoptic
+from olrd.reasons import PHOTO_REASONS
+from olrd.sources import SOURCES, Source, SourceSpec, open_source, source_info
+from olrd.sources.demo import DEMO_ROOT
+
+NETWORKS = {"images"}
+"""Tested in tests/test_images_source.py, with a network configured there."""
+
+
+@pytest.fixture(scope="module", params=sorted(set(SOURCES.builtin) - NETWORKS))
+def spec(request: pytest.FixtureRequest) -> SourceSpec:
+    """Where each source finds its data here."""
+    if request.param == "demo":
+        return SourceSpec("demo")
+    if request.param == "coco":
+        return SourceSpec("coco", str(request.getfixturevalue("coco_root")))
+    if request.param == "openimages":
+        return SourceSpec("openimages", str(request.getfixturevalue("openimages_root")))
+    pytest.fail(f"the source {request.param} needs an entry in this suite")
+
+
+@pytest.fixture(scope="module")
+def source(spec: SourceSpec) -> Source:
+    return open_source(spec)
+
+
+def test_there_are_photos_and_a_name(source: Source, spec: SourceSpec) -> None:
+    assert len(source) > 0
+    assert source.name == spec.name
+    assert source.background_kind in ("stuff", "unlabelled")
+    assert source_info(source) == (source.name, source.fingerprint, source.background_kind)
+
+
+def test_ids_are_those_of_the_records_and_differ(source: Source) -> None:
+    ids = [source.image_id(index) for index in range(len(source))]
+    assert ids == [source.record(index).image_id for index in range(len(source))]
+    assert len(set(ids)) == len(ids)
+    assert all(isinstance(number, str) and number for number in ids)
+
+
+def test_a_second_opening_gives_the_same(source: Source, spec: SourceSpec) -> None:
+    again = open_source(spec)
+    assert again.fingerprint == source.fingerprint
+    assert dict(again.categories) == dict(source.categories)
+    assert [again.record(k) for k in range(len(again))] == [
+        source.record(k) for k in range(len(source))
+    ]
+
+
+def test_categories_are_keyed_by_their_ids(source: Source) -> None:
+    assert all(number == category.id for number, category in source.categories.items())
+    assert any(category.isthing for category in source.categories.values())
+    assert any(not category.isthing for category in source.categories.values())
+
+
+def test_every_record_passes_every_check(source: Source) -> None:
+    """The photo has the recorded size, the map the photo's, and the segments are the record's."""
+    annotated = 0
+    for index in range(len(source)):
+        record = source.record(index)
+        pixels = decode_photo(source.photo_bytes(record), record.file_name).pixels
+        height, width = pixels.shape[:2]
+        assert (record.width, record.height) in ((width, height), (0, 0))
+        if record.panoptic_name is None:
+            assert not record.segments
+            continue
+        annotated += 1
+        panoptic = source.panoptic(record, width, height)
+        assert panoptic.ids.dtype == np.uint32
+        assert panoptic.ids.shape == (height, width)
+        checked = check_panoptic(record.file_name, panoptic, (width, height), source.categories)
+        listed = [(s.id, s.category_id, s.iscrowd) for s in record.segments]
+        assert [(s.id, s.category_id, s.iscrowd) for s in checked.segments] == listed
+        if record.width:
+            assert checked.segments == record.segments
+        things = [source.categories[s.category_id].isthing for s in checked.segments if s.area]
+        assert not all(things)
+    assert annotated
+
+
+def test_every_photo_has_its_terms(source: Source) -> None:
+    for index in range(len(source)):
+        record = source.record(index)
+        assert record.license
+        assert record.license == license_code(record.license_url)
+        assert record.source_url
+
+
+def test_records_are_hashable_and_small(source: Source) -> None:
+    """They travel between processes."""
+    import pickle
+
+    record = source.record(0)
+    assert pickle.loads(pickle.dumps(record)) == record
+    assert hash(record) == hash(source.record(0))
+    assert len(pickle.dumps(record)) < 50_000
+
+
+def test_the_demo_is_complete() -> None:
+    """Every photo of the demo is annotated and attributed; the set stays small."""
+    source = open_source(SourceSpec("demo"))
+    records = [source.record(index) for index in range(len(source))]
+    assert len(records) >= 12
+    attribution = (DEMO_ROOT / "ATTRIBUTION.md").read_text()
+    things = 0
+    for record in records:
+        assert record.panoptic_name is not None
+        assert record.file_name in attribution
+        kinds = [source.categories[s.category_id].isthing for s in record.segments]
+        things += sum(kinds)
+        assert len(kinds) > sum(kinds)
+    assert things >= 12
+    files = [path for path in DEMO_ROOT.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3_000_000
+
+
+def test_the_shared_coco_photos_pass_every_check(shared_data: Path) -> None:
+    """100 real photos with 1,111 segments."""
+    if not (shared_data / "coco").is_dir():
+        pytest.skip("the 100 COCO photos are not here")
+    source = open_source(SourceSpec("coco", str(shared_data / "coco")))
+    segments = 0
+    for index in range(len(source)):
+        record = source.record(index)
+        size = record.width, record.height
+        segments += len(check_panoptic("map", source.panoptic(record, *size), size, source.categories).segments)
+    assert (len(source), segments) == (100, 1111)
+
+
+def test_reasons_are_documented() -> None:
+    assert all(text and not text.endswith(".") for text in PHOTO_REASONS.values())
