@@ -53,7 +53,7 @@ class CandidateRules:
     min_area: float = 0.002
     max_area: float = 0.25
     allow_truncated: bool = False
-    max_contact: float = 0.35
+    max_contact: float = 0.25
     main_piece: float = 0.95
     categories: tuple[str, ...] = ()
 
@@ -79,7 +79,7 @@ class BuildConfig:
     margin: int = 4
     scale: tuple[float, float] = (1.0, 1.0)
     flip: bool = False
-    per_object: int = 2
+    per_object: int = 3
     max_per_photo: int = 8
     rules: CandidateRules = field(default_factory=CandidateRules)
     licenses: str = "any"

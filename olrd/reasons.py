@@ -30,7 +30,7 @@ OBJECT_REASONS: dict[str, str] = {
     "truncated": "the frame cuts it (--allow-truncated permits)",
     "fragmented": "it is in several pieces",
     "occluded": "too much of its outline touches other things (--max-contact)",
-    "no_surface": "it stands on no background surface (another thing or unlabelled pixels)",
+    "no_surface": "it stands on no background surface (another thing, unlabelled pixels, a wall)",
     "no_position": "no legal position on the allowed background",
     "over_limit": "the photo already gave --max-per-photo triplets",
 }

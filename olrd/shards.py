@@ -16,6 +16,8 @@ from olrd.files import disk_errors, sha256_file
 from olrd.schema import PICTURES, schema
 
 ROW_GROUP = 100
+ROW_GROUP_BYTES = 64_000_000
+"""A row group ends at 100 rows (more make the Hub's viewer run out of memory) or at these bytes."""
 ROW_OVERHEAD = 2048
 """Bytes assumed for the plain columns and the page headers of a row when deciding to roll over."""
 FILE_OVERHEAD = 64_000
@@ -49,6 +51,7 @@ class ShardWriter:
         self._rows: list[dict[str, Any]] = []
         self._writer: pq.ParquetWriter | None = None
         self._bytes, self._count = FILE_OVERHEAD, 0
+        self._waiting = 0
 
     def write(self, rows: Iterable[dict[str, Any]], name: Callable[[int], str]) -> list[Written]:
         """Write all rows to the files name(0), name(1), ...; returns the finished ones in order."""
@@ -61,7 +64,8 @@ class ShardWriter:
                 self._bytes += size
                 self._count += 1
                 self._rows.append(row)
-                if len(self._rows) == ROW_GROUP:
+                self._waiting += size
+                if len(self._rows) == ROW_GROUP or self._waiting >= ROW_GROUP_BYTES:
                     self._flush()
             if self._count:
                 files.append(self._finish(name(len(files))))
@@ -81,6 +85,7 @@ class ShardWriter:
                 self._writer = open_writer(self._temporary, self.schema)
             self._writer.write_table(to_table(self._rows, self.schema), row_group_size=ROW_GROUP)
         self._rows.clear()
+        self._waiting = 0
 
     def _finish(self, name: str) -> Written:
         if self._rows or self._writer is None:
@@ -158,7 +163,8 @@ def join_files(paths: Iterable[Path], target: Path, form: str) -> Written:
         with open_writer(temporary, joined) as writer:
             for batch in _batches(paths):
                 waiting.append(batch)
-                if sum(b.num_rows for b in waiting) >= ROW_GROUP:
+                full = sum(b.num_rows for b in waiting) >= ROW_GROUP
+                if full or sum(b.nbytes for b in waiting) >= ROW_GROUP_BYTES:
                     table = pa.Table.from_batches(waiting, joined)
                     writer.write_table(table.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
                     waiting = table.slice(ROW_GROUP).to_batches()

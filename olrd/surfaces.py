@@ -16,6 +16,13 @@ from olrd.panoptic import Category, Segment
 from olrd.scene import Scene
 
 
+CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture"})
+"""Supercategories of things that stand, lie or float on something (birds perch and fly: exempt)."""
+CARRIES_NOTHING = frozenset({"building", "wall", "window", "ceiling", "tree-merged", "flower"})
+"""Stuff, by supercategory or name, under which such a thing is hidden rather than on which it stands:
+a car over `building` has its wheels behind something."""
+
+
 class Foot(NamedTuple):
     """The contact line of a mask. rows, columns: int [n], the lowest pixel of each contact column,
     in the coordinates of the mask's box."""
@@ -34,8 +41,8 @@ def find_foot(mask: Mask, share: float = 0.08) -> Foot:
 
 
 def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> int | None:
-    """The category id of the background under the object's contact line; None if it is a thing,
-    or if nothing but void or the frame's edge is found within reach.
+    """The category id of the background under the object's contact line; None if it is a thing or
+    cannot carry the object, or if nothing but void or the frame's edge is found within reach.
 
     Below each contact pixel the first labelled pixel within `reach` votes; so a seam of void
     between object and ground, as annotators leave it, does not matter.
@@ -58,7 +65,15 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
             kind = 0 if scene.objects[value] else int(scene.kinds[value])
             by_kind[kind] = by_kind.get(kind, 0) + count
     winner = max(sorted(by_kind), key=lambda kind: by_kind[kind])
-    return winner or None
+    if not winner or not _carries(scene.categories[winner], scene.categories[segment.category_id]):
+        return None
+    return winner
+
+
+def _carries(ground: Category, thing: Category) -> bool:
+    """Whether that stuff can carry that thing."""
+    heavy = thing.supercategory in CARRIED_BY_GROUND and thing.name != "bird"
+    return not heavy or CARRIES_NOTHING.isdisjoint({ground.supercategory, ground.name})
 
 
 def foot_mask(mask: Mask) -> Mask:

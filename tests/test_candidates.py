@@ -26,6 +26,7 @@ from olrd.reasons import OBJECT_REASONS
 
 Bits = npt.NDArray[np.bool_]
 KINDS = {category.id: category for category in coco_categories().values()}
+USUAL = CandidateRules()
 RULES = CandidateRules(min_area=0.01, max_area=0.25)
 DOG = Segment(5, coco_categories()["dog"].id, 400, Box(30, 30, 25, 20))
 SIZE = 100, 80
@@ -80,7 +81,7 @@ def test_unknown_sizes_give_no_verdict_yet() -> None:
     assert listed_verdict(replace(DOG, iscrowd=True), 0, 0, KINDS, RULES) == "crowd"
 
 
-def seen(index: npt.NDArray[np.int64], rules: CandidateRules = CandidateRules()) -> str | None:
+def seen(index: npt.NDArray[np.int64], rules: CandidateRules = USUAL) -> str | None:
     """The verdict on object 1 of a map in which 2 is another thing."""
     own = index == 1
     box = mask_box(own)

@@ -23,7 +23,8 @@ from olrd.recipe import Recipe
 from olrd.scene import Scene
 from olrd.sources import SourceSpec, open_source
 from olrd.surfaces import foot_mask
-from olrd.triplets import Tally, TripletMaker
+from olrd.tally import Tally
+from olrd.triplets import TripletMaker
 
 Bits = npt.NDArray[np.bool_]
 Place = Callable[[Scene, Request], tuple[int, int]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from olrd.errors import IntegrityError
 from olrd.panoptic import Box, encode_rle
 from olrd.recipe import PhotoRef, Recipe
 from olrd.sources import SourceSpec, open_source
-from olrd.triplets import Tally, TripletMaker
+from olrd.tally import Tally
+from olrd.triplets import TripletMaker
 
 Bits = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
@@ -180,8 +183,6 @@ def test_an_object_that_vanishes_when_scaled_does_not_stop_the_build(tmp_path: P
 
 def _write_one(root: Path, ids: npt.NDArray[np.uint32]) -> None:
     """A dataset of one photo: segment 9 is grass, segment 4 a pair of skis."""
-    import json
-
     (root / "annotations" / "panoptic_val2017").mkdir(parents=True)
     (root / "val2017").mkdir()
     height, width = ids.shape
@@ -237,8 +238,6 @@ def test_the_hash_is_frozen() -> None:
     image = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
     mask = np.zeros((3, 4), np.bool_)
     mask[1, 2] = True
-    from hashlib import sha256
-
     expected = sha256(bytes(range(36)) + bytes([0b00000010, 0])).hexdigest()
     assert pixels_sha256(Triplet(image, mask, image)) == expected
 

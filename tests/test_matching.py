@@ -85,8 +85,8 @@ def test_matching_depends_on_the_key_alone() -> None:
     assert np.array_equal(one, match_patch(patch, FULL, under, both, "a"))
     assert np.array_equal(patch, before[0])
     assert np.array_equal(under, before[1])
-    noisy = [match_patch(smooth(1), FULL, smooth(9), ("noise",), key) for key in "ab"]
-    assert not np.array_equal(*noisy)
+    first, second = (match_patch(smooth(1), FULL, smooth(9), ("noise",), key) for key in "ab")
+    assert not np.array_equal(first, second)
 
 
 def test_a_tiny_patch_is_left_alone() -> None:

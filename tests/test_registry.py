@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from olrd.config import BLENDS, PLACEMENTS
+from olrd.config import BLENDS, PLACEMENTS, BuildConfig
 from olrd.errors import UsageError
 from olrd.registry import Registry
 from olrd.sources import SOURCES, SourceSpec, open_source
+from olrd.tally import Tally
+from olrd.triplets import TripletMaker
 
 TOY = """
 import numpy as np
@@ -86,7 +88,7 @@ def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
     ) as e:
         SOURCES.get("cocoa")
     assert all(name in str(e.value) for name in SOURCES.names())
-    with pytest.raises(UsageError, match="no blend is called 'xyzzy'. Known: "):
+    with pytest.raises(UsageError, match=r"no blend is called 'xyzzy'\. Known: "):
         BLENDS.get("xyzzy")
 
 
@@ -106,9 +108,6 @@ def test_a_plug_in_is_found_and_opened() -> None:
 
 @pytest.mark.usefixtures("plugin")
 def test_a_plug_in_source_makes_triplets() -> None:
-    from olrd.config import BuildConfig
-    from olrd.triplets import Tally, TripletMaker
-
     tally = Tally()
     maker = TripletMaker(open_source(SourceSpec("toy")), BuildConfig(SourceSpec("toy")))
     rows = [row for index in range(3) for row in maker.photo(index, tally)]
