@@ -66,7 +66,7 @@ def floor(config: BuildConfig, out: Path, repeat: int) -> float:
     triplets, again = [], {}  # again: backgrounds that are stored encoded anew, one a photo
     for row in Dataset(out).rows():
         triplets.append(row_triplet(row))
-        if row["background"]["path"].endswith("-background.webp"):
+        if "-background." in row["background"]["path"]:
             again[row["image_id"]] = triplets[-1].background
 
     def codecs() -> None:

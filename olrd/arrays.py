@@ -26,6 +26,7 @@ MAX_PIXELS = 64_000_000
 """Photos and maps above this many pixels are refused before they are decoded."""
 
 _EXIF_ORIENTATION = 0x0112
+_WEBP_LONGEST = 16383
 
 
 class Photo(NamedTuple):
@@ -69,6 +70,14 @@ def _load(image: Pillow.Image, name: str, what: str) -> None:
         raise Rejected(f"{what}_unreadable", f"{name}: truncated or corrupt ({error})") from error
 
 
+def _orientation(image: Pillow.Image, name: str) -> int:
+    """The EXIF orientation, read before the pixels: a TIFF forgets it when it is decoded."""
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError, TypeError) as error:
+        raise Rejected("photo_unreadable", f"{name}: truncated or corrupt ({error})") from error
+
+
 def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS) -> Photo:
     """Decode a photo's file into the contract.
 
@@ -81,7 +90,7 @@ def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS)
             "photo_mode",
             f"{name}: expected an 8-bit RGB or grey photo, got mode {image.mode}; convert it first",
         )
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = _orientation(image, name)
     icc = image.info.get("icc_profile")
     _load(image, name, "photo")
     if orientation != 1:
@@ -112,9 +121,17 @@ def encode_ids(ids: Ids) -> bytes:
 
 
 def encode_image(pixels: Image, icc: bytes | None = None) -> bytes:
-    """Encode an image losslessly (WebP lossless, fastest method; docs/decisions.md has the table)."""
+    """Encode an image losslessly: WebP at its fastest (docs/decisions.md has the table), or PNG where
+    a side is longer than WebP allows."""
     extra = {"icc_profile": icc} if icc else {}
+    if max(pixels.shape[:2]) > _WEBP_LONGEST:
+        return _save(Pillow.fromarray(pixels), "PNG", compress_level=1, **extra)
     return _save(Pillow.fromarray(pixels), "WEBP", lossless=True, method=0, quality=20, **extra)
+
+
+def image_name(stem: str, data: bytes) -> str:
+    """`stem` with the extension of what `encode_image` gave."""
+    return f"{stem}.{'webp' if data[:4] == b'RIFF' else 'png'}"
 
 
 def encode_mask(mask: Mask) -> bytes:
@@ -144,9 +161,14 @@ def _save(image: Pillow.Image, file_format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def resize_image(pixels: Image, size: tuple[int, int]) -> Image:
-    """Resize to (width, height) with Lanczos antialiasing (fixed-point, the same on any machine)."""
-    return np.asarray(Pillow.fromarray(pixels).resize(size, Pillow.Resampling.LANCZOS))
+def resize_image(
+    pixels: Image, size: tuple[int, int], window: tuple[float, float, float, float] | None = None
+) -> Image:
+    """Resize to (width, height) with Lanczos antialiasing (fixed-point, the same on any machine).
+
+    window: the part to take, (left, top, right, bottom) in pixels, fractions allowed; else all.
+    """
+    return np.asarray(Pillow.fromarray(pixels).resize(size, Pillow.Resampling.LANCZOS, window))
 
 
 def resize_ids(ids: Labels, size: tuple[int, int]) -> Labels:

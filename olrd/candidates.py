@@ -53,12 +53,13 @@ def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRul
     return None
 
 
-def frame_sides(box: Box, width: int, height: int) -> frozenset[str]:
-    """The sides of the frame that a box touches: left, top, right, bottom."""
+def frame_sides(box: Box, width: int, height: int, flip: bool = False) -> frozenset[str]:
+    """The sides of the frame that a box touches (left, top, right, bottom), mirrored if asked."""
+    left, right = ("right", "left") if flip else ("left", "right")
     touched = {
-        "left": box.x <= 0,
+        left: box.x <= 0,
         "top": box.y <= 0,
-        "right": box.x + box.w >= width,
+        right: box.x + box.w >= width,
         "bottom": box.y + box.h >= height,
     }
     return frozenset(side for side, value in touched.items() if value)

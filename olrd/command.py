@@ -260,11 +260,11 @@ def canonical_command(config: BuildConfig) -> str:
             if field.name == "params":  # only those that differ from the blend's defaults
                 usual = BLENDS.get(config.blend).defaults
                 for key, part in sorted(p for p in value.items() if usual[p[0]] != p[1]):
-                    words += ["--blend-param", f"{key}={part:g}"]
+                    words += ["--blend-param", f"{key}={part!r}"]
                 continue
             words.append("--" + field.name.replace("_", "-"))
             if field.name == "splits":
-                words.append(",".join(f"{name}={share:g}" for name, share in value))
+                words.append(",".join(f"{name}={share!r}" for name, share in value))
             elif isinstance(value, tuple):
                 words.append(",".join(str(part) for part in value))
             elif value is not True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -43,18 +44,17 @@ def cut_out(
     mask: bool [h, w] inside `box`, before scaling. Returns (patch uint8 [h' + 2 pad, w' + 2 pad, 3],
     mask of the same size), scaled and mirrored.
     """
-    rows = np.clip(np.arange(box.y - pad, box.y + box.h + pad), 0, donor.shape[0] - 1)
-    columns = np.clip(np.arange(box.x - pad, box.x + box.w + pad), 0, donor.shape[1] - 1)
-    patch = donor[rows[:, None], columns[None, :]]
     moved = transformed(mask, scale, flip)
+    height, width = moved.shape
+    # Margins in the donor's pixels that become `pad` pixels at the new scale.
+    across, down = pad * box.w / width, pad * box.h / height
+    left, top = math.ceil(across), math.ceil(down)
+    rows = np.clip(np.arange(box.y - top, box.y + box.h + top), 0, donor.shape[0] - 1)
+    columns = np.clip(np.arange(box.x - left, box.x + box.w + left), 0, donor.shape[1] - 1)
+    patch = donor[rows[:, None], columns[None, :]]
     if scale != 1.0:
-        height, width = moved.shape
-        size = round(patch.shape[1] * width / box.w), round(patch.shape[0] * height / box.h)
-        patch = resize_image(patch, size)
-        top, left = (size[1] - height) // 2 - pad, (size[0] - width) // 2 - pad
-        rows = np.clip(np.arange(top, top + height + 2 * pad), 0, size[1] - 1)
-        columns = np.clip(np.arange(left, left + width + 2 * pad), 0, size[0] - 1)
-        patch = patch[rows[:, None], columns[None, :]]
+        window = left - across, top - down, left + box.w + across, top + box.h + down
+        patch = resize_image(patch, (width + 2 * pad, height + 2 * pad), window)
     if flip:
         patch = patch[:, ::-1]
     return np.ascontiguousarray(patch), np.pad(moved, pad)

@@ -106,12 +106,13 @@ class BuildConfig:
             if not 0 <= value <= 10_000:
                 raise UsageError(f"--blend-param {name} must be between 0 and 10000, got {value}")
         for name, value, least in (
-            ("size", self.size or 64, 16),
+            ("size", 16 if self.size is None else self.size, 16),
             ("margin", self.margin, 0),
             ("per-object", self.per_object, 1),
             ("max-per-photo", self.max_per_photo, 1),
             ("limit", 1 if self.limit is None else self.limit, 1),
             ("shard-bytes", self.shard_bytes, 1),
+            ("max-pixels", self.source.max_pixels, 1),
         ):
             if value < least:
                 raise UsageError(f"--{name} must be at least {least}, got {value}")
@@ -119,6 +120,10 @@ class BuildConfig:
             raise UsageError(
                 f"--scale must be LOW,HIGH with 0.05 <= LOW <= HIGH <= 20, got {self.scale}"
             )
+        if not 0 <= self.rules.max_contact <= 1:
+            raise UsageError(f"--max-contact must be between 0 and 1, got {self.rules.max_contact}")
+        if not self.splits:
+            raise UsageError("--splits needs at least one NAME=SHARE")
         if not 0 < self.rules.min_area < self.rules.max_area <= 1:
             raise UsageError(
                 "expected 0 < --min-area < --max-area <= 1, got "

@@ -116,6 +116,12 @@ def check_panoptic(
             "panoptic_size",
             f"{name}: expected {size[0]} x {size[1]} as the photo, got {ids.shape[1]} x {ids.shape[0]}",
         )
+    numbers = [segment.id for segment in segments]
+    if len(set(numbers)) < len(numbers) or not all(0 < number < 1 << 32 for number in numbers):
+        raise Rejected(
+            "panoptic_unknown_id",
+            f"{name}: segment ids must be different and between 1 and 2**24 - 1, got {numbers[:20]}",
+        )
     index = np.zeros(ids.shape, np.uint8 if len(segments) < 256 else np.uint16)
     for number, segment in enumerate(segments, start=1):
         if segment.category_id not in categories:
@@ -128,7 +134,8 @@ def check_panoptic(
             continue  # wholly hidden behind another object
         crop = segment.bbox.crop()
         inside = ids[crop] == np.uint32(segment.id)
-        exact = inside.shape == (segment.bbox.h, segment.bbox.w) and inside.size > 0
+        exact = min(segment.bbox.x, segment.bbox.y) >= 0
+        exact = exact and inside.shape == (segment.bbox.h, segment.bbox.w) and inside.size > 0
         edges = exact and inside[0].any() and inside[-1].any()
         edges = edges and inside[:, 0].any() and inside[:, -1].any()
         if not edges or np.count_nonzero(inside) != segment.area:
@@ -161,6 +168,16 @@ def decode_rle(counts: str, height: int, width: int) -> Mask:
     """The bool [height, width] mask behind compressed RLE counts. Raises `Rejected` if they do not fit."""
     from pycocotools import mask as coco
 
-    rle = {"size": [height, width], "counts": counts.encode("ascii")}
-    mask: Mask = coco.decode(rle).view(np.bool_)
-    return np.ascontiguousarray(mask)
+    try:
+        rle = {"size": [height, width], "counts": counts.encode("ascii")}
+        mask: Mask = np.ascontiguousarray(coco.decode(rle)).view(np.bool_)
+    except ValueError as error:
+        raise Rejected(
+            "panoptic_unreadable", f"not RLE counts: {counts[:40]!r} ({error})"
+        ) from error
+    if encode_rle(mask) != counts:
+        raise Rejected(
+            "panoptic_unreadable",
+            f"RLE counts {counts[:40]!r} do not describe {width} x {height} pixels",
+        )
+    return mask

@@ -50,6 +50,8 @@ class Field:
         """
         if self._last and self._last[0] is mask and self._last[1] == rows:
             return self._last[2]
+        if not len(rows) or mask.shape[1] > self.width:
+            return 0  # there is no position to ask about
         base = rows.start * self.width
         window = (1 << (len(rows) + mask.shape[0]) * self.width) - 1
         cropped: dict[int, int] = {}

@@ -77,5 +77,5 @@ class Recipe:
             raw["source_bbox"] = Box(*raw["source_bbox"])
             raw["position"], raw["match"] = tuple(raw["position"]), tuple(raw["match"])
             return cls(**raw)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise IntegrityError(f"not a recipe: {text[:120]!r} ({error!r})") from error

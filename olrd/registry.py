@@ -44,7 +44,7 @@ class Registry:
         module, _, attribute = targets[name].partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a plug-in may fail in any way; it is named, not ours to fix
             raise UsageError(
                 f"the {self.kind} '{name}' is registered as {targets[name]}, "
                 f"which cannot be imported: {error}"

@@ -15,7 +15,6 @@ from olrd.arrays import Mask
 from olrd.panoptic import Category, Segment
 from olrd.scene import Scene
 
-
 CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture"})
 """Supercategories of things that stand, lie or float on something (birds perch and fly: exempt)."""
 CARRIES_NOTHING = frozenset({"building", "wall", "window", "ceiling", "tree-merged", "flower"})

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from olrd.arrays import Mask, decode_photo, encode_image, encode_mask
+from olrd.arrays import Mask, decode_photo, encode_image, encode_mask, image_name
 from olrd.candidates import frame_sides, listed_verdict, seen_verdict
 from olrd.choosing import Request
 from olrd.compose import Triplet, compose, pixels_sha256, transformed
@@ -149,11 +149,14 @@ class TripletMaker:
         flip = config.flip and draw_integer(2, *key, "flip") == 1
         low, high = config.scale
         scale = low + (high - low) * draw_share(*key, "scale") if high > low else low
+        mask = transformed(cut.mask, scale, flip)
+        if not mask.any():
+            raise Rejected("too_small", f"nothing of {name} is left at scale {scale}")
         request = Request(
-            mask=transformed(cut.mask, scale, flip),
+            mask=mask,
             bottom=(cut.segment.bbox.y + cut.segment.bbox.h) / scene.shape[0],
             surface=surface_under(scene, cut.segment, cut.number, cut.mask),
-            sides=frame_sides(cut.segment.bbox, scene.shape[1], scene.shape[0]),
+            sides=frame_sides(cut.segment.bbox, scene.shape[1], scene.shape[0], flip),
             key=key,
             margin=config.margin + self.reach,
             frame=self.reach + 1,
@@ -264,8 +267,9 @@ def _reference(scene: Scene) -> PhotoRef:
 
 def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:
     """The pixel columns: composite and mask encoded losslessly, the background as it is stored."""
+    image = encode_image(triplet.image, photo.icc)
     return {
-        "image": {"bytes": encode_image(triplet.image, photo.icc), "path": f"{name}.webp"},
+        "image": {"bytes": image, "path": image_name(name, image)},
         "mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"},
         "background": photo.stored(name),
     }

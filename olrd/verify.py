@@ -154,7 +154,7 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
         yield f"column bbox is {row['bbox']}, the mask's box is {list(mask_box(triplet.mask))}"
     if np.count_nonzero(triplet.mask) / triplet.mask.size != row["mask_area"]:
         yield "column mask_area is not the mask's area share"
-    own = not row["background"]["path"].endswith("-background.webp")
+    own = not row["background"]["path"].startswith(f"{row['id']}-background.")
     if own and sha256(row["background"]["bytes"]) != recipe.background.sha256:
         yield "the background is not the photo's own file (sha256 differs)"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, resize_image
+from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, image_name, resize_image
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class WorkingPhoto:
         was resized, or has an EXIF rotation that some readers ignore) a lossless copy."""
         if self.original:
             return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
-        return {"bytes": self.lossless, "path": f"{name}-background.webp"}
+        return {"bytes": self.lossless, "path": image_name(f"{name}-background", self.lossless)}
 
     @cached_property
     def lossless(self) -> bytes:

@@ -109,7 +109,9 @@ def test_a_plug_in_is_found_and_opened() -> None:
 @pytest.mark.usefixtures("plugin")
 def test_a_plug_in_source_makes_triplets() -> None:
     tally = Tally()
-    maker = TripletMaker(open_source(SourceSpec("toy")), BuildConfig(SourceSpec("toy")))
+    maker = TripletMaker(
+        open_source(SourceSpec("toy")), BuildConfig(SourceSpec("toy"), per_object=2)
+    )
     rows = [row for index in range(3) for row in maker.photo(index, tally)]
     assert len(rows) == 6
     assert {row["source"] for row in rows} == {"toy"}

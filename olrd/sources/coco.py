@@ -114,10 +114,15 @@ def _find_png_folder(root: Path, subset: str) -> Path:
 
 
 def _find_photo_folder(root: Path, subset: str) -> Path:
-    for folder in (root / subset, root / "images" / subset, root / "images", root / "photos"):
+    named = [root / subset, root / "images" / subset]
+    loose = [root / "images", root / "photos"]
+    for folder in named:
         if folder.is_dir():
             return folder
     for zipped in (root / f"{subset}.zip", root / "images" / f"{subset}.zip"):
         if zipped.is_file():
             raise SourceError(f"the photos are still packed: unzip {zipped} in {zipped.parent}")
+    for folder in loose:
+        if folder.is_dir():
+            return folder
     raise SourceError(f"expected the photos in {root}/{subset} or {root}/images/{subset}")

@@ -66,8 +66,13 @@ def panoptic_index(json_path: Path) -> pa.Table:
     path = cache_folder() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            _write_index(json_path, temporary)
+        try:
+            with atomic_path(path) as temporary:
+                _write_index(json_path, temporary)
+        except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+            raise SourceError(
+                f"{json_path} is not a COCO panoptic JSON: {type(error).__name__} {error}"
+            ) from error
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
@@ -82,13 +87,17 @@ def _write_index(json_path: Path, out: Path) -> None:
         pa.ipc.new_file(sink, _SCHEMA.with_metadata(metadata)) as writer,
     ):
         batch: list[dict[str, Any]] = []
+        found = 0
         for annotation in _stream(json_path, "annotations.item"):
             batch.append(_row(json_path, annotation, images))
+            found += 1
             if len(batch) == _BATCH:
                 writer.write_batch(
                     pa.RecordBatch.from_pylist(batch, schema=writer_schema(metadata))
                 )
                 batch = []
+        if not found:
+            raise SourceError(f"{json_path}: its list 'annotations' is missing or empty")
         # Photos without an annotation stay in the index, so that the build can count them.
         batch.extend(image | {"panoptic_name": None, "segments": []} for image in images.values())
         if batch:
@@ -157,6 +166,8 @@ def _read_heads(json_path: Path) -> tuple[dict[int, dict[str, Any]], list[Catego
         )
     urls = {entry["id"]: entry.get("url", "") for entry in licenses}
     for image in images:
+        if image["id"] in by_id:
+            raise SourceError(f"{json_path}: image {image['id']} is listed twice")
         url = urls.get(image.get("license"), "")
         by_id[image["id"]] = {
             "image_id": str(image["id"]),
