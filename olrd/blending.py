@@ -52,9 +52,11 @@ def hard(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
 def feather(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
     """A soft rim: alpha is the mask averaged over a (2 radius + 1) square."""
     size = 2 * int(params["radius"]) + 1
-    count = cv2.boxFilter(mask.view(np.uint8), cv2.CV_32S, (size, size), normalize=False)
+    count = cv2.boxFilter(
+        mask.view(np.uint8), cv2.CV_32S, (size, size), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
     alpha = (count * 255 // (size * size)).astype(np.uint8)
-    return Pasted(mix(patch.astype(np.int32), background, alpha), alpha > 0)
+    return Pasted(mix(patch.astype(np.int32), background, alpha), (alpha > 0) | mask)
 
 
 def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
@@ -79,7 +81,7 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     prior = cv2.boxFilter(solid, cv2.CV_32S, (3, 3), normalize=False)[ys, xs] / 9.0
     gap = foreground - old
     num = _dot(observed - old, gap) + params["trust"] * prior
-    share = np.clip(num / (_dot(gap, gap) + params["trust"]), 0.0, 1.0)
+    share = np.clip(num / np.maximum(_dot(gap, gap) + params["trust"], 1.0), 0.0, 1.0)
     share = np.where(fg_known & old_known, share, prior)
     alpha = inner * np.uint8(255)
     alpha[ys, xs] = np.floor(share * 255 + 0.5)

@@ -15,6 +15,10 @@ from olrd.config import CandidateRules
 from olrd.panoptic import Box, Category, Segment
 
 
+MAIN_PIECE = 0.95
+"""The share of its area that the largest piece of an object must have."""
+
+
 def listed_verdict(
     segment: Segment,
     width: int,
@@ -46,7 +50,7 @@ def listed_verdict(
 def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRules) -> str | None:
     """The verdict that needs pixels. mask: bool [h, w], the object inside its box.
     things: bool [H, W], every pixel of a thing or crowd."""
-    if largest_piece(mask) < rules.main_piece:
+    if largest_piece(mask) < MAIN_PIECE:
         return "fragmented"
     if contact_share(segment.bbox, mask, things) > rules.max_contact:
         return "occluded"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,19 +43,17 @@ PLACEMENTS = Registry(
 
 @dataclass(frozen=True)
 class CandidateRules:
-    """Limits for objects. Areas are shares of the photo, contact and pieces shares of the object.
+    """Limits for objects. Areas are shares of the photo, contact a share of the outline.
 
     min_area, max_area: smaller ones are hardly visible, larger ones leave no background to move to.
     max_contact: share of the outline that may touch other things; more means that the object is
-    probably seen in part only, behind or in front of something. main_piece: share of the area that
-    the largest connected piece must have.
+    probably seen in part only, behind or in front of something.
     """
 
     min_area: float = 0.002
     max_area: float = 0.25
     allow_truncated: bool = False
     max_contact: float = 0.25
-    main_piece: float = 0.95
     categories: tuple[str, ...] = ()
 
 
@@ -175,6 +174,6 @@ def parse_splits(text: str) -> tuple[tuple[str, float], ...]:
     total = sum(share for _, share in pairs)
     if len(set(names)) != len(names) or not all(n.isidentifier() for n in names):
         raise UsageError(f"--splits needs different names of letters, digits and _, got '{text}'")
-    if total <= 0 or any(share < 0 for _, share in pairs):
+    if not (0 < total < math.inf and all(share >= 0 for _, share in pairs)):
         raise UsageError(f"--splits needs shares of at least 0 with a sum over 0, got '{text}'")
     return tuple((name, share / total) for name, share in pairs if share > 0)

@@ -49,7 +49,7 @@ class Dataset:
     def open(self, shard: Path) -> pq.ParquetFile:
         """A shard, opened. `IntegrityError` names the file if it is missing or damaged."""
         try:
-            return pq.ParquetFile(shard, memory_map=True)
+            return pq.ParquetFile(shard, pre_buffer=False, buffer_size=1 << 20)
         except (OSError, pa.ArrowInvalid) as error:
             raise IntegrityError(f"{shard} is missing or damaged: {error}") from error
 

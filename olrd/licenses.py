@@ -16,7 +16,7 @@ PERMISSIVE = (
     "CC0-*",
     "PDM-*",
     "CC-BY-[0-9]*",
-    "CC-BY-SA-*",
+    "CC-BY-SA-[0-9]*",
     "no-known-copyright",
     "US-government-work",
 )

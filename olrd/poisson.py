@@ -13,8 +13,12 @@ from olrd.blending import Blend, Params, Pasted
 def poisson(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
     """Gradient-domain paste (Perez et al. 2003): the object's gradients, the background's rim.
 
-    Solves the discrete Poisson equation inside the mask with the background as boundary value.
+    Solves the discrete Poisson equation inside the mask with the background as boundary value. The
+    patch holds a ring of background around the object; where the frame cuts the object that ring is
+    missing, and the boundary is free there.
     """
+    if mask.all():
+        return Pasted(patch.copy(), mask)  # no background at all: gradients fix no level
     ys, xs = np.nonzero(mask)
     number = np.full(mask.shape, -1)
     number[ys, xs] = np.arange(len(ys))
@@ -48,4 +52,4 @@ def poisson(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     return Pasted(pixels, mask)
 
 
-POISSON = Blend(poisson, {}, lambda p: 0)
+POISSON = Blend(poisson, {}, lambda p: 1)

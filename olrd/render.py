@@ -65,7 +65,7 @@ class Renderer:
             donor = self.photo(recipe.donor, recipe.size)
             mask = decode_rle(recipe.rle, box.h, box.w)
             triplet = compose(background.pixels, donor.pixels, mask, recipe)
-        except (OlrdError, ValueError) as error:
+        except (OlrdError, ValueError, TypeError) as error:
             if isinstance(error, SourceError):
                 raise
             raise IntegrityError(f"recipe {recipe.id}: {error}") from error

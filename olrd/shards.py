@@ -155,6 +155,7 @@ def row_bytes(row: dict[str, Any]) -> int:
 
 def join_files(paths: Iterable[Path], target: Path, form: str) -> Written:
     """Several files as one, row groups filled up again; a row group in memory at a time."""
+    pa.default_memory_pool().release_unused()  # what building left behind
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     joined = schema(form)
     waiting: list[pa.RecordBatch] = []
@@ -180,7 +181,7 @@ def join_files(paths: Iterable[Path], target: Path, form: str) -> Written:
 def _batches(paths: Iterable[Path]) -> Iterator[pa.RecordBatch]:
     for path in paths:
         try:
-            with pq.ParquetFile(path, memory_map=True) as file:
-                yield from file.iter_batches(batch_size=ROW_GROUP)
+            with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+                yield from file.iter_batches(batch_size=ROW_GROUP // 5)
         except (OSError, pa.ArrowInvalid) as error:
             raise OutputError(f"{path} is missing or damaged: {error}") from error

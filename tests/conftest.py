@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from synthetic_coco import write_coco
 
 _cache = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
@@ -16,6 +17,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """No test, and no process that a test starts, touches the user's own cache."""
     config.stash[_cache] = tempfile.TemporaryDirectory(prefix="olrd-test-cache-")
     os.environ["OLRD_CACHE"] = config.stash[_cache].name
+    # A busy machine is no failure: no limit on the time of one example.
+    settings.register_profile("olrd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("olrd")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -63,9 +63,10 @@ def run(name: str, params: dict[str, float], patch: Pixels, mask: Bits, under: P
     assert pasted.footprint.dtype == np.bool_
     assert set(np.unique(pasted.footprint.view(np.uint8))) <= {0, 1}
     changed = (pasted.pixels != under).any(axis=-1)
-    assert not (changed & ~pasted.footprint).any()
-    assert not (mask & ~pasted.footprint).any()
-    assert not (pasted.footprint & ~grown(mask, blend.reach(values))).any()
+    touched = pasted.footprint
+    assert np.count_nonzero(changed & ~touched) == 0
+    assert np.count_nonzero(mask & ~touched) == 0
+    assert np.count_nonzero(touched & ~grown(mask, blend.reach(values))) == 0
     return pasted
 
 
@@ -75,6 +76,7 @@ masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14))).
 
 
 @pytest.mark.parametrize(("name", "params"), VARIANTS)
+@settings(max_examples=60)
 @given(mask=masks, seed=st.integers(0, 1000))
 def test_every_blend_conforms(name: str, params: dict[str, float], mask: Bits, seed: int) -> None:
     run(name, params, noise(mask.shape, seed), mask, noise(mask.shape, seed + 1))
@@ -242,11 +244,13 @@ def dense_poisson(patch: Pixels, mask: Bits, under: Pixels) -> npt.NDArray[np.fl
     return solved
 
 
+@settings(max_examples=40)
 @given(masks, st.integers(0, 1000))
 def test_poisson_equals_a_dense_solve(mask: Bits, seed: int) -> None:
     patch, under = noise(mask.shape, seed), noise(mask.shape, seed + 1)
     pasted = run("poisson", {}, patch, mask, under)
-    assert np.abs(pasted.pixels - dense_poisson(patch, mask, under)).max() <= 0.5 + 1e-6
+    worst = float(np.abs(pasted.pixels - dense_poisson(patch, mask, under)).max())
+    assert worst <= 0.5 + 1e-6
 
 
 @given(masks, st.integers(0, 1000))
@@ -284,4 +288,5 @@ def test_poisson_meets_the_background_all_around(solid: bool) -> None:
         blend="poisson",
     )
     made = compose(background, donor, mask, recipe).image
-    assert np.abs(made - dense_poisson(patch, whole, background)).max() <= 0.5 + 1e-6
+    worst = float(np.abs(made - dense_poisson(patch, whole, background)).max())
+    assert worst <= 0.5 + 1e-6

@@ -96,7 +96,6 @@ def test_each_verdict_of_the_pixels() -> None:
     pieces = index.copy()
     pieces[30:34, 30:34] = 1
     assert seen(pieces) == "fragmented"
-    assert seen(pieces, CandidateRules(main_piece=0.5)) is None
     behind = index.copy()
     behind[8:22, 20:30] = 2
     behind[20:24, 8:30] = 2

@@ -1,0 +1,198 @@
+"""Rim features: what the neighbourhood of an outline point looks like, seen along the outline.
+
+At an outline point the picture is sampled on a grid whose rows run along the outward normal and
+whose columns run along the tangent. Everything is measured in that frame, with nothing that knows
+the place in the photo or the direction of the normal, so a mirrored outline gives the same values.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from olrd.arrays import Image, Mask
+from olrd.candidates import disc
+from olrd.panoptic import mask_box
+
+Floats = npt.NDArray[np.float64]
+
+REACH = 10
+"""The grid spans REACH pixels to either side of the outline; negative offsets lie inside."""
+SPAN = 7
+"""The grid spans SPAN pixels along the outline in either direction: patches of 21 x 15 pixels."""
+_BLOCK_WINDOW = 31
+_FREE = 4
+"""The outermost rows on either side (offsets 7 to 10), which no blend and no 3x3 filter reaches."""
+_BANDS = {"deep": (-10, -7), "inner": (-6, -2), "rim": (-1, 1), "outer": (2, 6), "far": (7, 10)}
+_NEAR = disc(6)
+_BORDER = 24
+"""Pixels around the object's box that the maps are computed on (grid and block window fit in)."""
+
+
+class Outline(NamedTuple):
+    """Points on an outline. points: float [n, 2] as (x, y). normals: float [n, 2], outward, unit."""
+
+    points: Floats
+    normals: Floats
+
+    def grid(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """The pixels (x, y) of every point's grid, two int arrays [n, 21, 15], nearest neighbour.
+
+        Nearest, because interpolation would smooth the noise that is to be measured.
+        """
+        across = np.arange(-REACH, REACH + 1)[None, :, None]
+        along = np.arange(-SPAN, SPAN + 1)[None, None, :]
+        (px, py), (nx, ny) = self.points.T[:, :, None, None], self.normals.T[:, :, None, None]
+        x = np.floor(px + across * nx - along * ny + 0.5).astype(np.intp)
+        y = np.floor(py + across * ny + along * nx + 0.5).astype(np.intp)
+        return x, y
+
+    def inside(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """bool [n]: the points whose grid lies wholly inside a frame of `shape` (H, W)."""
+        x, y = self.grid()
+        good = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
+        return good.all(axis=(1, 2))
+
+
+def trace(mask: Mask, spacing: int = 2) -> Outline:
+    """The outline of the largest piece of bool [H, W] `mask`, a point about every `spacing` pixels.
+
+    The points are pixels of the mask; the normals follow the smoothed mask, so they do not jump
+    with the pixel steps.
+    """
+    padded = np.pad(mask, 1).astype(np.uint8)
+    contours, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contour = max(contours, key=cv2.contourArea)[::spacing, 0, :] - 1
+    soft = cv2.GaussianBlur(np.pad(mask, 8).astype(np.float64), (0, 0), 2.0)
+    rows, columns = contour[:, 1] + 8, contour[:, 0] + 8
+    slope = np.stack(
+        [
+            soft[rows, columns - 1] - soft[rows, columns + 1],
+            soft[rows - 1, columns] - soft[rows + 1, columns],
+        ],
+        axis=-1,
+    )
+    length = np.linalg.norm(slope, axis=1)
+    sound = length > 1e-3  # the smoothed mask has no slope on a sliver
+    return Outline(contour[sound].astype(np.float64), slope[sound] / length[sound, None])
+
+
+class Rim(NamedTuple):
+    """Features of n patches, float64 [n, k] each. context: those that see nothing within five pixels
+    of the outline, where no blend reaches: they know the surroundings, but not the seam."""
+
+    seam: Floats
+    context: Floats
+
+
+def rim_features(image: Image, mask: Mask, outline: Outline) -> Rim:
+    """Features of the patches at `outline`.
+
+    image: uint8 [H, W, 3]. mask: bool [H, W]. All grids must lie inside the frame
+    (`Outline.inside`). The features: step profiles across and along the outline; noise residuals
+    (Laplacian, and the 3x3 filter of Fridrich & Kodovsky 2012) in bands: their energy, how often
+    they vanish, how neighbours correlate; the colours at the rim as a mix of those on both sides;
+    the energy on JPEG's 8x8 grid.
+    """
+    box = mask_box(mask)
+    # The window starts on the 8x8 grid, so that the phase of JPEG blocks is that of the frame.
+    x0, y0 = (max(0, box.x - _BORDER) // 8 * 8, max(0, box.y - _BORDER) // 8 * 8)
+    window = slice(y0, box.y + box.h + _BORDER), slice(x0, box.x + box.w + _BORDER)
+    moved = Outline(outline.points - (x0, y0), outline.normals)
+    x, y = moved.grid()
+    ycc = cv2.cvtColor(np.ascontiguousarray(image[window]), cv2.COLOR_RGB2YCrCb).astype(np.float64)
+    parts = [
+        _profiles(ycc[y, x]),
+        _residuals(ycc[..., 0], x, y),
+        _colours(image[window][y, x].astype(np.float64)),
+        _blocks(ycc[..., 0], mask[window], moved),
+    ]
+    return Rim(*(np.concatenate(side, axis=1) for side in zip(*parts, strict=True)))
+
+
+def _profiles(patch: Floats) -> Rim:
+    """Mean steps across and along the outline at every offset. patch: [n, 21, 15, 3], Y Cr Cb."""
+    across = np.abs(np.diff(patch[..., 0], axis=1)).mean(axis=2)
+    along = np.abs(np.diff(patch[..., 0], axis=2)).mean(axis=2)
+    colour = np.abs(np.diff(patch[..., 1:], axis=1)).mean(axis=(2, 3))
+    # Relative to the patch's own contrast as well: a seam is a step larger than those around it.
+    relative = across / (across.mean(axis=1, keepdims=True) + 1.0)
+    near, outside = slice(_FREE, -_FREE), (slice(None, _FREE - 1), slice(1 - _FREE, None))
+    seam = [np.log1p(across[:, near]), relative[:, near], np.log1p(along[:, near]), np.log1p(colour[:, near])]
+    context = [np.log1p(of[:, side]) for of in (across, along, colour) for side in outside]
+    return Rim(np.concatenate(seam, axis=1), np.concatenate(context, axis=1))
+
+
+def _residuals(grey: Floats, x: npt.NDArray[np.intp], y: npt.NDArray[np.intp]) -> Rim:
+    """Statistics of two high-pass residuals in the bands, and their contrasts across the rim."""
+    square = np.array([[-1, 2, -1], [2, -4, 2], [-1, 2, -1]], np.float64) / 4
+    seam, context = [], []
+    for residual in (cv2.Laplacian(grey, cv2.CV_64F), cv2.filter2D(grey, cv2.CV_64F, square)):
+        patch = residual[y, x]
+        energy = {}
+        for name, (low, high) in _BANDS.items():
+            band = patch[:, low + REACH : high + REACH + 1]
+            energy[name] = np.log1p(np.abs(band).mean(axis=(1, 2)))
+            products = (band[:, :, 1:] * band[:, :, :-1]).mean(axis=(1, 2))
+            (context if name in ("deep", "far") else seam).extend(
+                [
+                    energy[name],
+                    (np.abs(band) <= 1).mean(axis=(1, 2)),
+                    products / ((band * band).mean(axis=(1, 2)) + 1.0),
+                ]
+            )
+        context.append(energy["deep"] - energy["far"])
+        seam += [
+            energy["inner"] - energy["outer"],
+            energy["rim"] - (energy["inner"] + energy["outer"]) / 2,
+            energy["inner"] - energy["deep"],
+            energy["outer"] - energy["far"],
+        ]
+    return Rim(np.stack(seam, axis=1), np.stack(context, axis=1))
+
+
+def _colours(patch: Floats) -> Rim:
+    """How the colours at the rim relate to both sides'. patch: float [n, 21, 15, 3], RGB.
+
+    With F and B the mean colours inside and outside, a colour C at the rim has the share
+    (C - B)(F - B) / |F - B|^2 and a remainder that no mix of F and B explains: the halo of another
+    background.
+    """
+    rows = patch.mean(axis=2)  # [n, 21, 3]
+    front, back = rows[:, :_FREE].mean(axis=1), rows[:, -_FREE:].mean(axis=1)
+    gap = front - back
+    size = (gap * gap).sum(axis=1) + 100.0
+    rim = rows[:, _FREE:-_FREE] - back[:, None]
+    share = (rim * gap[:, None]).sum(axis=2) / size[:, None]
+    rest = np.linalg.norm(rim - share[..., None] * gap[:, None], axis=2)
+    distance = np.linalg.norm(gap, axis=1, keepdims=True)
+    return Rim(np.concatenate([np.clip(share, -2, 3), rest], axis=1), distance)
+
+
+def _blocks(grey: Floats, mask: Mask, outline: Outline) -> Rim:
+    """Log ratio of the steps on the frame's 8x8 grid to the others, inside and outside, x and y.
+
+    In a photo that was a JPEG the grid's steps are larger; a moved object brings a moved grid.
+    """
+    columns, rows = outline.points.astype(np.intp).T
+    size = (_BLOCK_WINDOW, _BLOCK_WINDOW)
+    near = cv2.dilate(mask.view(np.uint8), _NEAR) - cv2.erode(mask.view(np.uint8), _NEAR)
+    sides = [side & (near == 0) for side in (mask, ~mask)]
+    features = []
+    for axis in (0, 1):
+        step = np.zeros_like(grey)
+        ahead = (slice(1, None), slice(None)) if axis == 0 else (slice(None), slice(1, None))
+        step[ahead] = np.minimum(np.abs(np.diff(grey, axis=axis)), 12.0)  # edges of the picture
+        on_grid = (np.arange(grey.shape[axis]) % 8 == 0).astype(np.float64)
+        on_grid = on_grid[:, None] if axis == 0 else on_grid[None, :]
+        for side in sides:
+            ratio = []
+            for weight in (side * on_grid, side * (1 - on_grid)):
+                total = cv2.boxFilter(step * weight, cv2.CV_64F, size, normalize=False)
+                count = cv2.boxFilter(weight, cv2.CV_64F, size, normalize=False)
+                ratio.append((total[rows, columns] + 1.0) / (count[rows, columns] + 1.0))
+            features.append(np.log(ratio[0] / ratio[1]))
+    return Rim(np.zeros((len(rows), 0)), np.stack(features, axis=1))

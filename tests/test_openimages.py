@@ -1,0 +1,530 @@
+"""Open Images: instance masks from CSV and PNGs, on a drawn folder with the official columns."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from synthetic_coco import ellipse
+
+from olrd.build import build
+from olrd.config import BuildConfig, CandidateRules
+from olrd.dataset import Dataset
+from olrd.errors import SourceError, UsageError
+from olrd.panoptic import Record, check_panoptic
+from olrd.sources import Source, SourceSpec, open_source
+from olrd.verify import verify
+
+HEADER = ["MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax",
+          "PredictedIoU", "Clicks"]  # fmt: skip
+BOX_HEADER = ["ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax",
+              "IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside"]  # fmt: skip
+IMAGE_HEADER = ["ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License",
+                "AuthorProfileURL", "Author", "Title", "OriginalSize", "OriginalMD5",
+                "Thumbnail300KURL", "Rotation"]  # fmt: skip
+WIDTH, HEIGHT = 240, 180
+DOG, BALL, PIZZA = "/m/0bt9lr", "/m/018xm", "/m/0663v"
+BACKGROUND = 1
+"""The category that stands for what no mask and no box covers."""
+Bits = np.ndarray
+Shares = tuple[float, float, float, float]
+
+
+@dataclass
+class Drawn:
+    """A folder in the making. Shares (x, y, w, h) are of the photo; masks have their own size."""
+
+    root: Path
+    subset: str = "test"
+    rows: list[list[Any]] = field(default_factory=list)
+    masks: dict[str, Bits] = field(default_factory=dict)
+
+    def photo(self, image_id: str, width: int = WIDTH, height: int = HEIGHT) -> None:
+        rng = np.random.default_rng(int(image_id, 16))
+        slow = rng.normal(0, 1, (height // 8, width // 8, 3)).astype(np.float32)
+        pixels = cv2.resize(slow, (width, height), interpolation=cv2.INTER_CUBIC) * 20 + 128
+        pixels += rng.normal(0, 3, pixels.shape)
+        folder = self.root / self.subset
+        folder.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{image_id}.jpg")
+
+    def mask(
+        self,
+        image_id: str,
+        label: str,
+        box_id: str,
+        box: Shares,
+        size: tuple[int, int] = (320, 240),
+        box_around: Shares | None = None,
+    ) -> str:
+        """An ellipse in `box`; `box_around` is the box of the CSV if it is another one."""
+        width, height = size
+        x, y, w, h = (round(v * n) for v, n in zip(box, (width, height) * 2, strict=True))
+        name = f"{image_id}_{label.strip('/').replace('/', '')}_{box_id}.png"
+        self.masks[name] = ellipse((height, width), (x, y, w, h), 6.0)
+        x0, y0, w0, h0 = box_around or box
+        corners = [x0, x0 + w0, y0, y0 + h0]
+        self.rows.append([name, image_id, label, box_id, *(f"{c:.6f}" for c in corners), "", ""])
+        return name
+
+    def save(self, folder: str = "test-masks", by_first: bool = False) -> Path:
+        for name, mask in self.masks.items():
+            home = self.root / (folder.replace("?", name[0]))
+            home = home / name[0].upper() if by_first else home
+            home.mkdir(parents=True, exist_ok=True)
+            Pillow.fromarray(mask).save(home / name)
+        (self.root / self.subset).mkdir(parents=True, exist_ok=True)
+        self.write(f"{self.subset}-annotations-object-segmentation.csv", HEADER, self.rows)
+        return self.root
+
+    def write(self, name: str, header: list[str] | None, rows: Iterable[list[Any]]) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([*([header] if header else []), *rows])
+
+
+def draw(root: Path) -> Drawn:
+    """Photo ...01 has two objects apart, ...02 one over another, ...03 none at all."""
+    drawn = Drawn(root)
+    for k in (1, 2, 3):
+        drawn.photo(f"{k:016x}")
+    one, two = f"{1:016x}", f"{2:016x}"
+    drawn.mask(one, DOG, "9a041d52", (0.1, 0.3, 0.15, 0.25))
+    drawn.mask(one, BALL, "0000beef", (0.5, 0.5, 0.1, 0.15), (480, 360))
+    drawn.mask(two, DOG, "aaaaaaaa", (0.2, 0.2, 0.5, 0.5))
+    drawn.mask(two, PIZZA, "bbbbbbbb", (0.3, 0.3, 0.1, 0.1))
+    return drawn
+
+
+def opened(root: Path, **options: Any) -> Source:
+    return open_source(SourceSpec("openimages", str(root), **options))
+
+
+def by_id(source: Source) -> dict[str, Record]:
+    return {source.image_id(k): source.record(k) for k in range(len(source))}
+
+
+def ids_of(source: Source, record: Record, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
+    panoptic = source.panoptic(record, *size)
+    check_panoptic(record.file_name, panoptic, size, source.categories)
+    return panoptic.ids
+
+
+def segment_of(source: Source, record: Record, name: str) -> int:
+    (found,) = [s.id for s in record.segments if source.categories[s.category_id].name == name]
+    return found
+
+
+def rules() -> CandidateRules:
+    return CandidateRules(min_area=0.002, max_area=0.3)
+
+
+def config_of(root: Path, **change: Any) -> BuildConfig:
+    spec = SourceSpec("openimages", str(root))
+    return BuildConfig(spec, placement="uniform", rules=rules(), per_object=1, **change)
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Drawn:
+    return draw(tmp_path / "openimages")
+
+
+# --- what the masks mean -------------------------------------------------------------------------
+
+
+def test_masks_of_another_size_land_where_they_belong(drawn: Drawn) -> None:
+    """Nearest neighbour to the photo's size: the ellipse drawn at that size is the oracle."""
+    source = opened(drawn.save())
+    record = by_id(source)[f"{1:016x}"]
+    ids = ids_of(source, record)
+    shape = (HEIGHT, WIDTH)
+    dog = ellipse(shape, (24, 54, 36, 45), 6.0)
+    ball = ellipse(shape, (120, 90, 24, 27), 6.0)
+    for name, expected in ((DOG, dog), (BALL, ball)):
+        got = ids == segment_of(source, record, name)
+        assert np.count_nonzero(got ^ expected) < 0.06 * np.count_nonzero(expected)
+        inner = cv2.erode(expected.view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        outer = cv2.dilate(expected.view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        assert got[inner].all()
+        assert not got[~outer].any()
+
+
+def test_segment_ids_are_the_box_ids(drawn: Drawn) -> None:
+    record = by_id(opened(drawn.save()))[f"{1:016x}"]
+    assert {0x9A041D52, 0x0000BEEF} <= {segment.id for segment in record.segments}
+
+
+def test_the_smaller_lies_over_the_larger(drawn: Drawn) -> None:
+    """Whatever the order of the rows."""
+    drawn.rows.reverse()
+    source = opened(drawn.save())
+    record = by_id(source)[f"{2:016x}"]
+    ids = ids_of(source, record)
+    dog, pizza = (segment_of(source, record, name) for name in (DOG, PIZZA))
+    assert ids[63, 84] == pizza
+    assert ids[40, 84] == dog
+    small = np.count_nonzero(ids == pizza)
+    assert small == pytest.approx(0.1 * WIDTH * 0.1 * HEIGHT, rel=0.15)
+    assert np.count_nonzero(ids == dog) == pytest.approx(0.25 * WIDTH * HEIGHT - small, rel=0.15)
+
+
+def test_what_a_box_covers_beside_its_mask_is_void(drawn: Drawn) -> None:
+    """An object fills its box in part only; the rest is neither object nor background."""
+    one = f"{4:016x}"
+    drawn.photo(one)
+    drawn.mask(one, DOG, "cccccccc", (0.2, 0.2, 0.2, 0.2), box_around=(0.1, 0.1, 0.5, 0.6))
+    source = opened(drawn.save())
+    record = by_id(source)[one]
+    ids = ids_of(source, record)
+    dog = segment_of(source, record, DOG)
+    (background,) = [s.id for s in record.segments if s.category_id == BACKGROUND]
+    box = np.zeros((HEIGHT, WIDTH), bool)
+    box[18:126, 24:144] = True
+    assert set(np.unique(ids[box]).tolist()) == {0, dog}
+    assert set(np.unique(ids[~box]).tolist()) == {background}
+
+
+def test_boxes_without_a_mask_are_void_too(drawn: Drawn) -> None:
+    """The official box CSV (its own column names): an object that has no mask is no background."""
+    one = f"{1:016x}"
+    row = [one, "xclick", "/m/01g317", 1, 0.7, 0.95, 0.1, 0.9, 0, 0, 0, 0, 0]
+    drawn.write("test-annotations-bbox.csv", BOX_HEADER, [row, ["f" * 16, *row[1:]]])
+    source = opened(drawn.save())
+    record = by_id(source)[one]
+    ids = ids_of(source, record)
+    assert not ids[18:162, 168:228].any()
+    assert ids[18:162, 229:].all()
+    assert ids[:18].all()
+
+
+def test_group_boxes_make_a_crowd(drawn: Drawn) -> None:
+    """IsGroupOf sits in the box CSV; the mask row of the same label and corners is a group."""
+    one = f"{1:016x}"
+    rows = [
+        [one, "xclick", label, 1, x, round(x + w, 6), y, round(y + h, 6), 0, 0, group, 0, 0]
+        for label, (x, y, w, h), group in (
+            (DOG, (0.1, 0.3, 0.15, 0.25), 1),
+            (BALL, (0.5, 0.5, 0.1, 0.15), 0),
+            (BALL, (0.8, 0.8, 0.1, 0.1), 1),
+        )
+    ]
+    drawn.write("test-annotations-bbox.csv", BOX_HEADER, rows)
+    root = drawn.save()
+    source = opened(root)
+    record = by_id(source)[one]
+    crowds = {s.id for s in record.segments if s.iscrowd}
+    assert crowds == {segment_of(source, record, DOG)}
+    totals = build(config_of(root), root.parent / "out")["totals"]
+    assert totals["objects_rejected"]["crowd"] == 1
+
+
+def test_photos_without_a_mask_are_counted(drawn: Drawn, tmp_path: Path) -> None:
+    totals = build(config_of(drawn.save()), tmp_path / "out")["totals"]
+    assert totals["photos_read"] == 3
+    assert totals["photos_rejected"] == {"annotation_missing": 1}
+    assert f"{3:016x}" in totals["failures"][0]["message"]
+
+
+def test_rows_say_that_the_background_is_not_labelled(drawn: Drawn, tmp_path: Path) -> None:
+    root, out = drawn.save(), tmp_path / "out"
+    build(config_of(root), out)
+    rows = list(Dataset(out).rows())
+    assert {row["image_id"] for row in rows} >= {f"{1:016x}"}
+    assert {row["background_kind"] for row in rows} == {"unlabelled"}
+    assert {row["source"] for row in rows} == {"openimages"}
+    assert verify(out)["problems"] == []
+    source = opened(root)
+    for row in rows:
+        ids = ids_of(source, by_id(source)[row["image_id"]])
+        (background,) = [
+            s.id for s in by_id(source)[row["image_id"]].segments if s.category_id == BACKGROUND
+        ]
+        x, y, width, height = row["bbox"]
+        mask = cv2.imdecode(np.frombuffer(row["mask"]["bytes"], np.uint8), cv2.IMREAD_GRAYSCALE) > 0
+        assert (ids[mask] == background).all()  # it lands on background alone
+        assert mask[y : y + height, x : x + width].sum() == mask.sum()
+
+
+def test_all_the_objects_find_the_same_bytes_with_two_workers(drawn: Drawn, tmp_path: Path) -> None:
+    from folders import digest
+
+    root = drawn.save()
+    build(config_of(root), tmp_path / "one")
+    build(config_of(root), tmp_path / "two", workers=2)
+    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+
+
+# --- what is bad ---------------------------------------------------------------------------------
+
+
+def test_a_missing_mask_file_rejects_its_photo(drawn: Drawn, tmp_path: Path) -> None:
+    name = next(iter(drawn.masks))
+    root = drawn.save()
+    (root / "test-masks" / name).unlink()
+    totals = build(config_of(root), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "panoptic_missing": 1}
+    assert any(name in failure["message"] for failure in totals["failures"])
+
+
+def test_a_mask_of_another_shape_rejects_its_photo(drawn: Drawn, tmp_path: Path) -> None:
+    name = drawn.mask(f"{1:016x}", PIZZA, "dddddddd", (0.7, 0.7, 0.1, 0.1), (300, 300))
+    totals = build(config_of(drawn.save()), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "panoptic_size": 1}
+    (said,) = [f["message"] for f in totals["failures"] if f["code"] == "panoptic_size"]
+    assert name in said
+    assert "300 x 300" in said
+
+
+@pytest.mark.parametrize("size", [(321, 240), (319, 240), (1600, 1200), (60, 45), (240, 180)])
+def test_a_mask_a_pixel_off_is_accepted(
+    size: tuple[int, int], drawn: Drawn, tmp_path: Path
+) -> None:
+    drawn.mask(f"{1:016x}", PIZZA, "dddddddd", (0.7, 0.7, 0.1, 0.1), size)
+    totals = build(config_of(drawn.save()), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1}
+
+
+def test_a_mask_that_is_no_mask_rejects_its_photo(drawn: Drawn, tmp_path: Path) -> None:
+    root = drawn.save()
+    Pillow.new("RGB", (320, 240)).save(root / "test-masks" / drawn.rows[0][0])
+    totals = build(config_of(root), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "panoptic_unreadable": 1}
+
+
+def test_an_empty_mask_is_an_object_too_small(drawn: Drawn, tmp_path: Path) -> None:
+    drawn.masks[drawn.rows[0][0]][:] = False
+    totals = build(config_of(drawn.save()), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1}
+    assert totals["objects_rejected"]["too_small"] == 1
+
+
+def test_a_mask_path_that_climbs_out_is_refused(drawn: Drawn, tmp_path: Path) -> None:
+    root = drawn.save()
+    shutil.move(root / "test-masks" / drawn.rows[0][0], root.parent / "outside.png")
+    drawn.rows[0][0] = "../../outside.png"
+    drawn.write("test-annotations-object-segmentation.csv", HEADER, drawn.rows)
+    totals = build(config_of(root), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "path_outside_root": 1}
+
+
+def test_an_annotated_photo_that_is_not_there_is_counted(drawn: Drawn, tmp_path: Path) -> None:
+    root = drawn.save()
+    (root / "test" / f"{2:016x}.jpg").unlink()
+    totals = build(config_of(root), tmp_path / "out")["totals"]
+    assert totals["photos_read"] == 3
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "photo_missing": 1}
+
+
+@pytest.mark.parametrize("column", ["MaskPath", "ImageID", "LabelName", "BoxXMax"])
+def test_a_missing_column_names_the_file(column: str, drawn: Drawn) -> None:
+    place = HEADER.index(column)
+    root = drawn.save()
+    name = "test-annotations-object-segmentation.csv"
+    shorter = [[v for k, v in enumerate(row) if k != place] for row in (HEADER, *drawn.rows)]
+    drawn.write(name, None, shorter)
+    with pytest.raises(SourceError, match=f"{name}.*{column}"):
+        opened(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "gone"),
+    [
+        ("test-annotations-bbox.csv", BOX_HEADER, "IsGroupOf"),
+        ("test-annotations-bbox.csv", BOX_HEADER, "XMin"),
+        ("test-images-with-rotation.csv", IMAGE_HEADER, "Author"),
+    ],
+)
+def test_a_missing_column_of_an_extra_file_names_it(
+    name: str, header: list[str], gone: str, drawn: Drawn
+) -> None:
+    kept = [column for column in header if column != gone]
+    drawn.write(name, kept, [["0"] * len(kept)])
+    with pytest.raises(SourceError, match=f"{name}.*{gone}"):
+        opened(drawn.save())
+
+
+@pytest.mark.parametrize("text", ["", "\n", "MaskPath,ImageID\na", "\x00\xff\xfe"])
+def test_a_csv_that_is_none_is_named(text: str, drawn: Drawn) -> None:
+    root = drawn.save()
+    path = root / "test-annotations-object-segmentation.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SourceError, match=path.name):
+        opened(root)
+
+
+def test_coordinates_that_are_no_numbers_are_named(drawn: Drawn) -> None:
+    drawn.rows[0][4] = "left"
+    with pytest.raises(SourceError, match=r"object-segmentation\.csv"):
+        opened(drawn.save())
+
+
+def test_boxes_beyond_the_frame_are_cut(drawn: Drawn) -> None:
+    """Bad boxes exist (openimages/dataset #94): never a wrapped slice, never a crash."""
+    one = f"{1:016x}"
+    drawn.rows[0][4:8] = ["-0.2", "1.3", "-0.1", "0.6"]
+    source = opened(drawn.save())
+    record = by_id(source)[one]
+    ids = ids_of(source, record)
+    dog = segment_of(source, record, DOG)
+    top = ids[: int(0.49 * HEIGHT)]
+    assert set(np.unique(top).tolist()) == {0, dog}
+
+
+# --- layouts and the optional files --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "by_first"),
+    [
+        ("test-masks", False),
+        ("masks", False),
+        ("masks/test", False),
+        ("test-masks/test-masks-?", False),
+        ("masks/test-masks-?", False),
+        ("test-masks-?", False),
+        ("labels/masks", True),
+    ],
+)
+def test_mask_layouts_that_people_have(folder: str, by_first: bool, tmp_path: Path) -> None:
+    plain = draw(tmp_path / "plain")
+    other = draw(tmp_path / "other")
+    for drawn in (plain, other):  # photos of several first digits
+        far = "f" + "0" * 15
+        drawn.photo(far)
+        drawn.mask(far, DOG, "12345678", (0.2, 0.3, 0.2, 0.2))
+    expected, source = opened(plain.save()), opened(other.save(folder, by_first))
+    records = by_id(source)
+    assert records.keys() == by_id(expected).keys()
+    for image_id, record in by_id(expected).items():
+        if record.panoptic_name:
+            assert np.array_equal(ids_of(source, records[image_id]), ids_of(expected, record))
+
+
+@pytest.mark.parametrize("photos", ["test", "images/test", "data", "images"])
+def test_photo_layouts_that_people_have(photos: str, drawn: Drawn) -> None:
+    root = drawn.save()
+    (root / photos).parent.mkdir(parents=True, exist_ok=True)
+    (root / "test").rename(root / "moved")
+    (root / "moved").rename(root / photos)
+    source = opened(root)
+    data = (root / photos / f"{1:016x}.jpg").read_bytes()
+    assert source.photo_bytes(by_id(source)[f"{1:016x}"]) == data
+
+
+def test_the_csv_may_lie_in_a_folder_of_its_own(drawn: Drawn) -> None:
+    root = drawn.save()
+    (root / "annotations").mkdir()
+    shutil.move(root / "test-annotations-object-segmentation.csv", root / "annotations")
+    assert len(opened(root)) == 3
+
+
+def test_the_fiftyone_download_is_read(tmp_path: Path) -> None:
+    """data/, labels/segmentations.csv, labels/masks/<HEX>/: what its zoo leaves on disk."""
+    drawn = draw(tmp_path / "test")
+    root = drawn.save("labels/masks", by_first=True)
+    (root / "test").rename(root / "data")
+    csv_file = root / "test-annotations-object-segmentation.csv"
+    csv_file.rename(root / "labels" / "segmentations.csv")
+    assert len(opened(root)) == 3
+
+
+def test_names_come_from_the_class_descriptions(drawn: Drawn, tmp_path: Path) -> None:
+    pairs = [[DOG, "Dog"], [BALL, 'Ball, "round"'], [PIZZA, "Pizza"], ["/m/01g317", "Person"]]
+    drawn.write("class-descriptions-boxable.csv", None, pairs)
+    root = drawn.save()
+    names = {category.name for category in opened(root).categories.values() if category.isthing}
+    assert names == {"Dog", 'Ball, "round"', "Pizza"}
+    build(config_of(root), tmp_path / "out")
+    assert "Dog" in {row["category"] for row in Dataset(tmp_path / "out").rows(["category"])}
+
+
+def test_names_come_from_the_file_with_a_header_too(drawn: Drawn) -> None:
+    rows = [[DOG, "Dog"], [BALL, "Ball"], [PIZZA, "Pizza"]]
+    drawn.write("oidv6-class-descriptions.csv", ["LabelName", "DisplayName"], rows)
+    source = opened(drawn.save())
+    names = {category.name for category in source.categories.values() if category.isthing}
+    assert names == {"Dog", "Ball", "Pizza"}
+
+
+def test_without_names_the_label_ids_stay(drawn: Drawn) -> None:
+    source = opened(drawn.save())
+    names = {category.name for category in source.categories.values() if category.isthing}
+    assert names == {DOG, BALL, PIZZA}
+
+
+def test_terms_come_from_the_image_metadata(drawn: Drawn, tmp_path: Path) -> None:
+    """Author, licence and address; empty Rotation; a title with a comma."""
+    cc = "https://creativecommons.org/licenses"
+    one, two = f"{1:016x}", f"{2:016x}"
+    rows = [
+        [two, "test", "https://farm2.example/2.jpg", "https://x/2", f"{cc}/by-sa/2.0/",
+         "https://x/a", "Anna, B.", "Hello, world", 1, "md5", "", ""],
+        ["e" * 16, "test", "u", "l", f"{cc}/by/2.0/", "p", "No One", "t", 1, "m", "", "0.0"],
+    ]  # fmt: skip
+    drawn.write("test-images-with-rotation.csv", IMAGE_HEADER, rows)
+    root = drawn.save()
+    records = by_id(opened(root))
+    assert records[two].author == "Anna, B."
+    assert records[two].license == "CC-BY-SA-2.0"
+    assert records[two].license_url == "https://creativecommons.org/licenses/by-sa/2.0/"
+    assert records[two].source_url == "https://farm2.example/2.jpg"
+    assert records[one].author == ""
+    assert records[one].license == "CC-BY-2.0"
+    assert records[one].source_url.endswith(f"/test/{one}.jpg")
+    totals = build(config_of(root, licenses="cc-by"), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"]["license_refused"] == 1
+
+
+def test_clicks_and_predicted_iou_may_be_filled(drawn: Drawn) -> None:
+    before = by_id(opened(drawn.save()))
+    for row in drawn.rows:
+        row[8:] = ["0.87654", "0.5 0.25 1;0.75 0.5 0"]
+    assert by_id(opened(drawn.save())) == before
+
+
+def test_a_new_photo_or_csv_makes_a_new_index(drawn: Drawn) -> None:
+    root = drawn.save()
+    first = opened(root)
+    drawn.photo(f"{9:016x}")
+    assert len(opened(root)) == len(first) + 1
+    drawn.mask(f"{9:016x}", DOG, "99999999", (0.3, 0.3, 0.2, 0.2))
+    second = opened(drawn.save())
+    assert second.fingerprint != first.fingerprint
+    assert by_id(second)[f"{9:016x}"].panoptic_name
+
+
+def test_subsets_are_chosen_and_misspellings_met(drawn: Drawn) -> None:
+    root = drawn.save()
+    with pytest.raises(UsageError, match="Did you mean 'test'"):
+        opened(root, subset="tset")
+    shutil.copy(
+        root / "test-annotations-object-segmentation.csv",
+        root / "validation-annotations-object-segmentation.csv",
+    )
+    with pytest.raises(UsageError, match="several subsets"):
+        opened(root)
+    assert len(opened(root, subset="test")) == 3
+
+
+def test_what_is_missing_is_said(tmp_path: Path, drawn: Drawn) -> None:
+    with pytest.raises(UsageError, match="--root"):
+        open_source(SourceSpec("openimages"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="expected <subset>-annotations"):
+        opened(tmp_path / "empty")
+    root = drawn.save()
+    shutil.rmtree(root / "test-masks")
+    with pytest.raises(SourceError, match="mask PNGs"):
+        opened(root)
+    shutil.rmtree(root / "test")
+    with pytest.raises(SourceError, match="photos"):
+        opened(root)
