@@ -175,7 +175,9 @@ def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
     if patches is None or (
         np.ptp(patches.photo) + 1 < LEAST_PHOTOS or np.ptp(patches.object) + 1 < LEAST_OBJECTS
     ):
-        found = (0, 0) if patches is None else (np.ptp(patches.object) + 1, np.ptp(patches.photo) + 1)
+        found = (
+            (0, 0) if patches is None else (np.ptp(patches.object) + 1, np.ptp(patches.photo) + 1)
+        )
         note = (
             f"{found[0]} objects of {found[1]} photos are too few: the edge leak needs {LEAST_OBJECTS} "
             f"objects of {LEAST_PHOTOS} photos, each with its untouched original in the dataset"
@@ -215,7 +217,7 @@ def _collect(pairs: Iterable[LeakPair]) -> tuple[_Patches | None, dict[str, int]
     groups: list[int] = []
     names: dict[str, int] = {}
     skipped: Counter[str] = Counter()
-    with progress_bar("edge leak", None) as bar:
+    with progress_bar("edge leak", 0, "object") as bar:
         for pair in pairs:
             bar.update()
             pasted, natural = paired_points(pair.pasted_mask, pair.natural_mask)
@@ -260,9 +262,7 @@ def _logistic() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
 
 
-def cross_validated(
-    x: Floats, y: Ints, group: Ints, model: Any
-) -> Floats:
+def cross_validated(x: Floats, y: Ints, group: Ints, model: Any) -> Floats:
     """Scores float64 [n], each from a model that saw no patch of the same photo."""
     from sklearn.base import clone
     from sklearn.model_selection import GroupKFold
@@ -276,9 +276,7 @@ def cross_validated(
     return scores
 
 
-def clustered_auc(
-    scores: Floats, y: Ints, group: Ints, seed: int
-) -> Interval:
+def clustered_auc(scores: Floats, y: Ints, group: Ints, seed: int) -> Interval:
     """AUC (Mann-Whitney, ties half) with a 95 % bootstrap interval over groups.
 
     With C[g, h] the wins of group g's positives over group h's negatives, a resample that takes
@@ -289,7 +287,9 @@ def clustered_auc(
     positive, owner = scores[y == 1], group[y == 1]
     for number in range(count):
         negative = np.sort(scores[(y == 0) & (group == number)])
-        below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+        below = np.searchsorted(negative, positive, "left") + np.searchsorted(
+            negative, positive, "right"
+        )
         wins[:, number] = np.bincount(owner, below / 2, count)
     sizes = [np.bincount(group[y == label], minlength=count) for label in (1, 0)]
     weights = _resamples(count, seed)
@@ -303,7 +303,8 @@ def _clustered_mean(values: Floats, group: Ints, seed: int) -> Interval:
     weights = _resamples(int(group.max()) + 1, seed)
     width = weights.shape[1]
     return _interval(
-        (weights @ np.bincount(group, values, width)) / (weights @ np.bincount(group, minlength=width))
+        (weights @ np.bincount(group, values, width))
+        / (weights @ np.bincount(group, minlength=width))
     )
 
 

@@ -121,7 +121,12 @@ def _profiles(patch: Floats) -> Rim:
     # Relative to the patch's own contrast as well: a seam is a step larger than those around it.
     relative = across / (across.mean(axis=1, keepdims=True) + 1.0)
     near, outside = slice(_FREE, -_FREE), (slice(None, _FREE - 1), slice(1 - _FREE, None))
-    seam = [np.log1p(across[:, near]), relative[:, near], np.log1p(along[:, near]), np.log1p(colour[:, near])]
+    seam = [
+        np.log1p(across[:, near]),
+        relative[:, near],
+        np.log1p(along[:, near]),
+        np.log1p(colour[:, near]),
+    ]
     context = [np.log1p(of[:, side]) for of in (across, along, colour) for side in outside]
     return Rim(np.concatenate(seam, axis=1), np.concatenate(context, axis=1))
 

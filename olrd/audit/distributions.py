@@ -1,0 +1,89 @@
+"""What is in a dataset: sizes, classes, places, shifts, licences; over all and per split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from olrd.dataset import Dataset
+
+AREA_EDGES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0)
+GRID = 3
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_COLUMNS = (
+    "split", "source", "image_id", "category", "supercategory", "background_labels", "width", "height",
+    "bbox", "shift", "mask_area", "license",
+)  # fmt: skip
+
+
+def distributions(dataset: Dataset) -> dict[str, Any]:
+    """Counts and quantiles by split name, and over everything as `all`.
+
+    Each: triplets, photos, area {quantiles, bins} of the mask's share of the picture, categories,
+    supercategories, background_labels, licenses (counts, most frequent first), position (3 x 3
+    counts of the masks' centres, row by row from the top left), shift {quantiles} in shares of the
+    diagonal.
+    """
+    rows = dataset.table(_COLUMNS).to_pylist()
+    splits = sorted({row["split"] for row in rows})
+    parts = {name: [row for row in rows if row["split"] == name] for name in splits}
+    return {"all": _described(rows)} | {name: _described(part) for name, part in parts.items()}
+
+
+def _described(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    areas = np.array([row["mask_area"] for row in rows])
+    shifts = np.array([_shift(row) for row in rows])
+    bins, _ = np.histogram(areas, AREA_EDGES)
+    return {
+        "triplets": len(rows),
+        "photos": len({(row["source"], row["image_id"]) for row in rows}),
+        "area": {
+            "quantiles": _quantiles(areas),
+            "bins": {
+                f"{low:g}-{high:g}": int(count)
+                for low, high, count in zip(AREA_EDGES[:-1], AREA_EDGES[1:], bins, strict=True)
+            },
+        },
+        "categories": _counts(row["category"] for row in rows),
+        "supercategories": _counts(row["supercategory"] for row in rows),
+        "background_labels": _counts(label for row in rows for label in row["background_labels"]),
+        "licenses": _counts(row["license"] for row in rows),
+        "position": _positions(rows),
+        "shift": {"quantiles": _quantiles(shifts)},
+    }
+
+
+def _shift(row: dict[str, Any]) -> float:
+    """The length of the shift as a share of the picture's diagonal."""
+    return float(np.hypot(*row["shift"]) / np.hypot(row["width"], row["height"]))
+
+
+def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """Quantiles by percentage; None if there are no values."""
+    if not len(values):
+        return None
+    found = np.quantile(values, _QUANTILES)
+    return {f"{100 * q:g}": round(float(v), 6) for q, v in zip(_QUANTILES, found, strict=True)}
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    """Counts, most frequent first, then by name."""
+    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _positions(rows: list[dict[str, Any]]) -> list[list[int]]:
+    """How many boxes have their centre in each cell of a GRID x GRID division of the frame."""
+    grid = np.zeros((GRID, GRID), np.int64)
+    for row in rows:
+        x, y, w, h = row["bbox"]
+        # Twice the centre, so that integers do.
+        grid[
+            min(GRID - 1, (2 * y + h) * GRID // (2 * row["height"])),
+            min(GRID - 1, (2 * x + w) * GRID // (2 * row["width"])),
+        ] += 1
+    counts: list[list[int]] = grid.tolist()
+    return counts
