@@ -53,7 +53,11 @@ def feather(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     """A soft rim: alpha is the mask averaged over a (2 radius + 1) square."""
     size = 2 * int(params["radius"]) + 1
     count = cv2.boxFilter(
-        mask.view(np.uint8), cv2.CV_32S, (size, size), normalize=False, borderType=cv2.BORDER_CONSTANT
+        mask.view(np.uint8),
+        cv2.CV_32S,
+        (size, size),
+        normalize=False,
+        borderType=cv2.BORDER_CONSTANT,
     )
     alpha = (count * 255 // (size * size)).astype(np.uint8)
     return Pasted(mix(patch.astype(np.int32), background, alpha), (alpha > 0) | mask)

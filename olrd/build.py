@@ -89,14 +89,20 @@ def _run(
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Hold the folder for this process; a second build of the same folder is refused at once."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be used as an output folder: {error}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise OutputError(f"another process is building in {out} right now") from error
-        yield
-        (out / ".lock").unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            (out / ".lock").unlink(missing_ok=True)
 
 
 def _is_finished(out: Path, identity: str) -> bool:

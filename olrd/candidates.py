@@ -14,7 +14,6 @@ from olrd.arrays import Mask
 from olrd.config import CandidateRules
 from olrd.panoptic import Box, Category, Segment
 
-
 MAIN_PIECE = 0.95
 """The share of its area that the largest piece of an object must have."""
 

@@ -66,6 +66,7 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
     mask: bool [h, w], the object inside recipe.source_bbox. Proven before it is returned.
     """
     blend = BLENDS.get(recipe.blend)
+    _check_fit(recipe, background)
     pad = blend.reach(recipe.params)
     patch, cut = cut_out(donor, recipe.source_bbox, mask, pad, recipe.scale, recipe.flip)
     height, width = background.shape[:2]
@@ -86,6 +87,17 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
     return Triplet(image, touched, background)
 
 
+def _check_fit(recipe: Recipe, background: Image) -> None:
+    """Refuse a cut-out that is larger than the photo or lies outside it, before memory is taken."""
+    (x, y), box = recipe.position, recipe.source_bbox
+    width, height = round(box.w * recipe.scale), round(box.h * recipe.scale)
+    if x < 0 or y < 0 or x + width > background.shape[1] or y + height > background.shape[0]:
+        raise IntegrityError(
+            f"a cut-out of {width} x {height} at {(x, y)} does not lie in a photo of "
+            f"{background.shape[1]} x {background.shape[0]}"
+        )
+
+
 def prove(image: Image, mask: Mask, background: Image) -> None:
     """The proof: outside `mask` the composite equals the background bit for bit, and the mask is
     neither empty nor everything. Raises `IntegrityError` otherwise."""
@@ -100,5 +112,9 @@ def prove(image: Image, mask: Mask, background: Image) -> None:
 
 
 def pixels_sha256(triplet: Triplet) -> str:
-    """The hash a recipe promises: composite bytes, then mask bits, eight to a byte."""
-    return sha256(np.ascontiguousarray(triplet.image).data, np.packbits(triplet.mask).data)
+    """The hash a recipe promises: composite bytes, mask bits eight to a byte, then the background's
+    pixels inside the mask. Outside it they are the composite's, so all three pictures are covered."""
+    under = triplet.background[triplet.mask]
+    return sha256(
+        np.ascontiguousarray(triplet.image).data, np.packbits(triplet.mask).data, under.data
+    )

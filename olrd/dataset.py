@@ -39,6 +39,7 @@ class Dataset:
         try:
             build: dict[str, Any] = json.loads(path.read_text())
             _ = build["config"]["form"], [shard["file"] for shard in build["shards"]]
+            _ = build["identity"], build["totals"]["triplets"], build["units"]
             return build
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"{path} is not a build record: {error!r}") from error
@@ -90,10 +91,13 @@ class Dataset:
 
 def row_triplet(row: dict[str, Any]) -> Triplet:
     """The decoded pictures of a full row (see `Triplet`). `IntegrityError` if one is damaged."""
+    size = row["width"] * row["height"]  # a picture larger than its row says is not decoded
     try:
-        image = decode_photo(row["image"]["bytes"], f"{row['id']} image").pixels
-        mask = decode_mask(row["mask"]["bytes"], f"{row['id']} mask")
-        background = decode_photo(row["background"]["bytes"], f"{row['id']} background").pixels
+        image = decode_photo(row["image"]["bytes"], f"{row['id']} image", size).pixels
+        mask = decode_mask(row["mask"]["bytes"], f"{row['id']} mask", size)
+        background = decode_photo(
+            row["background"]["bytes"], f"{row['id']} background", size
+        ).pixels
     except Rejected as error:
         raise IntegrityError(str(error)) from error
     return Triplet(image, np.ascontiguousarray(mask), background)

@@ -54,8 +54,9 @@ def run_local(
             deaths = 0 if len(left) < before else deaths + 1
             if deaths >= RETRIES:
                 raise WorkerDiedError(
-                    f"worker processes were killed {RETRIES} times in a row; memory may have run "
-                    "out: use fewer --workers. Run the same command again to go on from here"
+                    f"worker processes died {RETRIES} times in a row. Memory may have run out: use fewer "
+                    "--workers. In a script of your own, the call must stand under "
+                    "`if __name__ == '__main__':`. Run again to go on from here"
                 ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

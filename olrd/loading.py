@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image as Pillow
 
+from olrd.arrays import MAX_PIXELS
 from olrd.dataset import Dataset
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.recipe import Recipe
 from olrd.render import Renderer
 
@@ -31,6 +32,8 @@ def load(
     built = Dataset(folder)
     if split is not None and split not in (known := {s["split"] for s in built.build["shards"]}):
         raise did_you_mean("split", split, known)
+    if not len(built):
+        raise SourceError(f"{folder} holds no triplets; its build.json says why")
     loaded = datasets.load_dataset(str(folder), split=split)
     if built.form == "full":
         return loaded
@@ -38,23 +41,23 @@ def load(
         raise UsageError(
             f"{folder} holds recipes without pixels: pass root=, the folder of the photos"
         )
-    return loaded.with_transform(RenderBatch(root))
+    return loaded.with_transform(RenderBatch(root, built.build["config"]["source"]["max_pixels"]))
 
 
 class RenderBatch:
     """The transform: a batch of recipe rows in, the same rows with pictures out."""
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = str(root)
-        self._renderer: Renderer | None = Renderer(root)
+    def __init__(self, root: Path | str, max_pixels: int = MAX_PIXELS) -> None:
+        self.root, self.max_pixels = str(root), max_pixels
+        self._renderer: Renderer | None = Renderer(root, max_pixels)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_renderer": None}  # workers open the photos themselves
+        return vars(self) | {"_renderer": None}  # workers open the photos themselves
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if "recipe" not in batch:
             return batch
-        self._renderer = self._renderer or Renderer(self.root)
+        self._renderer = self._renderer or Renderer(self.root, self.max_pixels)
         shown: dict[str, list[Any]] = {"image": [], "mask": [], "background": []}
         for text in batch["recipe"]:
             triplet, _ = self._renderer.render(Recipe.from_json(text))

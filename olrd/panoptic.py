@@ -101,6 +101,19 @@ def mask_box(mask: Mask) -> Box:
     )
 
 
+def check_categories(
+    name: str, segments: tuple[Segment, ...], categories: Mapping[int, Category]
+) -> None:
+    """Raise `Rejected` for a segment of a category that does not exist."""
+    for segment in segments:
+        if segment.category_id not in categories:
+            raise Rejected(
+                "category_unknown",
+                f"{name}: segment {segment.id} has category {segment.category_id}, "
+                "which is not in the category list",
+            )
+
+
 def check_panoptic(
     name: str, panoptic: PanopticMap, size: tuple[int, int], categories: Mapping[int, Category]
 ) -> SegmentMap:
@@ -122,14 +135,9 @@ def check_panoptic(
             "panoptic_unknown_id",
             f"{name}: segment ids must be different and between 1 and 2**24 - 1, got {numbers[:20]}",
         )
+    check_categories(name, segments, categories)
     index = np.zeros(ids.shape, np.uint8 if len(segments) < 256 else np.uint16)
     for number, segment in enumerate(segments, start=1):
-        if segment.category_id not in categories:
-            raise Rejected(
-                "category_unknown",
-                f"{name}: segment {segment.id} has category "
-                f"{segment.category_id}, which is not in the category list",
-            )
         if segment.area == 0 and not (ids == np.uint32(segment.id)).any():
             continue  # wholly hidden behind another object
         crop = segment.bbox.crop()

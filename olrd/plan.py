@@ -31,14 +31,19 @@ class Unit:
         return f"{self.split}-{self.number:05d}"
 
 
-def plan_units(source: Source, config: BuildConfig) -> list[Unit]:
-    """All units, in the order of the splits and then of the photos."""
+def photos_by_split(source: Source, config: BuildConfig) -> dict[str, list[int]]:
+    """The indices of the photos of each split, up to --limit."""
     count = len(source) if config.limit is None else min(config.limit, len(source))
     by_split: dict[str, list[int]] = {name: [] for name, _ in config.splits}
     for index in range(count):
         by_split[split_of(source.image_id(index), config.splits)].append(index)
+    return by_split
+
+
+def plan_units(source: Source, config: BuildConfig) -> list[Unit]:
+    """All units, in the order of the splits and then of the photos."""
     units = []
-    for split, photos in by_split.items():
+    for split, photos in photos_by_split(source, config).items():
         size = min(LARGEST_UNIT, max(SMALLEST_UNIT, -(-len(photos) // UNITS_PER_SPLIT)))
         for number, start in enumerate(range(0, len(photos), size)):
             units.append(Unit(split, number, tuple(photos[start : start + size])))

@@ -66,7 +66,10 @@ def start_rebuild(recipes: str, root: str, parts: str, config: BuildConfig) -> N
 
     cv2.setNumThreads(1)
     _state.update(
-        dataset=Dataset(recipes), renderer=Renderer(root), parts=Path(parts), config=config
+        dataset=Dataset(recipes),
+        renderer=Renderer(root, config.source.max_pixels),
+        parts=Path(parts),
+        config=config,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from olrd.config import BLENDS
 from olrd.errors import IntegrityError
 from olrd.panoptic import Box
 
@@ -34,7 +35,8 @@ class Recipe:
     box in the donor at working size; rle: COCO counts of its mask inside that box. scale, flip:
     applied to the cut-out. position: (x, y) of the box's corner in the background. blend, params:
     see olrd.blending. match: `noise` and `sharpness`, if asked for. pixels_sha256: of the
-    composite's uint8 [H, W, 3] bytes followed by the mask's bits, row-major, eight to a byte.
+    composite's uint8 [H, W, 3] bytes followed by the mask's bits, row-major, eight to a byte, and
+    the background's pixels inside the mask.
     """
 
     id: str
@@ -76,6 +78,35 @@ class Recipe:
             )
             raw["source_bbox"] = Box(*raw["source_bbox"])
             raw["position"], raw["match"] = tuple(raw["position"]), tuple(raw["match"])
-            return cls(**raw)
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            recipe = cls(**raw)
+        except _NOT_A_RECIPE as error:
             raise IntegrityError(f"not a recipe: {text[:120]!r} ({error!r})") from error
+        recipe.check()
+        return recipe
+
+    def check(self) -> None:
+        """`IntegrityError` for values of a wrong type or beyond their limits."""
+        numbers = (*self.source_bbox, *self.position, self.segment_id)
+        texts = (self.id, self.rle, self.blend, self.pixels_sha256, *self.match)
+        files = (*_fields(self.background), *_fields(self.donor))
+        defaults = BLENDS.get(self.blend).defaults if isinstance(self.blend, str) else {}
+        good = (
+            all(type(number) is int for number in numbers)
+            and len(self.source_bbox) == 4 and len(self.position) == 2
+            and min(self.source_bbox) >= 0 and min(self.source_bbox[2:]) > 0
+            and all(isinstance(text, str) for text in (*texts, *files))
+            and type(self.flip) is bool
+            and (self.size is None or (type(self.size) is int and 16 <= self.size <= 1 << 15))
+            and isinstance(self.scale, (int, float)) and 0.05 <= self.scale <= 20
+            and isinstance(self.params, dict) and set(self.params) == set(defaults)
+            and all(isinstance(v, (int, float)) and 0 <= v <= 10_000 for v in self.params.values())
+        )  # fmt: skip
+        if not good:
+            raise IntegrityError(f"recipe {self.id!r} holds values of a wrong type or size")
+
+
+_NOT_A_RECIPE = (KeyError, TypeError, ValueError, RecursionError)
+
+
+def _fields(reference: PhotoRef) -> tuple[str, str, str]:
+    return reference.image_id, reference.file_name, reference.sha256

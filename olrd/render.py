@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
+from olrd.arrays import MAX_PIXELS
 from olrd.compose import Triplet, compose, pixels_sha256
 from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError
 from olrd.files import sha256
@@ -20,7 +21,8 @@ KEEP = 4
 class Renderer:
     """Renders recipes from the photos under `root` (the folder that holds them, or one above)."""
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, max_pixels: int = MAX_PIXELS) -> None:
+        self.max_pixels = max_pixels
         self.root = Path(root)
         if not self.root.is_dir():
             raise SourceError(f"--root {self.root} is not a folder; it should hold the photos")
@@ -33,7 +35,7 @@ class Renderer:
         key = (reference.file_name, reference.sha256, size)
         if key not in self._photos:
             data = self._read(reference)
-            self._photos[key] = working_photo(data, reference.file_name, size)
+            self._photos[key] = working_photo(data, reference.file_name, size, self.max_pixels)
             if len(self._photos) > KEEP:
                 self._photos.popitem(last=False)
         self._photos.move_to_end(key)
@@ -65,7 +67,7 @@ class Renderer:
             donor = self.photo(recipe.donor, recipe.size)
             mask = decode_rle(recipe.rle, box.h, box.w)
             triplet = compose(background.pixels, donor.pixels, mask, recipe)
-        except (OlrdError, ValueError, TypeError) as error:
+        except (OlrdError, ValueError) as error:
             if isinstance(error, SourceError):
                 raise
             raise IntegrityError(f"recipe {recipe.id}: {error}") from error

@@ -117,7 +117,8 @@ def _tiles(row: dict[str, Any], size: tuple[int, int]) -> list[Pillow.Image]:
 def outline(mask: Mask, thickness: float) -> Mask:
     """The pixels just outside bool [H, W] `mask`, up to `thickness` (at least 1) pixels from it."""
     grown = cv2.dilate(mask.view(np.uint8), disc(max(1, round(thickness))))
-    return grown.astype(np.bool_) & ~mask
+    line: Mask = grown.view(np.bool_) & ~mask
+    return line
 
 
 def _resized(pixels: npt.NDArray[Any], size: tuple[int, int]) -> Pillow.Image:

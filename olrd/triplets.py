@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from olrd.config import BLENDS, PLACEMENTS, BuildConfig
 from olrd.draws import draw_integer, draw_share
 from olrd.errors import Rejected
 from olrd.licenses import license_allowed, license_patterns
-from olrd.panoptic import Record, Segment, encode_rle, mask_box
+from olrd.panoptic import Record, Segment, check_categories, encode_rle, mask_box
+from olrd.plan import photos_by_split
 from olrd.prompts import background_labels, short_prompt
 from olrd.recipe import PhotoRef, Recipe
 from olrd.scene import Scene, open_scene
@@ -28,7 +30,7 @@ from olrd.working import WorkingPhoto
 
 Row = dict[str, Any]
 DONOR_TRIES = 4
-DONOR_LOOKS = 32
+DONOR_LOOKS = 256
 
 
 class Cut(NamedTuple):
@@ -50,6 +52,10 @@ class TripletMaker:
         self.reach = self.blend.reach(config.blend_params)
         self.licenses = license_patterns(config.licenses)
 
+    @cached_property
+    def _by_split(self) -> dict[str, list[int]]:
+        return photos_by_split(self.source, self.config)
+
     def photo(self, index: int, tally: Tally) -> Iterator[Row]:
         """The rows of photo `index`; counts everything into `tally`.
 
@@ -64,6 +70,7 @@ class TripletMaker:
             if record.panoptic_name is None:
                 self._why_missing(record)
             verdicts = self._listed(record.segments, record.width, record.height)
+            check_categories(record.file_name, record.segments, self.source.categories)
             if all(verdicts):  # nothing to cut out: the photo need not be opened
                 tally.photos_without_triplet += 1
                 tally.objects_rejected.update(reason for reason in verdicts if reason)
@@ -189,12 +196,11 @@ class TripletMaker:
 
     def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
         """Another photo of the same split that offers a position: the first of a keyed sequence."""
-        split = split_of(donor.record.image_id, self.config.splits)
+        photos = self._by_split[split_of(donor.record.image_id, self.config.splits)]
         opened = 0
         for look in range(DONOR_LOOKS):
-            index = draw_integer(len(self.source), *request.key, "ground", look)
-            image_id = self.source.image_id(index)
-            if image_id == donor.record.image_id or split_of(image_id, self.config.splits) != split:
+            index = photos[draw_integer(len(photos), *request.key, "ground", look)]
+            if self.source.image_id(index) == donor.record.image_id:
                 continue
             record = self.source.record(index)
             if not license_allowed(record.license, self.licenses):

@@ -11,12 +11,12 @@ import numpy as np
 from olrd.compose import pixels_sha256, prove
 from olrd.dataset import Dataset, row_triplet
 from olrd.engine import run_local
-from olrd.errors import IntegrityError
+from olrd.errors import IntegrityError, Rejected
 from olrd.files import sha256, sha256_file
-from olrd.panoptic import mask_box
+from olrd.panoptic import decode_rle, mask_box
 from olrd.progress import progress_bar
 from olrd.recipe import Recipe
-from olrd.schema import features
+from olrd.schema import schema
 from olrd.tally import Tally
 
 _state: dict[str, Any] = {}
@@ -79,8 +79,10 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
                 problems.append(
                     f"{path}: {file.metadata.num_rows} rows, build.json says {shard['rows']}"
                 )
-            if file.schema_arrow.names != list(features(dataset.form)):
-                problems.append(f"{path}: its columns are not those of the form {dataset.form}")
+            found, expected = file.schema_arrow, schema(dataset.form)
+            same_features = (found.metadata or {}).items() >= expected.metadata.items()
+            if not found.equals(expected) or not same_features:
+                problems.append(f"{path}: its columns or features are not those of {dataset.form}")
                 return range(0)
             return range(file.metadata.num_row_groups)
     except (OSError, IntegrityError) as error:
@@ -118,7 +120,8 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
     """What is wrong with one row."""
     try:
         recipe = Recipe.from_json(row["recipe"])
-    except IntegrityError as error:
+        decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
+    except (IntegrityError, Rejected) as error:
         yield str(error)
         return
     box = recipe.source_bbox

@@ -224,7 +224,9 @@ def test_damaged_part_is_found_and_built_again(
     assert digest(tmp_path / "out") == reference
 
 
-def test_retry_failed_builds_what_was_missing(config: BuildConfig, root: Path, tmp_path: Path) -> None:
+def test_retry_failed_builds_what_was_missing(
+    config: BuildConfig, root: Path, tmp_path: Path
+) -> None:
     """A photo is missing at first; once it is there, only --retry-failed picks it up, and the
     result equals a build that never missed it."""
     copy = shutil.copytree(root, tmp_path / "photos")

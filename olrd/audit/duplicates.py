@@ -45,7 +45,8 @@ def duplicates(
     """
     own = photos(dataset)
     matches = near_matches(own, own, flips, radius, same=True)
-    crossing = [m for m in matches if m.a.splits != m.b.splits or len(m.a.splits) > 1]
+    crossing = [m for m in matches if len(m.a.splits | m.b.splits) > 1]
+    staying = [m for m in matches if len(m.a.splits | m.b.splits) == 1]
     shared = [
         {"name": picture.name, "splits": sorted(picture.splits)}
         for picture in own
@@ -58,7 +59,7 @@ def duplicates(
         "within": {
             "shared_by_splits": _finding(shared),
             "near_across_splits": _finding([_described(m) for m in crossing]),
-            "near_same_split": _finding([_described(m) for m in matches if m not in crossing]),
+            "near_same_split": _finding([_described(m) for m in staying]),
         },
         "against": [_against(own, collect(folder), flips, radius) for folder in others],
     }

@@ -48,10 +48,10 @@ def thumbnail(data: bytes) -> Thumb | None:
         if image.mode == "1":
             return None  # a mask, not a picture
         image.draft("L", (8 * SIDE, 8 * SIDE))
-        image = ImageOps.exif_transpose(image).convert("L")
+        grey = ImageOps.exif_transpose(image).convert("L")
     except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError):
         return None
-    return np.asarray(image.resize((SIDE, SIDE), Pillow.Resampling.BOX), np.float64)
+    return np.asarray(grey.resize((SIDE, SIDE), Pillow.Resampling.BOX), np.float64)
 
 
 def perceptual_hash(thumb: Thumb) -> Hash:

@@ -137,7 +137,7 @@ def _parquet_bytes(shards: list[Path]) -> Iterator[tuple[str, Callable[[], bytes
 
 def _is_picture(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
+        return bool(kind.get_field_index("bytes") >= 0)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

@@ -54,7 +54,7 @@ class Outline(NamedTuple):
         """bool [n]: the points whose grid lies wholly inside a frame of `shape` (H, W)."""
         x, y = self.grid()
         good = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
-        return good.all(axis=(1, 2))
+        return np.asarray(good.all(axis=(1, 2)))
 
 
 def trace(mask: Mask, spacing: int = 2) -> Outline:
@@ -81,7 +81,7 @@ def trace(mask: Mask, spacing: int = 2) -> Outline:
 
 
 class Rim(NamedTuple):
-    """Features of n patches, float64 [n, k] each. context: those that see nothing within five pixels
+    """Features of n patches, float64 [n, k] each. context: those that see nothing within six pixels
     of the outline, where no blend reaches: they know the surroundings, but not the seam."""
 
     seam: Floats
@@ -134,7 +134,8 @@ def _profiles(patch: Floats) -> Rim:
 def _residuals(grey: Floats, x: npt.NDArray[np.intp], y: npt.NDArray[np.intp]) -> Rim:
     """Statistics of two high-pass residuals in the bands, and their contrasts across the rim."""
     square = np.array([[-1, 2, -1], [2, -4, 2], [-1, 2, -1]], np.float64) / 4
-    seam, context = [], []
+    seam: list[Floats] = []
+    context: list[Floats] = []
     for residual in (cv2.Laplacian(grey, cv2.CV_64F), cv2.filter2D(grey, cv2.CV_64F, square)):
         patch = residual[y, x]
         energy = {}

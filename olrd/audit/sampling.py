@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,7 @@ def pick_evenly(total: int, count: int, seed: int = 0) -> list[int]:
     if total <= count:
         return list(range(total))
     ends = [stretch * total // count for stretch in range(count + 1)]
-    return [
-        start + draw_integer(end - start, seed, "pick", start)
-        for start, end in zip(ends[:-1], ends[1:], strict=True)
-    ]
+    return [start + draw_integer(end - start, seed, "pick", start) for start, end in pairwise(ends)]
 
 
 def rows_at(

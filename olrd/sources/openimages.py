@@ -147,10 +147,10 @@ def _is_group(mask: dict[str, Any], boxes: list[dict[str, Any]]) -> bool:
 
 
 def _pixel_box(box: dict[str, Any], width: int, height: int) -> tuple[slice, slice]:
-    return (
-        slice(int(np.floor(box["ymin"] * height)), int(np.ceil(box["ymax"] * height))),
-        slice(int(np.floor(box["xmin"] * width)), int(np.ceil(box["xmax"] * width))),
-    )
+    def reach(low: float, high: float, size: int) -> slice:
+        return slice(max(0, int(np.floor(low * size))), max(0, int(np.ceil(high * size))))
+
+    return reach(box["ymin"], box["ymax"], height), reach(box["xmin"], box["xmax"], width)
 
 
 def _measured(segment: Segment, ids: Ids) -> Segment:
@@ -185,6 +185,8 @@ def open_openimages(spec: SourceSpec) -> OpenImages:
         for folder in (root, root / "annotations", root / "labels", root / "metadata")
         for path in sorted(folder.glob(f"*{_CSV}"))
     }
+    if not found and (zoo := root / "labels" / "segmentations.csv").is_file():
+        found = {spec.subset or root.resolve().name: zoo}  # a FiftyOne download: a folder a subset
     if not found:
         raise SourceError(
             f"expected <subset>{_CSV} under {root}, found none. Get it, the mask archives and the "

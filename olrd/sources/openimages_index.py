@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from pathlib import Path
@@ -18,10 +19,10 @@ from olrd.sources.panoptic_index import cache_folder
 
 INDEX_VERSION = "1"
 COLUMNS = ["MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax"]
-_TEXT = COLUMNS[:4]
-_EMPTY_BOXES = pa.table(
-    {"ImageID": pa.array([], pa.string()), "LabelName": pa.array([], pa.string())}
-    | {name: pa.array([], pa.float64()) for name in (*COLUMNS[4:], "IsGroupOf")}
+BOX_COLUMNS = ["ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf"]
+_NUMBERS = {*COLUMNS[4:], *BOX_COLUMNS[2:]}
+_NO_BOXES = pa.table(
+    {name: pa.array([], pa.float64() if name in _NUMBERS else pa.string()) for name in BOX_COLUMNS}
 )
 
 
@@ -68,8 +69,7 @@ def openimages_index(
 
 def _csv(path: Path, columns: list[str]) -> pa.Table:
     """Some columns of a CSV; label ids and hex ids stay text. `SourceError` names what is missing."""
-    text = [c for c in columns if not c.startswith("Box") or c == "BoxID"]
-    types = {c: pa.string() for c in text} | {c: pa.float64() for c in columns if c not in text}
+    types = {c: pa.float64() if c in _NUMBERS else pa.string() for c in columns}
     try:
         return pacsv.read_csv(
             path,
@@ -95,8 +95,9 @@ def _names(path: Path | None) -> dict[str, str]:
     """Label id to class name; the boxable file has no header, the V6 one has."""
     if path is None:
         return {}
-    pairs = (line.partition(",") for line in path.read_text(encoding="utf-8").splitlines())
-    return {label: name.strip().strip('"') for label, _, name in pairs if label.startswith("/")}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file) if len(row) >= 2]
+    return {row[0]: row[1].strip() for row in rows if row[0].startswith("/")}
 
 
 def _lists(table: pa.Table, images: pa.Array, columns: list[str]) -> pa.ListArray:
@@ -123,21 +124,13 @@ def _group(table: pa.Table, photos: list[str], extra: dict[str, Path | None]) ->
 
 def _boxes(path: Path | None, images: pa.Array) -> pa.ListArray:
     """Every annotated box of the listed photos, of any class; empty lists without the box CSV."""
-    columns = ["ImageID", "LabelName", *COLUMNS[4:], "IsGroupOf"]
     if path is None:
-        table = _EMPTY_BOXES.select(columns)
+        table = _NO_BOXES
     else:
-        table = _csv(path, columns[:-1]).append_column("IsGroupOf", _csv_flag(path))
+        table = _csv(path, BOX_COLUMNS)
         table = table.filter(pc.is_in(table["ImageID"], images))
     names = ["image", "label", "xmin", "xmax", "ymin", "ymax", "group"]
     return _lists(table.rename_columns(names), images, names[1:])
-
-
-def _csv_flag(path: Path) -> pa.ChunkedArray:
-    flags = pacsv.read_csv(
-        path, convert_options=pacsv.ConvertOptions(include_columns=["IsGroupOf"])
-    )
-    return flags["IsGroupOf"].cast(pa.float64())
 
 
 def _facts(path: Path | None, images: pa.Array) -> dict[str, pa.Array]:
