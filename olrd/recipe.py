@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 
 from olrd.config import BLENDS
-from olrd.errors import IntegrityError
+from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box
 
 RECIPE_VERSION = 1
@@ -89,7 +89,10 @@ class Recipe:
         numbers = (*self.source_bbox, *self.position, self.segment_id)
         texts = (self.id, self.rle, self.blend, self.pixels_sha256, *self.match)
         files = (*_fields(self.background), *_fields(self.donor))
-        defaults = BLENDS.get(self.blend).defaults if isinstance(self.blend, str) else {}
+        try:
+            defaults = BLENDS.get(self.blend).defaults
+        except UsageError as error:
+            raise IntegrityError(f"recipe {self.id!r}: {error}") from error
         good = (
             all(type(number) is int for number in numbers)
             and len(self.source_bbox) == 4 and len(self.position) == 2

@@ -281,7 +281,7 @@ ROW_DAMAGES: dict[str, tuple[Callable[[Row], None], str]] = {
     "mask_is_not_binary": (mask_is_not_binary, "two values"),
     "mask_is_truncated": (mask_is_truncated, "truncated|corrupt|not a readable"),
     "background_is_encoded_again": (background_is_encoded_again, "photo's own file"),
-    "background_changed_and_renamed": (background_changed_and_renamed, "background"),
+    "background_changed_and_renamed": (background_changed_and_renamed, "promises"),
     "background_changed_under_the_object": (background_changed_under_the_object, "own file"),
     "id": (_column("id", lambda v: v + "x"), "column id"),
     "image_id": (_column("image_id", lambda v: v + "0"), "column image_id"),
@@ -307,8 +307,8 @@ ROW_DAMAGES: dict[str, tuple[Callable[[Row], None], str]] = {
         "own file",
     ),
     "recipe_box": (_recipe(lambda r: r.update(source_bbox=later(r["source_bbox"]))), "source_bbox"),
-    "recipe_mask": (_recipe(lambda r: r.update(rle=r["rle"][:-2])), "recipe"),
-    "recipe_blend": (_recipe(lambda r: r.update(blend="poisson")), "column blend"),
+    "recipe_mask": (_recipe(lambda r: r.update(rle=r["rle"][:-2])), "RLE counts"),
+    "recipe_blend": (_recipe(lambda r: r.update(blend="poisson", params={})), "column blend"),
 }
 
 

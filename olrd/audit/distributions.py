@@ -70,9 +70,13 @@ def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
     return {f"{100 * q:g}": round(float(v), 6) for q, v in zip(_QUANTILES, found, strict=True)}
 
 
-def _counts(values: Iterable[str]) -> dict[str, int]:
+def _counts(values: Iterable[str | None]) -> dict[str, int]:
     """Counts, most frequent first, then by name."""
-    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
+    return dict(
+        sorted(
+            Counter(value or "" for value in values).items(), key=lambda item: (-item[1], item[0])
+        )
+    )
 
 
 def _positions(rows: list[dict[str, Any]]) -> list[list[int]]:

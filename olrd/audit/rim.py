@@ -27,6 +27,8 @@ _BLOCK_WINDOW = 31
 _FREE = 4
 """The outermost rows on either side (offsets 7 to 10), which no blend and no 3x3 filter reaches."""
 _BANDS = {"deep": (-10, -7), "inner": (-6, -2), "rim": (-1, 1), "outer": (2, 6), "far": (7, 10)}
+_MIDDLE = slice(SPAN - 3, SPAN + 4)
+"""The columns that context is measured on: further along, a round outline comes back."""
 _NEAR = disc(6)
 _BORDER = 24
 """Pixels around the object's box that the maps are computed on (grid and block window fit in)."""
@@ -82,7 +84,8 @@ def trace(mask: Mask, spacing: int = 2) -> Outline:
 
 class Rim(NamedTuple):
     """Features of n patches, float64 [n, k] each. context: those that see nothing within six pixels
-    of the outline, where no blend reaches: they know the surroundings, but not the seam."""
+    of the outline point, where no blend reaches: they know the surroundings, but not the seam.
+    (Across a thin or sharply bent part they do see the seam on its other side.)"""
 
     seam: Floats
     context: Floats
@@ -115,20 +118,24 @@ def rim_features(image: Image, mask: Mask, outline: Outline) -> Rim:
 
 def _profiles(patch: Floats) -> Rim:
     """Mean steps across and along the outline at every offset. patch: [n, 21, 15, 3], Y Cr Cb."""
-    across = np.abs(np.diff(patch[..., 0], axis=1)).mean(axis=2)
-    along = np.abs(np.diff(patch[..., 0], axis=2)).mean(axis=2)
-    colour = np.abs(np.diff(patch[..., 1:], axis=1)).mean(axis=(2, 3))
+    across, along, colour = _steps(patch)
     # Relative to the patch's own contrast as well: a seam is a step larger than those around it.
     relative = across / (across.mean(axis=1, keepdims=True) + 1.0)
-    near, outside = slice(_FREE, -_FREE), (slice(None, _FREE - 1), slice(1 - _FREE, None))
-    seam = [
-        np.log1p(across[:, near]),
-        relative[:, near],
-        np.log1p(along[:, near]),
-        np.log1p(colour[:, near]),
-    ]
-    context = [np.log1p(of[:, side]) for of in (across, along, colour) for side in outside]
+    near = slice(_FREE, -_FREE)
+    seam = [np.log1p(of[:, near]) for of in (across, along, colour)] + [relative[:, near]]
+    free = np.r_[0 : _FREE - 1, -_FREE + 1 : 0]
+    context = [np.log1p(of[:, free]) for of in _steps(patch[:, :, _MIDDLE])]
     return Rim(np.concatenate(seam, axis=1), np.concatenate(context, axis=1))
+
+
+def _steps(patch: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean absolute steps per offset: grey across, grey along, colour across."""
+    grey, colour = patch[..., 0], patch[..., 1:]
+    return (
+        np.abs(np.diff(grey, axis=1)).mean(axis=2),
+        np.abs(np.diff(grey, axis=2)).mean(axis=2),
+        np.abs(np.diff(colour, axis=1)).mean(axis=(2, 3)),
+    )
 
 
 def _residuals(grey: Floats, x: npt.NDArray[np.intp], y: npt.NDArray[np.intp]) -> Rim:
@@ -140,10 +147,11 @@ def _residuals(grey: Floats, x: npt.NDArray[np.intp], y: npt.NDArray[np.intp]) -
         patch = residual[y, x]
         energy = {}
         for name, (low, high) in _BANDS.items():
-            band = patch[:, low + REACH : high + REACH + 1]
+            free = name in ("deep", "far")
+            band = patch[:, low + REACH : high + REACH + 1, _MIDDLE if free else slice(None)]
             energy[name] = np.log1p(np.abs(band).mean(axis=(1, 2)))
             products = (band[:, :, 1:] * band[:, :, :-1]).mean(axis=(1, 2))
-            (context if name in ("deep", "far") else seam).extend(
+            (context if free else seam).extend(
                 [
                     energy[name],
                     (np.abs(band) <= 1).mean(axis=(1, 2)),
@@ -174,7 +182,9 @@ def _colours(patch: Floats) -> Rim:
     rim = rows[:, _FREE:-_FREE] - back[:, None]
     share = (rim * gap[:, None]).sum(axis=2) / size[:, None]
     rest = np.linalg.norm(rim - share[..., None] * gap[:, None], axis=2)
-    distance = np.linalg.norm(gap, axis=1, keepdims=True)
+    sides = patch[:, :, _MIDDLE].mean(axis=2)
+    apart = sides[:, :_FREE].mean(axis=1) - sides[:, -_FREE:].mean(axis=1)
+    distance = np.linalg.norm(apart, axis=1, keepdims=True)
     return Rim(np.concatenate([np.clip(share, -2, 3), rest], axis=1), distance)
 
 
