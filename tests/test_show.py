@@ -125,7 +125,7 @@ def test_contact_sheet_shows_composite_mask_and_truth(folder: Path) -> None:
     assert share == pytest.approx(row["mask_area"], rel=0.15)
     truth = Pillow.open(io.BytesIO(row["background"]["bytes"])).convert("RGB")
     assert np.abs(third[40:-40, 40:-40].mean() - np.asarray(truth).mean()) < 12
-    pink = (first.astype(int) - (255, 45, 120)).__abs__().sum(axis=2) < 60
+    pink = np.abs(first.astype(int) - (255, 45, 120)).sum(axis=2) < 60
     assert pink.any() and not (np.abs(third.astype(int) - (255, 45, 120)).sum(axis=2) < 60).any()
 
 
@@ -218,23 +218,11 @@ def test_pick_evenly(total: int, count: int, seed: int) -> None:
 
 
 @given(st.sets(st.integers(0, 13)))
-def test_rows_at_gives_exactly_the_rows(numbers: set[int]) -> None:
-    dataset = Dataset(_shared())
+def test_rows_at_gives_exactly_the_rows(folder: Path, numbers: set[int]) -> None:
+    dataset = Dataset(folder)
     ids = [row["id"] for row in dataset.rows(["id"])]
     found = [row["id"] for row in rows_at(dataset, sorted(numbers), ["id"])]
     assert found == [ids[number] for number in sorted(numbers)]
-
-
-_made: list[Path] = []
-
-
-def _shared() -> Path:
-    """One dataset for all examples of a property."""
-    if not _made:
-        import tempfile
-
-        _made.append(write_dataset(Path(tempfile.mkdtemp()) / "set", photos=7))
-    return _made[0]
 
 
 def test_importing_show_and_audit_stays_light() -> None:
