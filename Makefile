@@ -19,7 +19,7 @@ $(VENV)/core: pyproject.toml
 	@touch $@
 
 $(VENV)/full: $(VENV)/core
-	$(BIN)/pip install --quiet --editable '.[dev,bench,models]'
+	$(BIN)/pip install --quiet --editable '.[dev,models]'
 	# panopticapi's copy on PyPI pins numpy<2 without need, hence --no-deps (docs/decisions.md)
 	$(BIN)/pip install --quiet --no-deps panopticapi-lite
 	@touch $@

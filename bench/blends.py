@@ -1,6 +1,6 @@
 """Edge leak of every blend on the same photos: the table in the README, and why `matting` is default.
 
-    python -m bench.blends --root COCO
+python -m bench.blends --root COCO
 """
 
 from __future__ import annotations

@@ -54,8 +54,10 @@ def build(
         done = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
         if retry_failed:
             done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
-        _run(config, parts, [unit for unit in units if unit not in done], units, workers)
-        return finish(out, config, source_info(source), identity, units)
+        todo = [unit for unit in units if unit not in done]
+        _run(config, parts, todo, units, workers)
+        fresh = {unit.name for unit in todo}
+        return finish(out, config, source_info(source), identity, units, fresh)
 
 
 def open_parts(out: Path, identity: str) -> bool:

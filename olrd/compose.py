@@ -14,7 +14,7 @@ from olrd.config import BLENDS
 from olrd.errors import IntegrityError
 from olrd.files import sha256
 from olrd.matching import match_patch
-from olrd.panoptic import Box
+from olrd.panoptic import Box, mask_box
 from olrd.recipe import Recipe
 
 
@@ -114,7 +114,8 @@ def prove(image: Image, mask: Mask, background: Image) -> None:
 def pixels_sha256(triplet: Triplet) -> str:
     """The hash a recipe promises: composite bytes, mask bits eight to a byte, then the background's
     pixels inside the mask. Outside it they are the composite's, so all three pictures are covered."""
-    under = triplet.background[triplet.mask]
+    box = mask_box(triplet.mask).crop()  # the same bytes as of the whole mask, read faster
+    under = triplet.background[box][triplet.mask[box]]
     return sha256(
         np.ascontiguousarray(triplet.image).data, np.packbits(triplet.mask).data, under.data
     )

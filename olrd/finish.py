@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,18 @@ from olrd.work import mark_path, read_mark
 
 
 def finish(
-    out: Path, config: BuildConfig, source: SourceInfo, identity: str, units: list[Unit]
+    out: Path,
+    config: BuildConfig,
+    source: SourceInfo,
+    identity: str,
+    units: list[Unit],
+    fresh: Set[str] = frozenset(),
 ) -> dict[str, Any]:
-    """Write `data/`, README.md, sample.png and build.json from the finished parts."""
+    """Write `data/`, README.md, sample.png and build.json from the finished parts.
+
+    fresh: names of the units that this process has just written; the parts of all others were
+    written by an earlier run and are checked against their hashes.
+    """
     parts, data = out / "parts", out / "data"
     data.mkdir(exist_ok=True)
     marks = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
@@ -36,7 +45,8 @@ def finish(
     shards: list[dict[str, Any]] = []
     for split, _ in config.splits:
         files = [file for unit, (fs, _) in marks.items() if unit.split == split for file in fs]
-        shards += _write_split(parts, data, split, list(pack(files, config.shard_bytes)), config)
+        batches = list(pack(files, config.shard_bytes))
+        shards += _write_split(parts, data, split, batches, config, fresh)
     kept = {Path(shard["file"]).name for shard in shards}
     for old in data.iterdir():
         if old.name not in kept:
@@ -70,27 +80,38 @@ def finish(
 
 
 def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
-    """Neighbouring part files joined as long as they fit into `limit` bytes together."""
+    """Neighbouring part files joined as long as they fit into `limit` bytes together. Joining
+    copies the bytes, so a part of at least 1/64 of the limit (8 MB) stays a shard of its own."""
     batch: list[Written] = []
     for file in files:
-        if batch and sum(f.bytes for f in batch) + file.bytes > limit:
+        large = file.bytes >= limit // 64
+        if batch and (large or sum(f.bytes for f in batch) + file.bytes > limit):
             yield batch
             batch = []
-        batch.append(file)
+        if large:
+            yield [file]
+        else:
+            batch.append(file)
     if batch:
         yield batch
 
 
 def _write_split(
-    parts: Path, data: Path, split: str, batches: list[list[Written]], config: BuildConfig
+    parts: Path,
+    data: Path,
+    split: str,
+    batches: list[list[Written]],
+    config: BuildConfig,
+    fresh: Set[str],
 ) -> list[dict[str, Any]]:
     """The numbered shards of one split. A shard of a single part is a link to it: no bytes move."""
     shards = []
     with progress_bar(f"finishing {split}", len(batches), unit=" shards") as bar:
         for number, batch in enumerate(batches):
             for file in batch:
-                if sha256_file(parts / file.file) != file.sha256:
-                    mark_path(parts, _unit_of(file.file)).unlink(missing_ok=True)
+                unit = _unit_of(file.file)
+                if unit.name not in fresh and sha256_file(parts / file.file) != file.sha256:
+                    mark_path(parts, unit).unlink(missing_ok=True)
                     raise OutputError(
                         f"{parts / file.file} was damaged after it was written; it will be built "
                         "again: run the same command once more"

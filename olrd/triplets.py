@@ -34,11 +34,13 @@ DONOR_LOOKS = 256
 
 
 class Cut(NamedTuple):
-    """An object that may be cut out. number: its index value in the scene. mask: bool [h, w]."""
+    """An object that may be cut out. number: its index value in the scene. mask: bool [h, w].
+    surface: the category id of what it stands on, if anything that it can stand on."""
 
     segment: Segment
     number: int
     mask: Mask
+    surface: int | None
 
 
 class TripletMaker:
@@ -129,7 +131,8 @@ class TripletMaker:
                 mask = np.ascontiguousarray(scene.panoptic.index[segment.bbox.crop()] == number)
                 reason = seen_verdict(mask, segment, scene.things, self.config.rules)
             if reason is None:
-                cuts.append(Cut(segment, number, mask))
+                surface = surface_under(scene, segment, number, mask)
+                cuts.append(Cut(segment, number, mask, surface))
             else:
                 tally.objects_rejected[reason] += 1
         return sorted(
@@ -162,7 +165,7 @@ class TripletMaker:
         request = Request(
             mask=mask,
             bottom=(cut.segment.bbox.y + cut.segment.bbox.h) / scene.shape[0],
-            surface=surface_under(scene, cut.segment, cut.number, cut.mask),
+            surface=cut.surface,
             sides=frame_sides(cut.segment.bbox, scene.shape[1], scene.shape[0], flip),
             key=key,
             margin=config.margin + self.reach,
