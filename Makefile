@@ -39,8 +39,8 @@ check: $(VENV)/full  ## format, lint, types, import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/full  ## throughput against the codec floor, memory, storage
-	$(BIN)/python -m bench.throughput
+bench: $(VENV)/full  ## throughput against the codec floor, and memory (COCO=folder for real COCO)
+	$(BIN)/python -m bench.throughput $(if $(COCO),--root $(COCO))
 
 clean:  ## remove the environment and the demo's output
 	rm -rf $(VENV) $(OUT)

@@ -25,9 +25,10 @@ def main() -> None:
     print("| blend | AUC, patch | AUC, object | context alone | objects | photos |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in BLENDS.builtin:
-        out = Path(tempfile.mkdtemp()) / name
-        build(BuildConfig(SourceSpec("coco", args.root), seed=args.seed, blend=name), out)
-        leak = edge_leak(leak_pairs(Dataset(out)))
+        with tempfile.TemporaryDirectory() as folder:
+            config = BuildConfig(SourceSpec("coco", args.root), seed=args.seed, blend=name)
+            build(config, Path(folder) / "out")
+            leak = edge_leak(leak_pairs(Dataset(Path(folder) / "out")))
         cells = [
             "-" if i is None else f"{i.value:.3f} ({i.low:.3f} to {i.high:.3f})"
             for i in (leak.auc, leak.auc_objects, leak.context)

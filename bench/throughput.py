@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import simplejpeg
 
 from olrd.arrays import decode_ids, encode_image, encode_mask
@@ -30,7 +30,6 @@ from olrd.config import BuildConfig
 from olrd.dataset import Dataset, row_triplet
 from olrd.sources import SourceSpec, open_source
 from olrd.sources.demo import DEMO_ROOT
-from olrd.work import start_worker
 
 
 def repeated(root: Path, times: int) -> Path:
@@ -53,30 +52,17 @@ def repeated(root: Path, times: int) -> Path:
     return target
 
 
-def best(repeat: int, run: Callable[[], Any]) -> float:
-    """The shortest of `repeat` times, in seconds: the least disturbed one."""
-    times = []
-    for _ in range(repeat):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times)
+def pipeline(config: BuildConfig, out: Path) -> tuple[float, int]:
+    """Seconds for a whole build with one worker, start-up of the interpreter not counted, and the
+    number of triplets."""
+    shutil.rmtree(out, ignore_errors=True)
+    started = time.perf_counter()
+    triplets = build(config, out, workers=1)["totals"]["triplets"]
+    return time.perf_counter() - started, triplets
 
 
-def pipeline(config: BuildConfig, repeat: int) -> tuple[float, int, Path]:
-    """Seconds for a whole build with one worker, start-up of the interpreter not counted."""
-    folder = Path(tempfile.mkdtemp())
-    times, triplets = [], 0
-    for number in range(repeat + 1):
-        out = folder / str(number)
-        started = time.perf_counter()
-        triplets = build(config, out, workers=1)["totals"]["triplets"]
-        times.append(time.perf_counter() - started)
-    return min(times[1:]), triplets, folder / "0"  # the first run also warms caches
-
-
-def floor(config: BuildConfig, out: Path, repeat: int) -> float:
-    """Seconds for the codecs alone on the bytes that the build reads and writes."""
+def floor(config: BuildConfig, out: Path) -> Callable[[], float]:
+    """A function that gives the seconds for the codecs alone on what the build read and wrote."""
     source = open_source(config.source)
     by_id = {source.image_id(i): i for i in range(len(source))}
     opened = {row["donor_image_id"] for row in Dataset(out).rows(["donor_image_id"])}
@@ -91,23 +77,43 @@ def floor(config: BuildConfig, out: Path, repeat: int) -> float:
         if "-background." in row["background"]["path"]:
             again[row["image_id"]] = triplets[-1].background
 
-    def codecs() -> None:
+    def codecs() -> float:
+        started = time.perf_counter()
         for photo in photos:
             simplejpeg.decode_jpeg(photo)
         for png in maps:
             decode_ids(png)
         for triplet in triplets:
             encode_image(triplet.image)
-            encode_mask(np.ascontiguousarray(triplet.mask))
+            encode_mask(triplet.mask)
         for background in again.values():
             encode_image(background)
+        return time.perf_counter() - started
 
-    return best(repeat, codecs)
+    return codecs
 
 
-def worker_memory(root: Path) -> float:
+def measured(config: BuildConfig, repeat: int, folder: Path) -> dict[str, float | int | None]:
+    """Build and floor in turn, so that both see the same machine; the fastest run of each counts."""
+    out = folder / "out"
+    pipeline(config, out)  # warms the caches
+    codecs = floor(config, out) if config.form == "full" else None
+    seconds, least, triplets = [], [], 0
+    for _ in range(repeat):
+        taken, triplets = pipeline(config, out)
+        seconds.append(taken)
+        if codecs is not None:
+            least.append(codecs())
+    return {
+        "triplets": triplets,
+        "per_second": triplets / min(seconds),
+        "floor_per_second": triplets / min(least) if least else None,
+        "share_of_floor": min(least) / min(seconds) if least else None,
+    }
+
+
+def worker_memory(root: Path, out: Path) -> float:
     """Peak resident memory, in MB, of a process that builds everything alone."""
-    out = Path(tempfile.mkdtemp()) / "out"
     argv = ["--source", "coco", "--root", str(root), "--out", str(out), "--workers", "1"]
     subprocess.run(
         [sys.executable, "-m", "olrd.cli.build", *argv],
@@ -120,7 +126,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", default="../shared/data/coco", help="a COCO panoptic folder")
-    parser.add_argument("--times", type=int, default=5, help="list the photos so often")
+    parser.add_argument("--times", type=int, default=3, help="list the photos so often")
     parser.add_argument("--repeat", type=int, default=3, help="runs; the fastest counts")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -131,25 +137,15 @@ def main() -> None:
     root = repeated(root, args.times)
     cv2.setNumThreads(1)
     spec = SourceSpec("coco", str(root))
-    start_worker(BuildConfig(spec), tempfile.mkdtemp())
-    memory = worker_memory(root)
-    rows = []
-    for name, config in (
-        ("full, native", BuildConfig(spec)),
-        ("full, 512", BuildConfig(spec, size=512)),
-        ("recipes, native", BuildConfig(spec, form="recipes")),
-    ):
-        seconds, triplets, out = pipeline(config, args.repeat)
-        least = floor(config, out, args.repeat) if config.form == "full" else None
-        rows.append(
-            {
-                "build": name,
-                "triplets": triplets,
-                "per_second": triplets / seconds,
-                "floor_per_second": triplets / least if least else None,
-                "share_of_floor": least / seconds if least else None,
-            }
-        )
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        memory = worker_memory(root, Path(scratch) / "memory")
+        for name, config in (
+            ("full, native", BuildConfig(spec)),
+            ("full, 512", BuildConfig(spec, size=512)),
+            ("recipes, native", BuildConfig(spec, form="recipes")),
+        ):
+            rows.append({"build": name} | measured(config, args.repeat, Path(scratch)))
     if args.json:
         print(json.dumps({"rows": rows, "peak_memory_mb": memory}, indent=1))
         return
