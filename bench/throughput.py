@@ -125,16 +125,12 @@ def worker_memory(root: Path, out: Path) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", default="../shared/data/coco", help="a COCO panoptic folder")
+    parser.add_argument("--root", help="a COCO panoptic folder; without it the demo photos")
     parser.add_argument("--times", type=int, default=3, help="list the photos so often")
     parser.add_argument("--repeat", type=int, default=3, help="runs; the fastest counts")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    root = Path(args.root)
-    if not root.is_dir():
-        print(f"{root} is not here: using the embedded demo photos", file=sys.stderr)
-        root = DEMO_ROOT
-    root = repeated(root, args.times)
+    root = repeated(Path(args.root) if args.root else DEMO_ROOT, args.times)
     cv2.setNumThreads(1)
     spec = SourceSpec("coco", str(root))
     rows: list[dict[str, Any]] = []
