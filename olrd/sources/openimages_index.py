@@ -46,9 +46,9 @@ def openimages_index(
     index = cache_folder() / "index" / f"openimages-{name}.arrow"
     if not index.exists():
         say(f"indexing {masks_csv.name} (once)")
-        table = _read(masks_csv, photos, extra)
+        table = _read(masks_csv)
         digest = hashlib.sha256("".join(sha256_file(path) for path in files).encode()).hexdigest()
-        labels = {**dict.fromkeys(pc.unique(table["label"]).to_pylist(), "")}
+        labels = pc.unique(table["label"]).to_pylist()
         names = _names(extra.get("names"))
         if labels and not names:
             say("no class-descriptions-boxable.csv beside it: categories keep their label ids")
@@ -83,7 +83,7 @@ def _csv(path: Path, columns: list[str]) -> pa.Table:
         ) from error
 
 
-def _read(masks_csv: Path, photos: list[str], extra: dict[str, Path | None]) -> pa.Table:
+def _read(masks_csv: Path) -> pa.Table:
     """Mask rows: image, label, mask file, box id, box as xmin, xmax, ymin, ymax (0 to 1)."""
     table = _csv(masks_csv, COLUMNS)
     return table.rename_columns(

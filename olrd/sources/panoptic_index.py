@@ -82,31 +82,22 @@ def _write_index(json_path: Path, out: Path) -> None:
         "fingerprint": fingerprint,
         "categories": json.dumps([tuple(category) for category in categories]),
     }
-    with (
-        pa.OSFile(str(out), "wb") as sink,
-        pa.ipc.new_file(sink, _SCHEMA.with_metadata(metadata)) as writer,
-    ):
+    schema = _SCHEMA.with_metadata(metadata)
+    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         batch: list[dict[str, Any]] = []
         found = 0
         for annotation in _stream(json_path, "annotations.item"):
             batch.append(_row(json_path, annotation, images))
             found += 1
             if len(batch) == _BATCH:
-                writer.write_batch(
-                    pa.RecordBatch.from_pylist(batch, schema=writer_schema(metadata))
-                )
+                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
                 batch = []
         if not found:
             raise SourceError(f"{json_path}: its list 'annotations' is missing or empty")
         # Photos without an annotation stay in the index, so that the build can count them.
         batch.extend(image | {"panoptic_name": None, "segments": []} for image in images.values())
         if batch:
-            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=writer_schema(metadata)))
-
-
-def writer_schema(metadata: dict[str, str]) -> pa.Schema:
-    """The index schema with its metadata."""
-    return _SCHEMA.with_metadata(metadata)
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
 
 
 def _row(
