@@ -121,12 +121,23 @@ def decode_ids(data: bytes, name: str = "panoptic map", max_pixels: int = MAX_PI
             "panoptic_unreadable",
             f"{name}: expected an 8-bit RGB PNG (id = R + 256 G + 65536 B), got mode {mode}",
         )
-    import cv2  # here, so that the command line need not load it
-
     _load(image, name, "panoptic")
-    # A fourth byte of 255 makes a pixel an integer, so one view and one mask give the id.
-    packed = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2RGBA).view("<u4")[..., 0]
-    return np.bitwise_and(packed, np.uint32(0xFFFFFF), out=packed)
+    packed = _pixels_as_integers(image)
+    return np.bitwise_and(packed, np.uint32(0xFFFFFF))
+
+
+def _pixels_as_integers(image: Pillow.Image) -> npt.NDArray[np.uint32]:
+    """A loaded RGB image as uint32 [H, W], its fourth byte undefined. Pillow keeps four bytes a pixel
+    and lends them through Arrow without a copy, unless the image lies in several blocks."""
+    import pyarrow as pa  # here, so that the command line need not load it
+
+    try:
+        lent = pa.array(image).values.to_numpy(zero_copy_only=True)
+        return cast(npt.NDArray[np.uint32], lent.view("<u4").reshape(image.height, image.width))
+    except ValueError:
+        rgba = np.full((image.height, image.width, 4), 255, np.uint8)
+        rgba[..., :3] = np.asarray(image)
+        return cast(npt.NDArray[np.uint32], rgba.view("<u4")[..., 0])
 
 
 def encode_ids(ids: Ids) -> bytes:

@@ -38,9 +38,9 @@ class Blend(NamedTuple):
     reach: Callable[[Params], int]
 
 
-def mix(foreground: npt.NDArray[np.integer], background: Image, alpha: Alpha) -> Image:
-    """alpha F + (1 - alpha) B, rounded, in integers. foreground: values 0..255 [h, w, 3]."""
-    a = alpha[..., None].astype(np.int32)
+def mix(foreground: Image, background: Image, alpha: Alpha) -> Image:
+    """alpha F + (1 - alpha) B, rounded, in integers."""
+    a = alpha[..., None].astype(np.uint16)  # 255 * 255 + 127 still fits
     return ((a * foreground + (255 - a) * background + 127) // 255).astype(np.uint8)
 
 
@@ -52,15 +52,9 @@ def hard(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
 def feather(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
     """A soft rim: alpha is the mask averaged over a (2 radius + 1) square."""
     size = 2 * int(params["radius"]) + 1
-    count = cv2.boxFilter(
-        mask.view(np.uint8),
-        cv2.CV_32S,
-        (size, size),
-        normalize=False,
-        borderType=cv2.BORDER_CONSTANT,
-    )
+    count = _sums(mask.view(np.uint8), int(params["radius"]), cv2.BORDER_CONSTANT)
     alpha = (count * 255 // (size * size)).astype(np.uint8)
-    return Pasted(mix(patch.astype(np.int32), background, alpha), (alpha > 0) | mask)
+    return Pasted(mix(patch, background, alpha), (alpha > 0) | mask)
 
 
 def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
@@ -76,31 +70,30 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     solid = mask.view(np.uint8)
     inner = cv2.erode(solid, disc(band), borderType=cv2.BORDER_REPLICATE)
     outer = cv2.dilate(solid, disc(band))
-    unknown = (outer != 0) & (inner == 0)
-    ys, xs = np.nonzero(unknown)
+    at = np.flatnonzero(outer != inner)  # the band, as positions in the flattened patch
     reach = 2 * band + 1
-    foreground, fg_known = _local_mean(patch, inner, reach, ys, xs)
-    old, old_known = _local_mean(patch, 1 - outer, reach, ys, xs)
-    observed = patch[ys, xs].astype(np.float64)
-    prior = cv2.boxFilter(solid, cv2.CV_32S, (3, 3), normalize=False)[ys, xs] / 9.0
+    foreground, fg_known = _local_mean(patch, inner, reach, at)
+    old, old_known = _local_mean(patch, 1 - outer, reach, at)
+    observed = patch.reshape(-1, 3).take(at, axis=0).astype(np.float64)
+    prior = _sums(solid, 1).take(at) / 9.0
+    known = fg_known & old_known
     gap = foreground - old
+    length = _dot(gap, gap) + params["trust"]
     num = _dot(observed - old, gap) + params["trust"] * prior
-    share = np.clip(num / np.maximum(_dot(gap, gap) + params["trust"], 1.0), 0.0, 1.0)
-    share = np.where(fg_known & old_known, share, prior)
+    share = np.clip(num / np.maximum(length, 1.0), 0.0, 1.0)
+    share = np.where(known, share, prior)
     alpha = inner * np.uint8(255)
-    alpha[ys, xs] = np.floor(share * 255 + 0.5)
+    alpha.flat[at] = np.floor(share * 255 + 0.5)
     # One 3x3 mean over the band takes out single-pixel noise; the sure parts stay as they are.
-    smooth = cv2.boxFilter(alpha, cv2.CV_32S, (3, 3), normalize=False)[ys, xs] // 9
-    smooth = np.where(smooth < 6, 0, np.where(smooth > 249, 255, smooth))
-    alpha[ys, xs] = smooth
-    share = smooth / 255.0
-    error = observed - share[:, None] * foreground - (1 - share)[:, None] * old
+    smooth = _sums(alpha, 1).take(at) // 9
+    smooth[smooth < 6], smooth[smooth > 249] = 0, 255
+    alpha.flat[at] = smooth
+    share = (smooth / 255.0)[:, None]
+    error = observed - share * foreground - (1 - share) * old
     weight = share / (share * share + (1 - share) * (1 - share))
-    colour = np.where(
-        (fg_known & old_known)[:, None], foreground + weight[:, None] * error, observed
-    )
-    new = patch.astype(np.int32)
-    new[ys, xs] = np.floor(np.clip(colour, 0, 255) + 0.5)
+    colour = np.where(known[:, None], foreground + weight * error, observed)
+    new = patch.copy()
+    new.reshape(-1, 3)[at] = np.floor(np.clip(colour, 0, 255) + 0.5)
     # The annotated mask stays in the footprint, so that the rim cannot leave pinholes in it.
     return Pasted(mix(new, background, alpha), (alpha > 0) | mask)
 
@@ -110,19 +103,25 @@ def _dot(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[
     return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
 
 
-def _local_mean(
-    patch: Image, where: npt.NDArray[np.uint8], reach: int, ys: np.ndarray, xs: np.ndarray
-) -> tuple[npt.NDArray[np.float64], Mask]:
-    """Mean colour of `patch` where `where` is 1, in a square of `reach` around each (y, x).
-
-    Returns float64 [n, 3] and whether there was any such pixel. Integer sums, so exact.
-    """
+def _sums(
+    values: npt.NDArray[np.uint8], reach: int, border: int = cv2.BORDER_DEFAULT
+) -> npt.NDArray[np.int32]:
+    """The sum over the square of `reach` around every pixel, in integers."""
     size = (2 * reach + 1, 2 * reach + 1)
-    constant = cv2.BORDER_CONSTANT
-    sums = cv2.boxFilter(
-        patch * where[..., None], cv2.CV_32S, size, normalize=False, borderType=constant
-    )[ys, xs]
-    count = cv2.boxFilter(where, cv2.CV_32S, size, normalize=False, borderType=constant)[ys, xs]
+    return cv2.boxFilter(values, cv2.CV_32S, size, normalize=False, borderType=border)
+
+
+def _local_mean(
+    patch: Image, where: npt.NDArray[np.uint8], reach: int, at: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.float64], Mask]:
+    """Mean colour of `patch` where `where` is 1, in a square of `reach` around each position.
+
+    at: positions in the flattened patch. Returns float64 [n, 3] and whether there was any such
+    pixel. Integer sums, so exact.
+    """
+    chosen = cv2.bitwise_and(patch, patch, mask=where)
+    sums = _sums(chosen, reach, cv2.BORDER_CONSTANT).reshape(-1, 3).take(at, axis=0)
+    count = _sums(where, reach, cv2.BORDER_CONSTANT).take(at)
     return sums / np.maximum(count, 1)[:, None], count > 0
 
 

@@ -6,6 +6,7 @@ Every object gets a verdict: None, or the reason code (olrd.reasons) for which i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -95,6 +96,7 @@ def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:
     return float(np.count_nonzero(outline & near) / total) if total else 0.0
 
 
+@lru_cache
 def disc(radius: int) -> np.ndarray:
     """A disc-shaped structuring element, uint8 [2r + 1, 2r + 1]."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]

@@ -6,6 +6,7 @@ A placement is a function (scene, request) -> (x, y) of the corner of the object
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from olrd.arrays import Mask
 from olrd.draws import draw_integer, draw_weighted
 from olrd.errors import Rejected
-from olrd.placement import Legal
+from olrd.placement import Field, Legal
 from olrd.scene import Scene
 from olrd.surfaces import foot_mask, same_kind
 
@@ -37,12 +38,16 @@ class Request(NamedTuple):
     taken: tuple[tuple[int, int], ...] = ()
 
 
+def _landing_field(scene: Scene, request: Request) -> Field:
+    return scene.landing_field(request.margin, 0 if request.sides else request.frame)
+
+
 def _legal(scene: Scene, request: Request) -> Legal:
     """All legal positions, bool [H - h + 1, W - w + 1], without those close to earlier ones."""
-    field = scene.landing_field(request.margin, 0 if request.sides else request.frame)
+    field = _landing_field(scene, request)
     rows = field.rows(request.mask.shape[0])
-    legal = field.unpack(field.collisions(request.mask, rows), rows, request.mask.shape[1])
-    return _restrict(legal, request, rows, scene.shape[0])
+    legal = scene.remembered(request.mask, "legal", lambda: field.legal(request.mask, rows))
+    return _restrict(legal.copy(), request, rows, scene.shape[0])
 
 
 def _restrict(legal: Legal, request: Request, rows: range, frame_height: int) -> Legal:
@@ -114,25 +119,28 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
     its family: any floor for a floor), near its old height, where its size remains plausible."""
     if request.surface is None:
         raise Rejected("no_surface", "the object stands on a thing or on unlabelled pixels")
-    field = scene.landing_field(request.margin, 0 if request.sides else request.frame)
     mask, height = request.mask, scene.shape[0]
     old = request.bottom * height - mask.shape[0]
-    rows = field.rows(mask.shape[0], old - HEIGHT_LIMIT * height, old + HEIGHT_LIMIT * height)
+    reach = HEIGHT_LIMIT * height
+    rows = _landing_field(scene, request).rows(mask.shape[0], old - reach, old + reach)
     drop = np.abs(np.array(rows) - old) / height
     # 1 / (1 + d^2) in integers: IEEE division and floor are the same on every machine.
     weight = np.floor(1_000_000 / (1 + (drop / HEIGHT_SCALE) ** 2)).astype(np.int64)
-    strip, landing = foot_mask(mask), None
     for surface in (frozenset({request.surface}), same_kind(request.surface, scene.categories)):
-        footing = scene.surface_field(surface).collisions(strip, rows)
-        if not field.unpack(footing, rows, mask.shape[1]).any():
-            continue  # the foot alone fits nowhere: no need to try the whole mask
-        landing = field.collisions(mask, rows) if landing is None else landing
-        legal = _restrict(
-            field.unpack(landing | footing, rows, mask.shape[1]), request, rows, height
+        standing = scene.remembered(
+            mask, surface, partial(_standing, scene, request, rows, surface)
         )
+        legal = _restrict(standing.copy(), request, rows, height)
         chances = weight * np.count_nonzero(legal, axis=1)
         if chances.any():
             row = draw_weighted(chances, *request.key, "row")
             columns = np.flatnonzero(legal[row])
             return int(columns[draw_integer(len(columns), *request.key, "column")]), rows[row]
     raise _none(request)
+
+
+def _standing(scene: Scene, request: Request, rows: range, surface: frozenset[int]) -> Legal:
+    """The legal positions in `rows` whose contact line lies on `surface`."""
+    strip = scene.remembered(request.mask, "foot", lambda: foot_mask(request.mask))
+    footing = scene.surface_field(surface).legal(strip, rows)
+    return _landing_field(scene, request).legal(request.mask, rows, footing)

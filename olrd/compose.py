@@ -49,15 +49,25 @@ def cut_out(
     # Margins in the donor's pixels that become `pad` pixels at the new scale.
     across, down = pad * box.w / width, pad * box.h / height
     left, top = math.ceil(across), math.ceil(down)
-    rows = np.clip(np.arange(box.y - top, box.y + box.h + top), 0, donor.shape[0] - 1)
-    columns = np.clip(np.arange(box.x - left, box.x + box.w + left), 0, donor.shape[1] - 1)
-    patch = donor[rows[:, None], columns[None, :]]
+    patch = _crop(donor, Box(box.x - left, box.y - top, box.w + 2 * left, box.h + 2 * top))
     if scale != 1.0:
         window = left - across, top - down, left + box.w + across, top + box.h + down
         patch = resize_image(patch, (width + 2 * pad, height + 2 * pad), window)
     if flip:
         patch = patch[:, ::-1]
-    return np.ascontiguousarray(patch), np.pad(moved, pad)
+    padded = np.zeros((height + 2 * pad, width + 2 * pad), np.bool_)
+    padded[pad : pad + height, pad : pad + width] = moved
+    return np.ascontiguousarray(patch), padded
+
+
+def _crop(image: Image, box: Box) -> Image:
+    """The pixels in `box`; those of the edge repeated where it reaches beyond the frame."""
+    height, width = image.shape[:2]
+    if box.x >= 0 and box.y >= 0 and box.x + box.w <= width and box.y + box.h <= height:
+        return image[box.crop()]
+    rows = np.clip(np.arange(box.y, box.y + box.h), 0, height - 1)
+    columns = np.clip(np.arange(box.x, box.x + box.w), 0, width - 1)
+    return image[rows[:, None], columns[None, :]]
 
 
 def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Triplet:
@@ -111,11 +121,14 @@ def prove(image: Image, mask: Mask, background: Image) -> None:
         raise IntegrityError(f"the mask covers {area} of {mask.size} pixels")
 
 
-def pixels_sha256(triplet: Triplet) -> str:
-    """The hash a recipe promises: composite bytes, mask bits eight to a byte, then the background's
-    pixels inside the mask. Outside it they are the composite's, so all three pictures are covered."""
+def pixels_sha256(triplet: Triplet, background_sha256: str | None = None) -> str:
+    """The hash a recipe promises: of the hash of the background's bytes (in hexadecimal), the mask's
+    bits, eight to a byte, and the composite's pixels inside the mask. Outside it the composite's
+    pixels are the background's, so all three pictures are covered.
+
+    background_sha256: the first part where it is known, as it is the same for a photo's triplets.
+    """
     box = mask_box(triplet.mask).crop()  # the same bytes as of the whole mask, read faster
-    under = triplet.background[box][triplet.mask[box]]
-    return sha256(
-        np.ascontiguousarray(triplet.image).data, np.packbits(triplet.mask).data, under.data
-    )
+    inside = triplet.image[box][triplet.mask[box]]
+    under = background_sha256 or sha256(np.ascontiguousarray(triplet.background).data)
+    return sha256(under.encode(), np.packbits(triplet.mask).data, inside.data)

@@ -15,7 +15,7 @@ from olrd.command import canonical_command
 from olrd.config import BuildConfig
 from olrd.dataset import BUILD_FILE
 from olrd.errors import OutputError
-from olrd.files import disk_errors, sha256_file, to_json, write_atomic
+from olrd.files import disk_errors, sha256_file, sync, to_json, write_atomic
 from olrd.plan import Unit
 from olrd.progress import progress_bar
 from olrd.shards import Written, join_files
@@ -142,6 +142,7 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, temporary)
     except OSError:  # a file system without hard links
         shutil.copyfile(source, temporary)
+    sync(temporary)
     os.replace(temporary, target)
 
 

@@ -16,6 +16,9 @@ import numpy.typing as npt
 from olrd.arrays import Mask
 
 Legal = npt.NDArray[np.bool_]
+Run = tuple[int, int, int]
+SPARSE = 8
+"""Every how many runs of a mask are tried before all of them."""
 
 
 class Field:
@@ -29,7 +32,6 @@ class Field:
         self.height, self.width = blocked.shape
         bits = int.from_bytes(np.packbits(blocked.ravel(), bitorder="little").tobytes(), "little")
         self._levels = [bits]
-        self._last: tuple[Mask, range, int] | None = None
         reach = 1
         while reach < self.width:
             bits |= bits >> reach
@@ -42,21 +44,37 @@ class Field:
         top = max(0, math.ceil(first))
         return range(top, max(top, (lowest if last is None else min(lowest, math.floor(last))) + 1))
 
-    def collisions(self, mask: Mask, rows: range) -> int:
-        """One bit per position (y - rows[0]) * W + x for y in `rows`: set if some pixel of the mask
-        (bool [h, w], corner at (x, y)) lands on a blocked one.
+    def legal(self, mask: Mask, rows: range, among: Legal | None = None) -> Legal:
+        """bool [len(rows), W - w + 1]: whether `mask` (bool [h, w]) may lie with its corner at
+        (x, rows[y]), touching no blocked pixel. among: of the same shape, the only positions asked for.
 
-        The last answer is kept: several positions of one object ask the same question.
+        A few of the mask's rows are tried first, as they rule out most positions; the whole mask
+        is tried on what is left.
         """
-        if self._last and self._last[0] is mask and self._last[1] == rows:
-            return self._last[2]
         if not len(rows) or mask.shape[1] > self.width:
-            return 0  # there is no position to ask about
+            return np.zeros((len(rows), max(self.width - mask.shape[1] + 1, 0)), np.bool_)
+        legal = np.ones((len(rows), self.width - mask.shape[1] + 1), np.bool_)
+        if among is not None:
+            legal &= among
+        runs = mask_runs(mask)
+        for some in (runs[::SPARSE], runs):
+            hopeful = np.flatnonzero(legal.any(axis=1))
+            if not len(hopeful):
+                break
+            first, last = int(hopeful[0]), int(hopeful[-1]) + 1
+            hit = self._collisions(some, mask.shape[0], rows[first:last])
+            legal[first:last] &= self._free(hit, last - first, mask.shape[1])
+            legal[:first], legal[last:] = False, False
+        return legal
+
+    def _collisions(self, runs: list[Run], mask_height: int, rows: range) -> int:
+        """One bit per position (y - rows[0]) * W + x for y in `rows`: set if a run of a mask with its
+        corner at (x, y) lands on a blocked pixel."""
         base = rows.start * self.width
-        window = (1 << (len(rows) + mask.shape[0]) * self.width) - 1
+        window = (1 << (len(rows) + mask_height) * self.width) - 1
         cropped: dict[int, int] = {}
         hit = 0
-        for y, x, length in mask_runs(mask):
+        for y, x, length in runs:
             level = length.bit_length() - 1
             if level not in cropped:
                 cropped[level] = (self._levels[level] >> base) & window
@@ -64,16 +82,15 @@ class Field:
             hit |= bits >> start
             if length != 1 << level:
                 hit |= bits >> (start + length - (1 << level))
-        self._last = mask, rows, hit
         return hit
 
-    def unpack(self, hit: int, rows: range, mask_width: int) -> Legal:
-        """Legal positions, bool [len(rows), W - w + 1], from collision bits. Nothing wraps: a
-        position that would cross the right edge is outside the returned array."""
-        size = len(rows) * self.width
+    def _free(self, hit: int, count: int, mask_width: int) -> Legal:
+        """The positions without a collision, bool [count, W - w + 1]. Nothing wraps: a position that
+        would cross the right edge is outside the returned array."""
+        size = count * self.width
         raw = (hit & ((1 << size) - 1)).to_bytes((size + 7) // 8, "little")
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=size, bitorder="little")
-        return bits.reshape(len(rows), self.width)[:, : max(self.width - mask_width + 1, 0)] == 0
+        return bits.reshape(count, self.width)[:, : self.width - mask_width + 1] == 0
 
 
 def legal_positions(blocked: Mask, mask: Mask) -> Legal:
@@ -83,11 +100,10 @@ def legal_positions(blocked: Mask, mask: Mask) -> Legal:
     touches no blocked pixel. Empty if the mask is larger than the photo.
     """
     field = Field(blocked)
-    rows = field.rows(mask.shape[0])
-    return field.unpack(field.collisions(mask, rows), rows, mask.shape[1])
+    return field.legal(mask, field.rows(mask.shape[0]))
 
 
-def mask_runs(mask: Mask) -> list[tuple[int, int, int]]:
+def mask_runs(mask: Mask) -> list[Run]:
     """The horizontal runs of a mask as (row, first column, length)."""
     padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
     padded[:, 1:-1] = mask

@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from olrd.arrays import Mask
+from olrd.panoptic import Box
 from olrd.scene import Scene
 
 TEMPLATE = "A photo of R* {labels}"
@@ -16,9 +17,10 @@ UNLABELLED = "unlabelled"
 """The supercategory of background without labels: no name for a prompt."""
 
 
-def background_labels(scene: Scene, mask: Mask) -> list[str]:
-    """The stuff classes under bool [H, W] `mask`, largest first, at most three, each over 5 %."""
-    counts = np.bincount(scene.panoptic.index[mask], minlength=len(scene.kinds))
+def background_labels(scene: Scene, box: Box, mask: Mask) -> list[str]:
+    """The stuff classes under `mask` (bool [h, w], inside `box`), largest first, at most three, each
+    over 5 %."""
+    counts = np.bincount(scene.panoptic.index[box.crop()][mask], minlength=len(scene.kinds))
     areas: dict[str, int] = {}
     for number, count in enumerate(counts.tolist()):
         category = scene.categories.get(int(scene.kinds[number]))

@@ -34,9 +34,8 @@ class Recipe:
     the same). size: short side to which both are resized first, or None. source_bbox: the object's
     box in the donor at working size; rle: COCO counts of its mask inside that box. scale, flip:
     applied to the cut-out. position: (x, y) of the box's corner in the background. blend, params:
-    see olrd.blending. match: `noise` and `sharpness`, if asked for. pixels_sha256: of the
-    composite's uint8 [H, W, 3] bytes followed by the mask's bits, row-major, eight to a byte, and
-    the background's pixels inside the mask.
+    see olrd.blending. match: `noise` and `sharpness`, if asked for. pixels_sha256: of what
+    must come out, see olrd.compose.pixels_sha256.
     """
 
     id: str

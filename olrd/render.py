@@ -71,7 +71,7 @@ class Renderer:
             if isinstance(error, SourceError):
                 raise
             raise IntegrityError(f"recipe {recipe.id}: {error}") from error
-        if (got := pixels_sha256(triplet)) != recipe.pixels_sha256:
+        if (got := pixels_sha256(triplet, background.pixels_sha256)) != recipe.pixels_sha256:
             raise IntegrityError(
                 f"recipe {recipe.id} gave other pixels (sha256 {got[:16]}, promised "
                 f"{recipe.pixels_sha256[:16]}): build.json names the library versions that made it"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from olrd.panoptic import Box, Category, Record, Segment, SegmentMap, check_pano
 from olrd.placement import Field
 from olrd.sources import Source
 from olrd.working import WorkingPhoto, working_photo
+
+Answer = TypeVar("Answer")
 
 
 class Scene:
@@ -30,6 +33,8 @@ class Scene:
         self.panoptic = panoptic
         self.sha256 = sha256(photo.data)
         self._fields: dict[object, Field] = {}
+        self._object: Mask | None = None
+        self._answers: dict[object, Any] = {}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -86,6 +91,16 @@ class Scene:
         if surface not in self._fields:
             self._fields[surface] = Field(~self.pixels_where(np.isin(self.kinds, list(surface))))
         return self._fields[surface]
+
+    def remembered(self, mask: Mask, key: object, answer: Callable[[], Answer]) -> Answer:
+        """`answer()`, kept under `key` as long as the same mask is asked about: all triplets of an
+        object ask where it may lie."""
+        if self._object is not mask:
+            self._object, self._answers = mask, {}
+        if key not in self._answers:
+            self._answers[key] = answer()
+        kept: Answer = self._answers[key]
+        return kept
 
 
 def open_scene(source: Source, record: Record, size: int | None, max_pixels: int) -> Scene:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from olrd.errors import OutputError
-from olrd.files import disk_errors, sha256_file
+from olrd.files import disk_errors, sha256_file, sync
 from olrd.schema import PICTURES, schema
 
 ROW_GROUP = 100
@@ -94,8 +94,6 @@ class ShardWriter:
         path = self.folder / name
         with disk_errors(path):
             self._writer.close()
-            with self._temporary.open("rb") as file:
-                os.fsync(file.fileno())
             os.replace(self._temporary, path)
         written = Written(name, self._count, path.stat().st_size, sha256_file(path))
         self._writer, self._bytes, self._count = None, FILE_OVERHEAD, 0
@@ -172,8 +170,7 @@ def join_files(paths: Iterable[Path], target: Path, form: str) -> Written:
                 rows += batch.num_rows
             if waiting:
                 writer.write_table(pa.Table.from_batches(waiting, joined), row_group_size=ROW_GROUP)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(temporary)
         os.replace(temporary, target)
     return Written(target.name, rows, target.stat().st_size, sha256_file(target))
 

@@ -193,7 +193,7 @@ class TripletMaker:
             match=config.match,
         )
         triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
-        recipe = replace(recipe, pixels_sha256=pixels_sha256(triplet))
+        recipe = replace(recipe, pixels_sha256=pixels_sha256(triplet, ground.photo.pixels_sha256))
         row = self._describe(ground, scene, cut, recipe, triplet)
         return row | pictures(ground.photo, triplet, recipe.id) if config.form == "full" else row
 
@@ -228,7 +228,8 @@ class TripletMaker:
     ) -> Row:
         """The plain columns of a row."""
         category = donor.categories[cut.segment.category_id]
-        labels = background_labels(ground, triplet.mask)
+        box = mask_box(triplet.mask)
+        labels = background_labels(ground, box, triplet.mask[box.crop()])
         height, width = ground.shape
         x, y = recipe.position
         there, here = ground.record, donor.record
@@ -247,12 +248,12 @@ class TripletMaker:
             "caption": None,
             "width": width,
             "height": height,
-            "bbox": list(mask_box(triplet.mask)),
+            "bbox": list(box),
             "source_bbox": list(cut.segment.bbox),
             "shift": [x - cut.segment.bbox.x, y - cut.segment.bbox.y],
             "scale": recipe.scale,
             "flip": recipe.flip,
-            "mask_area": np.count_nonzero(triplet.mask) / triplet.mask.size,
+            "mask_area": np.count_nonzero(triplet.mask[box.crop()]) / triplet.mask.size,
             "placement": self.config.placement,
             "blend": recipe.blend,
             **_terms("", there),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, image_name, resize_image
+from olrd.files import sha256
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class WorkingPhoto:
         if self.original:
             return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
         return {"bytes": self.lossless, "path": image_name(f"{name}-background", self.lossless)}
+
+    @cached_property
+    def pixels_sha256(self) -> str:
+        """The hash of the pixels' bytes."""
+        return sha256(self.pixels.data)
 
     @cached_property
     def lossless(self) -> bytes:

@@ -211,15 +211,24 @@ def triplet() -> Triplet:
     return compose(noise(50, 60), noise(50, 60, 1), round_mask(), asked)
 
 
-def test_the_hash_depends_on_every_pixel_and_mask_bit() -> None:
+def test_the_proof_and_the_hash_together_see_every_pixel_and_mask_bit() -> None:
     made = triplet()
     seen = {pixels_sha256(made)}
     for y, x in [(0, 0), (49, 59), (16, 38)]:
-        image, mask = made.image.copy(), made.mask.copy()
-        image[y, x, 1] ^= 1
+        mask = made.mask.copy()
         mask[y, x] ^= True
-        seen |= {pixels_sha256(made._replace(image=image)), pixels_sha256(made._replace(mask=mask))}
-    assert len(seen) == 7
+        seen.add(pixels_sha256(made._replace(mask=mask)))
+        for name in ("image", "background"):
+            pixels = getattr(made, name).copy()
+            pixels[y, x, 1] ^= 1
+            other = made._replace(**{name: pixels})
+            if not made.mask[y, x]:  # the composite alone, or the background alone: not equal now
+                with pytest.raises(IntegrityError):
+                    prove(*other)
+            if made.mask[y, x] or name == "background":
+                seen.add(pixels_sha256(other))
+    assert made.mask[16, 38]
+    assert len(seen) == 1 + 3 + 3 + 1
 
 
 def test_the_hash_depends_on_nothing_else() -> None:
@@ -240,13 +249,15 @@ def test_the_hash_covers_the_ground_truth_under_the_object() -> None:
 
 
 def test_the_hash_is_frozen() -> None:
-    """Composite bytes, mask bits (row by row, the first pixel in the highest bit), then the
-    background under the mask."""
+    """The background's hash, mask bits (row by row, the first pixel in the highest bit), then the
+    composite's pixels under the mask."""
     image = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
     mask = np.zeros((3, 4), np.bool_)
     mask[1, 2] = True
-    expected = sha256(bytes(range(36)) + bytes([0b00000010, 0, 18, 19, 20])).hexdigest()
+    under = sha256(bytes(range(36))).hexdigest()
+    expected = sha256(under.encode() + bytes([0b00000010, 0, 18, 19, 20])).hexdigest()
     assert pixels_sha256(Triplet(image, mask, image)) == expected
+    assert pixels_sha256(Triplet(image, mask, image), under) == expected
 
 
 def test_a_round_trip_through_the_files_keeps_the_hash() -> None:

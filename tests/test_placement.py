@@ -107,7 +107,7 @@ def test_window_of_rows_is_a_slice_of_the_whole(
     rows = field.rows(mask.shape[0], first, last)
     assert list(rows) == [y for y in range(lowest + 1) if first <= y <= last]
     if mask.shape[1] <= blocked.shape[1] and len(rows):
-        window = field.unpack(field.collisions(mask, rows), rows, mask.shape[1])
+        window = field.legal(mask, rows)
         assert np.array_equal(window, naive_legal(blocked, mask)[rows.start : rows.stop])
 
 
@@ -118,9 +118,20 @@ def test_a_field_serves_many_masks(blocked: Bits, mask: Bits) -> None:
     if mask.shape[0] > blocked.shape[0] or mask.shape[1] > blocked.shape[1]:
         return
     rows = field.rows(mask.shape[0])
-    first = field.collisions(mask, rows)
-    field.collisions(np.ones((1, 1), np.bool_), field.rows(1))
-    assert field.collisions(mask, rows) == first
+    first = field.legal(mask, rows)
+    field.legal(np.ones((1, 1), np.bool_), field.rows(1))
+    assert np.array_equal(field.legal(mask, rows), first)
+
+
+@given(bits(14, 16), bits(6, 6), st.integers(0, 2**32 - 1))
+def test_asking_for_some_positions_gives_the_legal_ones_among_them(
+    blocked: Bits, mask: Bits, seed: int
+) -> None:
+    whole = legal_positions(blocked, mask)
+    among = np.random.default_rng(seed).random(whole.shape) < 0.3
+    field = Field(blocked)
+    if whole.size:
+        assert np.array_equal(field.legal(mask, field.rows(mask.shape[0]), among), whole & among)
 
 
 def test_a_strip_below_the_photo_collides_with_nothing() -> None:
@@ -131,7 +142,7 @@ def test_a_strip_below_the_photo_collides_with_nothing() -> None:
     strip = np.zeros((3, 2), np.bool_)
     strip[2] = True
     rows = field.rows(2)
-    assert not field.collisions(strip, rows)
+    assert field.legal(strip, rows).all()
 
 
 @given(bits(6, 12))
