@@ -131,7 +131,7 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
             mask, surface, partial(_standing, scene, request, rows, surface)
         )
         legal = _restrict(standing.copy(), request, rows, height)
-        chances = weight * np.count_nonzero(legal, axis=1)
+        chances = weight * legal.sum(axis=1, dtype=np.int32)
         if chances.any():
             row = draw_weighted(chances, *request.key, "row")
             columns = np.flatnonzero(legal[row])

@@ -57,7 +57,9 @@ class Field:
         if among is not None:
             legal &= among
         runs = mask_runs(mask)
-        for some in (runs[::SPARSE], runs):
+        few = runs[::SPARSE]
+        del runs[::SPARSE]
+        for some in (few, runs):
             hopeful = np.flatnonzero(legal.any(axis=1))
             if not len(hopeful):
                 break
@@ -105,9 +107,14 @@ def legal_positions(blocked: Mask, mask: Mask) -> Legal:
 
 def mask_runs(mask: Mask) -> list[Run]:
     """The horizontal runs of a mask as (row, first column, length)."""
-    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
-    padded[:, 1:-1] = mask
-    steps = np.diff(padded, axis=1)
-    rows, starts = np.nonzero(steps == 1)
-    ends = np.nonzero(steps == -1)[1]
-    return list(zip(rows.tolist(), starts.tolist(), (ends - starts).tolist(), strict=True))
+    width = mask.shape[1] + 1
+    padded = np.zeros((mask.shape[0], width), np.bool_)  # a last column that ends every run
+    padded[:, :-1] = mask
+    flat = padded.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if flat[:1].any():
+        edges = np.concatenate([[0], edges])
+    starts, ends = edges[0::2], edges[1::2]
+    rows = starts // width
+    columns = starts - rows * width
+    return list(zip(rows.tolist(), columns.tolist(), (ends - starts).tolist(), strict=True))

@@ -12,7 +12,6 @@ import numpy as np
 from olrd.arrays import Mask, resize_ids
 from olrd.candidates import disc
 from olrd.errors import Rejected
-from olrd.files import sha256
 from olrd.panoptic import Box, Category, Record, Segment, SegmentMap, check_panoptic, mask_box
 from olrd.placement import Field
 from olrd.sources import Source
@@ -31,7 +30,6 @@ class Scene:
             index = resize_ids(panoptic.index, (photo.shape[1], photo.shape[0]))
             panoptic = SegmentMap(index, resized_segments(index, panoptic.segments))
         self.panoptic = panoptic
-        self.sha256 = sha256(photo.data)
         self._fields: dict[object, Field] = {}
         self._object: Mask | None = None
         self._answers: dict[object, Any] = {}
@@ -101,6 +99,11 @@ class Scene:
             self._answers[key] = answer()
         kept: Answer = self._answers[key]
         return kept
+
+    def forget(self) -> None:
+        """Let go of what placement kept."""
+        self._fields.clear()
+        self._object, self._answers = None, {}
 
 
 def open_scene(source: Source, record: Record, size: int | None, max_pixels: int) -> Scene:

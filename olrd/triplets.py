@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -43,6 +44,17 @@ class Cut(NamedTuple):
     surface: int | None
 
 
+class Plan(NamedTuple):
+    """A triplet to be made: where on which ground an object goes, and how large."""
+
+    name: str
+    cut: Cut
+    ground: Scene
+    position: tuple[int, int]
+    scale: float
+    flip: bool
+
+
 class TripletMaker:
     """Makes the triplets of a source's photos under one configuration. Holds no state between
     photos, so any photo can be done anywhere, in any order."""
@@ -78,6 +90,9 @@ class TripletMaker:
                 tally.objects_rejected.update(reason for reason in verdicts if reason)
                 return
             scene = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
+            planned, reasons = self._planned(scene, verdicts)
+            if planned:
+                scene.photo.pixels  # noqa: B018 (decodes it: may be refused as damaged)
         except Rejected as error:
             if self.config.on_error == "stop" and error.code != "license_refused":
                 raise
@@ -88,23 +103,15 @@ class TripletMaker:
                 failure = {"image_id": record.image_id, "code": error.code, "message": str(error)}
                 tally.failures.append(failure)
             return
-        made = 0
-        for cut in self._cuts(scene, verdicts, tally):
-            if made >= self.config.max_per_photo:
-                tally.objects_rejected["over_limit"] += 1
-                continue
-            rows, reason = self._object(scene, cut, self.config.max_per_photo - made)
-            made += len(rows)
-            if rows:
-                tally.objects_used += 1
-            else:
-                tally.objects_rejected[reason] += 1
-            yield from rows
-        tally.triplets += made
-        if made:
+        tally.objects_rejected.update(reasons)
+        tally.objects_used += len({plan.cut.number for plan in planned})
+        tally.triplets += len(planned)
+        if planned:
             tally.photos_used += 1
         else:
             tally.photos_without_triplet += 1
+        for plan in planned:
+            yield self._row(scene, plan)
 
     def _why_missing(self, record: Record) -> None:
         """Raise for a photo without annotation. Where photos are annotated as a rule, the photo
@@ -118,7 +125,23 @@ class TripletMaker:
         rules, categories = self.config.rules, self.source.categories
         return [listed_verdict(segment, width, height, categories, rules) for segment in segments]
 
-    def _cuts(self, scene: Scene, verdicts: list[str | None], tally: Tally) -> list[Cut]:
+    def _planned(self, scene: Scene, verdicts: list[str | None]) -> tuple[list[Plan], Counter[str]]:
+        """What will be made of a photo, and the reasons why the other objects are left out."""
+        planned: list[Plan] = []
+        reasons: Counter[str] = Counter()
+        for cut in self._cuts(scene, verdicts, reasons):
+            room = min(self.config.per_object, self.config.max_per_photo - len(planned))
+            try:
+                for number in range(room):
+                    planned.append(self._plan(scene, cut, number, planned))
+            except Rejected as error:
+                if number == 0:
+                    reasons[error.code] += 1
+            if room <= 0:
+                reasons["over_limit"] += 1
+        return planned, reasons
+
+    def _cuts(self, scene: Scene, verdicts: list[str | None], reasons: Counter[str]) -> list[Cut]:
         """The photo's candidates in a keyed order, so that --max-per-photo favours none of them."""
         cuts = []
         if not scene.record.width:  # sizes and areas are known only now
@@ -134,25 +157,13 @@ class TripletMaker:
                 surface = surface_under(scene, segment, number, mask)
                 cuts.append(Cut(segment, number, mask, surface))
             else:
-                tally.objects_rejected[reason] += 1
+                reasons[reason] += 1
         return sorted(
             cuts, key=lambda c: draw_share(self.config.seed, scene.record.image_id, c.segment.id)
         )
 
-    def _object(self, scene: Scene, cut: Cut, room: int) -> tuple[list[Row], str]:
-        """Up to `per_object` rows for one object, or the reason why there is none."""
-        rows: list[Row] = []
-        taken: list[tuple[int, int]] = []
-        reason = "no_position"
-        for number in range(min(self.config.per_object, room)):
-            try:
-                rows.append(self._row(scene, cut, number, taken))
-            except Rejected as error:
-                reason = error.code
-                break
-        return rows, reason
-
-    def _row(self, scene: Scene, cut: Cut, number: int, taken: list[tuple[int, int]]) -> Row:
+    def _plan(self, scene: Scene, cut: Cut, number: int, earlier: list[Plan]) -> Plan:
+        """Where triplet `number` of an object goes; `Rejected` if there is no place for it."""
         config, record = self.config, scene.record
         name = f"{self.source.name}-{record.image_id}-{cut.segment.id}-{number}"
         key = (config.seed, name)
@@ -162,6 +173,7 @@ class TripletMaker:
         mask = transformed(cut.mask, scale, flip)
         if not mask.any():
             raise Rejected("too_small", f"nothing of {name} is left at scale {scale}")
+        same = config.donor == "same"
         request = Request(
             mask=mask,
             bottom=(cut.segment.bbox.y + cut.segment.bbox.h) / scene.shape[0],
@@ -170,24 +182,26 @@ class TripletMaker:
             key=key,
             margin=config.margin + self.reach,
             frame=self.reach + 1,
-            taken=tuple(taken),
+            taken=tuple(plan.position for plan in earlier if same and plan.cut is cut),
         )
-        if config.donor == "same":
-            ground, position = scene, self.place(scene, request)
-            taken.append(position)
-        else:
-            ground, position = self._other_ground(scene, request)
+        if same:
+            return Plan(name, cut, scene, self.place(scene, request), scale, flip)
+        return Plan(name, cut, *self._other_ground(scene, request), scale, flip)
+
+    def _row(self, scene: Scene, plan: Plan) -> Row:
+        """The row of a plan: its recipe, its pixels, and what they turned out to be."""
+        config, cut, ground = self.config, plan.cut, plan.ground
         recipe = Recipe(
-            id=name,
+            id=plan.name,
             background=_reference(ground),
             donor=_reference(scene),
             segment_id=cut.segment.id,
             size=config.size,
             source_bbox=cut.segment.bbox,
             rle=encode_rle(cut.mask),
-            scale=scale,
-            flip=flip,
-            position=position,
+            scale=plan.scale,
+            flip=plan.flip,
+            position=plan.position,
             blend=config.blend,
             params=config.blend_params,
             match=config.match,
@@ -217,7 +231,10 @@ class TripletMaker:
                 ground = open_scene(
                     self.source, record, self.config.size, self.config.source.max_pixels
                 )
-                return ground, self.place(ground, request)
+                position = self.place(ground, request)
+                ground.forget()
+                ground.photo.pixels  # noqa: B018 (decodes it: may be refused as damaged)
+                return ground, position
             except Rejected as error:
                 if error.code == "no_surface" or opened == DONOR_TRIES:
                     raise Rejected("no_position", str(error)) from error
@@ -272,7 +289,7 @@ def _terms(prefix: str, record: Record) -> Row:
 
 
 def _reference(scene: Scene) -> PhotoRef:
-    return PhotoRef(scene.record.image_id, scene.record.file_name, scene.sha256)
+    return PhotoRef(scene.record.image_id, scene.record.file_name, scene.photo.file_sha256)
 
 
 def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:

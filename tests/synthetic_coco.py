@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from olrd.arrays import encode_image
 from olrd.coco_categories import coco_categories
 from olrd.panoptic import Record, Segment, SegmentMap, mask_box
 from olrd.scene import Scene
-from olrd.working import WorkingPhoto
+from olrd.working import working_photo
 
 Bits = npt.NDArray[np.bool_]
 
@@ -272,6 +273,6 @@ def make_scene(
     for k, number in enumerate(numbers, start=1):
         small[ids == number] = k
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    photo = WorkingPhoto(pixels, b"", "drawn.jpg", None, True, (width, height))
+    photo = working_photo(encode_image(pixels), "drawn.webp", None)
     record = Record("1", "drawn.jpg", width, height, "", "", "", "", "drawn.png", segments)
     return Scene(record, photo, SegmentMap(small, segments), kinds)
