@@ -111,7 +111,13 @@ def _check_fit(recipe: Recipe, background: Image) -> None:
 def prove(image: Image, mask: Mask, background: Image) -> None:
     """The proof: outside `mask` the composite equals the background bit for bit, and the mask is
     neither empty nor everything. Raises `IntegrityError` otherwise."""
-    outside = cv2.norm(image, background, cv2.NORM_INF, mask=(~mask).view(np.uint8))
+    top, bottom = _rows_of(mask)
+    inner = slice(top, bottom)
+    outside = max(
+        _largest_difference(image[:top], background[:top]),
+        cv2.norm(image[inner], background[inner], cv2.NORM_INF, (~mask[inner]).view(np.uint8)),
+        _largest_difference(image[bottom:], background[bottom:]),
+    )
     if outside:
         raise IntegrityError(
             f"outside the mask the composite differs from the background, by up to {outside:.0f} levels"
@@ -119,6 +125,17 @@ def prove(image: Image, mask: Mask, background: Image) -> None:
     area = np.count_nonzero(mask)
     if area == 0 or area == mask.size:
         raise IntegrityError(f"the mask covers {area} of {mask.size} pixels")
+
+
+def _rows_of(mask: Mask) -> tuple[int, int]:
+    """The first row of the mask and the first one below it; (0, 1) for an empty mask."""
+    box = mask_box(mask)
+    return box.y, box.y + max(box.h, 1)
+
+
+def _largest_difference(one: Image, other: Image) -> float:
+    """The largest difference of two pictures, in grey levels; 0 for empty ones."""
+    return cv2.norm(one, other, cv2.NORM_INF) if one.size else 0.0
 
 
 def pixels_sha256(triplet: Triplet, background_sha256: str | None = None) -> str:

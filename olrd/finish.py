@@ -81,10 +81,10 @@ def finish(
 
 def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
     """Neighbouring part files joined as long as they fit into `limit` bytes together. Joining
-    copies the bytes, so a part of at least 1/64 of the limit (8 MB) stays a shard of its own."""
+    copies the bytes, so a part of at least 1/128 of the limit (4 MB) stays a shard of its own."""
     batch: list[Written] = []
     for file in files:
-        large = file.bytes >= limit // 64
+        large = file.bytes >= limit // 128
         if batch and (large or sum(f.bytes for f in batch) + file.bytes > limit):
             yield batch
             batch = []

@@ -15,7 +15,7 @@ from olrd.splits import split_of
 
 LARGEST_UNIT = 256
 UNITS_PER_SPLIT = 16
-SMALLEST_UNIT = 4
+SMALLEST_UNIT = 8
 
 
 @dataclass(frozen=True, slots=True)
