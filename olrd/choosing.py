@@ -108,7 +108,7 @@ def centroid(scene: Scene, request: Request) -> tuple[int, int]:
     return int(columns[nearest]), int(rows[nearest])
 
 
-HEIGHT_LIMIT = 0.15
+HEIGHT_LIMIT = 0.2
 """How far, as a share of the photo's height, a supported object may move up or down."""
 HEIGHT_SCALE = 0.05
 """At this vertical distance a row is half as likely as at distance 0."""

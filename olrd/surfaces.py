@@ -17,9 +17,13 @@ from olrd.scene import Scene
 
 CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture"})
 """Supercategories of things that stand, lie or float on something (birds perch and fly: exempt)."""
-CARRIES_NOTHING = frozenset({"building", "wall", "window", "ceiling", "tree-merged", "flower"})
+CARRIES_NOTHING = frozenset(
+    {"building", "wall", "window", "ceiling", "tree-merged", "flower", "net", "fence-merged", "curtain"}
+)
 """Stuff, by supercategory or name, under which such a thing is hidden rather than on which it stands:
 a car over `building` has its wheels behind something."""
+HANGS = frozenset({"traffic light", "stop sign", "traffic sign", "street light"})
+"""Things, in small letters, that a pole or a wire carries, whatever lies behind them."""
 
 
 class Foot(NamedTuple):
@@ -49,6 +53,8 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
     index = scene.panoptic.index
     height = index.shape[0]
     foot = find_foot(mask)
+    if scene.categories[segment.category_id].supercategory == "person" and _cut_off(mask):
+        return None
     rows, columns = foot.rows + segment.bbox.y, foot.columns + segment.bbox.x
     reach = max(6, segment.bbox.h // 12)
     vote = np.zeros(len(rows), index.dtype)
@@ -69,8 +75,21 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
     return winner
 
 
+CUT_SHARE = 0.7
+
+
+def _cut_off(mask: Mask) -> bool:
+    """Whether an upright figure ends in a straight edge nearly as wide as itself: it is annotated, or
+    seen, down to the waist. Feet are narrower."""
+    height, width = mask.shape
+    ends = np.count_nonzero(mask[-max(2, height // 50) :].any(axis=0))
+    return height >= width and ends >= CUT_SHARE * width
+
+
 def _carries(ground: Category, thing: Category) -> bool:
     """Whether that stuff can carry that thing."""
+    if thing.name.lower() in HANGS:
+        return False
     heavy = thing.supercategory in CARRIED_BY_GROUND and thing.name != "bird"
     return not heavy or CARRIES_NOTHING.isdisjoint({ground.supercategory, ground.name})
 

@@ -122,3 +122,36 @@ def test_same_kind_is_the_family_without_things() -> None:
     assert kind("grass-merged") in same_kind(kind("flower"), KINDS)
     assert same_kind(kind("sky-other-merged"), KINDS) == {kind("sky-other-merged")}
     assert not any(KINDS[number].isthing for number in same_kind(kind("road"), KINDS))
+
+
+def standing(ground: str, thing: str, mask: npt.NDArray[np.bool_]) -> int | None:
+    """The surface of a `thing` of that shape, 4 columns from the left, its lowest row 30 of 40, all over `ground`."""
+    index = np.full((40, 40), 1)
+    height, width = mask.shape
+    index[30 - height : 30, 4 : 4 + width][mask] = 2
+    return surface_of(make_scene(index, {1: ground, 2: thing}), 2)
+
+
+@pytest.mark.parametrize("thing", ["traffic light", "stop sign"])
+def test_what_hangs_on_a_pole_has_no_surface(thing: str) -> None:
+    """Whatever is behind it does not carry it; a clock on the same wall keeps its wall."""
+    shape = np.ones((10, 10), np.bool_)
+    assert standing("wall-brick", thing, shape) is None
+    assert standing("wall-brick", "clock", shape) == kind("wall-brick")
+
+
+@pytest.mark.parametrize("ground", ["net", "fence-merged", "curtain", "wall-brick"])
+def test_who_is_behind_something_does_not_stand_on_it(ground: str) -> None:
+    legs = np.ones((20, 10), np.bool_)
+    legs[12:, 3:7] = False
+    assert standing(ground, "person", legs) is None
+    assert standing("grass-merged", "person", legs) == kind("grass-merged")
+
+
+def test_a_figure_cut_at_the_waist_has_no_surface() -> None:
+    bust = np.ones((20, 10), np.bool_)
+    bust[:5, :3] = bust[:5, 7:] = False
+    assert standing("grass-merged", "person", bust) is None
+    assert standing("grass-merged", "dog", bust) == kind("grass-merged")
+    lying = np.ones((8, 24), np.bool_)
+    assert standing("grass-merged", "person", lying) == kind("grass-merged")

@@ -1,0 +1,97 @@
+"""Weights: found on this machine, or fetched once on request, pinned by checksum either way."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+from baselines.eraser import WeightsMissingError
+from olrd.errors import IntegrityError, SourceError
+from olrd.files import atomic_path, sha256_file
+from olrd.progress import progress_bar, say
+
+
+class Pinned(NamedTuple):
+    """A published weights file. eraser: the name it is fetched under. size: bytes. sha256: of the
+    file, or empty where none is known (said when it is fetched)."""
+
+    eraser: str
+    file_name: str
+    url: str
+    sha256: str
+    size: int
+    license: str
+
+
+def weights_folder() -> Path:
+    """Where fetched weights lie: $OLRD_WEIGHTS, else weights/ in the user's cache folder."""
+    if folder := os.environ.get("OLRD_WEIGHTS"):
+        return Path(folder)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "olrd" / "weights"
+
+
+def locate(pinned: Pinned, option: str = "", variable: str = "") -> Path:
+    """The weights file: the path given as an option, that of the environment variable, or the fetched
+    one. Raises `WeightsMissingError`, which says how to get it. Nothing is downloaded here."""
+    for said, path in ((f"option {option}", option), (variable, os.environ.get(variable, ""))):
+        if path:
+            if Path(path).is_file():
+                return Path(path)
+            raise WeightsMissingError(
+                f"{pinned.eraser}: {said} names {path}, which is no file; expected {pinned.file_name}"
+            )
+    path = weights_folder() / pinned.file_name
+    if path.is_file():
+        return path
+    other = f", or set {variable} to its path" if variable else ""
+    raise WeightsMissingError(
+        f"{pinned.eraser}: the weights {pinned.file_name} ({pinned.size / 1e6:.0f} MB, {pinned.license}) are "
+        f"not on this machine. Fetch them with `benchmark fetch {pinned.eraser}`, or download {pinned.url} "
+        f"to {path}{other}"
+    )
+
+
+def fetch(pinned: Pinned) -> Path:
+    """Download a weights file, checked and renamed when whole; one that is there is only checked."""
+    path = weights_folder() / pinned.file_name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            _download(pinned.url, temporary, pinned.size)
+            _check(pinned, temporary)
+    _check(pinned, path)
+    return path
+
+
+def _download(url: str, target: Path, size: int) -> None:
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=60) as answer,
+            target.open("wb") as file,
+            progress_bar(f"fetching {target.name}", size, unit="B") as bar,
+        ):
+            while block := answer.read(1 << 20):
+                file.write(block)
+                bar.update(len(block))
+    except (urllib.error.URLError, OSError) as error:
+        raise SourceError(f"{url} cannot be downloaded: {error}") from error
+
+
+def _check(pinned: Pinned, path: Path) -> None:
+    got = sha256_file(path)
+    if pinned.sha256 and got != pinned.sha256:
+        raise IntegrityError(
+            f"{path} is not the published {pinned.file_name}: expected sha256 {pinned.sha256}, got "
+            f"{got}; delete it and fetch it again"
+        )
+    if not pinned.sha256:
+        say(f"{path.name}: no checksum is published for this file; got sha256 {got}")
+
+
+def revision_of(path: Path) -> str:
+    """A short revision for results: the first 12 digits of the file's sha256."""
+    return sha256_file(path)[:12]
