@@ -37,12 +37,12 @@ def weights_folder() -> Path:
 def locate(pinned: Pinned, option: str = "", variable: str = "") -> Path:
     """The weights file: the path given as an option, that of the environment variable, or the fetched
     one. Raises `WeightsMissingError`, which says how to get it. Nothing is downloaded here."""
-    for said, path in ((f"option {option}", option), (variable, os.environ.get(variable, ""))):
-        if path:
-            if Path(path).is_file():
-                return Path(path)
+    for said, given in (("the option", option), (variable, os.environ.get(variable, ""))):
+        if given:
+            if Path(given).is_file():
+                return Path(given)
             raise WeightsMissingError(
-                f"{pinned.eraser}: {said} names {path}, which is no file; expected {pinned.file_name}"
+                f"{pinned.eraser}: {said} names {given}, which is no file; expected {pinned.file_name}"
             )
     path = weights_folder() / pinned.file_name
     if path.is_file():

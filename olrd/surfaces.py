@@ -18,7 +18,17 @@ from olrd.scene import Scene
 CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture"})
 """Supercategories of things that stand, lie or float on something (birds perch and fly: exempt)."""
 CARRIES_NOTHING = frozenset(
-    {"building", "wall", "window", "ceiling", "tree-merged", "flower", "net", "fence-merged", "curtain"}
+    {
+        "building",
+        "wall",
+        "window",
+        "ceiling",
+        "tree-merged",
+        "flower",
+        "net",
+        "fence-merged",
+        "curtain",
+    }
 )
 """Stuff, by supercategory or name, under which such a thing is hidden rather than on which it stands:
 a car over `building` has its wheels behind something."""
