@@ -64,7 +64,9 @@ class EraserInfo:
 class Eraser(Protocol):
     """Fills the masked part of photos. Holds its weights; opened once and used for many batches."""
 
-    info: EraserInfo
+    @property
+    def info(self) -> EraserInfo:
+        """What the results say of it; may read the weights' checksum, but loads no network."""
 
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None

@@ -1,0 +1,89 @@
+"""Erasers of the time before learning: no weights, always available, deterministic.
+
+`opencv-telea` (fast marching, Telea 2004) and `opencv-ns` (Navier-Stokes, Bertalmio 2001) from
+OpenCV; `biharmonic` (smooth surface, Damelin and Hoang 2018) from scikit-image.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import cv2
+import numpy as np
+
+from baselines.controls import Filler, mean_fill
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from olrd.arrays import Image, Mask
+from olrd.errors import MissingExtraError, UsageError
+
+
+def open_opencv_telea(spec: EraserSpec) -> Eraser:
+    """OpenCV's fast marching; option radius (pixels, default 5)."""
+    return _opencv(spec, cv2.INPAINT_TELEA)
+
+
+def open_opencv_ns(spec: EraserSpec) -> Eraser:
+    """OpenCV's Navier-Stokes; option radius (pixels, default 5)."""
+    return _opencv(spec, cv2.INPAINT_NS)
+
+
+def _opencv(spec: EraserSpec, how: int) -> Eraser:
+    options = checked_options(spec, {"radius": "5"})
+    try:
+        radius = float(options["radius"])
+    except ValueError:
+        radius = 0.0
+    if not 1 <= radius <= 100:
+        raise UsageError(
+            f"{spec.name}: radius must be between 1 and 100 pixels, got '{options['radius']}'"
+        )
+
+    def fill(image: Image, mask: Mask, hint: Hints) -> Image:
+        if mask.all():  # nothing to march from
+            return mean_fill(image, mask, hint)
+        return cv2.inpaint(image, mask.astype(np.uint8), radius, how)
+
+    return Filler(
+        EraserInfo(spec.name, f"opencv-{cv2.__version__}", "Apache-2.0", options=options), fill
+    )
+
+
+LIMIT = 20_000
+"""`biharmonic` solves one linear system a piece: above so many masked pixels it works on a smaller copy."""
+
+
+def open_biharmonic(spec: EraserSpec) -> Eraser:
+    """scikit-image's biharmonic inpainting."""
+    try:
+        revision = f"scikit-image-{version('scikit-image')}"
+    except PackageNotFoundError as error:
+        raise MissingExtraError("the eraser biharmonic", "classic") from error
+    options = checked_options(spec, {})
+    info = EraserInfo(spec.name, revision, "BSD-3-Clause", options=options)
+    return Filler(info, biharmonic)
+
+
+def biharmonic(image: Image, mask: Mask, hint: Hints) -> Image:
+    """Solved at a size at which at most `LIMIT` pixels are masked, then enlarged: the solution is
+    smooth, so little is lost, and time and memory stay bounded."""
+    from skimage.restoration import inpaint_biharmonic
+
+    if mask.all():
+        return mean_fill(image, mask, hint)
+    height, width = mask.shape
+    shrink = min(1.0, (LIMIT / np.count_nonzero(mask)) ** 0.5)
+    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    photo, hole = image, mask
+    if shrink < 1:
+        # The hole must hold every masked pixel, or object colours would leak into the small copy.
+        hole = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        photo = cv2.resize(mean_fill(image, mask, hint), size, interpolation=cv2.INTER_AREA)
+        if hole.all():
+            return mean_fill(image, mask, hint)
+    solved = inpaint_biharmonic(photo, hole, channel_axis=-1)
+    pixels = np.clip(np.rint(solved * 255), 0, 255).astype(np.uint8)
+    if shrink < 1:
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
+    filled = image.copy()
+    filled[mask] = pixels[mask]
+    return filled

@@ -1,0 +1,80 @@
+"""Results that somebody made elsewhere: their output files, matched to samples by id.
+
+So closed products and other people's code can be scored. `benchmark export` writes the inputs and
+masks under the same names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from olrd.arrays import Image, Mask, decode_photo
+from olrd.errors import SourceError, UsageError
+
+SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
+
+
+def open_folder(spec: EraserSpec) -> Eraser:
+    """Options: path (required), name and revision (of the method, for the table), license."""
+    options = checked_options(spec, {"path": "", "name": "", "revision": "", "license": "unknown"})
+    if not options["path"]:
+        raise UsageError(
+            "the eraser folder reads finished results: give --option path=FOLDER with files named "
+            "<sample id>.png (or .webp, .jpg), and --option name=METHOD for the table"
+        )
+    root = Path(options["path"])
+    if not root.is_dir():
+        raise SourceError(
+            f"folder: path={root} is not a folder; it should hold <sample id>.png files"
+        )
+    return FolderEraser(root, options)
+
+
+def file_name_of(key: str) -> str:
+    """The file stem of a sample: its id, with everything that is no letter, digit, `.`, `-` or `_`
+    turned into `_`."""
+    return "".join(c if c.isalnum() or c in ".-_" else "_" for c in key)
+
+
+class FolderEraser:
+    """Reads `<sample id>.<png|webp|jpg>`. A missing or wrongly sized file fails that sample alone."""
+
+    def __init__(self, root: Path, options: dict[str, str]) -> None:
+        self.root, self._options = root, options
+
+    @cached_property
+    def info(self) -> EraserInfo:
+        """The revision is the given one, else a hash of all names and sizes in the folder."""
+        digest = hashlib.sha256()
+        for path in sorted(self.root.iterdir()):
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        given = self._options
+        name = given["name"] or self.root.resolve().name
+        revision = given["revision"] or digest.hexdigest()[:12]
+        return EraserInfo(name, revision, given["license"], options={"name": name})
+
+    def erase(
+        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
+    ) -> list[Image]:
+        """See `Eraser.erase`; needs each sample's key."""
+        if hints is None:
+            raise UsageError("the eraser folder matches files by sample id: pass hints with keys")
+        return [self._read(image, hint.key) for image, hint in zip(images, hints, strict=True)]
+
+    def _read(self, image: Image, key: str) -> Image:
+        stem = file_name_of(key)
+        for suffix in SUFFIXES:
+            path = self.root / f"{stem}{suffix}"
+            if path.is_file():
+                pixels = decode_photo(path.read_bytes(), str(path)).pixels
+                if pixels.shape != image.shape:
+                    raise SourceError(
+                        f"{path}: expected {image.shape[1]} x {image.shape[0]} pixels as the input, "
+                        f"got {pixels.shape[1]} x {pixels.shape[0]}"
+                    )
+                return pixels
+        raise SourceError(f"{self.root} holds no {stem}.png (or .webp, .jpg) for sample {key}")

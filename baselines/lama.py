@@ -1,0 +1,115 @@
+"""Big-LaMa (Suvorov et al., WACV 2022): the published TorchScript file, with or without its library.
+
+The `lama` extra (simple-lama-inpainting) pins numpy<2 and pillow<10, so the same file is also loaded
+directly. Either way the network sees the same tensors, and the result has the input's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from baselines.weights import Pinned, locate, revision_of
+from olrd.arrays import Image, Mask
+from olrd.checkpoints import choose_device, require
+from olrd.errors import SourceError, UsageError
+
+BIG_LAMA = Pinned(
+    "lama",
+    "big-lama.pt",
+    "https://github.com/Sanster/models/releases/download/add_big_lama/big-lama.pt",
+    "344c77bbcb158f17dd143070d1e789f38a66c04202311ae3a258ef66667a9ea9",
+    205_669_692,
+    "Apache-2.0",
+)
+MODULUS = 8
+"""The network halves its input three times: sides are padded to a multiple of this."""
+
+
+def open_lama(spec: EraserSpec) -> Eraser:
+    """Options: weights (path of big-lama.pt; else LAMA_MODEL, else the fetched file), runtime:
+    `auto` (the library if installed), `library` or `direct`."""
+    options = checked_options(spec, {"weights": "", "runtime": "auto"})
+    if options["runtime"] not in ("auto", "library", "direct"):
+        raise UsageError(f"lama: runtime is auto, library or direct, not '{options['runtime']}'")
+    require("torch", "the eraser lama")
+    return Lama(locate(BIG_LAMA, options["weights"], "LAMA_MODEL"), options["runtime"], spec.device)
+
+
+class Lama:
+    """weights: the TorchScript file. One sample at a time: sizes differ, and the network's FFTs make a
+    padded batch give other results."""
+
+    def __init__(self, weights: Path, runtime: str, device: str) -> None:
+        self.weights, self.runtime = weights, runtime
+        self.device = choose_device(device, "the eraser lama")
+
+    @cached_property
+    def info(self) -> EraserInfo:
+        """The revision is that of the weights file; both runtimes feed it the same tensors."""
+        return EraserInfo(
+            "lama", revision_of(self.weights), BIG_LAMA.license, "Big-LaMa weights (206 MB)",
+            {"weights": self.weights.name}, device=self.device,
+        )  # fmt: skip
+
+    @cached_property
+    def _network(self) -> Any:
+        torch = require("torch", "the eraser lama")
+        if self.runtime != "direct" and (library := _library()) is not None:
+            return _from_library(library, self.weights, torch.device(self.device))
+        if self.runtime == "library":
+            require("simple_lama_inpainting", "the lama runtime 'library'")
+        try:
+            return torch.jit.load(str(self.weights), map_location=self.device).eval()
+        except RuntimeError as error:
+            raise SourceError(
+                f"{self.weights} is not a TorchScript file ({str(error).splitlines()[0]}); expected "
+                f"the published {BIG_LAMA.file_name}"
+            ) from error
+
+    def erase(
+        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
+    ) -> list[Image]:
+        """See `Eraser.erase`. The network itself keeps the photo outside the mask."""
+        return [
+            self._one(image, mask) if mask.any() else image.copy()
+            for image, mask in zip(images, masks, strict=True)
+        ]
+
+    def _one(self, image: Image, mask: Mask) -> Image:
+        torch = require("torch", "the eraser lama")
+        height, width = mask.shape
+        pixels, hole = padded(image), padded(mask)
+        photo = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        erase = torch.from_numpy(hole[None, None].astype(np.float32))
+        with torch.inference_mode():
+            filled = self._network(photo.to(self.device), erase.to(self.device))
+        result = filled[0].permute(1, 2, 0).float().cpu().numpy()[:height, :width]
+        return np.clip(result * 255, 0, 255).astype(np.uint8)  # truncates, as the library does
+
+
+def padded(pixels: Any) -> Any:
+    """Mirrored at the right and lower edge up to a multiple of 8 (as LaMa's own evaluation pads)."""
+    height, width = pixels.shape[:2]
+    below, right = -height % MODULUS, -width % MODULUS
+    return np.pad(pixels, ((0, below), (0, right), *((0, 0),) * (pixels.ndim - 2)), "symmetric")
+
+
+def _library() -> Any:
+    try:
+        return require("simple_lama_inpainting", "lama")
+    except Exception:  # its pins clash with ours: broken installations raise anything
+        return None
+
+
+def _from_library(library: Any, weights: Path, device: Any) -> Any:
+    """The network as simple_lama_inpainting.SimpleLama loads it, from our checked file."""
+    import os
+
+    os.environ["LAMA_MODEL"] = str(weights)  # the library takes a path in no other way
+    return library.SimpleLama(device=device).model

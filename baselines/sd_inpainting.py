@@ -1,0 +1,189 @@
+"""Stable Diffusion Inpainting through diffusers: SD 1.5 by default, any inpainting checkpoint by option.
+
+One sample at a time with a generator of its own, so that a result depends neither on its batch nor
+on the order. The pipeline's own output is returned: outside the mask it differs from the photo by
+what the VAE loses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from baselines.eraser import (
+    Eraser,
+    EraserInfo,
+    EraserSpec,
+    Hints,
+    WeightsMissingError,
+    checked_options,
+)
+from olrd.arrays import Image, Mask, resize_image
+from olrd.checkpoints import choose_device
+from olrd.draws import digest
+from olrd.errors import MissingExtraError, SourceError, UsageError
+
+CHECKPOINT = "stable-diffusion-v1-5/stable-diffusion-inpainting"
+REVISION = "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb"
+DEFAULTS = {
+    "checkpoint": CHECKPOINT,
+    "revision": "",
+    "prompt": "short",
+    "negative": "",
+    "steps": "50",
+    "guidance": "7.5",
+    "strength": "1.0",
+    "size": "512",
+    "dtype": "auto",
+}
+PROMPTS = ("empty", "short", "caption")
+MODULUS = 8
+"""The VAE halves its input three times."""
+
+
+def open_sd_inpainting(spec: EraserSpec) -> Eraser:
+    """Options: checkpoint (hub id or folder), revision, prompt (`empty`, `short`: the sample's short
+    background prompt without R*, `caption`: the sample's caption), negative, steps, guidance, strength,
+    size (short side in pixels at which the pipeline works), dtype (`auto`, `float16`, `float32`)."""
+    try:
+        import diffusers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("the eraser sd-inpainting", "sd") from error
+    options = checked_options(spec, DEFAULTS)
+    if options["prompt"] not in PROMPTS:
+        raise UsageError(f"sd-inpainting: prompt is one of {PROMPTS}, not '{options['prompt']}'")
+    numbers = _numbers(options)
+    folder = checkpoint_folder(options["checkpoint"], options["revision"])
+    return SDInpainting(spec, options, numbers, folder)
+
+
+def _numbers(options: dict[str, str]) -> dict[str, float]:
+    limits = {"steps": (1, 1000), "guidance": (0, 50), "strength": (0.01, 1), "size": (16, 4096)}
+    numbers = {}
+    for name, (low, high) in limits.items():
+        try:
+            numbers[name] = float(options[name])
+        except ValueError:
+            numbers[name] = float("nan")
+        if not low <= numbers[name] <= high:
+            raise UsageError(
+                f"sd-inpainting: {name} is a number from {low} to {high}, not '{options[name]}'"
+            )
+    return numbers
+
+
+def checkpoint_folder(checkpoint: str, revision: str) -> Path:
+    """The checkpoint's folder: a local one, or that of the hub's cache. Downloads nothing."""
+    if (Path(checkpoint) / "model_index.json").is_file():
+        return Path(checkpoint)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    pinned = revision or (REVISION if checkpoint == CHECKPOINT else None)
+    try:
+        return Path(snapshot_download(checkpoint, revision=pinned, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        raise WeightsMissingError(
+            f"sd-inpainting: the checkpoint '{checkpoint}' is neither a folder with model_index.json nor in "
+            f"the hub's cache. Get it with `hf download {checkpoint}"
+            + (f" --revision {pinned}" if pinned else "")
+            + "`, or give --option checkpoint=FOLDER"
+        ) from error
+
+
+class SDInpainting:
+    """folder: a diffusers inpainting pipeline with safetensors weights."""
+
+    def __init__(
+        self, spec: EraserSpec, options: dict[str, str], numbers: dict[str, float], folder: Path
+    ) -> None:
+        self.folder, self.seed, self._options, self._numbers = folder, spec.seed, options, numbers
+        self.device = choose_device(spec.device, "the eraser sd-inpainting")
+
+    @cached_property
+    def info(self) -> EraserInfo:
+        """The revision is the hub's commit, or `local` for a folder of one's own."""
+        name = self.folder.name
+        revision = name[:12] if len(name) == 40 else f"local-{name}"
+        return EraserInfo(
+            "sd-inpainting", revision, "CreativeML OpenRAIL-M", "SD Inpainting weights (about 2 GB)",
+            self._options | {"seed": str(self.seed)}, device=self.device,
+        )  # fmt: skip
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        import torch
+        from diffusers import AutoPipelineForInpainting
+
+        half = self._options["dtype"] == "float16" or (
+            self._options["dtype"] == "auto" and self.device != "cpu"
+        )
+        load: Any = AutoPipelineForInpainting.from_pretrained
+        try:
+            # safetensors where the checkpoint has them; diffusers reads .bin files with weights_only
+            pipeline = load(
+                self.folder, torch_dtype=torch.float16 if half else torch.float32,
+                local_files_only=True, safety_checker=None,
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError) as error:
+            raise SourceError(
+                f"{self.folder} is no diffusers inpainting pipeline: {error}"
+            ) from error
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(self.device)
+
+    def erase(
+        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
+    ) -> list[Image]:
+        """See `Eraser.erase`."""
+        hints = hints or [Hints()] * len(images)
+        return [
+            self._one(image, mask, hint) if mask.any() else image.copy()
+            for image, mask, hint in zip(images, masks, hints, strict=True)
+        ]
+
+    def _one(self, image: Image, mask: Mask, hint: Hints) -> Image:
+        import torch
+        from PIL import Image as Pillow
+
+        height, width = mask.shape
+        size = working_size(width, height, int(self._numbers["size"]))
+        photo = resize_image(image, size) if size != (width, height) else image
+        hole = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        seed = digest(self.seed, hint.key, "sd-inpainting") % (1 << 63)
+        result = self._pipeline(
+            prompt=prompt_of(hint, self._options["prompt"]),
+            negative_prompt=self._options["negative"] or None,
+            image=Pillow.fromarray(photo),
+            mask_image=Pillow.fromarray(hole.astype(np.uint8) * 255),
+            width=size[0],
+            height=size[1],
+            num_inference_steps=int(self._numbers["steps"]),
+            guidance_scale=self._numbers["guidance"],
+            strength=self._numbers["strength"],
+            generator=torch.Generator("cpu").manual_seed(seed),
+            output_type="np",
+        ).images[0]
+        pixels = np.clip(np.rint(result * 255), 0, 255).astype(np.uint8)
+        return pixels if size == (width, height) else resize_image(pixels, (width, height))
+
+
+def prompt_of(hint: Hints, kind: str) -> str:
+    """The text that describes the background. The learned token R* means nothing to a plain model."""
+    if kind == "short":
+        return (hint.prompt or "").replace("R* ", "")
+    return (hint.caption or "") if kind == "caption" else ""
+
+
+def working_size(width: int, height: int, short: int) -> tuple[int, int]:
+    """(width, height) near the photo's aspect with the short side at `short`, in multiples of 8."""
+    scale = short / min(width, height)
+    return (
+        max(MODULUS, round(width * scale / MODULUS) * MODULUS),
+        max(MODULUS, round(height * scale / MODULUS) * MODULUS),
+    )
