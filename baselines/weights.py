@@ -12,6 +12,7 @@ from baselines.eraser import WeightsMissingError
 from olrd.errors import IntegrityError, SourceError
 from olrd.files import atomic_path, sha256_file
 from olrd.progress import progress_bar, say
+from olrd.registry import Registry
 
 
 class Pinned(NamedTuple):
@@ -24,6 +25,21 @@ class Pinned(NamedTuple):
     sha256: str
     size: int
     license: str
+
+
+PINNED = {
+    "comodgan": "baselines.comodgan:PUBLISHED",
+    "lama": "baselines.lama:BIG_LAMA",
+    "mat": "baselines.mat:PUBLISHED",
+    "migan": "baselines.migan:PUBLISHED",
+}
+"""Where the `Pinned` of each name stands."""
+
+
+def pinned(name: str) -> Pinned:
+    """The published weights of that name. Raises `UsageError` with the known names."""
+    found: Pinned = Registry("published weights file", "baselines.weights", PINNED).get(name)
+    return found
 
 
 def weights_folder() -> Path:

@@ -1,0 +1,166 @@
+"""`benchmark` (also `olrd-bench`): score erasers, compare runs, write leaderboards and reports."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import olrd
+from olrd.cli.shell import emit, guarded
+from olrd.errors import UsageError
+
+
+def _pairs(name: str) -> Any:
+    def parse(text: str) -> tuple[str, str]:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise argparse.ArgumentTypeError(f"expected KEY=VALUE after {name}, got '{text}'")
+        return key, value
+
+    return parse
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="benchmark", description="Score any eraser so that the number can be trusted."
+    )
+    top.add_argument("--version", action="version", version=f"benchmark {olrd.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        return command
+
+    run = add("run", run_run, "Run an eraser on a data set and score it.")
+    run.add_argument(
+        "--method", required=True, metavar="NAME", help="an eraser; `benchmark list` shows all"
+    )
+    run.add_argument("--option", type=_pairs("--option"), action="append", default=[], metavar="KEY=VALUE",
+                     help="a setting of the eraser; repeatable")  # fmt: skip
+    run.add_argument("--dataset", default="olrd", metavar="NAME", help="default: olrd")
+    run.add_argument(
+        "--root", metavar="DIR", help="the data set's folder or hub id (olrd without one: the demo)"
+    )
+    run.add_argument("--data-option", type=_pairs("--data-option"), action="append", default=[],
+                     metavar="KEY=VALUE", help="a setting of the data set; repeatable")  # fmt: skip
+    run.add_argument(
+        "--protocol",
+        default="native",
+        metavar="NAME",
+        help="a name or a JSON file (default: native)",
+    )
+    run.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: runs/DATASET/PROTOCOL/METHOD"
+    )
+    run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default auto)")
+    run.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="samples per call of the eraser"
+    )
+    run.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
+    run.add_argument(
+        "--seed", type=int, metavar="N", help="of the eraser (default: the protocol's)"
+    )
+    run.add_argument(
+        "--save", action="store_true", help="keep the method's pictures in OUT/outputs"
+    )
+    run.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
+
+    add("list", run_list, "List erasers with their state, data sets, metrics and protocols.")
+    fetch = add("fetch", run_fetch, "Download an eraser's published weights, checked by sha256.")
+    fetch.add_argument("name", help="an eraser or metric with published weights")
+    compare = add("compare", run_compare, "Paired differences A - B on the same samples.")
+    compare.add_argument("a", type=Path, metavar="A", help="a run's folder")
+    compare.add_argument("b", type=Path, metavar="B", help="the baseline's folder")
+    compare.add_argument(
+        "--score", action="append", metavar="COLUMN", help="e.g. psnr/mask/raw; repeatable"
+    )
+    compare.add_argument(
+        "--by", choices=("area", "category", "background"), help="break A's scores down instead"
+    )
+    return top
+
+
+def run_run(args: argparse.Namespace) -> int:
+    """`benchmark run`."""
+    from benchmark.compare import table_of
+    from benchmark.run import Request, plan, run
+
+    for name in ("batch", "limit"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise UsageError(f"--{name} is a whole number from 1, not {value}")
+    request = Request(
+        args.method, args.dataset, args.root, args.protocol, dict(args.option),
+        dict(args.data_option), args.device, args.batch, args.limit, args.save, args.seed,
+    )  # fmt: skip
+    if args.dry_run:
+        planned = plan(request)
+        emit(planned, "\n".join(f"{k}: {v}" for k, v in planned.items()), args.json)
+        return 0
+    out = args.out or Path("runs") / args.dataset / args.protocol / args.method
+    summary = run(request, out)
+    emit(summary, table_of(summary) + f"\nwritten to {out}", args.json)
+    return 0 if summary["n"] else 1
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """`benchmark list`."""
+    from baselines import ERASERS, state_of
+    from benchmark.datasets import DATASETS
+    from benchmark.metrics import METRICS
+    from benchmark.protocol import FOLDER
+
+    states = {name: state_of(name) for name in ERASERS.names()}
+    result = {
+        "erasers": {name: state._asdict() for name, state in states.items()},
+        "datasets": DATASETS.names(),
+        "metrics": METRICS.names(),
+        "protocols": sorted(p.stem for p in FOLDER.glob("*.json")),
+    }
+    lines = ["erasers"]
+    lines += [f"  {name:<16}{s.word:<22}{s.advice}".rstrip() for name, s in states.items()]
+    for what in ("datasets", "metrics", "protocols"):
+        lines += [what, *(f"  {name}" for name in result[what])]
+    emit(result, "\n".join(lines), args.json)
+    return 0
+
+
+def run_fetch(args: argparse.Namespace) -> int:
+    """`benchmark fetch`."""
+    from baselines.weights import fetch, pinned
+
+    path = fetch(pinned(args.name))
+    emit({"path": str(path)}, str(path), args.json)
+    return 0
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """`benchmark compare`."""
+    from benchmark.compare import compare, headline
+    from benchmark.results import Run
+    from benchmark.summary import breakdown
+
+    a = Run(args.a)
+    columns = args.score or headline(a)
+    if args.by:
+        protocol = a.summary["protocol"]
+        table = breakdown(a.samples(), columns[0], args.by, protocol["bootstrap"], protocol["seed"])
+    else:
+        table = compare(a, Run(args.b), columns)
+    emit(json.loads(table.to_json(orient="records")), table.to_string(index=False), args.json)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `benchmark` and `olrd-bench`."""
+    args = parser().parse_args(argv)
+    return guarded(lambda: args.function(args))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,95 @@
+"""Data sets to score on. To add one: write one file, add one line to `DATASETS` (or, from another
+distribution, one entry point in the group `benchmark.datasets`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from olrd.arrays import Image, Mask
+from olrd.errors import did_you_mean
+from olrd.panoptic import Box
+from olrd.registry import Registry
+
+DATASETS = Registry(
+    "data set",
+    "benchmark.datasets",
+    {
+        "olrd": "benchmark.datasets.olrd:open_olrd",
+        "openimages-original": "benchmark.datasets.openimages:open_original",
+        "openimages-shift": "benchmark.datasets.openimages:open_shift",
+        "pairs": "benchmark.datasets.pairs:open_pairs",
+        "realhm": "benchmark.datasets.realhm:open_realhm",
+    },
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photo to erase in.
+
+    id: unique in its set. cluster: the source photo; samples of one cluster are not independent.
+    image: uint8 [H, W, 3]. mask: bool [H, W], True = erase. truth: the photo without the object, uint8
+    [H, W, 3], or None. category: of the object. background: what lies under it. twin: where the same
+    object stands untouched. facts: numbers that belong to the sample and are reported beside its
+    scores (e.g. how far input and truth differ outside the mask).
+    """
+
+    id: str
+    cluster: str
+    image: Image
+    mask: Mask
+    truth: Image | None
+    category: str = ""
+    background: str = ""
+    prompt: str | None = None
+    caption: str | None = None
+    twin: Box | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+class DataSet(Protocol):
+    """Samples in a fixed order."""
+
+    name: str
+    fingerprint: str
+    """A hash of what is scored: two runs with equal ones saw the same samples."""
+    warnings: tuple[str, ...]
+    """What every table of its results must say."""
+
+    def ids(self) -> list[str]:
+        """All sample ids in order. Opens no picture."""
+
+    def sample(self, index: int) -> Sample:
+        """Sample `index`. Raises `olrd.errors.Rejected` or `IntegrityError` if it cannot be read."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a data set is opened with. root: its folder or hub id. options: its own settings."""
+
+    name: str
+    root: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def open_dataset(name: str, root: str | None = None,
+                 options: Mapping[str, str] | None = None) -> DataSet:  # fmt: skip
+    """Open a data set by name. Raises `UsageError` or `SourceError`, which say how to get it."""
+    data: DataSet = DATASETS.get(name)(DataSpec(name, root, options or {}))
+    return data
+
+
+def checked_options(spec: DataSpec, defaults: Mapping[str, str]) -> dict[str, str]:
+    """The set's options with defaults filled in; `UsageError` for one that it does not have."""
+    for name in spec.options:
+        if name not in defaults:
+            raise did_you_mean(f"option of the data set {spec.name}", name, defaults)
+    return dict(defaults) | dict(spec.options)
+
+
+def duplicates(ids: Iterable[str]) -> list[str]:
+    """Ids that occur more than once."""
+    seen: set[str] = set()
+    return sorted({i for i in ids if i in seen or seen.add(i)})  # type: ignore[func-returns-value]

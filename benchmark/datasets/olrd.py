@@ -1,0 +1,146 @@
+"""OLRD: any folder or hub id that `datasets.load_dataset` opens with our columns.
+
+Without a root it is the embedded demo's triplets, built on first use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.datasets import DataSpec, Sample, checked_options, duplicates
+from olrd.arrays import MAX_PIXELS, decode_mask, decode_photo
+from olrd.build import build
+from olrd.config import BuildConfig
+from olrd.draws import digest as keyed_draw
+from olrd.errors import SourceError, UsageError, did_you_mean
+from olrd.panoptic import Box
+from olrd.progress import say
+from olrd.sources import SourceSpec
+from olrd.sources.panoptic_index import cache_folder
+
+PLAIN = ("id", "image_id", "donor_image_id", "category", "background_labels", "prompt", "caption",
+         "source_bbox", "recipe")  # fmt: skip
+PICTURES = ("image", "mask", "background")
+
+
+def open_olrd(spec: DataSpec) -> OlrdTriplets:
+    """Options: split (`all` or a split's name), photos (for a folder of recipes: where the photos are)."""
+    options = checked_options(spec, {"split": "all", "photos": ""})
+    root = spec.root or str(demo_triplets())
+    return OlrdTriplets(
+        "olrd" if spec.root else "olrd-demo", root, options["split"], options["photos"]
+    )
+
+
+def demo_triplets() -> Path:
+    """The embedded demo's triplets, built once into the user's cache."""
+    from olrd import __version__
+
+    folder = cache_folder() / f"demo-triplets-{__version__}"
+    if not (folder / "build.json").is_file():
+        say(f"no data set named: building the embedded demo triplets in {folder}")
+    build(BuildConfig(SourceSpec("coco")), folder)
+    return folder
+
+
+class OlrdTriplets:
+    """Triplets; the ground truth is exact. fingerprint: of ids and recipes, which hold pixel hashes."""
+
+    warnings: tuple[str, ...] = ()
+
+    def __init__(self, name: str, root: str, split: str, photos: str) -> None:
+        self.name = name
+        self._rows = _open(root, split, photos)
+        missing = sorted({*PLAIN, *PICTURES} - set(self._rows.column_names))
+        if missing:
+            raise SourceError(
+                f"{root}: expected the columns of an OLRD data set, missing {', '.join(missing)}"
+                + (
+                    "; a folder of recipes needs --data-option photos=FOLDER"
+                    if "image" in missing
+                    else ""
+                )
+            )
+        self._plain = self._rows.with_format(None).select_columns(list(PLAIN)).to_list()
+        ids = self.ids()
+        if again := duplicates(ids):
+            raise SourceError(f"{root}: sample ids must be different, {again[:3]} occur twice")
+        self.fingerprint = self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for row in self._plain:
+            digest.update(f"{row['id']}\n{row['recipe']}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def draw(self, count: int, seed: int) -> None:
+        """Keep `count` triplets, drawn by id, in their old order; fewer if there are fewer."""
+        keyed = sorted(
+            range(len(self._plain)), key=lambda i: keyed_draw(seed, self._plain[i]["id"])
+        )
+        kept = sorted(keyed[:count])
+        self._plain = [self._plain[i] for i in kept]
+        self._rows = self._rows.select(kept)
+        self.fingerprint = self._fingerprint()
+
+    def ids(self) -> list[str]:
+        """The triplets' ids."""
+        return [row["id"] for row in self._plain]
+
+    def sample(self, index: int) -> Sample:
+        """Decoded from the stored bytes; rendered, for recipes."""
+        plain, row = self._plain[index], self._rows[index]
+        image, mask, truth = (_pixels(row[name], name, plain["id"]) for name in PICTURES)
+        same = plain["image_id"] == plain["donor_image_id"]
+        return Sample(
+            id=plain["id"],
+            cluster=plain["image_id"],
+            image=image,
+            mask=mask,
+            truth=truth,
+            category=plain["category"],
+            background=", ".join(plain["background_labels"]),
+            prompt=plain["prompt"],
+            caption=plain["caption"],
+            twin=Box(*plain["source_bbox"]) if same else None,
+        )
+
+
+def _open(root: str, split: str, photos: str) -> Any:
+    """All rows as one `datasets.Dataset` with undecoded pictures, or rendered ones for recipes."""
+    import datasets
+
+    from olrd.loading import RenderBatch
+
+    datasets.disable_progress_bars()
+    try:
+        loaded = datasets.load_dataset(root)
+    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise SourceError(
+            f"'{root}' is neither a folder nor a hub id that `datasets` opens: {error}. Build one with "
+            "`olrd-build --source coco --root COCO --out FOLDER`"
+        ) from error
+    if split != "all" and split not in loaded:
+        raise did_you_mean("split", split, loaded)
+    rows = datasets.concatenate_datasets([loaded[s] for s in loaded if split in ("all", s)])
+    if "image" in rows.column_names:
+        for name in PICTURES:
+            rows = rows.cast_column(name, datasets.Image(decode=False))
+    elif photos:
+        if not Path(photos).is_dir():
+            raise UsageError(f"--data-option photos={photos} is not a folder")
+        rows = rows.with_transform(RenderBatch(photos))
+    return rows
+
+
+def _pixels(value: Any, name: str, sample: str) -> Any:
+    if not isinstance(value, dict):  # rendered from a recipe
+        return np.asarray(value)
+    what = f"{name} of {sample}"
+    if name == "mask":
+        return np.ascontiguousarray(decode_mask(value["bytes"], what, MAX_PIXELS))
+    return decode_photo(value["bytes"], what).pixels

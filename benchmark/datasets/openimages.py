@@ -1,0 +1,99 @@
+"""Open Images V5-V7 in two readings.
+
+`openimages-shift`: pairs with an exact truth, which `olrd` builds from the photos and instance masks:
+an object is moved inside its photo and then erased. `openimages-original` (legacy): the original photo
+is the reference, object included, as some papers do; doing nothing scores best, and every table says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from benchmark.datasets import DataSpec, Sample, checked_options
+from benchmark.datasets.olrd import OlrdTriplets
+from olrd.arrays import decode_photo
+from olrd.build import build
+from olrd.config import BuildConfig
+from olrd.draws import digest
+from olrd.errors import UsageError
+from olrd.sources import SourceSpec, open_source
+from olrd.sources.panoptic_index import cache_folder
+
+SEED = 2410
+WHERE = (
+    "Open Images: photos from the bucket open-images-dataset ({split}/<ImageID>.jpg), masks and "
+    "<split>-annotations-object-segmentation.csv from https://storage.googleapis.com/openimages; give "
+    "--root the folder that holds them, e.g. test/, test-masks/ and the CSV"
+)
+LEGACY = (
+    "legacy: the reference is the original photo with the object in it; doing nothing scores best"
+)
+
+
+def open_shift(spec: DataSpec) -> OlrdTriplets:
+    """Options: size (`all`, or how many triplets, drawn by id with a fixed seed; papers: 1000 and 10000),
+    subset. Built once into the user's cache."""
+    options = checked_options(spec, {"size": "all", "subset": ""})
+    config = BuildConfig(_source(spec, options["subset"]), seed=SEED)
+    key = config.hash(open_source(config.source).fingerprint)
+    folder = cache_folder() / f"openimages-shift-{key[:16]}"
+    build(config, folder)
+    data = OlrdTriplets("openimages-shift", str(folder), "all", "")
+    if options["size"] != "all":
+        data.draw(_count(options["size"]), SEED)
+    return data
+
+
+def open_original(spec: DataSpec) -> Original:
+    """Options: size, subset (as above)."""
+    options = checked_options(spec, {"size": "all", "subset": ""})
+    return Original(_source(spec, options["subset"]), options["size"])
+
+
+def _source(spec: DataSpec, subset: str) -> SourceSpec:
+    if spec.root is None:
+        raise UsageError(f"{spec.name}: name the folder with --root. {WHERE}")
+    return SourceSpec("openimages", spec.root, subset or None)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"size is 'all' or a whole number from 1, not '{text}'")
+    return int(text)
+
+
+class Original:
+    """One sample per instance mask; masks of another size than the photo are fitted to it."""
+
+    name = "openimages-original"
+    warnings = (LEGACY,)
+
+    def __init__(self, source: SourceSpec, size: str) -> None:
+        self._source, self._max_pixels = open_source(source), source.max_pixels
+        listed = []
+        for index in range(len(self._source)):
+            record = self._source.record(index)
+            listed += [
+                (f"{record.image_id}-{s.id}", index, k) for k, s in enumerate(record.segments)
+            ]
+        if size != "all":
+            listed = sorted(listed, key=lambda item: digest(SEED, item[0]))[: _count(size)]
+        self._listed = sorted(listed)
+        text = "\n".join([self._source.fingerprint, *(i for i, _, _ in self._listed)])
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def ids(self) -> list[str]:
+        """`<ImageID>-<instance>`, sorted."""
+        return [item[0] for item in self._listed]
+
+    def sample(self, index: int) -> Sample:
+        """The photo, one instance mask, and the photo again as its reference."""
+        name, number, segment = self._listed[index]
+        record = self._source.record(number)
+        data = self._source.photo_bytes(record)
+        photo = decode_photo(data, record.file_name, self._max_pixels).pixels
+        panoptic = self._source.panoptic(record, photo.shape[1], photo.shape[0])
+        chosen = panoptic.segments[segment]
+        mask = panoptic.ids == chosen.id
+        category = self._source.categories[chosen.category_id].name
+        return Sample(name, record.image_id, photo, mask, photo, category)

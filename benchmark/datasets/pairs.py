@@ -1,0 +1,147 @@
+"""Pairs: any folder of photos, masks and truths with matching names, in the layouts people publish."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmark.datasets import DataSpec, Sample, checked_options
+from olrd.arrays import Image, Mask, decode_photo, resize_ids
+from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
+from olrd.sources import read_file
+
+LAYOUTS: Mapping[str, tuple[str, str, str]] = {
+    "plain": ("image", "mask", "gt"),
+    "rord": ("img", "mask", "gt"),
+    "removalbench": ("images", "masks", "gt"),
+    "rorem": ("source", "mask", "GT"),
+    "syn4removal": ("paste", "mask", "gt"),
+}
+"""The folders of photo, mask and truth, by the name of the set that uses them."""
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+
+
+def open_pairs(spec: DataSpec) -> Pairs:
+    """Options: layout (see LAYOUTS), threshold (grey level above which a mask pixel counts, default 127:
+    masks are often JPEG), cluster (`stem`: every item its own; `prefix`: the name up to the last `_` or
+    `-`, for frames of one scene)."""
+    options = checked_options(spec, {"layout": "plain", "threshold": "127", "cluster": "stem"})
+    if options["layout"] not in LAYOUTS:
+        raise did_you_mean("layout", options["layout"], LAYOUTS)
+    if options["cluster"] not in ("stem", "prefix"):
+        raise UsageError(f"pairs: cluster is stem or prefix, not '{options['cluster']}'")
+    folders = LAYOUTS[options["layout"]]
+    if spec.root is None:
+        raise UsageError(
+            f"pairs: name the folder with --root; it should hold {', '.join(folders)}/"
+        )
+    return Pairs(Path(spec.root), folders, threshold_of(options["threshold"]), options["cluster"])
+
+
+def threshold_of(text: str) -> int:
+    """A grey level from 0 to 254. `UsageError` otherwise."""
+    if not text.isdigit() or not 0 <= int(text) <= 254:
+        raise UsageError(f"the mask threshold is a grey level from 0 to 254, not '{text}'")
+    return int(text)
+
+
+class Pairs:
+    """Files matched by stem. A photo without mask or truth is an error that names it."""
+
+    name = "pairs"
+    warnings: tuple[str, ...] = ()
+
+    def __init__(
+        self, root: Path, folders: tuple[str, str, str], threshold: int, cluster: str
+    ) -> None:
+        self.root, self.threshold, self.cluster = root, threshold, cluster
+        self._files = [_by_stem(root / folder) for folder in folders]
+        self._stems = sorted(self._files[0])
+        for folder, files in zip(folders[1:], self._files[1:], strict=True):
+            if lost := [stem for stem in self._stems if stem not in files]:
+                raise SourceError(
+                    f"{root}/{folder} holds no file for {len(lost)} of {len(self._stems)} photos "
+                    f"(first: {lost[0]})"
+                )
+        digest = hashlib.sha256(f"{threshold}".encode())
+        for files in self._files:
+            for stem in self._stems:
+                digest.update(files[stem].name.encode() + files[stem].read_bytes())
+        self.fingerprint = digest.hexdigest()[:16]
+
+    def ids(self) -> list[str]:
+        """The files' stems, sorted."""
+        return self._stems
+
+    def sample(self, index: int) -> Sample:
+        """A photo, its thresholded mask and its truth; `Rejected` if their sizes differ."""
+        stem = self._stems[index]
+        paths = [files[stem] for files in self._files]
+        image, truth = (decode_photo(p.read_bytes(), str(p)).pixels for p in (paths[0], paths[2]))
+        mask = grey_mask(paths[1], self.threshold, image)
+        same_size(truth, image, paths[2])
+        cluster = stem.replace("-", "_").rpartition("_")[0] if self.cluster == "prefix" else ""
+        return Sample(stem, cluster or stem, image, mask, truth)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise SourceError(f"expected the folder {folder}; it is not there")
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+
+
+def grey_mask(path: Path, threshold: int, image: Image) -> Mask:
+    """A mask file as bool [H, W] at the photo's size: grey levels above `threshold`. A mask of another
+    size and the same aspect is resized (nearest); another aspect is refused."""
+    from PIL import Image as Pillow
+
+    data = read_file(path.parent, path.name, "panoptic")
+    try:
+        import io
+
+        with Pillow.open(io.BytesIO(data)) as opened:
+            grey = np.asarray(opened.convert("L"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise Rejected("panoptic_unreadable", f"{path}: not a readable mask ({error})") from error
+    return fitted(grey > threshold, image, path)
+
+
+def fitted(mask: Mask, image: Image, path: Path) -> Mask:
+    """The mask at the photo's size. Its aspect may be off by one pixel, as rounding leaves it."""
+    height, width = image.shape[:2]
+    if mask.shape == (height, width):
+        return np.ascontiguousarray(mask)
+    if abs(mask.shape[0] * width / mask.shape[1] - height) > 1.0:
+        raise Rejected(
+            "panoptic_size",
+            f"{path}: the mask is {mask.shape[1]} x {mask.shape[0]}, the photo {width} x {height}: "
+            "another aspect",
+        )
+    return resize_ids(mask, (width, height))
+
+
+def same_size(truth: Image, image: Image, path: Path) -> None:
+    """`Rejected` unless truth and photo have one size."""
+    if truth.shape != image.shape:
+        raise Rejected(
+            "photo_size",
+            f"{path}: the truth is {truth.shape[1]} x {truth.shape[0]}, the photo {image.shape[1]} x "
+            f"{image.shape[0]}",
+        )
+
+
+def drift(image: Image, truth: Image, mask: Mask) -> dict[str, float]:
+    """How far photo and truth differ farther than 8 pixels from the mask, where they should be equal:
+    the mean signed and the mean absolute difference, in grey levels. Empty if nothing is that far."""
+    far = cv2.dilate(mask.view(np.uint8), np.ones((17, 17), np.uint8)) == 0
+    if not far.any():
+        return {}
+    difference = image[far].astype(np.int16) - truth[far].astype(np.int16)
+    return {
+        "input_minus_truth_outside": float(difference.mean()),
+        "input_truth_distance_outside": float(np.abs(difference).mean()),
+    }

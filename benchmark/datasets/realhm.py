@@ -1,0 +1,79 @@
+"""RealHM (216 pairs), a harmonisation set read as a removal set.
+
+Input `X_gt.jpg` (the composite an artist harmonised), mask `X_mask.jpg`, truth `X_fore.jpg` (the
+background photo, despite its name): no source states this reading, it follows from the layout. The
+artists may have changed the tone outside the mask: every sample reports by how much.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from benchmark.datasets import DataSpec, Sample, checked_options
+from benchmark.datasets.pairs import drift, grey_mask, same_size, threshold_of
+from olrd.arrays import decode_photo
+from olrd.errors import SourceError, UsageError
+
+COUNT = 216
+WHERE = (
+    "RealHM is one archive linked from https://github.com/VITA-Group/SSHarmonization (no second host, no data "
+    "licence: never redistribute it); unpack it and give --root the folder that holds vendor_testing_1"
+)
+
+
+def open_realhm(spec: DataSpec) -> RealHM:
+    """Option: threshold (grey level above which a pixel of the soft JPEG mask counts, default 127)."""
+    options = checked_options(spec, {"threshold": "127"})
+    if spec.root is None:
+        raise UsageError(f"realhm: name its folder with --root. {WHERE}")
+    return RealHM(Path(spec.root), threshold_of(options["threshold"]))
+
+
+class RealHM:
+    """Items found by their `X_small.jpg`, as the authors list them."""
+
+    name = "realhm"
+
+    def __init__(self, root: Path, threshold: int) -> None:
+        self.root, self.threshold = root, threshold
+        stems = sorted(
+            p.with_name(p.name.removesuffix("_small.jpg")) for p in root.rglob("*_small.jpg")
+        )
+        if not stems:
+            raise SourceError(f"{root} holds no *_small.jpg. {WHERE}")
+        self._stems = stems
+        for stem in stems:
+            for part in ("gt", "mask", "fore"):
+                if not (path := _file(stem, part)).is_file():
+                    raise SourceError(f"{path} is missing; the archive seems incomplete. {WHERE}")
+        digest = hashlib.sha256(f"{threshold}".encode())
+        for stem in stems:
+            digest.update(b"".join(_file(stem, p).read_bytes() for p in ("gt", "mask", "fore")))
+        self.fingerprint = digest.hexdigest()[:16]
+        count = (
+            "" if len(stems) == COUNT else f"; {len(stems)} items instead of the published {COUNT}"
+        )
+        self.warnings: tuple[str, ...] = (
+            f"input and truth differ outside the mask (harmonised); see facts{count}",
+        )
+
+    def ids(self) -> list[str]:
+        """`vendor_testing_1/X`, sorted."""
+        return [stem.relative_to(self.root).as_posix() for stem in self._stems]
+
+    def sample(self, index: int) -> Sample:
+        """Input, thresholded mask, truth; facts: their difference outside the mask."""
+        stem = self._stems[index]
+        image, truth = (
+            decode_photo(_file(stem, part).read_bytes(), str(_file(stem, part))).pixels
+            for part in ("gt", "fore")
+        )
+        same_size(truth, image, _file(stem, "fore"))
+        mask = grey_mask(_file(stem, "mask"), self.threshold, image)
+        name = stem.relative_to(self.root).as_posix()
+        return Sample(name, name, image, mask, truth, facts=drift(image, truth, mask))
+
+
+def _file(stem: Path, part: str) -> Path:
+    return stem.with_name(f"{stem.name}_{part}.jpg")

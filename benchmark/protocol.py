@@ -1,0 +1,90 @@
+"""A protocol: everything between a data set and a number that must be the same for two rows to compare.
+
+A protocol is a small JSON file with a name and a version; its id carries a hash of its content, every
+result holds that id, and the leaderboard never ranks two ids together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from olrd.errors import UsageError, did_you_mean
+
+FOLDER = Path(__file__).parent / "protocols"
+RESIZES = ("none", "short", "stretch")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """resize: `none`, `short` (short side to `size`, aspect kept) or `stretch` (size x size). Photos
+    by Lanczos with antialiasing, masks by area with `mask_threshold`. mask_dilate: pixels by which the
+    mask is grown before erasing and scoring. ring: pixels around the mask. box_margin: pixels around
+    its bounding box. outside_margin: pixels around the mask that `outside` leaves out. metrics: names.
+    bootstrap: resamples. seed: of erasers and of the bootstrap.
+    """
+
+    name: str
+    version: int
+    resize: str = "none"
+    size: int = 0
+    mask_threshold: float = 0.5
+    mask_dilate: int = 0
+    ring: int = 16
+    box_margin: int = 16
+    outside_margin: int = 0
+    metrics: tuple[str, ...] = ("psnr", "ssim", "lpips-alex")
+    bootstrap: int = 2000
+    seed: int = 0
+
+    @property
+    def id(self) -> str:
+        """`name-version-hash`."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return f"{self.name}-{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored beside results."""
+        return asdict(self) | {"metrics": list(self.metrics), "id": self.id}
+
+
+def load_protocol(name_or_path: str) -> Protocol:
+    """A protocol that ships with the package, or a JSON file. Raises `UsageError`."""
+    path = Path(name_or_path)
+    if path.suffix != ".json":
+        path = FOLDER / f"{name_or_path}.json"
+        if not path.is_file():
+            raise did_you_mean("protocol", name_or_path, (p.stem for p in FOLDER.glob("*.json")))
+    try:
+        raw = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the protocol {path} cannot be read: {error}") from error
+    return parsed(raw, str(path))
+
+
+def parsed(raw: dict[str, Any], where: str) -> Protocol:
+    """A protocol from JSON values, checked."""
+    known = [field.name for field in fields(Protocol)]
+    raw = {name: value for name, value in raw.items() if name != "id"}
+    for name in raw:
+        if name not in known:
+            raise did_you_mean(f"setting of the protocol {where}", name, known)
+    try:
+        protocol = Protocol(**raw | {"metrics": tuple(raw.get("metrics", Protocol.metrics))})
+    except TypeError as error:
+        raise UsageError(f"the protocol {where}: {error}") from error
+    numbers = (protocol.size, protocol.mask_dilate, protocol.ring, protocol.box_margin,
+               protocol.outside_margin, protocol.bootstrap, protocol.seed)  # fmt: skip
+    if not all(type(n) is int and 0 <= n <= 1_000_000 for n in numbers):
+        raise UsageError(f"the protocol {where}: sizes and counts are whole numbers from 0")
+    if protocol.resize not in RESIZES:
+        raise did_you_mean(f"resize rule of the protocol {where}", protocol.resize, RESIZES)
+    if (protocol.resize == "none") != (protocol.size == 0):
+        raise UsageError(
+            f"the protocol {where}: resize '{protocol.resize}' does not fit size {protocol.size}; "
+            "'none' goes with size 0, the others with a size in pixels"
+        )
+    return protocol

@@ -1,0 +1,108 @@
+"""Intervals and paired tests. Samples of one source photo are not independent, so clusters (photos) are
+resampled, never samples. Everything is seeded; fewer than two clusters give no interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class Estimate(NamedTuple):
+    """A mean with its 95 % interval. n: samples with a value. clusters: source photos among them."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    clusters: int
+
+
+class Difference(NamedTuple):
+    """The mean of paired differences a - b, its 95 % interval, and the two-sided p-value of a sign-flip
+    test over clusters (null: both methods are exchangeable)."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+    clusters: int
+
+
+def _by_cluster(values: Floats, clusters: Sequence[str]) -> tuple[Floats, Floats]:
+    """Per cluster the sum and the count of the values that are not NaN, clusters without any left out."""
+    _, numbers = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    there = ~np.isnan(values)
+    size = int(numbers.max()) + 1 if len(numbers) else 0
+    sums = np.bincount(numbers[there], weights=values[there], minlength=size).astype(np.float64)
+    counts = np.bincount(numbers[there], minlength=size).astype(np.float64)
+    return sums[counts > 0], counts[counts > 0]
+
+
+def resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> Floats:
+    """Means over `resamples` draws of len(sums) clusters with replacement."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    means = np.empty(resamples)
+    step = max(1, 4_000_000 // max(1, len(sums)))  # bounds the memory of one block of draws
+    for start in range(0, resamples, step):
+        stop = min(start + step, resamples)
+        drawn = generator.integers(0, len(sums), (stop - start, len(sums)))
+        means[start:stop] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return means
+
+
+def estimate(values: Floats, clusters: Sequence[str], resamples: int, seed: int) -> Estimate:
+    """The mean of the values (NaN = none) with a percentile bootstrap interval."""
+    sums, counts = _by_cluster(values, clusters)
+    if not len(sums):
+        return Estimate(None, None, None, 0, 0)
+    mean, n = float(sums.sum() / counts.sum()), int(counts.sum())
+    if len(sums) < 2 or not resamples:
+        return Estimate(mean, None, None, n, len(sums))
+    low, high = np.quantile(resampled_means(sums, counts, resamples, seed), [0.025, 0.975])
+    return Estimate(mean, float(low), float(high), n, len(sums))
+
+
+def difference(
+    a: Floats, b: Floats, clusters: Sequence[str], resamples: int, seed: int
+) -> Difference:
+    """Paired differences a - b on the samples where both have a value."""
+    sums, counts = _by_cluster(a - b, clusters)
+    if not len(sums):
+        return Difference(None, None, None, None, 0, 0)
+    mean, n = float(sums.sum() / counts.sum()), int(counts.sum())
+    if len(sums) < 2 or not resamples:
+        return Difference(mean, None, None, None, n, len(sums))
+    low, high = np.quantile(resampled_means(sums, counts, resamples, seed), [0.025, 0.975])
+    return Difference(mean, float(low), float(high), sign_flip(sums, resamples, seed), n, len(sums))
+
+
+def sign_flip(sums: Floats, resamples: int, seed: int) -> float:
+    """P(|sum with random signs per cluster| >= |sum|); all sign patterns if there are few enough."""
+    observed, size = abs(sums.sum()), len(sums)
+    slack = 1e-12 * np.abs(sums).sum()
+    if size <= 12:
+        patterns = np.arange(2**size)[:, None] >> np.arange(size) & 1
+        return float(np.mean(np.abs((1 - 2 * patterns) @ sums) >= observed - slack))
+    generator = np.random.Generator(np.random.Philox([seed, 1]))
+    extreme = 0
+    for _ in range(resamples):
+        signs = generator.integers(0, 2, size) * 2 - 1
+        extreme += abs(signs @ sums) >= observed - slack
+    return (extreme + 1) / (resamples + 1)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's correction for several tests; None stays None and does not count."""
+    order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, i) in enumerate(order):
+        largest = max(largest, min(1.0, p * (len(order) - rank)))
+        corrected[i] = largest
+    return corrected
