@@ -18,17 +18,26 @@ $(VENV)/core: pyproject.toml
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
+$(VENV)/scoring: $(VENV)/core
+	$(BIN)/pip install --quiet --editable '.[benchmark]'
+	@touch $@
+
 $(VENV)/full: $(VENV)/core
-	$(BIN)/pip install --quiet --editable '.[dev,models]'
+	$(BIN)/pip install --quiet --editable '.[dev,models,benchmark,sd,migan]'
 	# panopticapi's copy on PyPI pins numpy<2 without need, hence --no-deps (docs/decisions.md)
 	$(BIN)/pip install --quiet --no-deps panopticapi-lite
 	@touch $@
 
-demo: $(VENV)/core  ## build, verify, audit and show the embedded triplets
+demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; benchmark three erasers on them
 	$(BIN)/olrd-build --source coco --out $(OUT)/triplets
 	$(BIN)/olrd verify $(OUT)/triplets
 	$(BIN)/olrd audit $(OUT)/triplets
 	$(BIN)/olrd show $(OUT)/triplets --out $(OUT)/show
+	for method in identity blur-fill opencv-telea; do \
+	  $(BIN)/benchmark run --method $$method --root $(OUT)/triplets --save --out $(OUT)/runs/$$method; \
+	done
+	$(BIN)/benchmark leaderboard $(OUT)/runs/* --board $(OUT)/leaderboards
+	$(BIN)/benchmark report $(OUT)/runs/* --root $(OUT)/triplets --out $(OUT)/report
 
 test: $(VENV)/full  ## install everything and run all tests
 	$(BIN)/python -m pytest
@@ -39,8 +48,9 @@ check: $(VENV)/full  ## format, lint, types, import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/full  ## throughput against the codec floor, and memory (COCO=folder for real COCO)
+bench: $(VENV)/full  ## build throughput against the codec floor (COCO=folder for real COCO); the benchmark's own share
 	$(BIN)/python -m bench.throughput $(if $(COCO),--root $(COCO))
+	$(BIN)/python -m bench.harness
 
 clean:  ## remove the environment and the demo's output
 	rm -rf $(VENV) $(OUT)

@@ -57,7 +57,7 @@ def open_biharmonic(spec: EraserSpec) -> Eraser:
     try:
         revision = f"scikit-image-{version('scikit-image')}"
     except PackageNotFoundError as error:
-        raise MissingExtraError("the eraser biharmonic", "classic") from error
+        raise MissingExtraError("the eraser biharmonic", "benchmark") from error
     options = checked_options(spec, {})
     info = EraserInfo(spec.name, revision, "BSD-3-Clause", options=options)
     return Filler(info, biharmonic)

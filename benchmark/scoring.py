@@ -105,7 +105,8 @@ def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -
     """All scores of one output. sample: as `prepared` gave it."""
     regions = regions_of(sample.mask, protocol)
     composited = np.where(sample.mask[..., None], output, sample.image)
-    outputs = [output, composited]
+    same = np.array_equal(output, composited)  # many methods composite: then one map serves both
+    outputs = [output] if same else [output, composited]
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
 
@@ -125,19 +126,20 @@ def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -
                 elif not where.any():
                     put(column, Score(None, "empty_region"))
                 else:
-                    put(column, metric.finish(region_mean(maps[k], where)))
+                    put(column, metric.finish(region_mean(maps[k % len(maps)], where)))
     for whole in metrics.samples:
         if whole.info.needs_truth and sample.truth is None:
             results: Sequence[Score] = [Score(None, "no_truth")] * len(MODES)
         else:
             results = whole.scores(outputs, sample.mask, sample.truth)
+            results = [*results, *results][: len(MODES)]
         for mode, result in zip(MODES, results, strict=True):
             put(f"{whole.info.name}/full/{mode}", result)
     for name, result in zip(
         CHANGES, changes(sample.image, output, regions["outside"]), strict=True
     ):
         put(f"{name}/outside/raw", result)
-    pictures = outputs if sample.truth is None else [*outputs, sample.truth]
+    pictures = [output, composited] + ([] if sample.truth is None else [sample.truth])
     features = {
         f"{metric.info.name}/{picture}": row
         for metric in metrics.sets

@@ -19,7 +19,7 @@ from olrd.draws import digest as keyed_draw
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Box
 from olrd.progress import say
-from olrd.sources import SourceSpec
+from olrd.sources import SourceSpec, open_source
 from olrd.sources.panoptic_index import cache_folder
 
 PLAIN = ("id", "image_id", "donor_image_id", "category", "background_labels", "prompt", "caption",
@@ -38,12 +38,16 @@ def open_olrd(spec: DataSpec) -> OlrdTriplets:
 
 def demo_triplets() -> Path:
     """The embedded demo's triplets, built once into the user's cache."""
-    from olrd import __version__
+    return built_once(BuildConfig(SourceSpec("coco")), "demo-triplets")
 
-    folder = cache_folder() / f"demo-triplets-{__version__}"
+
+def built_once(config: BuildConfig, stem: str) -> Path:
+    """The folder of a build in the user's cache, named by everything that decides its bytes."""
+    identity = config.hash(open_source(config.source).fingerprint)
+    folder = cache_folder() / f"{stem}-{identity[:16]}"
     if not (folder / "build.json").is_file():
-        say(f"no data set named: building the embedded demo triplets in {folder}")
-    build(BuildConfig(SourceSpec("coco")), folder)
+        say(f"building {stem} in {folder}")
+        build(config, folder)
     return folder
 
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 
 from benchmark.datasets import DataSpec, Sample, checked_options
-from benchmark.datasets.olrd import OlrdTriplets
+from benchmark.datasets.olrd import OlrdTriplets, built_once
 from olrd.arrays import decode_photo
-from olrd.build import build
 from olrd.config import BuildConfig
 from olrd.draws import digest
 from olrd.errors import UsageError
 from olrd.sources import SourceSpec, open_source
-from olrd.sources.panoptic_index import cache_folder
 
 SEED = 2410
 WHERE = (
@@ -34,10 +32,9 @@ def open_shift(spec: DataSpec) -> OlrdTriplets:
     """Options: size (`all`, or how many triplets, drawn by id with a fixed seed; papers: 1000 and 10000),
     subset. Built once into the user's cache."""
     options = checked_options(spec, {"size": "all", "subset": ""})
-    config = BuildConfig(_source(spec, options["subset"]), seed=SEED)
-    key = config.hash(open_source(config.source).fingerprint)
-    folder = cache_folder() / f"openimages-shift-{key[:16]}"
-    build(config, folder)
+    folder = built_once(
+        BuildConfig(_source(spec, options["subset"]), seed=SEED), "openimages-shift"
+    )
     data = OlrdTriplets("openimages-shift", str(folder), "all", "")
     if options["size"] != "all":
         data.draw(_count(options["size"]), SEED)

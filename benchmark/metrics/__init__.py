@@ -27,6 +27,8 @@ METRICS = Registry(
         "dists": "benchmark.metrics.dists:open_dists",
         "fid": "benchmark.metrics.inception:open_fid",
         "kid": "benchmark.metrics.inception:open_kid",
+        "legacy:brushnet-psnr": "benchmark.metrics.legacy:open_brushnet_psnr",
+        "legacy:ssh-psnr": "benchmark.metrics.legacy:open_ssh_psnr",
         "lpips-alex": "benchmark.metrics.lpips:open_lpips_alex",
         "lpips-vgg": "benchmark.metrics.lpips:open_lpips_vgg",
         "psnr": "benchmark.metrics.pixels:open_psnr",
