@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from bad_folder import COUNT, Folder
 from hypothesis import HealthCheck, settings
 from synthetic_coco import write_coco
 
@@ -40,3 +44,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("shared development data is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn photos without damage. Shared: do not write into it."""
+    return write_coco(tmp_path_factory.mktemp("pristine"), count=COUNT, seed=5)
+
+
+@pytest.fixture
+def folder(pristine: Path, tmp_path: Path) -> Folder:
+    """A private copy of them, to damage."""
+    root = shutil.copytree(pristine, tmp_path / "photos")
+    text = (root / "annotations" / "panoptic_train2017.json").read_text()
+    return Folder(root, json.loads(text))
+
+
+@pytest.fixture
+def no_sample_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card's picture takes half the time of a small build and is not looked at here."""
+    monkeypatch.setattr("olrd.show.contact_sheet", lambda rows: np.zeros((8, 8, 3), np.uint8))
