@@ -51,7 +51,7 @@ class Dataset:
         """A shard, opened. `IntegrityError` names the file if it is missing or damaged."""
         try:
             return pq.ParquetFile(shard, pre_buffer=False, buffer_size=1 << 20)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise IntegrityError(f"{shard} is missing or damaged: {error}") from error
 
     def batches(
@@ -60,14 +60,13 @@ class Dataset:
         """Rows in order, in small batches; memory does not grow with the dataset."""
         for shard in self.shards if shards is None else shards:
             with self.open(shard) as file:
-                yield from file.iter_batches(
-                    batch_size=16, columns=None if columns is None else list(columns)
-                )
+                names = None if columns is None else list(columns)
+                yield from readable(shard, file.iter_batches(batch_size=16, columns=names))
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Rows in order, as dicts. Pictures are {"bytes": ..., "path": ...}."""
         for batch in self.batches(columns):
-            yield from batch.to_pylist()
+            yield from batch_rows(batch)
 
     def rows_from(self, start: int) -> Iterator[dict[str, Any]]:
         """Rows from number `start` on; whole row groups before it are not read."""
@@ -78,8 +77,9 @@ class Dataset:
                     if start >= count:
                         start -= count
                         continue
-                    for batch in file.iter_batches(batch_size=16, row_groups=[group]):
-                        yield from batch.slice(min(start, len(batch))).to_pylist()
+                    groups = file.iter_batches(batch_size=16, row_groups=[group])
+                    for batch in readable(shard, groups):
+                        yield from batch_rows(batch.slice(min(start, len(batch))))
                         start = max(0, start - len(batch))
 
     def table(self, columns: Sequence[str]) -> pa.Table:
@@ -87,6 +87,23 @@ class Dataset:
         return pa.concat_tables(
             self.open(shard).read(columns=list(columns)) for shard in self.shards
         )
+
+
+def readable(shard: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches; `IntegrityError` names the shard if its bytes are damaged."""
+    try:
+        yield from batches
+    except (OSError, pa.ArrowException) as error:
+        raise IntegrityError(f"{shard} is damaged: {error}") from error
+
+
+def batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """A batch as dicts; `IntegrityError` if a text in it is damaged."""
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+        return rows
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"a text column is damaged: {error}") from error
 
 
 def row_triplet(row: dict[str, Any]) -> Triplet:

@@ -180,5 +180,5 @@ def _batches(paths: Iterable[Path]) -> Iterator[pa.RecordBatch]:
         try:
             with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
                 yield from file.iter_batches(batch_size=ROW_GROUP // 5)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise OutputError(f"{path} is missing or damaged: {error}") from error

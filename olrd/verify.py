@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from olrd.compose import pixels_sha256, prove
-from olrd.dataset import Dataset, row_triplet
+from olrd.dataset import Dataset, batch_rows, row_triplet
 from olrd.engine import run_local
 from olrd.errors import IntegrityError, Rejected
 from olrd.files import sha256, sha256_file
@@ -105,13 +106,13 @@ def verify_group(task: tuple[int, int]) -> tuple[int, list[str], list[tuple[str,
     try:
         with dataset.open(dataset.folder / shard["file"]) as file:
             for batch in file.iter_batches(batch_size=16, row_groups=[group]):
-                for row in batch.to_pylist():
+                for row in batch_rows(batch):
                     problems += [f"{row['id']}: {p}" for p in row_problems(row, dataset.form)]
                     photos = {row["image_id"], row["donor_image_id"]}
                     facts.append((row["id"], photos, row["split"]))
                     if row["split"] != shard["split"]:
                         problems.append(f"{row['id']}: split {row['split']} in {shard['file']}")
-    except (OSError, IntegrityError) as error:
+    except (OSError, pa.ArrowException, IntegrityError) as error:
         problems.append(f"{shard['file']}, row group {group}: {error}")
     return number, problems, facts
 

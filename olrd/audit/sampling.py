@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from olrd.dataset import Dataset
+from olrd.dataset import Dataset, batch_rows
 from olrd.draws import draw_integer
 
 
@@ -50,7 +50,7 @@ def _group_rows(
     for batch in file.iter_batches(batch_size=16, row_groups=[group], columns=names):
         here = [number - start for number in chosen if start <= number < start + batch.num_rows]
         if here:
-            yield from batch.take(pa.array(here)).to_pylist()
+            yield from batch_rows(batch.take(pa.array(here)))
         start += batch.num_rows
         if start > chosen[-1]:
             return
