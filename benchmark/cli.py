@@ -23,6 +23,18 @@ def _pairs(name: str) -> Any:
     return parse
 
 
+def _data(command: argparse.ArgumentParser) -> None:
+    """The options that name a data set."""
+    command.add_argument("--dataset", default="olrd", metavar="NAME", help="default: olrd")
+    command.add_argument(
+        "--root", metavar="DIR", help="its folder or hub id (olrd without one: the embedded demo)"
+    )
+    command.add_argument(
+        "--data-option", type=_pairs("--data-option"), action="append", default=[],
+        metavar="KEY=VALUE", help="a setting of the data set; repeatable",
+    )  # fmt: skip
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
@@ -43,12 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--option", type=_pairs("--option"), action="append", default=[], metavar="KEY=VALUE",
                      help="a setting of the eraser; repeatable")  # fmt: skip
-    run.add_argument("--dataset", default="olrd", metavar="NAME", help="default: olrd")
-    run.add_argument(
-        "--root", metavar="DIR", help="the data set's folder or hub id (olrd without one: the demo)"
-    )
-    run.add_argument("--data-option", type=_pairs("--data-option"), action="append", default=[],
-                     metavar="KEY=VALUE", help="a setting of the data set; repeatable")  # fmt: skip
+    _data(run)
     run.add_argument(
         "--protocol",
         default="native",
@@ -74,6 +81,17 @@ def parser() -> argparse.ArgumentParser:
     add("list", run_list, "List erasers with their state, data sets, metrics and protocols.")
     fetch = add("fetch", run_fetch, "Download an eraser's published weights, checked by sha256.")
     fetch.add_argument("name", help="an eraser or metric with published weights")
+    export = add(
+        "export", run_export, "Write a data set's photos and masks as files, to erase elsewhere."
+    )
+    _data(export)
+    export.add_argument(
+        "--protocol", default="native", metavar="NAME", help="a name or a JSON file"
+    )
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the folder to write"
+    )
+    export.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
     compare = add("compare", run_compare, "Paired differences A - B on the same samples.")
     compare.add_argument("a", type=Path, metavar="A", help="a run's folder")
     compare.add_argument("b", type=Path, metavar="B", help="the baseline's folder")
@@ -136,6 +154,23 @@ def run_fetch(args: argparse.Namespace) -> int:
 
     path = fetch(pinned(args.name))
     emit({"path": str(path)}, str(path), args.json)
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """`benchmark export`."""
+    from benchmark.datasets import open_dataset
+    from benchmark.export import export
+    from benchmark.protocol import load_protocol
+
+    data = open_dataset(args.dataset, args.root, dict(args.data_option))
+    count = export(data, load_protocol(args.protocol), args.out, args.limit)
+    result = {"samples": count, "out": str(args.out)}
+    text = (
+        f"{count} photos and masks in {args.out}; put results as <name>.png into a folder and score them "
+        "with --method folder --option path=FOLDER --option name=METHOD"
+    )
+    emit(result, text, args.json)
     return 0
 
 

@@ -163,8 +163,13 @@ def encode_image(pixels: Image, icc: bytes | None = None) -> bytes:
     a side is longer than WebP allows."""
     extra = {"icc_profile": icc} if icc else {}
     if max(pixels.shape[:2]) > _WEBP_LONGEST:
-        return _save(Pillow.fromarray(pixels), "PNG", compress_level=1, **extra)
+        return encode_png(pixels, **extra)
     return _save(Pillow.fromarray(pixels), "WEBP", lossless=True, method=0, quality=20, **extra)
+
+
+def encode_png(pixels: Image, **options: object) -> bytes:
+    """Encode an image as PNG, quickly rather than small."""
+    return _save(Pillow.fromarray(pixels), "PNG", compress_level=1, **options)
 
 
 def image_name(stem: str, data: bytes) -> str:

@@ -1,0 +1,30 @@
+"""The inputs of a data set as files, for programs that this package cannot call: erase them there, and
+score the results with `--method folder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from baselines.folder import file_name_of
+from benchmark.datasets import DataSet
+from benchmark.protocol import Protocol
+from benchmark.scoring import prepared
+from olrd.arrays import encode_mask, encode_png
+from olrd.files import write_atomic
+from olrd.progress import progress_bar
+
+
+def export(data: DataSet, protocol: Protocol, out: Path, limit: int | None = None) -> int:
+    """Write `image/<id>.png` and `mask/<id>.png` (white = erase) at the protocol's size; the truth is
+    not written. Returns the number of samples."""
+    ids = data.ids()[:limit]
+    for name in ("image", "mask"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    with progress_bar(f"exporting {data.name}", len(ids)) as bar:
+        for index, name in enumerate(ids):
+            sample = prepared(data.sample(index), protocol)
+            stem = file_name_of(name)
+            write_atomic(out / "image" / f"{stem}.png", encode_png(sample.image), durable=False)
+            write_atomic(out / "mask" / f"{stem}.png", encode_mask(sample.mask), durable=False)
+            bar.update()
+    return len(ids)
