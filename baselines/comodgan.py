@@ -1,0 +1,71 @@
+"""Co-Mod-GAN (Zhao et al., ICLR 2021), the PyTorch checkpoints published with MI-GAN (ICCV 2023).
+
+The network takes squares of one size. As in its authors' script, the photo is resized to the square
+without regard to its proportions, and the result back. The network draws the whole image anew: so the
+result differs from the photo outside the mask as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from baselines.eraser import Eraser, EraserSpec, checked_options
+from baselines.gan import Drawn, Gan, resize_hole, sampling
+from baselines.weights import Pinned, locate
+from olrd.arrays import Image, Mask
+from olrd.checkpoints import require
+from olrd.errors import UsageError
+
+README = "https://github.com/Picsart-AI-Research/MI-GAN"
+"""It links a share folder, no files, and publishes no checksums."""
+PLACES2 = {
+    "256": Pinned("comodgan", "comodgan_256_places2.pt", README, "", 317_400_000, "MIT"),
+    "512": Pinned("comodgan", "comodgan_512_places2.pt", README, "", 322_000_000, "MIT"),
+}
+
+
+def open_comodgan(spec: EraserSpec) -> Eraser:
+    """Options: size (256 or 512), weights (the published .pt of that size; else COMODGAN_MODEL, else
+    the fetched file), truncation (psi, default 1), noise (random as in the authors' script, const,
+    none)."""
+    defaults = {"size": "512", "weights": "", "truncation": "1", "noise": "random"}
+    options = checked_options(spec, defaults)
+    chosen = sampling("comodgan", options)
+    if options["size"] not in PLACES2:
+        raise UsageError(f"comodgan: size is 256 or 512, not '{options['size']}'")
+    require("torch", "the eraser comodgan")
+    require("safetensors", "the eraser comodgan")
+    pinned, side = PLACES2[options["size"]], int(options["size"])
+    weights = locate(pinned, options["weights"], "COMODGAN_MODEL")
+
+    def load(path: Path, device: str) -> Any:
+        from baselines.nets.checkpoint import load_network
+        from baselines.nets.comodgan_generator import Generator, Shape
+
+        return load_network(lambda: Generator(Shape(side)), path, device)
+
+    return Gan(spec, pinned, weights, load, Square(side), chosen, options)
+
+
+class Square(NamedTuple):
+    """Photos as squares of one side."""
+
+    side: int
+
+    def enter(self, image: Image, mask: Mask) -> tuple[Image, Mask]:
+        """See `Frame.enter`."""
+        size = (self.side, self.side)
+        pixels = Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC)
+        return np.asarray(pixels), resize_hole(mask, size)
+
+    def leave(self, drawn: Drawn, size: tuple[int, int]) -> Image:
+        """See `Frame.leave`. Truncated, not rounded, as in the authors' script."""
+        pixels = ((drawn * 0.5 + 0.5).clip(0, 1) * 255).astype(np.uint8)
+        if size == drawn.shape[:2]:
+            return pixels
+        return cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,121 @@
+"""Erasers around a generator that takes noise: what MAT and Co-Mod-GAN have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from baselines.eraser import EraserInfo, EraserSpec, Hints
+from baselines.weights import Pinned, revision_of
+from olrd.arrays import Image, Mask
+from olrd.checkpoints import choose_device, require
+from olrd.draws import digest
+from olrd.errors import UsageError
+
+NOISES = ("const", "random", "none")
+Drawn = npt.NDArray[np.float32]
+
+
+class Frame(Protocol):
+    """How photos of any size meet a network that takes some sizes only."""
+
+    def enter(self, image: Image, mask: Mask) -> tuple[Image, Mask]:
+        """What the network gets: uint8 [h, w, 3] and bool [h, w], True = to be drawn."""
+
+    def leave(self, drawn: Drawn, size: tuple[int, int]) -> Image:
+        """What the network gave, float32 [h, w, 3] in [-1, 1] or a little beyond, as uint8 of the
+        photo's size (height, width)."""
+
+
+class Sampling(NamedTuple):
+    """truncation: psi of StyleGAN, 1 for none; smaller is less diverse. noise: see nets' `Draws`."""
+
+    truncation: float
+    noise: str
+
+
+def sampling(name: str, options: Mapping[str, str]) -> Sampling:
+    """The options truncation and noise, checked."""
+    try:
+        truncation = float(options["truncation"])
+    except ValueError:
+        truncation = -1.0
+    if not 0 <= truncation <= 1:
+        raise UsageError(
+            f"{name}: truncation must be between 0 and 1, got '{options['truncation']}'"
+        )
+    if options["noise"] not in NOISES:
+        raise UsageError(f"{name}: noise is one of {', '.join(NOISES)}, not '{options['noise']}'")
+    return Sampling(truncation, options["noise"])
+
+
+class Gan:
+    """One sample at a time: z and all other draws of a sample come from (seed, key) alone, and
+    another batch would change the last bits. load: path and device to the generator, called once."""
+
+    def __init__(self, spec: EraserSpec, pinned: Pinned, weights: Path, load: Callable[[Path, str], Any],
+                 frame: Frame, chosen: Sampling, options: Mapping[str, str]) -> None:  # fmt: skip
+        self.spec, self.pinned, self.weights = spec, pinned, weights
+        self.load, self.frame, self.chosen = load, frame, chosen
+        self.options = {**options, "weights": weights.name, "seed": str(spec.seed)}
+        self.device = choose_device(spec.device, f"the eraser {spec.name}")
+
+    @cached_property
+    def info(self) -> EraserInfo:
+        """The revision is that of the weights file."""
+        return EraserInfo(
+            self.spec.name, revision_of(self.weights), self.pinned.license,
+            f"{self.pinned.file_name} ({self.pinned.size / 1e6:.0f} MB)", self.options,
+            device=self.device,
+        )  # fmt: skip
+
+    @cached_property
+    def _network(self) -> Any:
+        return self.load(self.weights, self.device)
+
+    def erase(
+        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
+    ) -> list[Image]:
+        """See `Eraser.erase`. Nothing is pasted back that the network does not paste itself."""
+        hints = hints or [Hints()] * len(images)
+        return [
+            self._one(image, mask, hint.key) if mask.any() else image.copy()
+            for image, mask, hint in zip(images, masks, hints, strict=True)
+        ]
+
+    def _one(self, image: Image, mask: Mask, key: str) -> Image:
+        torch = require("torch", f"the eraser {self.spec.name}")
+        from baselines.nets.stylegan_ops import Draws
+
+        pixels, hole = self.frame.enter(image, mask)
+        photo = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
+        known = torch.from_numpy((~hole)[None, None].astype(np.float32))
+        draws = Draws(digest(self.spec.seed, key, self.spec.name), self.chosen.noise)
+        network = self._network
+        z = draws.normal(1, network.shape.latent)
+        with torch.inference_mode():
+            drawn = network(
+                *(part.to(self.device) for part in (photo, known, z)), draws, self.chosen.truncation
+            )
+        result: Drawn = drawn[0].permute(1, 2, 0).float().cpu().numpy()
+        return self.frame.leave(result, (image.shape[0], image.shape[1]))
+
+
+def resize_hole(mask: Mask, size: tuple[int, int]) -> Mask:
+    """A mask resized to (width, height): a pixel is erased if any part of it was, so that no
+    colour of the object counts as known."""
+
+    def spans(now: int, then: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        place = np.arange(now)
+        return place * then // now, -((place + 1) * then // -now)
+
+    (top, bottom), (left, right) = spans(size[1], mask.shape[0]), spans(size[0], mask.shape[1])
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
+    sums[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
+    rows = sums[bottom] - sums[top]
+    return np.asarray(rows[:, right] - rows[:, left] > 0)

@@ -1,0 +1,83 @@
+"""MAT (Li et al., Mask-Aware Transformer for Large Hole Image Inpainting, CVPR 2022), Places 512.
+
+The network takes sides that are multiples of 512. As its authors advise, photos are extended to the
+right and below by unknown pixels; the network draws there too, and that part is cut off. Photos whose
+longer side is below 512 or above the option `longest` are resized before and after.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from baselines.eraser import Eraser, EraserSpec, checked_options
+from baselines.gan import Drawn, Gan, resize_hole, sampling
+from baselines.weights import Pinned, locate
+from olrd.arrays import Image, Mask, resize_image
+from olrd.checkpoints import require
+from olrd.errors import UsageError
+
+PLACES_512 = Pinned(
+    "mat",
+    "Places_512_FullData.pkl",
+    "https://github.com/fenglinglwb/MAT",  # its README links a share folder, no file
+    "",  # none is published
+    651_000_000,  # about: its tensors (generator twice, discriminator)
+    "CC-BY-NC-4.0",
+)
+SIDE = 512
+
+
+def open_mat(spec: EraserSpec) -> Eraser:
+    """Options: weights (the official .pkl, or `G_ema` as .safetensors or .pth; else MAT_MODEL, else
+    the fetched file), truncation (psi, default 1), noise (const, random, none; const holds at 512 x
+    512 only, elsewhere it is random), longest (longer side above which photos are shrunk)."""
+    defaults = {"weights": "", "truncation": "1", "noise": "const", "longest": "1024"}
+    options = checked_options(spec, defaults)
+    chosen = sampling("mat", options)
+    longest = int(options["longest"]) if options["longest"].isdecimal() else 0
+    if longest < SIDE:
+        raise UsageError(f"mat: longest must be at least {SIDE}, got '{options['longest']}'")
+    require("torch", "the eraser mat")
+    require("safetensors", "the eraser mat")
+    weights = locate(PLACES_512, options["weights"], "MAT_MODEL")
+    return Gan(spec, PLACES_512, weights, _load, Canvas(SIDE, longest), chosen, options)
+
+
+def _load(weights: Path, device: str) -> Any:
+    from baselines.nets.checkpoint import load_network
+    from baselines.nets.mat_generator import Generator
+
+    return load_network(Generator, weights, device)
+
+
+class Canvas(NamedTuple):
+    """Photos at the upper left of a canvas whose sides are multiples of `side`. longest: of a photo's
+    longer side."""
+
+    side: int
+    longest: int
+
+    def enter(self, image: Image, mask: Mask) -> tuple[Image, Mask]:
+        """See `Frame.enter`."""
+        height, width = self._inner(image.shape[0], image.shape[1])
+        if (height, width) != mask.shape:
+            image = resize_image(image, (width, height))
+            mask = resize_hole(mask, (width, height))
+        room = ((0, -height % self.side), (0, -width % self.side))
+        return np.pad(image, (*room, (0, 0))), np.pad(mask, room, constant_values=True)
+
+    def leave(self, drawn: Drawn, size: tuple[int, int]) -> Image:
+        """See `Frame.leave`."""
+        height, width = self._inner(*size)
+        levels = np.rint(drawn[:height, :width] * 127.5 + 127.5)
+        pixels = levels.clip(0, 255).astype(np.uint8)
+        return pixels if (height, width) == size else resize_image(pixels, (size[1], size[0]))
+
+    def _inner(self, height: int, width: int) -> tuple[int, int]:
+        """The photo's size on the canvas."""
+        longer = max(height, width)
+        scale = min(max(longer, self.side), self.longest) / longer
+        return max(1, round(height * scale)), max(1, round(width * scale))

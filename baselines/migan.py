@@ -1,0 +1,105 @@
+"""MI-GAN (Sargsyan et al., ICCV 2023): its authors' ONNX pipeline, photo in, photo out.
+
+The pipeline crops around the mask, resizes to 512 x 512, and blends the result into the photo with a
+softened mask; all of that is part of the method. It is deterministic and takes any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from baselines.weights import Pinned, locate, revision_of
+from olrd.arrays import Image, Mask
+from olrd.errors import MissingExtraError, SourceError, UsageError
+
+PIPELINE = Pinned(
+    "migan",
+    "migan_pipeline_v2.onnx",
+    "https://huggingface.co/andraniksargsyan/migan/resolve/"
+    "1538c135034b8cfe7a8472f34d09c8a5a45b17a7/migan_pipeline_v2.onnx",
+    # Not in the authors' README; independent users of this revision name the same sum and size.
+    "6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
+    28_079_181,
+    "MIT",
+)
+SMALLEST = 3
+"""The pipeline's blur mirrors two pixels at each edge, so each side needs three."""
+
+
+def open_migan(spec: EraserSpec) -> Eraser:
+    """Option: weights (path of the pipeline; else MIGAN_MODEL, else the fetched file)."""
+    options = checked_options(spec, {"weights": ""})
+    gpu = "CUDAExecutionProvider" in _runtime().get_available_providers()
+    device = spec.device
+    if device == "auto":
+        device = "cuda" if gpu else "cpu"
+    if device.startswith("cuda") and not gpu:
+        raise UsageError(f"device: '{device}' needs onnxruntime-gpu; use auto or cpu")
+    return Migan(locate(PIPELINE, options["weights"], "MIGAN_MODEL"), device)
+
+
+def _runtime() -> Any:
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        raise MissingExtraError("the eraser migan", "migan") from error
+
+
+class Migan:
+    """weights: the pipeline's file. device: `cpu`, `cuda` or `cuda:1`..."""
+
+    def __init__(self, weights: Path, device: str) -> None:
+        self.weights, self.device = weights, device
+
+    @cached_property
+    def info(self) -> EraserInfo:
+        """The revision is that of the pipeline's file."""
+        return EraserInfo(
+            "migan", revision_of(self.weights), PIPELINE.license, "MI-GAN pipeline (28 MB)",
+            {"weights": self.weights.name}, device=self.device,
+        )  # fmt: skip
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if self.device != "cpu":
+            index = int(self.device.partition(":")[2] or 0)
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
+        try:
+            pipeline = _runtime().InferenceSession(str(self.weights), providers=providers)
+            names = [
+                [end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)
+            ]
+        except Exception as error:  # onnxruntime's own kinds, which differ between versions
+            raise SourceError(f"{self.weights} is no ONNX model: {error}") from error
+        if names != [["image", "mask"], ["result"]]:
+            raise SourceError(
+                f"{self.weights} is not the published pipeline: expected the inputs image and mask and "
+                f"the output result, got {names}"
+            )
+        return pipeline
+
+    def erase(
+        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
+    ) -> list[Image]:
+        """See `Eraser.erase`. One sample at a time: sizes differ."""
+        return [
+            self._one(image, mask) if mask.any() else image.copy()
+            for image, mask in zip(images, masks, strict=True)
+        ]
+
+    def _one(self, image: Image, mask: Mask) -> Image:
+        height, width = mask.shape
+        room = ((0, max(0, SMALLEST - height)), (0, max(0, SMALLEST - width)))
+        pixels, hole = np.pad(image, (*room, (0, 0)), "edge"), np.pad(mask, room, "edge")
+        photo = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+        known = np.where(hole, 0, 255).astype(np.uint8)[None, None]  # 255 = keep
+        (result,) = self._pipeline.run(["result"], {"image": photo, "mask": known})
+        return np.ascontiguousarray(result[0].transpose(1, 2, 0)[:height, :width])

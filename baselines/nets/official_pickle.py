@@ -1,0 +1,147 @@
+"""The tensors of `G_ema` in a training snapshot of the StyleGAN2-ADA family, without running its code.
+
+Such a snapshot is a pickle that carries Python source and has it executed when it is loaded. Here a
+pickle can call four functions of ours and two containers. Other names of the libraries it was written
+with become stand-ins that do nothing, and any other name is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from olrd.errors import OlrdError, SourceError
+from olrd.files import atomic_path, sha256_file
+
+KNOWN_LIBRARIES = ("dnnlib", "networks", "numpy", "torch", "torch_utils", "training")
+"""Names under these packages are replaced by stand-ins; none of them is imported on a pickle's word."""
+
+
+class StandIn:
+    """Takes the place of an object of a class that is not loaded; keeps its state and does nothing."""
+
+    state: Any = None
+
+    def __new__(cls, *_: object, **__: object) -> StandIn:
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+    def append(self, item: object) -> None:
+        """For what pretends to be a list."""
+
+    def extend(self, items: object) -> None:
+        """For what pretends to be a list."""
+
+
+class _Allowed:
+    """A function that a pickle may call, and may not alter (pickles can set attributes)."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it alters a function")
+
+
+def _storage(data: bytes) -> Any:
+    """A tensor's memory: a file of torch.save within the pickle, loaded by torch's own safe reader."""
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _tensor(
+    storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> Any:
+    return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict())
+
+
+def _parameter(data: Tensor, *_: Any) -> Tensor:
+    return data
+
+
+def _module(meta: dict[str, Any]) -> StandIn:
+    """A module saved with its source: the source is dropped, the state kept."""
+    stand_in = StandIn()
+    stand_in.state = meta["state"]
+    return stand_in
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        allowed: dict[str, Any] = {
+            "builtins.set": set,
+            "collections.OrderedDict": OrderedDict,
+            "torch.storage._load_from_bytes": _Allowed(_storage),
+            "torch._utils._rebuild_tensor_v2": _Allowed(_tensor),
+            "torch._utils._rebuild_parameter": _Allowed(_parameter),
+            "torch_utils.persistence._reconstruct_persistent_obj": _Allowed(_module),
+        }
+        if (wanted := f"{module}.{name}") in allowed:
+            return allowed[wanted]
+        if module.partition(".")[0] in KNOWN_LIBRARIES:
+            # A class of its own for each, so that nothing done to one reaches another.
+            return type(name.replace(".", "_"), (StandIn,), {})
+        raise pickle.UnpicklingError(f"it asks for {wanted}, which no network needs")
+
+
+def read_pickle(path: Path, network: str = "G_ema") -> dict[str, Tensor]:
+    """Parameters and buffers of one network of a snapshot, by their names in a state dict."""
+    try:
+        with path.open("rb") as file:
+            snapshot = _Reader(file).load()
+        return dict(_tensors(snapshot[network], ""))
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        raise SourceError(
+            f"{path} is not a snapshot with a network {network}, or not a safe one: {error}"
+        ) from error
+
+
+def _tensors(module: StandIn, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    state = module.state
+    passing = state.get("_non_persistent_buffers_set", ())
+    for kind in ("_parameters", "_buffers"):
+        for name, tensor in state[kind].items():
+            if tensor is not None and name not in passing:
+                if not isinstance(tensor, Tensor):
+                    raise ValueError(f"{prefix}{name} is no tensor")
+                yield prefix + name, tensor
+    for name, part in state["_modules"].items():
+        if part is not None:
+            yield from _tensors(part, f"{prefix}{name}.")
+
+
+def g_ema(path: Path) -> dict[str, Tensor]:
+    """`G_ema` of a snapshot. Kept as safetensors beside it the first time, where that can be written;
+    the copy names the snapshot's sha256 and is not used for another."""
+    copy = path.with_name(f"{path.stem}.G_ema.safetensors")
+    source = sha256_file(path)
+    if copy.is_file():
+        with suppress(Exception), safe_open(str(copy), "pt") as opened:  # a damaged copy is remade
+            if (opened.metadata() or {}).get("sha256") == source:
+                return load_file(copy)
+    tensors = {name: tensor.clone().contiguous() for name, tensor in read_pickle(path).items()}
+    with suppress(OSError, OlrdError), atomic_path(copy) as temporary:
+        save_file(tensors, temporary, metadata={"sha256": source})
+    return tensors
