@@ -1,0 +1,92 @@
+"""AlexNet and VGG16 as lists of steps, giving their features layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from olrd.errors import SourceError
+
+
+class Conv(NamedTuple):
+    """The convolution `features.<number>` of torchvision's network, and the ReLU after it."""
+
+    number: int
+    stride: int = 1
+    padding: int = 1
+
+
+class Pool(NamedTuple):
+    """A pooling step."""
+
+
+class Tap(NamedTuple):
+    """Here the features are handed out."""
+
+
+class Plan(NamedTuple):
+    """A network. smallest: the side, in pixels, below which max pooling leaves nothing."""
+
+    name: str
+    steps: tuple[Conv | Pool | Tap, ...]
+    window: int  # of its max pooling, in pixels, always with a stride of 2
+    smallest: int
+
+
+ALEX = Plan(
+    "AlexNet",
+    (
+        *(Conv(0, 4, 2), Tap(), Pool()),
+        *(Conv(3, 1, 2), Tap(), Pool()),
+        *(Conv(6), Tap()),
+        *(Conv(8), Tap()),
+        *(Conv(10), Tap()),
+    ),
+    window=3,
+    smallest=31,
+)
+VGG = Plan(
+    "VGG16",
+    (
+        *(Conv(0), Conv(2), Tap(), Pool()),
+        *(Conv(5), Conv(7), Tap(), Pool()),
+        *(Conv(10), Conv(12), Conv(14), Tap(), Pool()),
+        *(Conv(17), Conv(19), Conv(21), Tap(), Pool()),
+        *(Conv(24), Conv(26), Conv(28), Tap()),
+    ),
+    window=2,
+    smallest=16,
+)
+
+
+class Backbone:
+    """A network with its weights (float32, whatever the file holds)."""
+
+    def __init__(self, plan: Plan, tensors: Mapping[str, Any], device: str, source: str) -> None:
+        """tensors: with `features.<i>.weight` [out, in, k, k] and `.bias` [out]. source: their file."""
+        self.plan = plan
+        self._weights = {}
+        for step in plan.steps:
+            if isinstance(step, Conv):
+                name = f"features.{step.number}"
+                if f"{name}.weight" not in tensors or f"{name}.bias" not in tensors:
+                    raise SourceError(
+                        f"{source} holds no {name}: expected the convolutions of torchvision's {plan.name}"
+                    )
+                self._weights[step.number] = [
+                    tensors[f"{name}.{part}"].float().to(device) for part in ("weight", "bias")
+                ]
+
+    def taps(self, x: Any, pool: Callable[[Any], Any] | None = None) -> Iterator[Any]:
+        """Features [n, c, h, w] after the ReLU of each tapped convolution, one layer in memory at a
+        time. x: [n, 3, H, W], normalised. pool: in place of max pooling."""
+        from torch.nn import functional
+
+        for step in self.plan.steps:
+            if isinstance(step, Conv):
+                weight, bias = self._weights[step.number]
+                x = functional.conv2d(x, weight, bias, step.stride, step.padding).relu_()
+            elif isinstance(step, Tap):
+                yield x
+            else:
+                x = pool(x) if pool else functional.max_pool2d(x, self.plan.window, 2)

@@ -1,0 +1,79 @@
+"""Encoders in the format of transformers: a folder, or what the hub's cache holds. No downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from baselines.eraser import WeightsMissingError
+from olrd.checkpoints import choose_device, load_model, require
+from olrd.errors import UsageError
+
+
+def find_checkpoint(metric: str, variable: str, default: str, model_class: str) -> Path:
+    """The folder of an encoder: that which `variable` names (a folder, or a hub name that is in the
+    cache), else `default` from the cache. Raises `WeightsMissingError` with the line that gets it."""
+    chosen = os.environ.get(variable) or default
+    if Path(chosen).is_dir():
+        folder = Path(chosen)
+        if not _weights(folder) or not (folder / "config.json").is_file():
+            raise WeightsMissingError(
+                f"{metric}: {variable} names {chosen}, which holds no config.json with "
+                f"model.safetensors; expected a folder written by {model_class}.save_pretrained"
+            )
+        return folder
+    if cached := _cached(chosen):
+        return cached
+    raise WeightsMissingError(
+        f"{metric}: the encoder {chosen} is not on this machine. To get it:\n"
+        f"  python -c \"from transformers import {model_class} as M; M.from_pretrained('{chosen}')"
+        f".save_pretrained('FOLDER')\"\nand set {variable}=FOLDER"
+    )
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _cached(name: str) -> Path | None:
+    """The snapshot of a hub repository in the cache, if config and weights are both there."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name, "config.json")
+    except HFValidationError as error:
+        raise UsageError(f"'{name}' is neither a folder nor a name on the hub: {error}") from error
+    folder = Path(config).parent if isinstance(config, str) else None
+    return folder if folder and _weights(folder) else None
+
+
+def load_encoder(metric: str, folder: Path, model_class: str, device: str) -> tuple[str, Any]:
+    """The device, and the encoder on it, float32. A checkpoint of the whole model will do: the list of
+    its other parts, which transformers would print, is kept back; missing parts are an error."""
+    device = choose_device(device, metric)
+    transformers = require("transformers", f"the metric {metric}")
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        wanted = getattr(transformers, model_class)
+        model = load_model(wanted, str(folder), None, local_files_only=True)
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+    return device, model.float().to(device)
+
+
+def fingerprint(folder: Path) -> str:
+    """A short revision of an encoder: 12 digits of a hash over each weights file's size, its head (the
+    names and shapes) and its last megabyte. Whole files of gigabytes would take seconds to hash."""
+    digest = hashlib.sha256()
+    for path in _weights(folder):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 20))
+            file.seek(max(0, size - (1 << 20)))
+            digest.update(file.read())
+    return digest.hexdigest()[:12]

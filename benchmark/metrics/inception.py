@@ -1,0 +1,120 @@
+"""FID and KID: features of the Inception of the FID paper, and the two distances between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.weights import locate, revision_of
+from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
+from benchmark.metrics.fidelity import compared, frechet, kernel_distance
+from benchmark.metrics.networks import check_installed, exact, load_tensors
+from benchmark.metrics.pictures import as_batch, batches, check_picture, resize_float
+from benchmark.metrics.pinned import INCEPTION
+from olrd.arrays import Image
+from olrd.checkpoints import choose_device
+from olrd.errors import SourceError
+
+SIDE = 299
+WIDTH = 2048
+FEATURES = "2048 pool features of the TensorFlow Inception 2015-12-05, input stretched to 299 x 299 by a float antialiased bicubic filter"
+
+
+class InceptionDistance:
+    """A set metric on Inception's features. `features` is the same for FID and KID."""
+
+    def __init__(
+        self, info: MetricInfo, device: str, weights: Path, compare: Callable[..., Score]
+    ) -> None:
+        self.info, self._device, self._weights, self._compare = info, device, weights, compare
+
+    def features(self, images: Sequence[Image]) -> Features:
+        """float64 [n, 2048]."""
+        rows = [np.empty((0, WIDTH))]
+        for some in batches(images):
+            for image in some:
+                check_picture(self.info.name, image)
+            device = choose_device(self._device, self.info.name)
+            network = load_network(self._weights, device)
+            with exact():
+                x = as_batch([resize_float(image, (SIDE, SIDE)) for image in some], device)
+                rows.append(network((x - 128) / 128).double().cpu().numpy())
+        return np.concatenate(rows)
+
+    def compare(self, outputs: Features, truths: Features) -> Score:
+        """0 for equal sets."""
+        return self._compare(self.info.name, outputs, truths)
+
+
+@lru_cache(maxsize=2)  # FID and KID share it
+def load_network(weights: Path, device: str) -> Any:
+    """Inception v3 without its last layer: [n, 3, 299, 299] in -1..1 to [n, 2048].
+
+    torchvision's network, with the pooling of the TensorFlow graph where the two differ: averages leave
+    the padding out, and the last block takes the maximum. pytorch-fid's weights are named after it.
+    """
+    import torch
+    from torch.nn import functional
+    from torchvision.models import Inception3
+
+    network = Inception3(1008, aux_logits=False, transform_input=False, init_weights=False)
+    try:
+        network.load_state_dict(load_tensors(weights))
+    except RuntimeError as error:
+        raise SourceError(
+            f"{weights} does not hold the Inception of FID: expected {INCEPTION.file_name} ({error})"
+        ) from error
+    average = partial(functional.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)  # fmt: skip
+    for name in ("5b", "5c", "5d", "6b", "6c", "6d", "6e", "7b"):
+        _pool_by(getattr(network, f"Mixed_{name}"), average)
+    maximum = partial(functional.max_pool2d, kernel_size=3, stride=1, padding=1)
+    _pool_by(network.Mixed_7c, maximum)
+    network.fc = torch.nn.Identity()
+    return network.eval().requires_grad_(False).to(device)
+
+
+def _pool_by(block: Any, pool: Callable[[Any], Any]) -> None:
+    """Make the pooling branch of an Inception block start from `pool` of the block's input."""
+    pooled: list[Any] = []
+    block.register_forward_pre_hook(lambda _, inputs: pooled.append(pool(inputs[0])))
+    block.branch_pool.register_forward_pre_hook(lambda _, inputs: (pooled.pop(),))
+
+
+def _fid(metric: str, outputs: Features, truths: Features) -> Score:
+    """With the warning that belongs to small sets."""
+    score, n = compared(metric, outputs, truths, frechet), min(len(outputs), len(truths))
+    if score.value is None or n >= WIDTH:
+        return score
+    return Score(score.value, f"n={n} below {WIDTH}: biased")
+
+
+def _kid(metric: str, outputs: Features, truths: Features) -> Score:
+    return compared(metric, outputs, truths, kernel_distance)
+
+
+def _open(spec: MetricSpec, definition: str, compare: Callable[..., Score]) -> InceptionDistance:
+    check_installed(spec.name, "torch", "torchvision")
+    weights = locate(INCEPTION, variable="FID_INCEPTION")
+    info = MetricInfo(
+        spec.name,
+        "set",
+        higher_is_better=False,
+        unit="",
+        definition=f"{definition}; {FEATURES}",
+        revision=f"1+{revision_of(weights)}",
+    )
+    return InceptionDistance(info, spec.device, weights, compare)
+
+
+def open_fid(spec: MetricSpec) -> InceptionDistance:
+    """Needs the weights of the FID paper's Inception ($FID_INCEPTION, or fetched)."""
+    return _open(spec, f"FID, biased upward below n = {WIDTH}: compare at equal n only", _fid)
+
+
+def open_kid(spec: MetricSpec) -> InceptionDistance:
+    """As `open_fid`."""
+    return _open(spec, "KID, cubic kernel, unbiased, all pictures in one set", _kid)
