@@ -140,11 +140,14 @@ def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -
     ):
         put(f"{name}/outside/raw", result)
     pictures = [output, composited] + ([] if sample.truth is None else [sample.truth])
-    features = {
-        f"{metric.info.name}/{picture}": row
-        for metric in metrics.sets
-        for picture, row in zip((*MODES, "truth"), metric.features(pictures), strict=False)
-    }
+    features: dict[str, np.ndarray] = {}
+    seen: dict[tuple[type, str], np.ndarray] = {}  # FID and KID share a network and its features
+    for of_sets in metrics.sets:
+        network = type(of_sets), of_sets.info.revision
+        if network not in seen:
+            seen[network] = of_sets.features(pictures)
+        for picture, row in zip((*MODES, "truth"), seen[network], strict=False):
+            features[f"{of_sets.info.name}/{picture}"] = row
     digest = hashlib.sha256(np.ascontiguousarray(output).data).hexdigest()
     return Scored(values, reasons, features, digest)
 

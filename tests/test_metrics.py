@@ -143,8 +143,6 @@ def test_nothing_in_nothing_out(metric: Any) -> None:
 
 
 def test_wrong_pictures_are_named(metric: Any) -> None:
-    if metric.info.name.startswith("legacy:"):
-        pytest.skip("runs beside the metrics that check")
     grey = photo(1)[..., 0]
     floats = photo(1) / 255
     for wrong in (grey, floats):

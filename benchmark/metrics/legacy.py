@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from benchmark.metrics import MetricInfo, MetricSpec, Score
+from benchmark.metrics.pictures import check_pairs
 from olrd.arrays import Image, Mask
 
 
@@ -26,7 +27,7 @@ class BrushNetPsnr:
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
         """See `SampleMetric.scores`."""
-        assert truth is not None
+        truth = check_pairs(self.info.name, outputs, truth)
         kept = np.count_nonzero(~mask)
         if not kept:
             return [Score(None, "empty_region")] * len(outputs)
@@ -50,7 +51,7 @@ class SshPsnr:
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
         """See `SampleMetric.scores`."""
-        assert truth is not None
+        truth = check_pairs(self.info.name, outputs, truth)
         small = self._small(truth)
         found = []
         for output in outputs:
