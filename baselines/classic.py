@@ -73,7 +73,7 @@ def biharmonic(image: Image, mask: Mask, hint: Hints) -> Image:
     height, width = mask.shape
     shrink = min(1.0, (LIMIT / np.count_nonzero(mask)) ** 0.5)
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    photo, hole = image, mask
+    photo, hole = np.ascontiguousarray(image), np.ascontiguousarray(mask)  # skimage wants both so
     if shrink < 1:
         # The hole must hold every masked pixel, or object colours would leak into the small copy.
         hole = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0

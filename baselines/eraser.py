@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from olrd.arrays import Image, Mask
-from olrd.errors import OlrdError, did_you_mean
+from olrd.errors import UsageError, did_you_mean
 from olrd.panoptic import Box, PanopticMap
 
 
-class WeightsMissingError(OlrdError):
-    """An eraser's weights are not on this machine; the message says how to get them."""
+class WeightsMissingError(UsageError):
+    """An eraser's weights are not on this machine; the message says how to get them (exit code 2)."""
 
 
 @dataclass(frozen=True)

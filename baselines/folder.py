@@ -14,6 +14,7 @@ from pathlib import Path
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import SourceError, UsageError
+from olrd.files import sha256_file
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 
@@ -48,10 +49,11 @@ class FolderEraser:
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is the given one, else a hash of all names and sizes in the folder."""
+        """The revision is the given one, else a hash of all pictures in the folder."""
         digest = hashlib.sha256()
         for path in sorted(self.root.iterdir()):
-            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+            if path.suffix in SUFFIXES:
+                digest.update(f"{path.name} {sha256_file(path)}\n".encode())
         given = self._options
         name = given["name"] or self.root.resolve().name
         revision = given["revision"] or digest.hexdigest()[:12]
@@ -60,10 +62,13 @@ class FolderEraser:
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
-        """See `Eraser.erase`; needs each sample's key."""
+        """See `Eraser.erase`; needs each sample's key. An empty mask needs no file."""
         if hints is None:
             raise UsageError("the eraser folder matches files by sample id: pass hints with keys")
-        return [self._read(image, hint.key) for image, hint in zip(images, hints, strict=True)]
+        return [
+            self._read(image, hint.key) if mask.any() else image.copy()
+            for image, mask, hint in zip(images, masks, hints, strict=True)
+        ]
 
     def _read(self, image: Image, key: str) -> Image:
         stem = file_name_of(key)

@@ -7,6 +7,7 @@ what the VAE loses.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +43,7 @@ DEFAULTS = {
     "dtype": "auto",
 }
 PROMPTS = ("empty", "short", "caption")
+DTYPES = ("auto", "float16", "float32")
 MODULUS = 8
 """The VAE halves its input three times."""
 
@@ -57,6 +59,8 @@ def open_sd_inpainting(spec: EraserSpec) -> Eraser:
     options = checked_options(spec, DEFAULTS)
     if options["prompt"] not in PROMPTS:
         raise UsageError(f"sd-inpainting: prompt is one of {PROMPTS}, not '{options['prompt']}'")
+    if options["dtype"] not in DTYPES:
+        raise UsageError(f"sd-inpainting: dtype is one of {DTYPES}, not '{options['dtype']}'")
     numbers = _numbers(options)
     folder = checkpoint_folder(options["checkpoint"], options["revision"])
     return SDInpainting(spec, options, numbers, folder)
@@ -96,6 +100,22 @@ def checkpoint_folder(checkpoint: str, revision: str) -> Path:
         ) from error
 
 
+def content_hash(folder: Path) -> str:
+    """12 digits of a hash over names, sizes and both ends (1 MiB each) of configurations and weights:
+    whole files of gigabytes would take seconds to read."""
+    found = hashlib.sha256()
+    for path in sorted(
+        p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".bin")
+    ):
+        size = path.stat().st_size
+        found.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
+        with path.open("rb") as file:
+            found.update(file.read(1 << 20))
+            file.seek(max(0, size - (1 << 20)))
+            found.update(file.read())
+    return found.hexdigest()[:12]
+
+
 class SDInpainting:
     """folder: a diffusers inpainting pipeline with safetensors weights."""
 
@@ -107,9 +127,9 @@ class SDInpainting:
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is the hub's commit, or `local` for a folder of one's own."""
+        """The revision is the hub's commit, or a hash of a folder of one's own."""
         name = self.folder.name
-        revision = name[:12] if len(name) == 40 else f"local-{name}"
+        revision = name[:12] if len(name) == 40 else f"local-{content_hash(self.folder)}"
         return EraserInfo(
             "sd-inpainting", revision, "CreativeML OpenRAIL-M", "SD Inpainting weights (about 2 GB)",
             self._options | {"seed": str(self.seed)}, device=self.device,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
@@ -28,18 +28,19 @@ class Pinned(NamedTuple):
 
 
 PINNED = {
-    "comodgan": "baselines.comodgan:PUBLISHED",
+    "comodgan": "baselines.comodgan:PLACES2",
     "lama": "baselines.lama:BIG_LAMA",
-    "mat": "baselines.mat:PUBLISHED",
-    "migan": "baselines.migan:PUBLISHED",
+    "mat": "baselines.mat:PLACES_512",
+    "migan": "baselines.migan:PIPELINE",
 }
-"""Where the `Pinned` of each name stands."""
+"""Where the `Pinned` of each name stands, or one for each size."""
 
 
 def pinned(name: str) -> Pinned:
     """The published weights of that name. Raises `UsageError` with the known names."""
-    found: Pinned = Registry("published weights file", "baselines.weights", PINNED).get(name)
-    return found
+    found = Registry("published weights file", "baselines.weights", PINNED).get(name)
+    one: Pinned = found if isinstance(found, Pinned) else found[max(found)]
+    return one
 
 
 def weights_folder() -> Path:
@@ -74,12 +75,18 @@ def locate(pinned: Pinned, option: str = "", variable: str = "") -> Path:
 def fetch(pinned: Pinned) -> Path:
     """Download a weights file, checked and renamed when whole; one that is there is only checked."""
     path = weights_folder() / pinned.file_name
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            _download(pinned.url, temporary, pinned.size)
-            _check(pinned, temporary)
-    _check(pinned, path)
+    if path.is_file():
+        _check(pinned, path, f"{path} is", "delete it and fetch it again")
+        return path
+    if not pinned.url.endswith(f"/{pinned.file_name}"):
+        raise WeightsMissingError(
+            f"{pinned.eraser}: {pinned.file_name} has no address of its own; get it by hand from "
+            f"{pinned.url} and put it at {path}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        _download(pinned.url, temporary, pinned.size)
+        _check(pinned, temporary, f"what {pinned.url} sent is", "nothing was kept")
     return path
 
 
@@ -93,19 +100,23 @@ def _download(url: str, target: Path, size: int) -> None:
             while block := answer.read(1 << 20):
                 file.write(block)
                 bar.update(len(block))
-    except (urllib.error.URLError, OSError) as error:
+            # A connection that breaks reads like the end of the file.
+            promised = int(answer.headers.get("Content-Length") or file.tell())
+            if file.tell() != promised:
+                raise SourceError(f"{url}: {file.tell()} of {promised} bytes came; try again")
+    except (http.client.HTTPException, OSError, ValueError) as error:
         raise SourceError(f"{url} cannot be downloaded: {error}") from error
 
 
-def _check(pinned: Pinned, path: Path) -> None:
+def _check(pinned: Pinned, path: Path, what: str, advice: str) -> None:
     got = sha256_file(path)
     if pinned.sha256 and got != pinned.sha256:
         raise IntegrityError(
-            f"{path} is not the published {pinned.file_name}: expected sha256 {pinned.sha256}, got "
-            f"{got}; delete it and fetch it again"
+            f"{what} not the published {pinned.file_name}: expected sha256 {pinned.sha256}, got "
+            f"{got}; {advice}"
         )
     if not pinned.sha256:
-        say(f"{path.name}: no checksum is published for this file; got sha256 {got}")
+        say(f"{pinned.file_name}: no checksum is published for this file; got sha256 {got}")
 
 
 def revision_of(path: Path) -> str:

@@ -23,9 +23,10 @@ def _pairs(name: str) -> Any:
     return parse
 
 
-def _data(command: argparse.ArgumentParser) -> None:
+def _data(command: argparse.ArgumentParser, default: str | None = "olrd") -> None:
     """The options that name a data set."""
-    command.add_argument("--dataset", default="olrd", metavar="NAME", help="default: olrd")
+    command.add_argument("--dataset", default=default, metavar="NAME",
+                         help="default: " + (default or "the first run's"))  # fmt: skip
     command.add_argument(
         "--root", metavar="DIR", help="its folder or hub id (olrd without one: the embedded demo)"
     )
@@ -100,6 +101,23 @@ def parser() -> argparse.ArgumentParser:
     )
     compare.add_argument(
         "--by", choices=("area", "category", "background"), help="break A's scores down instead"
+    )
+    board = add(
+        "leaderboard", run_leaderboard, "Add runs to a leaderboard and write its pages anew."
+    )
+    board.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="finished runs to add")
+    board.add_argument("--board", type=Path, default=Path("leaderboards"), metavar="DIR",
+                       help="default: leaderboards")  # fmt: skip
+    report = add(
+        "report", run_report, "Write a page that shows runs side by side, sample by sample."
+    )
+    report.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="runs made with --save, of one protocol"
+    )
+    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="for report.html")
+    _data(report, None)
+    report.add_argument(
+        "--limit", type=int, default=200, metavar="N", help="samples to show (default 200)"
     )
     return top
 
@@ -188,6 +206,31 @@ def run_compare(args: argparse.Namespace) -> int:
     else:
         table = compare(a, Run(args.b), columns)
     emit(json.loads(table.to_json(orient="records")), table.to_string(index=False), args.json)
+    return 0
+
+
+def run_leaderboard(args: argparse.Namespace) -> int:
+    """`benchmark leaderboard`."""
+    from benchmark.leaderboard import leaderboard, publish
+    from benchmark.results import Run
+
+    added = [str(publish(Run(folder), args.board)) for folder in args.runs]
+    written = [str(path) for path in leaderboard(args.board)]
+    emit({"records": added, "pages": written}, "\n".join([*added, *written]), args.json)
+    return 0
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """`benchmark report`."""
+    from benchmark.datasets import open_dataset
+    from benchmark.report import report
+    from benchmark.results import Run
+
+    runs = [Run(folder) for folder in args.runs]
+    name = args.dataset or runs[0].summary["request"]["dataset"]
+    data = open_dataset(name, args.root, dict(args.data_option))
+    path = report(runs, data, args.out, args.limit)
+    emit({"page": str(path)}, str(path), args.json)
     return 0
 
 

@@ -65,21 +65,33 @@ def load_protocol(name_or_path: str) -> Protocol:
     return parsed(raw, str(path))
 
 
-def parsed(raw: dict[str, Any], where: str) -> Protocol:
+def parsed(raw: Any, where: str) -> Protocol:
     """A protocol from JSON values, checked."""
+    if not isinstance(raw, dict):
+        raise UsageError(f"the protocol {where}: expected a JSON object, got {type(raw).__name__}")
     known = [field.name for field in fields(Protocol)]
     raw = {name: value for name, value in raw.items() if name != "id"}
     for name in raw:
         if name not in known:
             raise did_you_mean(f"setting of the protocol {where}", name, known)
+    names = raw.get("metrics", ())
+    listed = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if not listed or len(set(names)) < len(names):
+        raise UsageError(f"the protocol {where}: metrics is a list of different names, not {names}")
     try:
         protocol = Protocol(**raw | {"metrics": tuple(raw.get("metrics", Protocol.metrics))})
     except TypeError as error:
         raise UsageError(f"the protocol {where}: {error}") from error
-    numbers = (protocol.size, protocol.mask_dilate, protocol.ring, protocol.box_margin,
+    if not isinstance(protocol.name, str) or not protocol.name:
+        raise UsageError(f"the protocol {where}: name is a text, not {protocol.name!r}")
+    if type(protocol.mask_threshold) not in (int, float) or not 0 <= protocol.mask_threshold <= 1:
+        raise UsageError(f"the protocol {where}: mask_threshold is a share from 0 to 1")
+    numbers = (protocol.version, protocol.size, protocol.mask_dilate, protocol.ring, protocol.box_margin,
                protocol.outside_margin, protocol.bootstrap, protocol.seed)  # fmt: skip
     if not all(type(n) is int and 0 <= n <= 1_000_000 for n in numbers):
-        raise UsageError(f"the protocol {where}: sizes and counts are whole numbers from 0")
+        raise UsageError(
+            f"the protocol {where}: version, sizes and counts are whole numbers from 0"
+        )
     if protocol.resize not in RESIZES:
         raise did_you_mean(f"resize rule of the protocol {where}", protocol.resize, RESIZES)
     if (protocol.resize == "none") != (protocol.size == 0):

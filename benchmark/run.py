@@ -21,7 +21,7 @@ import numpy as np
 from baselines import open_eraser
 from baselines.eraser import Eraser, Hints
 from baselines.folder import file_name_of
-from benchmark.datasets import DataSet, Sample, open_dataset
+from benchmark.datasets import DataSet, Sample, duplicates, open_dataset
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.results import FIXED, read_rows, write_rows
 from benchmark.scoring import Metrics, open_metrics, prepared, score, score_columns
@@ -29,7 +29,7 @@ from benchmark.summary import summarise
 from olrd.arrays import Image, encode_image
 from olrd.build import locked
 from olrd.errors import OutputError, UsageError
-from olrd.files import atomic_path, to_json, write_atomic
+from olrd.files import atomic_path, sha256, to_json, write_atomic
 from olrd.progress import progress_bar
 
 PART = 16
@@ -74,6 +74,8 @@ def opened(request: Request) -> Opened:
     info = eraser.info
     data = open_dataset(request.dataset, request.root, request.data_options)
     ids = data.ids()[: request.limit]
+    if request.save and (shared := duplicates(file_name_of(name) for name in ids)):
+        raise UsageError(f"--save: several samples would share the file name {shared[0]}")
     method = {"name": info.name, "revision": info.revision, "options": dict(info.options or {})}
     identity = {
         "method": method,
@@ -100,6 +102,7 @@ def run(request: Request, out: Path | str) -> dict[str, Any]:
     with locked(out):
         done = _begun(out, identity)
         if (out / "summary.json").is_file():
+            shutil.rmtree(out / "parts", ignore_errors=True)
             summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
             return summary
         rows = {row["id"]: row for row in done}
@@ -128,7 +131,8 @@ def _begun(out: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
                 f"{out} holds another run (method, options, data or protocol differ): give another --out"
             )
     else:
-        strangers = sorted(p.name for p in out.iterdir() if p.name != ".lock")
+        # Hidden files are the lock, and what a kill leaves of a file half written.
+        strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
         if strangers:
             raise OutputError(f"{out} is not empty and holds no run: {strangers[:3]}")
         write_atomic(mark, to_json(identity))
@@ -137,7 +141,7 @@ def _begun(out: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class _Work:
-    """The loop of one run. Features of set metrics lie beside the parts, under the sample's file name."""
+    """The loop of one run. Features of set metrics lie beside the parts, under a hash of the sample's id."""
 
     def __init__(self, out: Path, data: DataSet, eraser: Eraser, metrics: Metrics,
                  protocol: Protocol, save: bool) -> None:  # fmt: skip
@@ -252,7 +256,7 @@ class _Work:
         }
 
     def _features(self, sample_id: str) -> Path:
-        return self.out / "parts" / f"{file_name_of(sample_id)}.npz"
+        return self.out / "parts" / f"{sha256(sample_id.encode())[:32]}.npz"
 
     def all_features(self, ids: Sequence[str]) -> dict[str, list[np.ndarray]]:
         """Per set metric and picture the features of all samples that have them, in order."""

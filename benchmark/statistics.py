@@ -94,7 +94,7 @@ def sign_flip(sums: Floats, resamples: int, seed: int) -> float:
     for _ in range(resamples):
         signs = generator.integers(0, 2, size) * 2 - 1
         extreme += abs(signs @ sums) >= observed - slack
-    return (extreme + 1) / (resamples + 1)
+    return float((extreme + 1) / (resamples + 1))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

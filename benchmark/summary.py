@@ -18,6 +18,7 @@ from benchmark.protocol import Protocol
 from benchmark.regions import MODES
 from benchmark.results import git_revision
 from benchmark.statistics import estimate
+from olrd.errors import did_you_mean
 
 if TYPE_CHECKING:
     from benchmark.run import Request
@@ -136,6 +137,8 @@ def versions() -> dict[str, str]:
 
 def breakdown(frame: pd.DataFrame, column: str, by: str, resamples: int, seed: int) -> pd.DataFrame:
     """A score by `category`, `background` or `area` (deciles of the mask's share): mean, interval, n."""
+    if column not in frame.columns or "/" not in column:
+        raise did_you_mean("score", column, (name for name in frame.columns if "/" in name))
     good = frame[frame.status == "ok"].copy()
     if by == "area":
         ranks = good.mask_share.rank(method="first")

@@ -59,7 +59,8 @@ class OlrdTriplets:
     def __init__(self, name: str, root: str, split: str, photos: str) -> None:
         self.name = name
         self._rows = _open(root, split, photos)
-        missing = sorted({*PLAIN, *PICTURES} - set(self._rows.column_names))
+        held = {*self._rows.column_names, *(PICTURES if photos else ())}  # rendered, for recipes
+        missing = sorted({*PLAIN, *PICTURES} - held)
         if missing:
             raise SourceError(
                 f"{root}: expected the columns of an OLRD data set, missing {', '.join(missing)}"
@@ -118,9 +119,12 @@ def _open(root: str, split: str, photos: str) -> Any:
     """All rows as one `datasets.Dataset` with undecoded pictures, or rendered ones for recipes."""
     import datasets
 
+    from olrd.dataset import BUILD_FILE, Dataset
     from olrd.loading import RenderBatch
 
     datasets.disable_progress_bars()
+    if (Path(root) / BUILD_FILE).is_file() and not len(Dataset(root)):
+        raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
     try:
         loaded = datasets.load_dataset(root)
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -132,7 +136,7 @@ def _open(root: str, split: str, photos: str) -> Any:
         raise did_you_mean("split", split, loaded)
     rows = datasets.concatenate_datasets([loaded[s] for s in loaded if split in ("all", s)])
     if "image" in rows.column_names:
-        for name in PICTURES:
+        for name in set(PICTURES) & set(rows.column_names):
             rows = rows.cast_column(name, datasets.Image(decode=False))
     elif photos:
         if not Path(photos).is_dir():
@@ -143,7 +147,8 @@ def _open(root: str, split: str, photos: str) -> Any:
 
 def _pixels(value: Any, name: str, sample: str) -> Any:
     if not isinstance(value, dict):  # rendered from a recipe
-        return np.asarray(value)
+        # Not np.asarray of a 1-bit picture: its True is the byte 255, which is no valid bool.
+        return np.asarray(value.convert("L")) > 0 if name == "mask" else np.asarray(value)
     what = f"{name} of {sample}"
     if name == "mask":
         return np.ascontiguousarray(decode_mask(value["bytes"], what, MAX_PIXELS))

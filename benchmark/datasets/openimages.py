@@ -71,7 +71,9 @@ class Original:
         for index in range(len(self._source)):
             record = self._source.record(index)
             listed += [
-                (f"{record.image_id}-{s.id}", index, k) for k, s in enumerate(record.segments)
+                (f"{record.image_id}-{s.id}", index, k)
+                for k, s in enumerate(record.segments)
+                if self._source.categories[s.category_id].isthing  # not the unlabelled rest
             ]
         if size != "all":
             listed = sorted(listed, key=lambda item: digest(SEED, item[0]))[: _count(size)]

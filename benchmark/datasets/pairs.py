@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmark.datasets import DataSpec, Sample, checked_options
+from benchmark.datasets import DataSpec, Sample, checked_options, duplicates
 from olrd.arrays import Image, Mask, decode_photo, resize_ids
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.sources import read_file
@@ -67,7 +67,11 @@ class Pairs:
                     f"{root}/{folder} holds no file for {len(lost)} of {len(self._stems)} photos "
                     f"(first: {lost[0]})"
                 )
-        digest = hashlib.sha256(f"{threshold}".encode())
+        if not self._stems:
+            raise SourceError(
+                f"{root}/{folders[0]} holds no picture ({', '.join(sorted(SUFFIXES))})"
+            )
+        digest = hashlib.sha256(f"{threshold} {cluster}".encode())
         for files in self._files:
             for stem in self._stems:
                 digest.update(files[stem].name.encode() + files[stem].read_bytes())
@@ -91,7 +95,10 @@ class Pairs:
 def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise SourceError(f"expected the folder {folder}; it is not there")
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES]
+    if again := duplicates(p.stem for p in paths):
+        raise SourceError(f"{folder} holds several pictures called {again[0]}; keep one of them")
+    return {p.stem: p for p in paths}
 
 
 def grey_mask(path: Path, threshold: int, image: Image) -> Mask:

@@ -49,6 +49,7 @@ class RealHM:
                     raise SourceError(f"{path} is missing; the archive seems incomplete. {WHERE}")
         digest = hashlib.sha256(f"{threshold}".encode())
         for stem in stems:
+            digest.update(f"\n{stem.relative_to(root).as_posix()}\n".encode())
             digest.update(b"".join(_file(stem, p).read_bytes() for p in ("gt", "mask", "fore")))
         self.fingerprint = digest.hexdigest()[:16]
         count = (
