@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
     compare = add("compare", run_compare, "Paired differences A - B on the same samples.")
     compare.add_argument("a", type=Path, metavar="A", help="a run's folder")
-    compare.add_argument("b", type=Path, metavar="B", help="the baseline's folder")
+    compare.add_argument("b", type=Path, nargs="?", metavar="B", help="the baseline's folder")
     compare.add_argument(
         "--score", action="append", metavar="COLUMN", help="e.g. psnr/mask/raw; repeatable"
     )
@@ -138,7 +138,7 @@ def run_run(args: argparse.Namespace) -> int:
         planned = plan(request)
         emit(planned, "\n".join(f"{k}: {v}" for k, v in planned.items()), args.json)
         return 0
-    out = args.out or Path("runs") / args.dataset / args.protocol / args.method
+    out = args.out or Path("runs") / args.dataset / Path(args.protocol).stem / args.method
     summary = run(request, out)
     emit(summary, table_of(summary) + f"\nwritten to {out}", args.json)
     return 0 if summary["n"] else 1
@@ -201,8 +201,14 @@ def run_compare(args: argparse.Namespace) -> int:
     a = Run(args.a)
     columns = args.score or headline(a)
     if args.by:
+        import pandas as pd
+
         protocol = a.summary["protocol"]
-        table = breakdown(a.samples(), columns[0], args.by, protocol["bootstrap"], protocol["seed"])
+        limits = protocol["bootstrap"], protocol["seed"]
+        parts = [breakdown(a.samples(), c, args.by, *limits).assign(score=c) for c in columns]
+        table = pd.concat(parts, ignore_index=True)
+    elif args.b is None:
+        raise UsageError("compare needs two runs, A and B; with --by one is enough")
     else:
         table = compare(a, Run(args.b), columns)
     emit(json.loads(table.to_json(orient="records")), table.to_string(index=False), args.json)

@@ -21,6 +21,7 @@ def compare(a: Run, b: Run, columns: list[str] | None = None) -> pd.DataFrame:
     for what, left, right in (
         ("protocol", a.summary["protocol"]["id"], b.summary["protocol"]["id"]),
         ("data set", a.summary["dataset"]["fingerprint"], b.summary["dataset"]["fingerprint"]),
+        ("revision of the metrics", *(_revisions(run) for run in (a, b))),
     ):
         if left != right:
             raise UsageError(
@@ -45,6 +46,10 @@ def compare(a: Run, b: Run, columns: list[str] | None = None) -> pd.DataFrame:
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
     return pd.DataFrame(rows)
+
+
+def _revisions(run: Run) -> str:
+    return ", ".join(f"{k} {v['revision']}" for k, v in sorted(run.summary["metrics"].items()))
 
 
 def headline(run: Run) -> list[str]:

@@ -16,6 +16,8 @@ from olrd.errors import UsageError, did_you_mean
 
 FOLDER = Path(__file__).parent / "protocols"
 RESIZES = ("none", "short", "stretch")
+WIDEST = 256
+"""The widest margin or ring, in pixels: growing a mask costs the square of it."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,9 @@ def parsed(raw: Any, where: str) -> Protocol:
         raise UsageError(f"the protocol {where}: mask_threshold is a share from 0 to 1")
     numbers = (protocol.version, protocol.size, protocol.mask_dilate, protocol.ring, protocol.box_margin,
                protocol.outside_margin, protocol.bootstrap, protocol.seed)  # fmt: skip
+    widths = (protocol.mask_dilate, protocol.ring, protocol.box_margin, protocol.outside_margin)
+    if all(type(n) is int for n in widths) and max(widths) > WIDEST:
+        raise UsageError(f"the protocol {where}: margins and rings are at most {WIDEST} pixels")
     if not all(type(n) is int and 0 <= n <= 1_000_000 for n in numbers):
         raise UsageError(
             f"the protocol {where}: version, sizes and counts are whole numbers from 0"

@@ -6,6 +6,7 @@ Without a root it is the embedded demo's triplets, built on first use.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,16 @@ PICTURES = ("image", "mask", "background")
 
 
 def open_olrd(spec: DataSpec) -> OlrdTriplets:
-    """Options: split (`all` or a split's name), photos (for a folder of recipes: where the photos are)."""
-    options = checked_options(spec, {"split": "all", "photos": ""})
+    """Options: split (`all` or a split's name), photos (for a folder of recipes: where the photos are),
+    name (what tables call it; letters, digits, `.`, `_` and `-`)."""
+    defaults = {"split": "all", "photos": "", "name": "olrd" if spec.root else "olrd-demo"}
+    options = checked_options(spec, defaults)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", options["name"]):
+        raise UsageError(
+            f"a data set's name is letters, digits, '.', '_' and '-', not '{options['name']}'"
+        )
     root = spec.root or str(demo_triplets())
-    return OlrdTriplets(
-        "olrd" if spec.root else "olrd-demo", root, options["split"], options["photos"]
-    )
+    return OlrdTriplets(options["name"], root, options["split"], options["photos"])
 
 
 def demo_triplets() -> Path:
