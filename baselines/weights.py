@@ -64,12 +64,19 @@ def locate(pinned: Pinned, option: str = "", variable: str = "") -> Path:
     path = weights_folder() / pinned.file_name
     if path.is_file():
         return path
-    other = f", or set {variable} to its path" if variable else ""
+    how = f"Fetch them with `benchmark fetch {pinned.eraser}`, or download {pinned.url} to {path}"
+    if not has_address(pinned):
+        how = f"They have no address of their own: get them by hand from {pinned.url} and put them at {path}"
+    other = f", or set {variable} to their path" if variable else ""
     raise WeightsMissingError(
         f"{pinned.eraser}: the weights {pinned.file_name} ({pinned.size / 1e6:.0f} MB, {pinned.license}) are "
-        f"not on this machine. Fetch them with `benchmark fetch {pinned.eraser}`, or download {pinned.url} "
-        f"to {path}{other}"
+        f"not on this machine. {how}{other}"
     )
+
+
+def has_address(pinned: Pinned) -> bool:
+    """Whether the url is the file's own, not a page that links a share folder."""
+    return pinned.url.endswith(f"/{pinned.file_name}")
 
 
 def fetch(pinned: Pinned) -> Path:
@@ -78,7 +85,7 @@ def fetch(pinned: Pinned) -> Path:
     if path.is_file():
         _check(pinned, path, f"{path} is", "delete it and fetch it again")
         return path
-    if not pinned.url.endswith(f"/{pinned.file_name}"):
+    if not has_address(pinned):
         raise WeightsMissingError(
             f"{pinned.eraser}: {pinned.file_name} has no address of its own; get it by hand from "
             f"{pinned.url} and put it at {path}"

@@ -274,7 +274,10 @@ def test_an_eraser_that_cannot_run_says_what_to_do(
         pytest.skip(f"{missing} is installed here")
     assert state.word in {"weights missing", "extra not installed", "needs an option"}
     assert missing in state.advice
-    assert any(remedy in state.advice for remedy in ("--option", "pip install", "benchmark fetch"))
+    assert any(
+        remedy in state.advice
+        for remedy in ("--option", "pip install", "benchmark fetch", "by hand from https://")
+    )
 
 
 def test_the_controls_and_the_erasers_of_opencv_run_everywhere() -> None:
