@@ -62,6 +62,17 @@ def inception_file(folder: Path) -> Path:
     return path
 
 
+def imagenet_inception_file(folder: Path) -> Path:
+    """torchvision's Inception with drawn weights."""
+    import torch
+    from torchvision.models import Inception3
+
+    path = folder / "imagenet_inception.pth"
+    network = Inception3(1000, aux_logits=True, transform_input=True, init_weights=False)
+    torch.save(draw(network).state_dict(), path)
+    return path
+
+
 def clip_folder(folder: Path) -> Path:
     """A CLIP image encoder of two layers for 32 x 32 pixels."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -104,6 +115,7 @@ def put_all(folder: Path) -> dict[str, str]:
     return {
         "LPIPS_VGG_MODEL": str(vgg16_file(folder)),
         "FID_INCEPTION": str(inception_file(folder)),
+        "IMAGENET_INCEPTION": str(imagenet_inception_file(folder)),
         "CMMD_MODEL": str(clip_folder(folder)),
         "REMOVE_MODEL": str(sam_folder(folder)),
     }

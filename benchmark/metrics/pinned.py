@@ -24,3 +24,13 @@ INCEPTION = Pinned(
     license="Apache-2.0",
 )
 """The Inception of the FID paper, ported from TensorFlow by the authors of pytorch-fid."""
+
+IMAGENET_INCEPTION = Pinned(
+    eraser="imagenet-inception",
+    file_name="inception_v3_google-0cc3c7bd.pth",
+    url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+    sha256="0cc3c7bd75056d25e46cba549dc184522069b81e9787eff6df84f397bd52a5ef",
+    size=108_949_747,
+    license="BSD-3-Clause",
+)
+"""torchvision's Inception for ImageNet: `legacy:attentive-fid` alone."""

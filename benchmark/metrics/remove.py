@@ -20,6 +20,7 @@ from benchmark.metrics.pictures import as_batch, check_picture
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 
+Weights = npt.NDArray[np.float64]
 CHECKPOINT = "facebook/sam-vit-huge"
 MODEL = "SamVisionModel"
 # SAM's own normalisation, for inputs in 0..255.
@@ -34,16 +35,18 @@ class Remove:
     makes SAM's input square belongs to neither region: there the mask is stretched over it.
     """
 
+    definition = (
+        "cosine of SAM's mean image features in the mask and outside (the paper: ViT-H; revision "
+        "names the one used), mask area-averaged, padding left out, no crop"
+    )
+
     def __init__(self, spec: MetricSpec, folder: Path) -> None:
         self.info = MetricInfo(
             spec.name,
             "sample",
             higher_is_better=True,
             unit="",
-            definition=(
-                "cosine of SAM's mean image features in the mask and outside (the paper: ViT-H; revision "
-                "names the one used), mask area-averaged, padding left out, no crop"
-            ),
+            definition=self.definition,
             needs_truth=False,
             revision=f"1+{fingerprint(folder)}",
         )
@@ -69,17 +72,21 @@ class Remove:
     def _score(self, output: Image, mask: Mask) -> Score:
         device, model = self._network
         side = model.config.image_size
+        inside, outside = self.regions(mask, side // model.config.patch_size)
+        if not inside.any() or not outside.any():
+            return Score(None, "no_cell")
         with exact():
             features = model(as_batch([_sam_input(output, side)], device)).last_hidden_state[0]
-        inside, outside = region_weights(mask, side // model.config.patch_size)
         grid = features.double().cpu().numpy()
         a, b = (np.einsum("chw,hw->c", grid, weights) for weights in (inside, outside))
         return Score(float(a @ b / np.sqrt((a @ a) * (b @ b))))
 
+    def regions(self, mask: Mask, cells: int) -> tuple[Weights, Weights]:
+        """The weights of SAM's cells inside and outside the mask."""
+        return region_weights(mask, cells)
 
-def region_weights(
-    mask: Mask, cells: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+
+def region_weights(mask: Mask, cells: int) -> tuple[Weights, Weights]:
     """How much of each cell is masked, and how much is unmasked picture: two [cells, cells], in pixels
     of area. The grid covers the square of the longer side, the picture its top left; padding has 0."""
     longer = float(max(mask.shape))
