@@ -24,8 +24,8 @@ $(VENV)/scoring: $(VENV)/core
 
 $(VENV)/full: $(VENV)/core
 	$(BIN)/pip install --quiet --editable '.[dev,models,benchmark,sd,migan]'
-	# panopticapi's copy on PyPI pins numpy<2 without need, hence --no-deps (docs/decisions.md)
-	$(BIN)/pip install --quiet --no-deps panopticapi-lite
+	# both pin numpy<2 without need, hence --no-deps (docs/decisions.md)
+	$(BIN)/pip install --quiet --no-deps panopticapi-lite simple-lama-inpainting
 	@touch $@
 
 demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; benchmark three erasers on them

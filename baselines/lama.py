@@ -1,11 +1,12 @@
 """Big-LaMa (Suvorov et al., WACV 2022): the published TorchScript file, with or without its library.
 
-The `lama` extra (simple-lama-inpainting) pins numpy<2 and pillow<10, so the same file is also loaded
-directly. Either way the network sees the same tensors, and the result has the input's size.
+simple-lama-inpainting pins numpy<2 and pillow<10, so it is installed with `pip install --no-deps`, and the
+same file is also loaded directly. Either way the network sees the same tensors, and the result has the input's size.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -60,11 +61,15 @@ class Lama:
     @cached_property
     def _network(self) -> Any:
         torch = require("torch", "the eraser lama")
-        if self.runtime != "direct" and (library := _library()) is not None:
-            return _from_library(library, self.weights, torch.device(self.device))
-        if self.runtime == "library":
-            require("simple_lama_inpainting", "the lama runtime 'library'")
+        library = None if self.runtime == "direct" else _library()
+        if library is None and self.runtime == "library":
+            raise UsageError(
+                "lama: runtime=library needs simple-lama-inpainting: "
+                "pip install --no-deps simple-lama-inpainting; runtime=direct needs nothing"
+            )
         try:
+            if library is not None:
+                return _from_library(library, self.weights, torch.device(self.device))
             return torch.jit.load(str(self.weights), map_location=self.device).eval()
         except RuntimeError as error:
             raise SourceError(
@@ -109,7 +114,12 @@ def _library() -> Any:
 
 def _from_library(library: Any, weights: Path, device: Any) -> Any:
     """The network as simple_lama_inpainting.SimpleLama loads it, from our checked file."""
-    import os
-
+    before = os.environ.get("LAMA_MODEL")
     os.environ["LAMA_MODEL"] = str(weights)  # the library takes a path in no other way
-    return library.SimpleLama(device=device).model
+    try:
+        return library.SimpleLama(device=device).model
+    finally:
+        if before is None:
+            del os.environ["LAMA_MODEL"]
+        else:
+            os.environ["LAMA_MODEL"] = before
