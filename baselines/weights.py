@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from baselines.eraser import WeightsMissingError
 from olrd.errors import IntegrityError, SourceError
-from olrd.files import atomic_path, sha256_file
+from olrd.files import atomic_path, cache_folder, sha256_file
 from olrd.progress import progress_bar, say
 from olrd.registry import Registry
 
@@ -45,10 +45,7 @@ def pinned(name: str) -> Pinned:
 
 def weights_folder() -> Path:
     """Where fetched weights lie: $OLRD_WEIGHTS, else weights/ in the user's cache folder."""
-    if folder := os.environ.get("OLRD_WEIGHTS"):
-        return Path(folder)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "olrd" / "weights"
+    return Path(os.environ.get("OLRD_WEIGHTS") or cache_folder() / "weights")
 
 
 def locate(pinned: Pinned, option: str = "", variable: str = "") -> Path:

@@ -33,10 +33,9 @@ from olrd.sources import SourceSpec, open_source
 from olrd.sources.demo import DEMO_ROOT
 
 
-def repeated(root: Path, times: int) -> Path:
-    """A COCO folder that lists the photos of `root` several times, under new ids, so that the fixed
+def repeated(root: Path, times: int, target: Path) -> Path:
+    """`target` as a COCO folder that lists the photos of `root` several times, under new ids, so that the fixed
     costs of a build (card, sample sheet) weigh as little as they do on a real data set."""
-    target = Path(tempfile.mkdtemp())
     (json_path,) = root.glob("annotations/panoptic_*.json")
     subset = json_path.stem.removeprefix("panoptic_")
     whole = json.loads(json_path.read_text())
@@ -45,7 +44,7 @@ def repeated(root: Path, times: int) -> Path:
     whole["annotations"] = [
         a | {"image_id": a["image_id"] + t * 10**7} for t in range(times) for a in annotations
     ]
-    (target / "annotations").mkdir()
+    (target / "annotations").mkdir(parents=True)
     (target / "annotations" / json_path.name).write_text(json.dumps(whole))
     pngs = json_path.with_suffix("")
     (target / "annotations" / pngs.name).symlink_to(pngs.resolve())
@@ -142,11 +141,12 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="runs; the median counts")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    root = repeated(Path(args.root) if args.root else DEMO_ROOT, args.times)
     cv2.setNumThreads(1)
-    spec = SourceSpec("coco", str(root))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
+        photos = Path(args.root) if args.root else DEMO_ROOT
+        root = repeated(photos, args.times, Path(scratch) / "photos")
+        spec = SourceSpec("coco", str(root))
         memory = worker_memory(root, Path(scratch) / "memory")
         for name, config in (
             ("full, native", BuildConfig(spec)),

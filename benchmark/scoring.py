@@ -17,6 +17,7 @@ from benchmark.regions import MODES, REGIONS, dilated, regions_of
 from olrd.arrays import Image, Mask, resize_image
 from olrd.errors import UsageError
 from olrd.panoptic import Box
+from olrd.working import working_size
 
 CHANGES = ("change", "change-max")
 """How far the output differs from the *input* in a region, in grey levels: mean and largest."""
@@ -97,8 +98,7 @@ def _size(width: int, height: int, protocol: Protocol) -> tuple[int, int]:
         return width, height
     if protocol.resize == "stretch":
         return protocol.size, protocol.size
-    scale = protocol.size / min(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    return working_size(width, height, protocol.size)
 
 
 def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -> Scored:

@@ -74,3 +74,9 @@ def sha256(*parts: bytes | memoryview) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where what can be made or fetched again lives (indexes, demo triplets, weights): `$OLRD_CACHE`, else `olrd` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("OLRD_CACHE") or Path(home) / "olrd")

@@ -27,7 +27,8 @@ from olrd.sources import SourceSpec
 @pytest.fixture(scope="module", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Builds and `datasets` cache elsewhere."""
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "hf")

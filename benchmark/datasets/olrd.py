@@ -18,10 +18,10 @@ from olrd.build import build
 from olrd.config import BuildConfig
 from olrd.draws import digest as keyed_draw
 from olrd.errors import SourceError, UsageError, did_you_mean
+from olrd.files import cache_folder
 from olrd.panoptic import Box
 from olrd.progress import say
 from olrd.sources import SourceSpec, open_source
-from olrd.sources.panoptic_index import cache_folder
 
 PLAIN = ("id", "image_id", "donor_image_id", "category", "background_labels", "prompt", "caption",
          "source_bbox", "recipe")  # fmt: skip
@@ -85,6 +85,8 @@ class OlrdTriplets:
         digest = hashlib.sha256()
         for row in self._plain:
             digest.update(f"{row['id']}\n{row['recipe']}\n".encode())
+            if row["caption"]:  # erasers may be given it
+                digest.update(f"{row['caption']}\n".encode())
         return digest.hexdigest()[:16]
 
     def draw(self, count: int, seed: int) -> None:

@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from olrd.errors import SourceError
-from olrd.files import atomic_path, sha256_file
+from olrd.files import atomic_path, cache_folder, sha256_file
 from olrd.progress import say
-from olrd.sources.panoptic_index import cache_folder
 
 INDEX_VERSION = "1"
 COLUMNS = ["MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from olrd.errors import SourceError
-from olrd.files import atomic_path
+from olrd.files import atomic_path, cache_folder
 from olrd.licenses import UNKNOWN, license_code
 from olrd.panoptic import Category
 from olrd.progress import progress_bar
@@ -48,12 +47,6 @@ _SCHEMA = pa.schema(
         ("segments", pa.list_(_SEGMENT)),
     ]
 )
-
-
-def cache_folder() -> Path:
-    """Where indexes live: `$OLRD_CACHE`, else `olrd` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("OLRD_CACHE") or Path(home) / "olrd")
 
 
 def panoptic_index(json_path: Path) -> pa.Table:
