@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from baselines.controls import Filler, mean_fill
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from olrd.arrays import Image, Mask
 from olrd.errors import MissingExtraError, UsageError
+from olrd.registry import checked_options
 
 
 def open_opencv_telea(spec: EraserSpec) -> Eraser:

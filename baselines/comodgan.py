@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from baselines.eraser import Eraser, EraserSpec, checked_options
+from baselines.eraser import Eraser, EraserSpec
 from baselines.gan import Drawn, Gan, resize_hole, sampling
 from baselines.weights import Pinned, locate
 from olrd.arrays import Image, Mask
 from olrd.checkpoints import require
 from olrd.errors import UsageError
+from olrd.registry import checked_options
 
 README = "https://github.com/Picsart-AI-Research/MI-GAN"
 """It links a share folder, no files, and publishes no checksums."""

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
+from olrd.registry import checked_options
 
 Fill = Callable[[Image, Mask, Hints], Image]
 

@@ -11,11 +11,11 @@ network is loaded by the first call of `erase`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
 from olrd.arrays import Image, Mask
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import UsageError
 from olrd.panoptic import Box, PanopticMap
 
 
@@ -85,16 +85,8 @@ class EraserSpec:
     """Everything needed to open an eraser again, in any process. options: its own settings, from
     `--option KEY=VALUE`; unknown keys are errors. device: `auto`, `cpu`, `cuda`, `cuda:1`..."""
 
+    kind: ClassVar[str] = "eraser"
     name: str
-    options: Mapping[str, str] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     seed: int = 0
-
-
-def checked_options(spec: EraserSpec, defaults: Mapping[str, str]) -> dict[str, str]:
-    """The eraser's options with defaults filled in; `UsageError` for a name it does not have."""
-    given = dict(spec.options or {})
-    for name in given:
-        if name not in defaults:
-            raise did_you_mean(f"option of the eraser {spec.name}", name, defaults)
-    return dict(defaults) | given

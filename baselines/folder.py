@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import SourceError, UsageError
 from olrd.files import sha256_file
+from olrd.registry import checked_options
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from baselines.weights import Pinned, locate, revision_of
 from olrd.arrays import Image, Mask
 from olrd.checkpoints import choose_device, require
 from olrd.errors import SourceError, UsageError
+from olrd.registry import checked_options
 
 BIG_LAMA = Pinned(
     "lama",

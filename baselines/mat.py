@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from baselines.eraser import Eraser, EraserSpec, checked_options
+from baselines.eraser import Eraser, EraserSpec
 from baselines.gan import Drawn, Gan, resize_hole, sampling
 from baselines.weights import Pinned, locate
 from olrd.arrays import Image, Mask, resize_image
 from olrd.checkpoints import require
 from olrd.errors import UsageError
+from olrd.registry import checked_options
 
 PLACES_512 = Pinned(
     "mat",

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from baselines.weights import Pinned, locate, revision_of
 from olrd.arrays import Image, Mask
 from olrd.errors import MissingExtraError, SourceError, UsageError
+from olrd.registry import checked_options
 
 PIPELINE = Pinned(
     "migan",

@@ -34,7 +34,7 @@ def open_eraser(name: str, options: dict[str, str] | None = None, device: str = 
                 seed: int = 0) -> Eraser:  # fmt: skip
     """Open an eraser by name. Raises `UsageError` (no such name or option), `MissingExtraError`
     (what to install) or `WeightsMissingError` (how to get them)."""
-    eraser: Eraser = ERASERS.get(name)(EraserSpec(name, options, device, seed))
+    eraser: Eraser = ERASERS.get(name)(EraserSpec(name, options or {}, device, seed))
     return eraser
 
 

@@ -22,12 +22,12 @@ from baselines.eraser import (
     EraserSpec,
     Hints,
     WeightsMissingError,
-    checked_options,
 )
 from olrd.arrays import Image, Mask, resize_image
 from olrd.checkpoints import choose_device
 from olrd.draws import digest
 from olrd.errors import MissingExtraError, SourceError, UsageError
+from olrd.registry import checked_options
 
 CHECKPOINT = "stable-diffusion-v1-5/stable-diffusion-inpainting"
 REVISION = "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb"

@@ -6,9 +6,10 @@ Other distributions add to a registry through an entry-point group of the same n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Protocol
 
 from olrd.errors import UsageError, did_you_mean
 
@@ -49,3 +50,22 @@ class Registry:
                 f"the {self.kind} '{name}' is registered as {targets[name]}, "
                 f"which cannot be imported: {error}"
             ) from error
+
+
+class Spec(Protocol):
+    """What something registered is opened with. kind: for messages ("eraser")."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def options(self) -> Mapping[str, str]: ...
+
+
+def checked_options(spec: Spec, defaults: Mapping[str, str]) -> dict[str, str]:
+    """The options with defaults filled in; `UsageError` for a name that is not among the defaults."""
+    for name in spec.options:
+        if name not in defaults:
+            raise did_you_mean(f"option of the {spec.kind} {spec.name}", name, defaults)
+    return dict(defaults) | dict(spec.options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -118,6 +119,8 @@ def test_the_weights_folder_follows_the_environment(
     monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path / "w"))
     assert weights_folder() == tmp_path / "w"
     monkeypatch.delenv("OLRD_WEIGHTS")
+    assert weights_folder() == Path(os.environ["OLRD_CACHE"]) / "weights"
+    monkeypatch.delenv("OLRD_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
     assert weights_folder() == tmp_path / "c" / "olrd" / "weights"
     monkeypatch.delenv("XDG_CACHE_HOME")

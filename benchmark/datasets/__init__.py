@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from olrd.arrays import Image, Mask
-from olrd.errors import did_you_mean
 from olrd.panoptic import Box
 from olrd.registry import Registry
 
@@ -69,6 +68,7 @@ class DataSet(Protocol):
 class DataSpec:
     """What a data set is opened with. root: its folder or hub id. options: its own settings."""
 
+    kind: ClassVar[str] = "data set"
     name: str
     root: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
@@ -79,14 +79,6 @@ def open_dataset(name: str, root: str | None = None,
     """Open a data set by name. Raises `UsageError` or `SourceError`, which say how to get it."""
     data: DataSet = DATASETS.get(name)(DataSpec(name, root, options or {}))
     return data
-
-
-def checked_options(spec: DataSpec, defaults: Mapping[str, str]) -> dict[str, str]:
-    """The set's options with defaults filled in; `UsageError` for one that it does not have."""
-    for name in spec.options:
-        if name not in defaults:
-            raise did_you_mean(f"option of the data set {spec.name}", name, defaults)
-    return dict(defaults) | dict(spec.options)
 
 
 def duplicates(ids: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.datasets import DataSpec, Sample, checked_options, duplicates
+from benchmark.datasets import DataSpec, Sample, duplicates
 from olrd.arrays import MAX_PIXELS, decode_mask, decode_photo
 from olrd.build import build
 from olrd.config import BuildConfig
@@ -21,6 +21,7 @@ from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.files import cache_folder
 from olrd.panoptic import Box
 from olrd.progress import say
+from olrd.registry import checked_options
 from olrd.sources import SourceSpec, open_source
 
 PLAIN = ("id", "image_id", "donor_image_id", "category", "background_labels", "prompt", "caption",

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 
-from benchmark.datasets import DataSpec, Sample, checked_options
+from benchmark.datasets import DataSpec, Sample
 from benchmark.datasets.olrd import OlrdTriplets, built_once
 from olrd.arrays import decode_photo
 from olrd.config import BuildConfig
 from olrd.draws import digest
 from olrd.errors import UsageError
+from olrd.registry import checked_options
 from olrd.sources import SourceSpec, open_source
 
 SEED = 2410

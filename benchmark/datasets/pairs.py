@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmark.datasets import DataSpec, Sample, checked_options, duplicates
+from benchmark.datasets import DataSpec, Sample, duplicates
 from olrd.arrays import Image, Mask, decode_photo, resize_ids
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
+from olrd.registry import checked_options
 from olrd.sources import read_file
 
 LAYOUTS: Mapping[str, tuple[str, str, str]] = {

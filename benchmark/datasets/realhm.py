@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from benchmark.datasets import DataSpec, Sample, checked_options
+from benchmark.datasets import DataSpec, Sample
 from benchmark.datasets.pairs import drift, grey_mask, same_size, threshold_of
 from olrd.arrays import decode_photo
 from olrd.errors import SourceError, UsageError
+from olrd.registry import checked_options
 
 COUNT = 216
 WHERE = (

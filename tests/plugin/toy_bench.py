@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, checked_options
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from benchmark.datasets import DataSpec, Sample
-from benchmark.datasets import checked_options as checked_data_options
 from benchmark.metrics import MetricInfo, MetricSpec, Score
 from olrd.arrays import Image, Mask
 from olrd.draws import draw_integer
+from olrd.registry import checked_options
 
 
 class Stamp:
@@ -84,4 +84,4 @@ class Noise:
 
 def open_noise(spec: DataSpec) -> Noise:
     """Option: count."""
-    return Noise(int(checked_data_options(spec, {"count": "6"})["count"]))
+    return Noise(int(checked_options(spec, {"count": "6"})["count"]))

@@ -10,32 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from row_damages import ROW_DAMAGES, composite_changed_outside, mask_gained_a_pixel, mask_is_empty
-from sealed_copy import Copy, Rows, built, problems
+from sealed_copy import Copy, Rows, problems
 
 from olrd.cli.main import main as olrd
 from olrd.dataset import Dataset
 from olrd.errors import IntegrityError, OlrdError, SourceError
 from olrd.verify import verify
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory, "full")
-
-
-@pytest.fixture(scope="module")
-def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory, "recipes", form="recipes")
-
-
-@pytest.fixture(scope="module")
-def resized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory, "resized", size=96)
-
-
-@pytest.fixture
-def copy(full: Path, tmp_path: Path) -> Copy:
-    return Copy(Path(shutil.copytree(full, tmp_path / "out")))
 
 
 def test_a_flipped_byte_anywhere_is_found(copy: Copy) -> None:

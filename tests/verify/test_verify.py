@@ -8,30 +8,10 @@ from pathlib import Path
 
 import pytest
 from row_damages import ROW_DAMAGES, background_changed_under_the_object
-from sealed_copy import Copy, Rows, built, problems
+from sealed_copy import Copy, Rows, problems
 
 from olrd.dataset import Dataset
 from olrd.verify import verify
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory, "full")
-
-
-@pytest.fixture(scope="module")
-def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory, "recipes", form="recipes")
-
-
-@pytest.fixture(scope="module")
-def resized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory, "resized", size=96)
-
-
-@pytest.fixture
-def copy(full: Path, tmp_path: Path) -> Copy:
-    return Copy(Path(shutil.copytree(full, tmp_path / "out")))
 
 
 @pytest.mark.parametrize("form", ["full", "recipes", "resized"])
