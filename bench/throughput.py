@@ -1,8 +1,9 @@
 """Triplets per second against the codec floor. Run by `make bench`; asserts nothing.
 
 The floor is the time that decoding the inputs and encoding the outputs alone takes, on the same
-bytes, on one core, with the fastest codecs available: simplejpeg for photos, Pillow for PNG and WebP.
-Every photo that the build opens is decoded once, however many triplets it gives.
+bytes, on one core, with the fastest codecs available: simplejpeg for photos, OpenCV for panoptic
+maps, Pillow for PNG and WebP. What the build must decode is decoded once: the map of every photo
+with a candidate, and each photo that gives triplets, however many.
 
     python -m bench.throughput [--root COCO] [--repeat 3] [--json]
 """
@@ -17,20 +18,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import simplejpeg
 
 from olrd.arrays import decode_ids, encode_image, encode_mask
 from olrd.build import build
+from olrd.candidates import listed_verdict
 from olrd.config import BuildConfig
 from olrd.dataset import Dataset, row_triplet
-from olrd.sources import SourceSpec, open_source
+from olrd.panoptic import Record
+from olrd.plan import Unit, plan_units
+from olrd.sources import Source, SourceSpec, open_source
 from olrd.sources.demo import DEMO_ROOT
+from olrd.tally import Tally
+from olrd.work import build_unit
+
+Job = tuple[Callable[[Any], object], Any]
 
 
 def repeated(root: Path, times: int, target: Path) -> Path:
@@ -61,57 +71,73 @@ def pipeline(config: BuildConfig, out: Path, workers: int = 1) -> tuple[float, i
     return time.perf_counter() - started, triplets
 
 
-def floor(config: BuildConfig, out: Path) -> Callable[[], float]:
-    """A function that gives the seconds for the codecs alone on what the build read and wrote."""
+def beside_codecs(config: BuildConfig, out: Path, codecs: list[Job]) -> tuple[float, float]:
+    """Seconds for a build in this process, and for the codecs alone.
+
+    After each unit of the build an equal share of the codecs' work runs, with the build's clock
+    stopped: machines change speed within seconds, so both must be measured at the same time.
+    """
+    units = len(plan_units(open_source(config.source), config))
+    numbers, alone = count(), 0.0
+
+    def unit_then_codecs(unit: Unit) -> tuple[Unit, Tally]:
+        nonlocal alone
+        built = build_unit(unit)
+        started = time.perf_counter()
+        for codec, data in codecs[next(numbers) :: units]:
+            codec(data)
+        alone += time.perf_counter() - started
+        return built
+
+    with patch("olrd.build.build_unit", unit_then_codecs):
+        together, _ = pipeline(config, out)
+    return together - alone, alone
+
+
+def codec_jobs(config: BuildConfig, out: Path) -> list[Job]:
+    """What the codecs alone have to do for the bytes that the build in `out` read and wrote."""
     source = open_source(config.source)
     by_id = {source.image_id(i): i for i in range(len(source))}
-    opened = {row["donor_image_id"] for row in Dataset(out).rows(["donor_image_id"])}
-    photos, maps = [], []
-    for image_id in sorted(opened):
-        record = source.record(by_id[image_id])
-        photos.append(source.photo_bytes(record))
-        maps.append((source.png_folder / record.panoptic_name).read_bytes())  # type: ignore[attr-defined, operator]
-    triplets, again = [], {}  # again: backgrounds that are stored encoded anew, one a photo
+    opened = sorted({row["donor_image_id"] for row in Dataset(out).rows(["donor_image_id"])})
+    records = [source.record(by_id[image_id]) for image_id in opened]
+    jobs: list[Job] = [(simplejpeg.decode_jpeg, source.photo_bytes(r)) for r in records]
+    jobs += [(decode_ids, _map_bytes(source, r)) for r in _with_candidates(source, config)]
+    again = {}  # backgrounds that are stored encoded anew, one a photo
     for row in Dataset(out).rows():
-        triplets.append(row_triplet(row))
+        triplet = row_triplet(row)
+        jobs += [(encode_image, triplet.image), (encode_mask, triplet.mask)]
         if "-background." in row["background"]["path"]:
-            again[row["image_id"]] = triplets[-1].background
+            again[row["image_id"]] = triplet.background
+    return jobs + [(encode_image, background) for background in again.values()]
 
-    def codecs() -> float:
-        started = time.perf_counter()
-        for photo in photos:
-            simplejpeg.decode_jpeg(photo)
-        for png in maps:
-            decode_ids(png)
-        for triplet in triplets:
-            encode_image(triplet.image)
-            encode_mask(triplet.mask)
-        for background in again.values():
-            encode_image(background)
-        return time.perf_counter() - started
 
-    return codecs
+def _with_candidates(source: Source, config: BuildConfig) -> Iterator[Record]:
+    """The photos with an object that their annotation alone does not rule out: the build must look
+    at the map of each."""
+    for index in range(len(source)):
+        record = source.record(index)
+        size, rules = (record.width, record.height), config.rules
+        if any(not listed_verdict(s, *size, source.categories, rules) for s in record.segments):
+            yield record
+
+
+def _map_bytes(source: Source, record: Record) -> bytes:
+    path: Path = source.png_folder / record.panoptic_name  # type: ignore[attr-defined, operator]
+    return path.read_bytes()
 
 
 def measured(config: BuildConfig, repeat: int, folder: Path) -> dict[str, float | int | None]:
-    """Medians over `repeat` builds. The codecs run right before and right after each build, so that
-    both see the same machine; the share is of their mean."""
+    """Medians over `repeat` builds."""
     out = folder / "out"
-    pipeline(config, out)  # warms the caches
-    codecs = floor(config, out) if config.form == "full" else None
-    seconds, least, triplets = [], [], 0
-    for _ in range(repeat):
-        before = codecs() if codecs else 0.0
-        taken, triplets = pipeline(config, out)
-        seconds.append(taken)
-        if codecs:
-            least.append((before + codecs()) / 2)
-    shares = [a / b for a, b in zip(least, seconds, strict=False)]
+    _, triplets = pipeline(config, out)  # warms the caches
+    codecs = codec_jobs(config, out) if config.form == "full" else []
+    pairs = [beside_codecs(config, out, codecs) for _ in range(repeat)]
+    least = median(alone for _, alone in pairs)
     return {
         "triplets": triplets,
-        "per_second": triplets / median(seconds),
-        "floor_per_second": triplets / median(least) if least else None,
-        "share_of_floor": median(shares) if least else None,
+        "per_second": triplets / median(seconds for seconds, _ in pairs),
+        "floor_per_second": triplets / least if codecs else None,
+        "share_of_floor": median(b / a for a, b in pairs) if codecs else None,
     }
 
 
@@ -137,7 +163,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", help="a COCO panoptic folder; without it the demo photos")
-    parser.add_argument("--times", type=int, default=6, help="list the photos so often")
+    parser.add_argument("--times", type=int, default=10, help="list the photos so often")
     parser.add_argument("--repeat", type=int, default=3, help="runs; the median counts")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

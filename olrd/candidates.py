@@ -101,3 +101,20 @@ def disc(radius: int) -> np.ndarray:
     """A disc-shaped structuring element, uint8 [2r + 1, 2r + 1]."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     return (x * x + y * y <= radius * radius + radius).astype(np.uint8)
+
+
+def grown(mask: Mask, radius: int) -> Mask:
+    """bool [H, W]: the pixels within `disc(radius)` of a pixel of the mask.
+
+    The disc is the union of the rectangles that its rows span; growing by a rectangle takes OpenCV
+    so little that all of them together are faster than the disc itself.
+    """
+    shape = disc(radius)
+    result = np.zeros_like(mask, np.uint8)
+    for row in range(radius + 1):
+        width = int(shape[row].sum())
+        if row and width == int(shape[row - 1].sum()):
+            continue  # the rectangle of the row before holds this one
+        rectangle = np.ones((2 * (radius - row) + 1, width), np.uint8)
+        cv2.bitwise_or(result, cv2.dilate(mask.view(np.uint8), rectangle), result)
+    return result.view(np.bool_)

@@ -146,6 +146,7 @@ def pixels_sha256(triplet: Triplet, background_sha256: str | None = None) -> str
     background_sha256: the first part where it is known, as it is the same for a photo's triplets.
     """
     box = mask_box(triplet.mask).crop()  # the same bytes as of the whole mask, read faster
-    inside = triplet.image[box][triplet.mask[box]]
+    pixels = np.ascontiguousarray(triplet.image[box]).reshape(-1, 3)
+    inside = pixels.take(np.flatnonzero(triplet.mask[box]), axis=0)
     under = background_sha256 or sha256(np.ascontiguousarray(triplet.background).data)
     return sha256(under.encode(), np.packbits(triplet.mask).data, inside.data)

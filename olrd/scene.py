@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from olrd.arrays import Mask, resize_ids
-from olrd.candidates import disc
+from olrd.candidates import grown
 from olrd.errors import Rejected
 from olrd.panoptic import Box, Category, Record, Segment, SegmentMap, check_panoptic, mask_box
 from olrd.placement import Field
@@ -77,7 +77,7 @@ class Scene:
         if key not in self._fields:
             blocked = ~self.background
             if margin:
-                blocked = cv2.dilate(blocked.view(np.uint8), disc(margin)).view(np.bool_)
+                blocked = grown(blocked, margin)
             if frame:
                 blocked[:frame], blocked[-frame:] = True, True
                 blocked[:, :frame], blocked[:, -frame:] = True, True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,6 +16,7 @@ from olrd.candidates import (
     contact_share,
     disc,
     frame_sides,
+    grown,
     largest_piece,
     listed_verdict,
     seen_verdict,
@@ -194,3 +196,11 @@ def test_disc_is_round(radius: int) -> None:
     assert np.array_equal(element, element[::-1])
     assert element[radius].all()
     assert radius < 2 or not element[0, 0]
+
+
+@given(
+    hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=30)), st.integers(0, 9)
+)
+def test_growing_by_rectangles_is_growing_by_the_disc(mask: Bits, radius: int) -> None:
+    expected = cv2.dilate(mask.view(np.uint8), disc(radius)).view(np.bool_)
+    assert np.array_equal(grown(mask, radius), expected)
