@@ -1,0 +1,131 @@
+"""Train the small model: `python -m magiceraser_ref.small vae|base|ship|pack`. A run repeated goes on.
+
+    python -m magiceraser_ref.small vae  --photos PHOTOS --out WORK [--size tiny|small]
+    python -m magiceraser_ref.small base --photos PHOTOS --out WORK [--size tiny|small]
+    python -m magiceraser_ref.small ship --out WORK --to magiceraser_ref/weights/small
+
+    python -m magiceraser_ref.small pack --photos PHOTOS --out SMALLER   (to travel to a GPU machine)
+
+Stage 3, LoRA and R* on OLRD triplets, is `magiceraser train --base WORK/pipeline`, as for the full
+model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from magiceraser_ref.small.architecture import SIZES, Sizes
+from magiceraser_ref.small.loop import Schedule
+from olrd.cli.shell import guarded
+from olrd.errors import SourceError
+from olrd.progress import say
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m magiceraser_ref.small", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("stage", choices=sorted(STAGES))
+    parser.add_argument("--photos", help="a folder of Parquet files with columns image and label")
+    parser.add_argument("--out", required=True, help="the folder of checkpoints and results")
+    parser.add_argument("--to", default="magiceraser_ref/weights/small", help="where `ship` writes")
+    parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
+    parser.add_argument("--steps", type=int, help="optimiser steps in all")
+    parser.add_argument("--batch", type=int, help="samples a step")
+    parser.add_argument("--rate", type=float, default=5e-4, help="learning rate")
+    parser.add_argument("--minutes", type=float, help="stop in good order after so long")
+    parser.add_argument(
+        "--from", dest="start", help="go on from the weights of this pipeline folder"
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+
+    def stage() -> int:
+        STAGES[args.stage](args, SIZES[args.size], Path(args.out))
+        return 0
+
+    return guarded(stage)
+
+
+def _vae(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    from magiceraser_ref.small.vae_stage import train_vae
+
+    schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate, warmup=100)
+    vae = train_vae(sizes, _photos(args, sizes), schedule, out / "vae", _device(args), args.seed,
+                    args.workers, _until(args))  # fmt: skip
+    vae.save_pretrained(out / "vae-result")
+
+
+def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    import diffusers
+
+    from magiceraser_ref.small.base_stage import train_base
+
+    trained = out / "vae-result"
+    if not trained.is_dir():
+        raise SourceError(f"{trained}: expected the trained autoencoder; run the stage vae first")
+    start = None
+    if args.start:
+        known = diffusers.StableDiffusionInpaintPipeline.from_pretrained(args.start)
+        start = known.unet, known.text_encoder
+    schedule = Schedule(args.steps or 4000, args.batch or 32, args.rate)
+    pipeline = train_base(
+        sizes, diffusers.AutoencoderKL.from_pretrained(trained), _photos(args, sizes), schedule,
+        out / "base", _device(args), args.seed, args.workers, _until(args), start,
+    )  # fmt: skip
+    pipeline.save_pretrained(out / "pipeline")
+
+
+def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    """In half precision, under a temporary name until whole."""
+    import diffusers
+    import torch
+
+    pipeline: Any = diffusers.StableDiffusionInpaintPipeline.from_pretrained(out / "pipeline")
+    target = Path(args.to)
+    temporary = target.with_name(f".{target.name}.tmp")
+    pipeline.to(torch.float16).save_pretrained(temporary)
+    os.replace(temporary, target)
+    size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
+    say(f"{target}: {size / 1e6:.1f} MB")
+
+
+def _pack(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    from magiceraser_ref.small.photos import pack
+
+    size = pack(Path(args.photos), out, sizes.resolution)
+    say(f"{out}: {size / 1e6:.1f} MB")
+
+
+def _photos(args: argparse.Namespace, sizes: Sizes) -> Any:
+    from magiceraser_ref.small.photos import TrainingPhotos
+
+    if not args.photos:
+        raise SourceError(
+            "--photos: expected a folder of Parquet files with columns image and label"
+        )
+    return TrainingPhotos(args.photos, sizes.resolution)
+
+
+def _device(args: argparse.Namespace) -> str:
+    from olrd.checkpoints import choose_device
+
+    return choose_device(args.device, "training the small model")
+
+
+def _until(args: argparse.Namespace) -> float | None:
+    return time.time() + 60 * args.minutes if args.minutes else None
+
+
+STAGES = {"vae": _vae, "base": _base, "ship": _ship, "pack": _pack}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

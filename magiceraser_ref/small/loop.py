@@ -1,0 +1,141 @@
+"""One training loop for every stage of the small model: bf16, EMA, warm-up and decay, exact resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from olrd.checkpoints import require
+from olrd.errors import UsageError
+from olrd.progress import progress_bar
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. steps: optimiser steps in all. batch: samples a step. rate: AdamW's
+    learning rate after `warmup` steps; it falls linearly to a tenth over the last quarter. ema: decay
+    of the averaged weights, which are the result. save_every: steps between checkpoints."""
+
+    steps: int
+    batch: int
+    rate: float
+    warmup: int = 200
+    ema: float = 0.999
+    save_every: int = 200
+    decay: float = 0.01
+    clip: float = 1.0
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of step `step` (from 0)."""
+        late = max(0.0, (step + 1 - 0.75 * self.steps) / (0.25 * self.steps))
+        return self.rate * min(1.0, (step + 1) / self.warmup) * (1 - 0.9 * min(1.0, late))
+
+
+def train(
+    modules: dict[str, Any],
+    loss_of: Callable[[Any, int], dict[str, Any]],
+    samples: Any,
+    schedule: Schedule,
+    folder: Path,
+    device: str,
+    workers: int = 0,
+    until: float | None = None,
+) -> int:
+    """Train `modules` (by name, torch modules) and leave the averaged weights in them.
+
+    samples: a torch `Dataset` whose item n depends on n alone; step s sees items s * batch up to
+    (s + 1) * batch. loss_of(batch, step) gives losses by name; "loss" is minimised. folder: of the
+    checkpoint and of log.jsonl; a run that finds a checkpoint there goes on from it. until: stop in
+    good order at this `time.time()`. Returns the number of steps done.
+    """
+    torch = require("torch", "training")
+    from diffusers.training_utils import EMAModel
+
+    parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=schedule.decay,
+                                  betas=(0.9, 0.99))  # fmt: skip
+    ema = EMAModel(parameters, decay=schedule.ema, use_ema_warmup=True, power=0.75)
+    folder.mkdir(parents=True, exist_ok=True)
+    step = _resume(folder, schedule, modules, optimiser, ema, device)
+    log = (folder / "log.jsonl").open("a")
+    half = torch.autocast(device.partition(":")[0], torch.bfloat16)
+    with log, progress_bar(folder.name, schedule.steps, unit=" steps", initial=step) as bar:
+        for batch in _batches(samples, schedule, step, workers):
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate_at(step)
+            with half:
+                losses = loss_of(batch, step)
+            losses["loss"].backward()
+            torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            ema.step(parameters)
+            step += 1
+            bar.update()
+            if step % 20 == 0:
+                figures = {name: round(float(value.detach()), 5) for name, value in losses.items()}
+                log.write(
+                    json.dumps({"step": step, "time": round(time.time(), 1)} | figures) + "\n"
+                )
+                log.flush()
+                bar.set_postfix(figures, refresh=False)
+            stop = until is not None and time.time() > until
+            if step % schedule.save_every == 0 or step == schedule.steps or stop:
+                _save(folder, schedule, step, modules, optimiser, ema)
+            if stop:
+                break
+    ema.copy_to(parameters)
+    return step
+
+
+def _batches(samples: Any, schedule: Schedule, step: int, workers: int) -> Iterator[Any]:
+    torch = require("torch", "training")
+    todo = range(step * schedule.batch, schedule.steps * schedule.batch)
+    return iter(
+        torch.utils.data.DataLoader(
+            samples, batch_size=schedule.batch, sampler=todo, num_workers=workers,
+            persistent_workers=False, prefetch_factor=4 if workers else None,
+        )
+    )  # fmt: skip
+
+
+def _save(folder: Path, schedule: Schedule, step: int, modules: dict[str, Any], optimiser: Any,
+          ema: Any) -> None:  # fmt: skip
+    import torch
+
+    state = {
+        "step": step,
+        "schedule": vars(schedule),
+        "modules": {name: module.state_dict() for name, module in modules.items()},
+        "optimiser": optimiser.state_dict(),
+        "ema": ema.state_dict(),
+    }
+    temporary = folder / ".checkpoint.tmp"
+    torch.save(state, temporary)
+    os.replace(temporary, folder / "checkpoint.pt")
+
+
+def _resume(folder: Path, schedule: Schedule, modules: dict[str, Any], optimiser: Any, ema: Any,
+            device: str) -> int:  # fmt: skip
+    import torch
+
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location=device, weights_only=True)
+    if state["schedule"] != vars(schedule):
+        raise UsageError(
+            f"{path} was trained with {state['schedule']}, not with {vars(schedule)}: give the same "
+            "values, or another folder"
+        )
+    for name, module in modules.items():
+        module.load_state_dict(state["modules"][name])
+    optimiser.load_state_dict(state["optimiser"])
+    ema.load_state_dict(state["ema"])
+    step: int = state["step"]
+    return step

@@ -1,0 +1,105 @@
+"""Training photos for the small model: Parquet files with `image` bytes and a `label`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+
+from olrd.arrays import Image
+from olrd.draws import draw_integer
+from olrd.errors import SourceError
+from olrd.progress import progress_bar
+
+HELD_OUT = 64
+"""One photo in so many, by the hash of its bytes, is never trained on."""
+
+
+class TrainingPhotos:
+    """All photos of a folder of Parquet files in memory, exact duplicates once.
+
+    side: their short side in pixels after loading. held_out: the photos kept from training instead
+    of those to train on. Raises `SourceError` if there is none.
+    """
+
+    def __init__(self, folder: Path | str, side: int, held_out: bool = False) -> None:
+        self.side = side
+        self.photos: list[Image] = []
+        self.labels: list[str] = []
+        seen: set[bytes] = set()
+        for data, label in _rows(Path(folder)):
+            name = hashlib.sha256(data).digest()
+            if name in seen or (name[0] % HELD_OUT == 0) != held_out:
+                continue
+            seen.add(name)
+            self.photos.append(_with_short_side(data, side))
+            self.labels.append(label)
+        if not self.photos:
+            raise SourceError(
+                f"{folder}: expected *.parquet files with columns image and label, found no photo"
+            )
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def draw(self, *key: object) -> int:
+        """The index of a photo, all equally likely."""
+        return draw_integer(len(self), *key, "photo")
+
+    def crop(self, index: int, size: int, *key: object) -> Image:
+        """uint8 [size, size, 3]: a square of the photo, mirrored half of the time. size <= side."""
+        photo = self.photos[index]
+        y = draw_integer(photo.shape[0] - size + 1, *key, "y")
+        x = draw_integer(photo.shape[1] - size + 1, *key, "x")
+        square = photo[y : y + size, x : x + size]
+        return square[:, ::-1] if draw_integer(2, *key, "mirror") else square
+
+    def prompt(self, index: int) -> str:
+        """The short caption: what the label says, or nothing."""
+        label = self.labels[index]
+        return f"A photo of {label}" if label else ""
+
+
+def _rows(folder: Path) -> Iterator[tuple[bytes, str]]:
+    import pyarrow.parquet as pq
+
+    for path in sorted(folder.glob("*.parquet")):
+        with pq.ParquetFile(path) as file, progress_bar(path.name, file.metadata.num_rows) as bar:
+            for batch in file.iter_batches(64, columns=["image", "label"]):
+                for row in batch.to_pylist():
+                    yield row["image"]["bytes"], row["label"] or ""
+                    bar.update()
+
+
+def _with_short_side(data: bytes, side: int) -> Image:
+    photo = Pillow.open(io.BytesIO(data)).convert("RGB")
+    scale = side / min(photo.size)
+    size = max(side, round(photo.width * scale)), max(side, round(photo.height * scale))
+    return np.asarray(photo.resize(size, Pillow.Resampling.LANCZOS))
+
+
+def pack(folder: Path, out: Path, side: int, quality: int = 85) -> int:
+    """The photos again, as JPEGs with short side `side`, in files of 4096 in `out`; returns the bytes.
+
+    The same photos give another hold-out there, as it goes by the hash of the bytes: hold out first.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out.mkdir(parents=True, exist_ok=True)
+    photos = TrainingPhotos(folder, side)
+    for start in range(0, len(photos), 4096):
+        rows = []
+        for pixels, label in zip(
+            photos.photos[start : start + 4096], photos.labels[start : start + 4096], strict=True
+        ):
+            file = io.BytesIO()
+            Pillow.fromarray(pixels).save(file, "JPEG", quality=quality)
+            rows.append({"image": {"bytes": file.getvalue(), "path": None}, "label": label})
+        target = out / f"photos-{start // 4096:02d}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows), target, compression="none")
+    return sum(path.stat().st_size for path in out.glob("*.parquet"))

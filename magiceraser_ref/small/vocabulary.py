@@ -1,0 +1,55 @@
+"""A CLIP tokenizer whose vocabulary is built in code from the words it has to know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from olrd.checkpoints import require
+from olrd.coco_categories import coco_categories
+
+BEGIN, END = "<|startoftext|>", "<|endoftext|>"
+END_OF_WORD = "</w>"
+TEMPLATE_WORDS = ("a", "photo", "of", "background", "the", "with", "and", "in")
+SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street", "indoor", "outdoor")
+
+
+def known_words(more: Iterable[str] = ()) -> list[str]:
+    """The words of the prompt template, of COCO's 133 categories and of `more`, lower case, sorted."""
+    texts = [*TEMPLATE_WORDS, *SCENES, *more]
+    for category in coco_categories().values():
+        texts += [category.name, category.label, category.supercategory]
+    words = {w for text in texts for w in _words(text)}
+    return sorted(words)
+
+
+def _words(text: str) -> list[str]:
+    return "".join(c if c.isascii() and c.isalpha() else " " for c in text.lower()).split()
+
+
+def byte_pairs(words: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """(vocabulary, merges) of a byte-pair encoding learned from `words` until each is one token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    learner = Tokenizer(models.BPE(end_of_word_suffix=END_OF_WORD))
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=1 << 20, min_frequency=1, end_of_word_suffix=END_OF_WORD, initial_alphabet=letters,
+        show_progress=False,
+    )  # fmt: skip
+    learner.train_from_iterator(sorted(words), trainer)
+    merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
+    # A letter at a word's end is a token of its own, whether or not a known word ends with it.
+    tokens = [*letters, *(c + END_OF_WORD for c in letters), *("".join(pair) for pair in merges)]
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}, merges
+
+
+def small_tokenizer(words: Iterable[str], length: int = 32) -> Any:
+    """A `CLIPTokenizer` with bytes, `words` and what lies between them; prompts of `length` tokens."""
+    transformers = require("transformers", "the small model")
+    vocabulary, merges = byte_pairs(words)
+    for special in (BEGIN, END):
+        vocabulary[special] = len(vocabulary)
+    return transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)
