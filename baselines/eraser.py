@@ -15,12 +15,17 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from olrd.arrays import Image, Mask
-from olrd.errors import UsageError
-from olrd.panoptic import Box, PanopticMap
+from olrd.errors import SourceError, UsageError
+from olrd.panoptic import Box, Category, PanopticMap
 
 
 class WeightsMissingError(UsageError):
     """An eraser's weights are not on this machine; the message says how to get them (exit code 2)."""
+
+
+class WeightsUnusableError(SourceError):
+    """Weights that are there and damaged, or of another network: no sample can do without them, so a
+    run stops."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,9 @@ class Hints:
 
     key: names the sample; random draws depend on (seed, key) alone, never on batch or order.
     prompt: the short background prompt. caption: a long description, if there is one. panoptic: the
-    photo's panoptic map. twin: the box of the object's untouched original in the same photo (x, y,
+    photo's panoptic map, [H, W] as the photo, given to those that want it (`EraserInfo.wants`); never of
+    the object to erase. categories: what the map's category numbers mean. category: the name of the
+    erased object's category. twin: the box of the object's untouched original in the same photo (x, y,
     width, height in pixels). truth: the photo without the object, uint8 [H, W, 3]; only controls
     (`EraserInfo.control`) are ever given it.
     """
@@ -40,6 +47,8 @@ class Hints:
     panoptic: PanopticMap | None = None
     twin: Box | None = None
     truth: Image | None = None
+    categories: Mapping[int, Category] | None = None
+    category: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class EraserInfo:
     license: of the weights, or of the code where there are none. needs: in words, e.g. "Big-LaMa
     weights (196 MB)"; empty if nothing. options: as resolved, so that the run can be repeated.
     control: whether it is no method but a yardstick that may see the truth. device: where it runs.
+    wants: hints that cost something to get, and that it uses: `panoptic`.
     """
 
     name: str
@@ -59,6 +69,7 @@ class EraserInfo:
     options: Mapping[str, str] | None = None
     control: bool = False
     device: str = "cpu"
+    wants: frozenset[str] = frozenset()
 
 
 class Eraser(Protocol):

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
 from baselines.weights import Pinned, locate, revision_of
 from olrd.arrays import Image, Mask
 from olrd.checkpoints import choose_device, require
-from olrd.errors import SourceError, UsageError
+from olrd.errors import UsageError
 from olrd.registry import checked_options
 
 BIG_LAMA = Pinned(
@@ -73,7 +73,7 @@ class Lama:
                 return _from_library(library, self.weights, torch.device(self.device))
             return torch.jit.load(str(self.weights), map_location=self.device).eval()
         except RuntimeError as error:
-            raise SourceError(
+            raise WeightsUnusableError(
                 f"{self.weights} is not a TorchScript file ({str(error).splitlines()[0]}); expected "
                 f"the published {BIG_LAMA.file_name}"
             ) from error

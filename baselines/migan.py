@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
 from baselines.weights import Pinned, locate, revision_of
 from olrd.arrays import Image, Mask
-from olrd.errors import MissingExtraError, SourceError, UsageError
+from olrd.errors import MissingExtraError, UsageError
 from olrd.registry import checked_options
 
 PIPELINE = Pinned(
@@ -79,9 +79,9 @@ class Migan:
                 [end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)
             ]
         except Exception as error:  # onnxruntime's own kinds, which differ between versions
-            raise SourceError(f"{self.weights} is no ONNX model: {error}") from error
+            raise WeightsUnusableError(f"{self.weights} is no ONNX model: {error}") from error
         if names != [["image", "mask"], ["result"]]:
-            raise SourceError(
+            raise WeightsUnusableError(
                 f"{self.weights} is not the published pipeline: expected the inputs image and mask and "
                 f"the output result, got {names}"
             )

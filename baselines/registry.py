@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from baselines.eraser import Eraser, EraserSpec, WeightsMissingError
@@ -46,10 +47,11 @@ class State(NamedTuple):
     advice: str
 
 
-def state_of(name: str) -> State:
-    """Whether an eraser opens here with its default options, and if not, what to do."""
+def state_of(name: str, open_it: Callable[[str], object] = open_eraser) -> State:
+    """Whether an eraser (or what else `open_it` opens) opens here with its default options, and if not,
+    what to do."""
     try:
-        open_eraser(name)
+        open_it(name)
     except WeightsMissingError as error:
         return State("weights missing", str(error))
     except MissingExtraError as error:

@@ -7,8 +7,8 @@ what the VAE loses.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,17 @@ from baselines.eraser import (
     EraserSpec,
     Hints,
     WeightsMissingError,
+    WeightsUnusableError,
 )
+from baselines.weights import hash_of_ends
 from olrd.arrays import Image, Mask, resize_image
 from olrd.checkpoints import choose_device
 from olrd.draws import digest
-from olrd.errors import MissingExtraError, SourceError, UsageError
+from olrd.errors import MissingExtraError, UsageError
 from olrd.registry import checked_options
 
 CHECKPOINT = "stable-diffusion-v1-5/stable-diffusion-inpainting"
+LICENSE = "CreativeML OpenRAIL-M"
 REVISION = "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb"
 DEFAULTS = {
     "checkpoint": CHECKPOINT,
@@ -101,19 +104,27 @@ def checkpoint_folder(checkpoint: str, revision: str) -> Path:
 
 
 def content_hash(folder: Path) -> str:
-    """12 digits of a hash over names, sizes and both ends (1 MiB each) of configurations and weights:
-    whole files of gigabytes would take seconds to read."""
-    found = hashlib.sha256()
-    for path in sorted(
-        p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".bin")
-    ):
-        size = path.stat().st_size
-        found.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
-        with path.open("rb") as file:
-            found.update(file.read(1 << 20))
-            file.seek(max(0, size - (1 << 20)))
-            found.update(file.read())
-    return found.hexdigest()[:12]
+    """See `hash_of_ends`; of configurations and weights."""
+    kinds = (".json", ".safetensors", ".bin")
+    return hash_of_ends(folder, (path for path in folder.rglob("*") if path.suffix in kinds))
+
+
+def license_of(checkpoint: str, folder: Path) -> str:
+    """Of the default checkpoint the known licence, else what the head of the model card in `folder`
+    says (a name of the hub, e.g. `openrail++`), else where to look."""
+    if checkpoint == CHECKPOINT:
+        return LICENSE
+    card: Any = None
+    if (path := folder / "README.md").is_file():
+        from huggingface_hub import metadata_load
+
+        with suppress(Exception):  # a card is written by hand: yaml raises its own kinds
+            card = metadata_load(path)
+    card = card if isinstance(card, dict) else {}
+    said = card.get("license")
+    if said == "other":
+        said = card.get("license_name", said)
+    return said if isinstance(said, str) and said.strip() else "see the checkpoint"
 
 
 class SDInpainting:
@@ -131,8 +142,9 @@ class SDInpainting:
         name = self.folder.name
         revision = name[:12] if len(name) == 40 else f"local-{content_hash(self.folder)}"
         return EraserInfo(
-            "sd-inpainting", revision, "CreativeML OpenRAIL-M", "SD Inpainting weights (about 2 GB)",
-            self._options | {"seed": str(self.seed)}, device=self.device,
+            "sd-inpainting", revision, license_of(self._options["checkpoint"], self.folder),
+            "an inpainting checkpoint of diffusers", self._options | {"seed": str(self.seed)},
+            device=self.device,
         )  # fmt: skip
 
     @cached_property
@@ -151,7 +163,7 @@ class SDInpainting:
                 local_files_only=True, safety_checker=None,
             )  # fmt: skip
         except (OSError, ValueError, KeyError) as error:
-            raise SourceError(
+            raise WeightsUnusableError(
                 f"{self.folder} is no diffusers inpainting pipeline: {error}"
             ) from error
         pipeline.set_progress_bar_config(disable=True)

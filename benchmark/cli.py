@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
 
-    add("list", run_list, "List erasers with their state, data sets, metrics and protocols.")
+    add("list", run_list, "List erasers and metrics with their state, data sets and protocols.")
     fetch = add("fetch", run_fetch, "Download an eraser's published weights, checked by sha256.")
     fetch.add_argument("name", help="an eraser or metric with published weights")
     export = add(
@@ -148,21 +148,27 @@ def run_list(args: argparse.Namespace) -> int:
     """`benchmark list`."""
     from baselines import ERASERS, state_of
     from benchmark.datasets import DATASETS
-    from benchmark.metrics import METRICS
+    from benchmark.metrics import METRICS, open_metric
     from benchmark.protocol import FOLDER
 
-    states = {name: state_of(name) for name in ERASERS.names()}
-    result = {
-        "erasers": {name: state._asdict() for name, state in states.items()},
+    states = {
+        "erasers": {name: state_of(name) for name in ERASERS.names()},
+        "metrics": {name: state_of(name, open_metric) for name in METRICS.names()},
+    }
+    names = {
         "datasets": DATASETS.names(),
-        "metrics": METRICS.names(),
         "protocols": sorted(p.stem for p in FOLDER.glob("*.json")),
     }
-    lines = ["erasers"]
-    lines += [f"  {name:<16}{s.word:<22}{s.advice}".rstrip() for name, s in states.items()]
-    for what in ("datasets", "metrics", "protocols"):
-        lines += [what, *(f"  {name}" for name in result[what])]
-    emit(result, "\n".join(lines), args.json)
+    lines = []
+    for what, found in states.items():
+        rows = (
+            f"  {name:<23}{s.word:<22}{' '.join(s.advice.split())}" for name, s in found.items()
+        )
+        lines += [what, *(row.rstrip() for row in rows)]
+    for what, listed in names.items():
+        lines += [what, *(f"  {name}" for name in listed)]
+    result = {what: {n: s._asdict() for n, s in found.items()} for what, found in states.items()}
+    emit(result | names, "\n".join(lines), args.json)
     return 0
 
 

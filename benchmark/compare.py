@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.ranking import columns_of
 from benchmark.results import Run
 from benchmark.statistics import difference, holm
-from olrd.errors import UsageError
+from olrd.errors import UsageError, did_you_mean
+from olrd.progress import say
 
 
 def compare(a: Run, b: Run, columns: list[str] | None = None) -> pd.DataFrame:
@@ -32,12 +34,17 @@ def compare(a: Run, b: Run, columns: list[str] | None = None) -> pd.DataFrame:
     one, other = one.loc[shared], other.loc[shared]
     both = (one.status == "ok") & (other.status == "ok")
     one, other = one[both], other[both]
+    for run in (a, b):
+        if (n := run.summary["n"]) > len(one):
+            say(
+                f"{run.folder}: {n - len(one)} of its {n} samples are not in the other run, left out"
+            )
     known = [name for name in one.columns if "/" in name and name in other.columns]
     protocol = a.summary["protocol"]
     rows: list[dict[str, Any]] = []
     for column in columns or known:
         if column not in known:
-            raise UsageError(f"no score is called '{column}'; known: {', '.join(known)}")
+            raise did_you_mean("score", column, known)
         left, right = (
             frame[column].to_numpy(dtype=np.float64, na_value=np.nan) for frame in (one, other)
         )
@@ -53,9 +60,10 @@ def _revisions(run: Run) -> str:
 
 
 def headline(run: Run) -> list[str]:
-    """The columns that a table shows first: each metric in the mask, then the change outside."""
-    names = [name for name in run.summary["scores"] if name.endswith("/mask/raw")]
-    return [*names, "change/outside/raw"]
+    """The per-sample scores that a leaderboard shows first: each metric in the mask, or of the whole
+    picture if that is all it has, then the change outside."""
+    main, _ = columns_of(run.summary)
+    return [column.name for column in main if column.name in run.summary["scores"]]
 
 
 def table_of(summary: dict[str, Any]) -> str:
@@ -64,21 +72,30 @@ def table_of(summary: dict[str, Any]) -> str:
         f"{summary['method']['name']} {summary['method']['revision']} on {summary['dataset']['name']} "
         f"({summary['n']} samples, {summary['n_failed']} failed), protocol {summary['protocol']['id']}",
         *(f"warning: {text}" for text in summary["dataset"]["warnings"]),
+        *(f"{name}: {value:.4f} on average" for name, value in summary["facts"].items()),
+        *(f"failed: {count} x {reason}" for reason, count in summary["failures"].items()),
         "",
         f"{'score':<30}{'mean':>10}   {'95 % interval':<22}{'n':>6}{'photos':>8}",
     ]
     for column, found in summary["scores"].items():
+        why = ", ".join(f"{count} {reason}" for reason, count in found["without"].items())
         if found["mean"] is None:
-            why = ", ".join(f"{count} {reason}" for reason, count in found["without"].items())
-            lines.append(f"{column:<30}{'-':>10}   {why}")
+            lines.append(f"{column:<30}{'-':>10}   {why}".rstrip())
             continue
-        interval = "" if found["low"] is None else f"{found['low']:.4f} to {found['high']:.4f}"
-        lines.append(
-            f"{column:<30}{found['mean']:>10.4f}   {interval:<22}{found['n']:>6}{found['clusters']:>8}"
-        )
+        lines.append(f"{column:<30}{found['mean']:>10.4f}{_interval_text(found)}   {why}".rstrip())
     for column, found in summary["sets"].items():
-        value = "-" if found["value"] is None else f"{found['value']:.4f}"
-        lines.append(f"{column:<30}{value:>10}   {found['reason']:<22}{found['n']:>6}")
+        if found["value"] is None:
+            lines.append(f"{column:<30}{'-':>10}   {found['reason']}")
+            continue
+        text = f"{column:<30}{found['value']:>10.4f}{_interval_text(found)}   {found['reason']}"
+        lines.append(text.rstrip())
     times = summary["times"]
-    lines += ["", f"median {times['median_seconds']} s an image, peak {times['peak_mb']} MB"]
+    lines += ["", f"median {times['median_seconds']} s an image, peak {times['peak_mb']} MiB"]
     return "\n".join(lines)
+
+
+def _interval_text(found: dict[str, Any]) -> str:
+    """The interval, n and source photos, in columns."""
+    low, high = found["low"], found["high"]
+    interval = "" if low is None else f"{low:.4f} to {high:.4f}"
+    return f"   {interval:<22}{found['n']:>6}{found['clusters']:>8}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from baselines.folder import file_name_of
-from benchmark.datasets import DataSet
+from benchmark.datasets import DataSet, check_file_names
 from benchmark.protocol import Protocol
 from benchmark.scoring import prepared
 from olrd.arrays import encode_mask, encode_png
@@ -16,8 +16,9 @@ from olrd.progress import progress_bar
 
 def export(data: DataSet, protocol: Protocol, out: Path, limit: int | None = None) -> int:
     """Write `image/<id>.png` and `mask/<id>.png` (white = erase) at the protocol's size; the truth is
-    not written. Returns the number of samples."""
+    not written. Returns the number of samples. `UsageError` if two of them would share a file."""
     ids = data.ids()[:limit]
+    check_file_names(ids)
     for name in ("image", "mask"):
         (out / name).mkdir(parents=True, exist_ok=True)
     with progress_bar(f"exporting {data.name}", len(ids)) as bar:

@@ -169,7 +169,8 @@ def cell_of(record: Record, name: str) -> Cell:
     """A score, or a set metric's value, of a record."""
     if name in record["sets"]:
         found = record["sets"][name]
-        return Cell(found["value"], n=found["n"], note=found["reason"])
+        low, high = found.get("low"), found.get("high")  # runs before they had intervals lack them
+        return Cell(found["value"], low, high, n=found["n"], note=found["reason"])
     found = record["scores"].get(name)
     if found is None:
         return Cell(None, note="not scored")

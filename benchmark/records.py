@@ -9,6 +9,7 @@ other data or other metric weights are another record beside the first.
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ Record = dict[str, Any]
 PROVENANCE = ("times", "git", "versions", "request")
 """What two runs that claim the same may differ in: how long they took and where they ran. The first
 record stays, so a table's times are those of the first run published."""
+ROUNDING = 1e-5
+"""A float32 network on another processor, or with another number of threads, sums in another order."""
 NEEDED = {
     "method": ("name", "revision", "control", "device"),
     "dataset": ("name", "fingerprint", "n", "total", "warnings"),
@@ -43,11 +46,7 @@ def publish(run: Run, board: Path) -> Path:
     provenance apart) nothing happens; if it says something else this is an `OutputError`. Folders of
     paths on this machine are left out.
     """
-    record = checked(json.loads(json.dumps(run.summary)), run.folder / "summary.json")
-    for part in (record["method"], record):
-        for name in ("options", "request", "failures"):
-            if name in part:
-                part[name] = without_folders(part[name])
+    record = portable(checked(run.summary, run.folder / "summary.json"))
     frame, protocol = run.samples(), record["protocol"]
     record["times"]["interval"] = median_interval(
         frame.seconds, list(frame.cluster), min(protocol["bootstrap"], 1000), protocol["seed"]
@@ -64,6 +63,16 @@ def publish(run: Run, board: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, to_json(record))
     return path
+
+
+def portable(summary: Record) -> Record:
+    """A copy without the folders of this machine, wherever a path may stand."""
+    record: Record = json.loads(json.dumps(summary))
+    for part in (record["method"], record):
+        for name in ("options", "request", "failures", "scores", "sets"):
+            if name in part:
+                part[name] = without_folders(part[name])
+    return record
 
 
 def record_path(record: Record, board: Path) -> Path:
@@ -106,14 +115,25 @@ def differences(old: Record, new: Record) -> list[str]:
     found = []
     for name in sorted(old.keys() | new.keys()):
         left, right = old.get(name), new.get(name)
-        if name in PROVENANCE or left == right:
+        if name in PROVENANCE or _alike(left, right):
             continue
         if isinstance(left, dict) and isinstance(right, dict):
-            inner = sorted(k for k in left.keys() | right.keys() if left.get(k) != right.get(k))
+            inner = sorted(
+                k for k in left.keys() | right.keys() if not _alike(left.get(k), right.get(k))
+            )
             found += [f"{k}: {_brief(left.get(k))}, now {_brief(right.get(k))}" for k in inner]
         else:
             found.append(f"{name}: {_brief(left)}, now {_brief(right)}")
     return found
+
+
+def _alike(left: Any, right: Any) -> bool:
+    """Equal, or floats that differ by no more than `ROUNDING`."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_alike(left[k], right[k]) for k in left)
+    if isinstance(left, float) and isinstance(right, float):
+        return math.isclose(left, right, rel_tol=ROUNDING, abs_tol=ROUNDING / 100)
+    return bool(left == right)
 
 
 def _brief(value: Any) -> str:

@@ -22,7 +22,7 @@ from baselines.folder import file_name_of
 from benchmark.datasets import DataSet, Sample
 from benchmark.protocol import Protocol, parsed
 from benchmark.ranking import sections
-from benchmark.records import without_folders
+from benchmark.records import portable, without_folders
 from benchmark.results import Run
 from benchmark.scoring import prepared
 from benchmark.tables import Table, tables_of
@@ -165,7 +165,7 @@ def _words(name: str, shown: Sequence[Shown]) -> dict[str, Any]:
 
 
 def _scores(run: Shown, row: dict[str, Any]) -> list[float | str | None]:
-    reasons = json.loads(row["reasons"] or "{}")
+    reasons = without_folders(json.loads(row["reasons"] or "{}"))
     found: list[float | str | None] = []
     for column in run.columns:
         value = _number(row[column])
@@ -245,7 +245,7 @@ def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: 
           count: int) -> dict[str, Any]:  # fmt: skip
     """What the page says of the whole: the table, the methods, the columns."""
     summary = runs[0].summary
-    found = sections([run.summary for run in runs])
+    found = sections([portable(run.summary) for run in runs])
     higher = {name: info["higher_is_better"] for run in runs for name, info in
               run.summary["metrics"].items()}  # fmt: skip
     every = list(dict.fromkeys(column for run in shown for column in run.columns))

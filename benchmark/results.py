@@ -42,6 +42,7 @@ FIXED = {
 }
 TIMES = ("seconds", "peak_mb")
 """The only columns in which two runs of the same thing may differ."""
+AGAIN = "make the run again with another --out"
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]], scores: list[str]) -> None:
@@ -62,7 +63,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 class Run:
-    """A finished run. summary: the content of summary.json."""
+    """A finished run. summary: the content of summary.json. `SourceError` if there is none,
+    `IntegrityError` if it is damaged."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -72,7 +74,10 @@ class Run:
                 f"{self.folder} holds no finished run (summary.json is not there); `benchmark run` makes "
                 "one, and finishes one that was cut off"
             )
-        self.summary: dict[str, Any] = json.loads(path.read_text())
+        try:
+            self.summary: dict[str, Any] = json.loads(path.read_text())
+        except ValueError as error:
+            raise IntegrityError(f"{path} is damaged: {error}; {AGAIN}") from error
 
     @property
     def label(self) -> str:
@@ -80,8 +85,12 @@ class Run:
         return f"{self.summary['method']['name']} ({self.summary['method']['revision']})"
 
     def samples(self) -> pd.DataFrame:
-        """The per-sample rows."""
-        return pd.read_parquet(self.folder / "samples.parquet")
+        """The per-sample rows. `IntegrityError` if they are missing or damaged."""
+        path = self.folder / "samples.parquet"
+        try:
+            return pd.read_parquet(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise IntegrityError(f"{path} is missing or damaged: {error}; {AGAIN}") from error
 
 
 def git_revision() -> str:

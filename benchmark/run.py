@@ -13,27 +13,31 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from baselines import open_eraser
-from baselines.eraser import Eraser, Hints
+from baselines.eraser import Eraser, Hints, WeightsUnusableError
 from baselines.folder import file_name_of
-from benchmark.datasets import DataSet, Sample, duplicates, open_dataset
+from benchmark.datasets import DataSet, Sample, check_file_names, open_dataset
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.results import FIXED, read_rows, write_rows
 from benchmark.scoring import Metrics, open_metrics, prepared, score, score_columns
 from benchmark.summary import summarise
-from olrd.arrays import Image, encode_image
+from olrd.arrays import Image, encode_image, resize_ids
 from olrd.build import locked
-from olrd.errors import OutputError, UsageError
+from olrd.errors import MissingExtraError, OutputError, UsageError
 from olrd.files import atomic_path, sha256, to_json, write_atomic
+from olrd.panoptic import PanopticMap
 from olrd.progress import progress_bar
 
 PART = 16
 """Rows that are written together; at most so many are erased again after a kill."""
+HOPELESS = (UsageError, MissingExtraError, WeightsUnusableError)
+"""What an eraser raises for every sample alike: it ends the run."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,10 @@ def opened(request: Request) -> Opened:
     info = eraser.info
     data = open_dataset(request.dataset, request.root, request.data_options)
     ids = data.ids()[: request.limit]
-    if request.save and (shared := duplicates(file_name_of(name) for name in ids)):
-        raise UsageError(f"--save: several samples would share the file name {shared[0]}")
-    method = {"name": info.name, "revision": info.revision, "options": dict(info.options or {})}
+    if request.save:
+        check_file_names(ids)
+    method = {"name": info.name, "revision": info.revision, "options": dict(info.options or {}),
+              "device": info.device}  # fmt: skip
     identity = {
         "method": method,
         "dataset": {"name": data.name, "fingerprint": data.fingerprint, "n": len(ids),
@@ -86,6 +91,8 @@ def opened(request: Request) -> Opened:
         "metrics": {m.name: m.revision for m in metrics.infos()},
         "saved": request.save,
     }  # fmt: skip
+    if hinted := sorted(info.wants & getattr(data, "offers", frozenset())):
+        identity["hints"] = hinted  # with and without maps are two runs
     return Opened(eraser, metrics, data, protocol, ids, identity)
 
 
@@ -128,7 +135,7 @@ def _begun(out: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
     if mark.is_file():
         if json.loads(mark.read_text()) != identity:
             raise OutputError(
-                f"{out} holds another run (method, options, data or protocol differ): give another --out"
+                f"{out} holds another run (method, options, device, data or protocol differ): give another --out"
             )
     else:
         # Hidden files are the lock, and what a kill leaves of a file half written.
@@ -147,6 +154,7 @@ class _Work:
                  protocol: Protocol, save: bool) -> None:  # fmt: skip
         self.out, self.data, self.eraser, self.metrics = out, data, eraser, metrics
         self.protocol, self.save = protocol, save
+        self.annotated = "panoptic" in eraser.info.wants
         self.columns = score_columns(metrics)
         if save:
             (out / "outputs").mkdir(exist_ok=True)
@@ -159,12 +167,12 @@ class _Work:
             loading: deque[Future[list[Sample | dict[str, Any]]]] = deque()
             scoring: deque[Future[dict[str, Any]]] = deque()
             ahead = iter(chunks)
-            for chunk in _first(ahead, 2):
+            for chunk in islice(ahead, 2):
                 loading.append(loader.submit(self._load, chunk))
             waiting: list[dict[str, Any]] = []
             while loading:
                 loaded = loading.popleft().result()
-                for chunk in _first(ahead, 1):
+                for chunk in islice(ahead, 1):
                     loading.append(loader.submit(self._load, chunk))
                 good = [sample for sample in loaded if isinstance(sample, Sample)]
                 waiting += [row for row in loaded if isinstance(row, dict)]
@@ -183,7 +191,10 @@ class _Work:
         ids, loaded = self.data.ids(), list[Sample | dict[str, Any]]()
         for index in chunk:
             try:
-                loaded.append(prepared(self.data.sample(index), self.protocol))
+                sample = prepared(self.data.sample(index), self.protocol)
+                if self.annotated and sample.annotated:
+                    sample.annotated()  # read here, not on the eraser's time; it keeps its answer
+                loaded.append(sample)
             except Exception as error:  # a damaged file must not end a long run
                 loaded.append(_failed(ids[index], ids[index], error))
         return loaded
@@ -191,14 +202,14 @@ class _Work:
     def _erased(
         self, samples: list[Sample]
     ) -> Iterator[tuple[Sample, Image | Exception, float, float]]:
-        """Each sample with its output or what went wrong, seconds per image and peak memory in MB. A
+        """Each sample with its output or what went wrong, seconds per image and peak memory in MiB. A
         batch that fails is tried again one by one."""
         if not samples:
             return
         clock = _Clock(self.eraser.info.device)
         try:
             outputs: list[Image] = self._call(samples)
-        except UsageError:
+        except HOPELESS:
             raise
         except Exception as error:
             if len(samples) > 1:
@@ -212,11 +223,7 @@ class _Work:
             yield sample, output, seconds, peak
 
     def _call(self, samples: list[Sample]) -> list[Image]:
-        control = self.eraser.info.control
-        hints = [
-            Hints(s.id, s.prompt, s.caption, None, s.twin, s.truth if control else None)
-            for s in samples
-        ]
+        hints = [self._hints(sample) for sample in samples]
         outputs = self.eraser.erase([s.image for s in samples], [s.mask for s in samples], hints)
         if len(outputs) != len(samples):
             raise ValueError(f"expected {len(samples)} pictures, got {len(outputs)}")
@@ -226,6 +233,21 @@ class _Work:
                     f"expected uint8 {sample.image.shape}, got {output.dtype} {output.shape}"
                 )
         return outputs
+
+    def _hints(self, sample: Sample) -> Hints:
+        """What the eraser may know. The map is that of the photo without the object."""
+        found = sample.annotated() if self.annotated and sample.annotated else None
+        panoptic = None
+        if found is not None:
+            height, width = sample.mask.shape
+            ids, segments = found.panoptic
+            same = ids.shape == sample.mask.shape
+            panoptic = PanopticMap(ids if same else resize_ids(ids, (width, height)), segments)
+        return Hints(
+            sample.id, sample.prompt, sample.caption, panoptic, sample.twin,
+            sample.truth if self.eraser.info.control else None,
+            found.categories if found else None, sample.category or None,
+        )  # fmt: skip
 
     def _row(
         self, sample: Sample, output: Image | Exception, seconds: float, peak: float
@@ -270,12 +292,6 @@ class _Work:
         return gathered
 
 
-def _first(items: Iterator[Any], count: int) -> Iterator[Any]:
-    for _ in range(count):
-        if (item := next(items, None)) is not None:
-            yield item
-
-
 def _failed(name: str, cluster: str, error: Exception) -> dict[str, Any]:
     row = dict.fromkeys(FIXED, None) | {"id": name, "cluster": cluster, "status": "failed"}
     return row | {"reason": f"{type(error).__name__}: {error}", "reasons": "{}", "facts": "{}"}
@@ -285,12 +301,12 @@ class _Clock:
     """Time and peak memory of one call: of the GPU where it runs there, else of this process."""
 
     def __init__(self, device: str) -> None:
-        self._cuda = device.startswith("cuda")
+        self._cuda = device if device.startswith("cuda") else ""
         if self._cuda:
             import torch
 
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize(self._cuda)
+            torch.cuda.reset_peak_memory_stats(self._cuda)
         self._started = time.perf_counter()
 
     def seconds(self) -> float:
@@ -298,16 +314,18 @@ class _Clock:
         if self._cuda:
             import torch
 
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self._cuda)
         return time.perf_counter() - self._started
 
     def peak_mb(self) -> float:
-        """MB: the GPU's peak since the start, or the process's largest resident size so far."""
+        """MiB: the GPU's peak since the start, or the process's largest resident size so far; NaN where
+        the system does not say."""
         if self._cuda:
             import torch
 
-            return torch.cuda.max_memory_allocated() / 1e6
-        for line in Path("/proc/self/status").read_text().splitlines():
+            return torch.cuda.max_memory_allocated(self._cuda) / (1 << 20)
+        status = Path("/proc/self/status")  # Linux alone has it
+        for line in status.read_text().splitlines() if status.is_file() else ():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) / 1024
         return float("nan")

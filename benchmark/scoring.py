@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from benchmark.metrics import MapMetric, MetricInfo, SampleMetric, Score, SetMet
 from benchmark.protocol import Protocol
 from benchmark.regions import MODES, REGIONS, dilated, regions_of
 from olrd.arrays import Image, Mask, resize_image
-from olrd.errors import UsageError
+from olrd.errors import IntegrityError, OlrdError, UsageError
 from olrd.panoptic import Box
 from olrd.working import working_size
 
@@ -40,8 +41,8 @@ class Metrics(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """values: column -> score. reasons: column -> why there is none. features: per set metric and
-    picture (`raw`, `composited`, `truth`), float64 [d]."""
+    """values: column -> score. reasons: column -> why there is none; set metric -> why it has no
+    features. features: per set metric and picture (`raw`, `composited`, `truth`), float64 [d]."""
 
     values: dict[str, float | None]
     reasons: dict[str, str]
@@ -65,15 +66,29 @@ def open_metrics(protocol: Protocol, device: str) -> Metrics:
 
 def score_columns(metrics: Metrics) -> list[str]:
     """The score columns in order."""
-    names = [f"{m.info.name}/{r}/{mode}" for m in metrics.maps for mode in MODES for r in REGIONS]
-    names += [f"{m.info.name}/full/{mode}" for m in metrics.samples for mode in MODES]
+    names = [name for m in metrics.maps for name in _map_columns(m)]
+    names += [name for m in metrics.samples for name in _picture_columns(m)]
     return names + [f"{change}/outside/raw" for change in CHANGES]
 
 
+def _map_columns(metric: MapMetric) -> list[str]:
+    return [f"{metric.info.name}/{region}/{mode}" for mode in MODES for region in REGIONS]
+
+
+def _picture_columns(metric: SampleMetric) -> list[str]:
+    return [f"{metric.info.name}/full/{mode}" for mode in MODES]
+
+
 def prepared(sample: Sample, protocol: Protocol) -> Sample:
-    """The sample at the protocol's size, its mask thresholded and grown."""
+    """The sample at the protocol's size, its mask thresholded and grown. `IntegrityError` if photo,
+    mask and truth are not of one size."""
     image, truth, mask = sample.image, sample.truth, sample.mask
     height, width = mask.shape
+    for what, pixels in (("photo", image), ("truth", truth)):
+        if pixels is not None and pixels.shape != (height, width, 3):
+            raise IntegrityError(
+                f"{sample.id}: the {what} is {list(pixels.shape)}, the mask {width} x {height} pixels"
+            )
     size = _size(width, height, protocol)
     twin = sample.twin
     if size != (width, height):
@@ -102,54 +117,114 @@ def _size(width: int, height: int, protocol: Protocol) -> tuple[int, int]:
 
 
 def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -> Scored:
-    """All scores of one output. sample: as `prepared` gave it."""
+    """All scores of one output. sample: as `prepared` gave it.
+
+    A metric that raises has no value for this sample, and the reason starts with `failed:`; the other
+    metrics go on. A typed error (`OlrdError`, e.g. weights that cannot be read) concerns every sample
+    and is passed on.
+    """
     regions = regions_of(sample.mask, protocol)
     composited = np.where(sample.mask[..., None], output, sample.image)
     same = np.array_equal(output, composited)  # many methods composite: then one map serves both
     outputs = [output] if same else [output, composited]
-    values: dict[str, float | None] = {}
-    reasons: dict[str, str] = {}
-
-    def put(column: str, result: Score) -> None:
-        values[column] = result.value
-        if result.value is None:
-            reasons[column] = result.reason
-
+    found: dict[str, Score] = {}
     for metric in metrics.maps:
-        name = metric.info.name
-        maps = metric.maps(outputs, sample.truth) if sample.truth is not None else None
-        for k, mode in enumerate(MODES):
-            for region, where in regions.items():
-                column = f"{name}/{region}/{mode}"
-                if maps is None:
-                    put(column, Score(None, "no_truth"))
-                elif not where.any():
-                    put(column, Score(None, "empty_region"))
-                else:
-                    put(column, metric.finish(region_mean(maps[k % len(maps)], where)))
+        found |= _or_why(_map_columns(metric), _map_scores, metric, outputs, sample.truth, regions)
     for whole in metrics.samples:
-        if whole.info.needs_truth and sample.truth is None:
-            results: Sequence[Score] = [Score(None, "no_truth")] * len(MODES)
-        else:
-            results = whole.scores(outputs, sample.mask, sample.truth)
-            results = [*results, *results][: len(MODES)]
-        for mode, result in zip(MODES, results, strict=True):
-            put(f"{whole.info.name}/full/{mode}", result)
-    for name, result in zip(
+        found |= _or_why(_picture_columns(whole), _picture_scores, whole, outputs, sample)
+    for name, change in zip(
         CHANGES, changes(sample.image, output, regions["outside"]), strict=True
     ):
-        put(f"{name}/outside/raw", result)
+        found[f"{name}/outside/raw"] = change
     pictures = [output, composited] + ([] if sample.truth is None else [sample.truth])
-    features: dict[str, np.ndarray] = {}
-    seen: dict[tuple[type, str], np.ndarray] = {}  # FID and KID share a network and its features
-    for of_sets in metrics.sets:
-        network = type(of_sets), of_sets.info.revision
+    features, missing = _features(metrics.sets, pictures)
+    found = {column: _finite(result) for column, result in found.items()}
+    return Scored(
+        {column: result.value for column, result in found.items()},
+        {column: result.reason for column, result in found.items() if result.value is None}
+        | missing,
+        features,
+        hashlib.sha256(np.ascontiguousarray(output).data).hexdigest(),
+    )
+
+
+def _map_scores(
+    metric: MapMetric, outputs: Sequence[Image], truth: Image | None, regions: dict[str, Mask]
+) -> list[Score]:
+    """In the order of `_map_columns`."""
+    if truth is None:
+        return [Score(None, "no_truth")] * (len(MODES) * len(regions))
+    maps = _one_each(metric.maps(outputs, truth), outputs)
+    return [
+        metric.finish(region_mean(maps[k % len(maps)], where))
+        if where.any()
+        else Score(None, "empty_region")
+        for k in range(len(MODES))
+        for where in regions.values()
+    ]
+
+
+def _picture_scores(metric: SampleMetric, outputs: Sequence[Image], sample: Sample) -> list[Score]:
+    """In the order of `_picture_columns`."""
+    if metric.info.needs_truth and sample.truth is None:
+        return [Score(None, "no_truth")] * len(MODES)
+    results = _one_each(metric.scores(outputs, sample.mask, sample.truth), outputs)
+    return [*results, *results][: len(MODES)]
+
+
+def _features(
+    metrics: Sequence[SetMetric], pictures: Sequence[Image]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """`Scored.features`, and metric -> why there are none. FID and KID share theirs."""
+    found: dict[str, np.ndarray] = {}
+    missing: dict[str, str] = {}
+    seen: dict[str, np.ndarray | str] = {}
+    for metric in metrics:
+        name, network = metric.info.name, metric.info.network or metric.info.name
         if network not in seen:
-            seen[network] = of_sets.features(pictures)
-        for picture, row in zip((*MODES, "truth"), seen[network], strict=False):
-            features[f"{of_sets.info.name}/{picture}"] = row
-    digest = hashlib.sha256(np.ascontiguousarray(output).data).hexdigest()
-    return Scored(values, reasons, features, digest)
+            try:
+                rows = metric.features(pictures)
+                _one_each(rows, pictures)
+                seen[network] = rows if np.isfinite(rows).all() else "not_finite"
+            except OlrdError:
+                raise
+            except Exception as error:
+                seen[network] = _what_failed(error)
+        rows_or_why = seen[network]
+        if isinstance(rows_or_why, str):
+            missing[name] = rows_or_why
+            continue
+        for picture, row in zip((*MODES, "truth"), rows_or_why, strict=False):
+            found[f"{name}/{picture}"] = row
+    return found, missing
+
+
+def _or_why(
+    columns: list[str], compute: Callable[..., list[Score]], *given: Any
+) -> dict[str, Score]:
+    """The scores of one metric by column; what went wrong in place of all of them if it raises."""
+    try:
+        return dict(zip(columns, compute(*given), strict=True))
+    except OlrdError:
+        raise
+    except Exception as error:
+        return dict.fromkeys(columns, Score(None, _what_failed(error)))
+
+
+def _what_failed(error: Exception) -> str:
+    return " ".join(f"failed: {type(error).__name__}: {error}".split())[:200]
+
+
+def _one_each(results: Any, pictures: Sequence[Image]) -> Any:
+    if len(results) != len(pictures):
+        raise ValueError(f"expected {len(pictures)} results, one a picture, got {len(results)}")
+    return results
+
+
+def _finite(result: Score) -> Score:
+    """NaN and infinity are no values."""
+    known = result.value is None or math.isfinite(result.value)
+    return result if known else Score(None, "not_finite")
 
 
 def region_mean(values: np.ndarray, where: Mask) -> float:

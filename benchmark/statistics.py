@@ -3,11 +3,12 @@ resampled, never samples. Everything is seeded; fewer than two clusters give no 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,6 +81,42 @@ def difference(
         return Difference(mean, None, None, None, n, len(sums))
     low, high = np.quantile(resampled_means(sums, counts, resamples, seed), [0.025, 0.975])
     return Difference(mean, float(low), float(high), sign_flip(sums, resamples, seed), n, len(sums))
+
+
+GROUPS = 20
+"""Into how many groups of photos `jackknife` deals them at most."""
+
+
+def jackknife(
+    score_of: Callable[[npt.NDArray[np.bool_]], float | None],
+    value: float,
+    clusters: Sequence[str],
+    seed: int,
+) -> tuple[float | None, float | None]:
+    """A 95 % interval for a score of a whole set, by the grouped jackknife (Efron & Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapter 11): each group of photos is left out once, and
+
+        SE^2 = (g - 1) / g * sum (score without group i - their mean)^2.
+
+    A bootstrap would show the same photo twice, which shifts FID and breaks KID's unbiasedness.
+
+    score_of: the score of the samples where a bool [n] is True. value: of all of them. clusters: the
+    source photo of each sample. The interval is value +- t SE with g - 1 degrees of freedom; none
+    below two photos, or where a score without a group does not exist.
+    """
+    names, numbers = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    groups = min(GROUPS, len(names))
+    if groups < 2:
+        return None, None
+    shuffled = np.random.Generator(np.random.Philox([seed, 2])).permutation(len(names))
+    group = (shuffled % groups)[numbers]
+    left = [score_of(group != k) for k in range(groups)]
+    if any(score is None for score in left):
+        return None, None
+    scores = np.array(left, np.float64)
+    error = np.sqrt((groups - 1) / groups * np.square(scores - scores.mean()).sum())
+    reach = float(stats.t.ppf(0.975, groups - 1) * error)
+    return value - reach, value + reach
 
 
 def sign_flip(sums: Floats, resamples: int, seed: int) -> float:

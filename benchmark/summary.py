@@ -17,10 +17,11 @@ from benchmark.datasets import DataSet
 from benchmark.protocol import Protocol
 from benchmark.regions import MODES
 from benchmark.results import git_revision
-from benchmark.statistics import estimate
+from benchmark.statistics import estimate, jackknife
 from olrd.errors import did_you_mean
 
 if TYPE_CHECKING:
+    from benchmark.metrics import SetMetric
     from benchmark.run import Request
     from benchmark.scoring import Metrics
 
@@ -45,8 +46,7 @@ def summarise(out: Path, info: EraserInfo, data: DataSet, protocol: Protocol, me
     opened = metrics.infos()
     return {
         "format": FORMAT,
-        "method": identity["method"]
-        | {"license": info.license, "control": info.control, "device": info.device},
+        "method": identity["method"] | {"license": info.license, "control": info.control},
         "dataset": identity["dataset"] | {"warnings": list(data.warnings)},
         "protocol": protocol.to_dict(),
         "metrics": {
@@ -63,7 +63,7 @@ def summarise(out: Path, info: EraserInfo, data: DataSet, protocol: Protocol, me
         "n_failed": int((frame.status == "failed").sum()),
         "failures": dict(sorted(Counter(frame[frame.status == "failed"].reason).items())),
         "scores": scores(frame, protocol.bootstrap, protocol.seed),
-        "sets": set_scores(metrics, features),
+        "sets": set_scores(metrics, features, good, protocol.seed),
         "facts": facts(good),
         "versions": versions(),
         "git": git_revision(),
@@ -95,24 +95,50 @@ def scores(frame: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str
     return result
 
 
-def set_scores(metrics: Metrics, features: dict[str, list[np.ndarray]]) -> dict[str, Any]:
-    """Per set metric and mode: the value, n and the reason if there is none."""
+def set_scores(
+    metrics: Metrics, features: dict[str, list[np.ndarray]], good: pd.DataFrame, seed: int
+) -> dict[str, Any]:
+    """Per set metric and mode: the value with its 95 % interval, n, source photos, and as the reason
+    why there is none, what must be said of it, and how many samples have no features and why. good:
+    the rows that did not fail."""
     result: dict[str, Any] = {}
+    reasons = [json.loads(text) for text in good.reasons]
     for metric in metrics.sets:
         name = metric.info.name
+        without = Counter(r[name] for r in reasons if name in r)
+        clusters = [c for c, r in zip(good.cluster, reasons, strict=True) if name not in r]
+        lost = [f"{count} {why}" for why, count in sorted(without.items())]
         truths = features.get(f"{name}/truth", [])
         for mode in MODES:
             rows = features.get(f"{name}/{mode}", [])
-            if not rows or len(rows) != len(truths):
-                result[f"{name}/{mode}"] = {"value": None, "n": len(rows), "reason": "no_truth"}
-                continue
-            found = metric.compare(np.stack(rows), np.stack(truths))
+            value, why = None, ["no_truth"] if rows else [] if lost else ["too_few"]
+            low = high = None
+            if rows and len(rows) == len(truths):
+                value, reason = metric.compare(np.stack(rows), np.stack(truths))
+                why = [reason] if reason else []
+            if value is not None:
+                low, high = _interval(
+                    metric, np.stack(rows), np.stack(truths), value, clusters, seed
+                )
             result[f"{name}/{mode}"] = {
-                "value": found.value,
+                "value": value,
+                "low": low,
+                "high": high,
+                "clusters": len(set(clusters)),
                 "n": len(rows),
-                "reason": found.reason,
+                "reason": "; ".join([*why, *lost]),
             }
     return result
+
+
+def _interval(
+    metric: SetMetric, rows: np.ndarray, truths: np.ndarray, value: float, clusters: list[str],
+    seed: int,
+) -> tuple[float | None, float | None]:  # fmt: skip
+    def score_of(kept: np.ndarray) -> float | None:
+        return metric.compare(rows[kept], truths[kept]).value
+
+    return jackknife(score_of, value, clusters, seed)
 
 
 def facts(good: pd.DataFrame) -> dict[str, float]:

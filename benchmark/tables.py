@@ -96,6 +96,8 @@ def score_text(cell: Cell, decimals: int, n: int, counted: bool = False) -> Text
         small.append(f"({cell.low:.{decimals}f} to {cell.high:.{decimals}f})")
     if counted or cell.n + cell.same < n:
         small.append(f"n={cell.n}")
+    if counted and cell.note:
+        small.append(cell.note)
     if cell.same:
         small.append(f"{cell.same} more {TRUTH}")
     return Text(f"{cell.value:.{decimals}f}", ", ".join(small))

@@ -36,7 +36,7 @@ class Thumbnails:
         self, pictures: Sequence[Image | None], mask: Mask | None
     ) -> tuple[list[str | None], list[str] | None]:
         """Per picture its URI (None stays None); and of the mask a black-and-white picture and a
-        transparent one of its outline. Equal pictures are encoded once, but counted each time."""
+        transparent one of its outline."""
         room = self._left // max(1, self._samples) - SAMPLE_EXTRA
         start = max(
             0, self._rung - 1

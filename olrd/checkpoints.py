@@ -10,12 +10,12 @@ from olrd.errors import MissingExtraError, SourceError, UsageError
 EXTRA = "models"
 
 
-def require(module: str, what: str) -> Any:
+def require(module: str, what: str, extra: str = EXTRA) -> Any:
     """Import `module` (torch, transformers), or say which extra `what` needs."""
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingExtraError(what, EXTRA) from error
+        raise MissingExtraError(what, extra) from error
 
 
 def choose_device(wanted: str, what: str) -> str:

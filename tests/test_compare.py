@@ -47,9 +47,11 @@ def write_run(
         "method": {"name": folder.name, "revision": "1"},
         "dataset": {"name": "drawn", "fingerprint": data, "warnings": ["careful"]},
         "protocol": protocol.to_dict(),
-        "metrics": {"psnr": {"revision": revision}},
+        "metrics": {"psnr": {"revision": revision, "higher_is_better": True, "unit": "dB"}},
         "n": int((frame.status == "ok").sum()),
         "n_failed": int((frame.status == "failed").sum()),
+        "failures": {"ValueError: no": 1} if None in values.values() else {},
+        "facts": {"drift": 1.5},
         "scores": scores(frame, protocol.bootstrap, protocol.seed),
         "sets": {"fid/raw": {"value": None, "n": 3, "reason": "no_truth"}},
         "times": {"median_seconds": 0.1, "peak_mb": 10},
@@ -61,11 +63,18 @@ def write_run(
 # --- paired differences --------------------------------------------------------------------------
 
 
-def test_differences_are_taken_sample_by_sample(tmp_path: Path) -> None:
+def test_differences_are_taken_sample_by_sample(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """1a: 2, 1b: 3, 2a: -1, 3a: 4; the mean is 2. In another order, and with other samples beside."""
     a = write_run(tmp_path / "a", {"1a": 22, "1b": 25, "2a": 19, "3a": 30, "4a": 99, "5a": None})
     b = write_run(tmp_path / "b", {"5a": 1, "3a": 26, "1b": 22, "2a": 20, "1a": 20, "9z": 3, "4a": None})  # fmt: skip
     table = compare(a, b).set_index("score")
+    said = capsys.readouterr().err.splitlines()  # which failed there, or are not there
+    assert [line.partition(": ")[2] for line in said] == [
+        "1 of its 5 samples are not in the other run, left out",
+        "2 of its 6 samples are not in the other run, left out",
+    ]
     assert list(table.index) == COLUMNS
     found = table.loc["psnr/mask/raw"]
     assert (found["mean"], found["n"], found["clusters"]) == (2.0, 4, 3)
@@ -134,7 +143,9 @@ def test_numbers_of_another_protocol_or_data_set_are_not_compared(
 
 def test_an_unknown_score_is_named_with_those_there_are(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", {"1a": 22, "2a": 19})
-    with pytest.raises(UsageError, match=r"no score is called 'psnr/masc/raw'.*psnr/mask/raw"):
+    with pytest.raises(
+        UsageError, match=r"no score is called 'psnr/masc/raw'\. Did you mean 'psnr/mask/raw'\?"
+    ):
         compare(a, a, ["psnr/masc/raw"])
     for column in ("psnr/masc/raw", "mask_share"):
         with pytest.raises(UsageError, match=f"no score is called '{column}'"):
@@ -201,10 +212,21 @@ def test_the_command_compares_and_breaks_down(
     assert [r["mean"] for r in rows if r["score"] == "psnr/mask/raw"] == [22, 19, 25]
     assert main(words[:2]) == 2
     assert main([*words]) == 0
-    assert all(column in capsys.readouterr().out for column in headline(a)[:1])
+    assert headline(a) == ["psnr/mask/raw", "change/outside/raw"]
+    printed = capsys.readouterr().out
+    assert all(column in printed for column in headline(a))
     assert main([*words, "--score", "psnr/masc/raw"]) == 2
     assert main(["compare", str(tmp_path), str(tmp_path / "b")]) == 1
     assert "holds no finished run" in capsys.readouterr().err
+
+
+def test_a_metric_that_scores_whole_pictures_is_a_headline_too(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", {"1a": 22})
+    info = run.summary["metrics"]["psnr"]
+    run.summary["protocol"]["metrics"] = ["dists", "psnr"]
+    run.summary["metrics"]["dists"] = info | {"higher_is_better": False}
+    run.summary["scores"]["dists/full/raw"] = run.summary["scores"]["psnr/full/raw"]
+    assert headline(run) == ["dists/full/raw", "psnr/mask/raw", "change/outside/raw"]
 
 
 def test_a_runs_table_shows_warnings_intervals_and_why_there_is_no_score(tmp_path: Path) -> None:
@@ -213,10 +235,13 @@ def test_a_runs_table_shows_warnings_intervals_and_why_there_is_no_score(tmp_pat
         "mean": None, "low": None, "high": None, "n": 0, "clusters": 0,
         "without": {"identical": 2},
     }  # fmt: skip
+    run.summary["scores"]["psnr/mask/raw"]["without"] = {"failed: ValueError: no": 1}
     text = table_of(run.summary)
     lines = {line.split()[0]: line for line in text.splitlines() if line}
     assert "a 1 on drawn (2 samples, 1 failed)" in text and PROTOCOL.id in text
     assert lines["warning:"] == "warning: careful"
+    assert "failed: 1 x ValueError: no" in text and "drift: 1.5000 on average" in text
+    assert lines["psnr/mask/raw"].endswith("2   1 failed: ValueError: no")
     assert "20.5000" in lines["psnr/mask/raw"] and "19.0000 to 22.0000" in lines["psnr/mask/raw"]
     assert "2 identical" in lines["psnr/full/raw"]
     assert "no_truth" in lines["fid/raw"]

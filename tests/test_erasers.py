@@ -13,18 +13,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from micro_magiceraser import write_magiceraser
 from PIL import Image as Pillow
 
 from baselines import ERASERS, open_eraser, state_of
 from baselines.eraser import Eraser, Hints, WeightsMissingError
 from baselines.folder import file_name_of
+from baselines.sd_inpainting import CHECKPOINT, license_of
 from benchmark.metrics.pictures import check_picture
 from olrd.arrays import Image, Mask
 from olrd.errors import SourceError, UsageError
 from olrd.panoptic import Box
 
 CONTROLS = {"blur-fill", "copy-twin", "ground-truth", "identity", "mean-fill"}
-BUILT_HERE = {"folder", "lama", "sd-inpainting"}
+BUILT_HERE = {"folder", "lama", "magiceraser", "sd-inpainting"}
 """Need files, which the fixtures write."""
 READY = [name for name in set(ERASERS.builtin) - BUILT_HERE if state_of(name).word == "ready"]
 RUNNABLE = sorted({*READY, *BUILT_HERE})
@@ -166,6 +168,9 @@ def built(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterato
             elif name == "sd-inpainting":
                 folder = str(write_sd(root / "tiny-sd"))
                 known[name] = {"checkpoint": folder, "steps": "2", "size": "64"}
+            elif name == "magiceraser":
+                folder = str(write_magiceraser(root / "micro"))
+                known[name] = {"model": folder, "steps": "4", "initializer": "opencv-telea"}
             else:
                 known[name] = (
                     {"path": str(write_results(root / "results"))} if name == "folder" else {}
@@ -255,7 +260,7 @@ def test_the_results_say_what_ran(name: str, eraser: Eraser, built: Any) -> None
     assert info.control == (name in CONTROLS)
     assert info.device == "cpu"
     assert json.loads(json.dumps(dict(info.options or {}))) == info.options
-    assert bool(info.needs) == (name in {"lama", "sd-inpainting"})
+    assert bool(info.needs) == (name in {"lama", "magiceraser", "sd-inpainting"})
     assert open_eraser(name, built(name), "cpu").info == info
 
 
@@ -338,6 +343,31 @@ def test_the_revision_of_a_checkpoint_of_ones_own_follows_its_weights(
     data[-1] ^= 1
     weights.write_bytes(data)
     assert open_eraser("sd-inpainting", options, "cpu").info.revision != first
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (None, "see the checkpoint"),
+        ("# No head\n\nlicense: mit\n", "see the checkpoint"),
+        ("---\nlicense: openrail++\ntags: [x]\n---\n# Card\n", "openrail++"),
+        ("---\nlicense: other\nlicense_name: house-licence\n---\n", "house-licence"),
+        ("---\nlicense: other\n---\n", "other"),
+        ("---\nlicense: [a, b]\n---\n", "see the checkpoint"),
+        ("---\nlicense: [a\n---\n", "see the checkpoint"),
+    ],
+)
+def test_the_licence_is_that_of_the_checkpoint(card: str | None, said: str, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    assert license_of(str(tmp_path), tmp_path) == said
+    assert license_of(CHECKPOINT, tmp_path) == "CreativeML OpenRAIL-M"
+
+
+def test_the_licence_reaches_the_table(built: Any) -> None:
+    info = open_eraser("sd-inpainting", built("sd-inpainting"), "cpu").info
+    assert info.license == "see the checkpoint"  # the test's own pipeline has no card
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,15 @@ def test_records_are_append_only(tmp_path: Path) -> None:
     slower = copy.deepcopy(summary) | {"git": "def", "times": {"median_seconds": 9.0}}
     assert publish(run_of(slower, tmp_path / "2"), tmp_path / "board") == path
     assert path.read_bytes() == before  # the first times stay
+    elsewhere = copy.deepcopy(summary)
+    elsewhere["scores"]["psnr/mask/raw"]["mean"] += 1e-5  # what another processor may give
+    assert publish(run_of(elsewhere, tmp_path / "4"), tmp_path / "board") == path
+    assert path.read_bytes() == before
+    for changed in ({"mean": 20.001}, {"n": 11}, {"without": {"failed: E: no": 1}}):
+        other = copy.deepcopy(summary)
+        other["scores"]["psnr/mask/raw"] |= changed
+        with pytest.raises(OutputError, match="psnr/mask/raw"):
+            publish(run_of(other, tmp_path / "5"), tmp_path / "board")
     summary["scores"]["psnr/mask/raw"]["mean"] = 21.0
     with pytest.raises(OutputError, match=r"psnr/mask/raw: 20.0, now 21.0.*another revision"):
         publish(run_of(summary, tmp_path / "3"), tmp_path / "board")
@@ -307,6 +316,15 @@ def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
     assert float(rows[1]["psnr/mask/raw value"]) == 20.123456789012345
     assert rows[0]["psnr/mask/raw value"] == "" and rows[0]["psnr/mask/raw identical"] == "10"
     assert rows[0]["fid/raw n"] == "10" and rows[0]["lpips-alex/ring/raw value"] == "0.0"
+
+
+def test_what_must_be_said_of_a_set_score_stands_beside_it(tmp_path: Path) -> None:
+    said = {"fid/raw": {"value": 31.5, "n": 9, "reason": "biased below n=2048; 1 failed: E: no"}}
+    board = board_of(tmp_path, record("a", sets=said))
+    leaderboard(board)
+    for suffix in ("md", "html"):
+        text = (board / f"toy.{suffix}").read_text()
+        assert "n=9, biased below n=2048; 1 failed: E: no" in text
 
 
 def test_the_plot_shows_what_is_ranked_and_says_what_it_leaves_out() -> None:

@@ -138,6 +138,20 @@ def test_a_picture_that_was_not_scored_is_refused(world: World, tmp_path: Path) 
         report([Run(tmp_path / "run")], world.data, tmp_path / "out")
 
 
+def test_folders_of_this_machine_are_not_on_the_page(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(world.runs[0].folder)
+    run.summary["method"]["options"] = {"checkpoint": "/srv/nets/mine"}
+    why = json.dumps({"psnr/mask/raw": "failed: OSError: /srv/data/x.png"})
+    frame = run.samples().assign(reasons=why)
+    frame["psnr/mask/raw"] = float("nan")
+    monkeypatch.setattr(run, "samples", lambda: frame)
+    text = report([run], world.data, tmp_path / "out").read_text()
+    assert "/srv/" not in text
+    assert "checkpoint=mine" in text and "failed: OSError: x.png" in text
+
+
 def test_two_runs_of_one_method_have_two_labels(world: World) -> None:
     telea, fill, _ = world.runs
     assert [label for _, label in labelled([telea, fill])] == ["opencv-telea", "mean-fill"]

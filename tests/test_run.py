@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -102,6 +103,21 @@ def test_a_finished_run_is_not_run_again(
 def test_a_folder_without_a_finished_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds no finished run"):
         Run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["summary.json", "samples.parquet"])
+def test_a_damaged_run_is_named_with_what_to_do(
+    name: str, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = shutil.copytree(plain, tmp_path / "broken")
+    (broken / name).write_bytes(b"{ half")
+    assert main(["compare", str(broken), str(plain)]) == 1
+    said = capsys.readouterr().err
+    assert f"{broken / name} is" in said and "damaged" in said and "another --out" in said
+    if name == "samples.parquet":
+        (broken / name).unlink()
+        assert main(["compare", str(broken), str(plain)]) == 1
+        assert "is missing or damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("batch", [2, 3, 50])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -16,15 +17,29 @@ import numpy as np
 import pandas as pd
 import pytest
 from plugin.install import install
-from seven_pairs import STEMS, Scripted, raising, request, same, samples, use, write_seven
+from seven_pairs import (
+    STEMS,
+    Scripted,
+    drawn,
+    raising,
+    request,
+    same,
+    samples,
+    use,
+    write_seven,
+)
 
 import benchmark.run as runner
+from baselines.eraser import WeightsUnusableError
 from benchmark import scoring
+from benchmark.compare import table_of
 from benchmark.datasets import open_dataset
-from benchmark.metrics import MetricInfo, Score
+from benchmark.leaderboard import publish
+from benchmark.metrics import MetricInfo, Score, open_metric
 from benchmark.results import Run, read_rows
 from benchmark.run import run
 from olrd.arrays import Image
+from olrd.errors import OutputError, SourceError
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +125,81 @@ def test_only_controls_are_shown_the_truth(
     assert summary["scores"]["ssim/mask/raw"]["mean"] == 1.0
 
 
+def test_unusable_weights_end_the_run_at_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every sample would fail for the same reason: nothing is finished, and the run can go on later."""
+    method = Scripted(dict.fromkeys(STEMS, raising(WeightsUnusableError("big.pt is damaged"))))
+    use(monkeypatch, method)
+    with pytest.raises(WeightsUnusableError, match=r"big\.pt is damaged"):
+        run(request(root), tmp_path / "out")
+    assert len(method.seen) == 1 and not (tmp_path / "out" / "samples.parquet").exists()
+
+
+# --- metrics that misbehave ----------------------------------------------------------------------
+
+
+class Fails:
+    """A metric without a value for the samples whose mask starts at column 6 or 7."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.info = MetricInfo(name, kind, True, "", "for tests")
+        self.mean = Mean()
+
+    def scores(self, outputs: Sequence[Image], mask: Any, truth: Any) -> list[Score]:
+        if mask.any() and np.flatnonzero(mask.any(axis=0))[0] in (6, 7):
+            raise RuntimeError("no idea of /srv/data/x.png")
+        return [Score(1.0) for _ in outputs]
+
+    def features(self, images: Sequence[Image]) -> Any:
+        if (images[-1] == drawn(51)).all():
+            raise RuntimeError("no idea")
+        return self.mean.features(images)
+
+    def compare(self, outputs: Any, truths: Any) -> Score:
+        return self.mean.compare(outputs, truths)
+
+
+def test_a_metric_that_fails_on_a_sample_is_counted_and_the_run_goes_on(
+    root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"psnr": open_metric("psnr"), "whole": Fails("whole", "sample"), "set": Fails("set", "set")}  # fmt: skip
+    monkeypatch.setattr(scoring, "open_metric", lambda name, device: known[name])
+    (tmp_path / "p.json").write_text(
+        json.dumps({"name": "p", "version": 1, "metrics": [*known], "bootstrap": 30})
+    )
+    summary = run(replace(request(root), protocol=str(tmp_path / "p.json")), tmp_path / "out")
+    rows = samples(tmp_path / "out")
+    assert (summary["n"], summary["n_failed"]) == (7, 0) and set(rows.status) == {"ok"}
+    pd.testing.assert_series_equal(rows["psnr/mask/raw"], samples(plain)["psnr/mask/raw"])
+    found = summary["scores"]["whole/full/raw"]
+    assert found["n"] == 5
+    assert found["without"] == {"failed: RuntimeError: no idea of /srv/data/x.png": 2}
+    assert list(np.flatnonzero(rows["whole/full/raw"].isna())) == [1, 2]
+    for mode in ("raw", "composited"):
+        of_set = summary["sets"][f"set/{mode}"]
+        assert (of_set["n"], of_set["reason"]) == (6, "1 failed: RuntimeError: no idea")
+        assert of_set["value"] is not None
+    assert "2 failed: RuntimeError: no idea" in table_of(summary)
+    record = publish(Run(tmp_path / "out"), tmp_path / "board").read_text()
+    assert "/srv/" not in record and "failed: RuntimeError: no idea of x.png" in record
+
+
+def test_weights_of_a_metric_that_cannot_be_read_end_the_run_and_it_can_go_on(
+    root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {name: open_metric(name) for name in ("psnr", "ssim")}
+    damaged = raising(SourceError("vgg.pth is damaged"))
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "open_metric", lambda name, device: known[name])
+        patch.setattr(known["ssim"], "maps", lambda outputs, truth: damaged(truth))
+        with pytest.raises(SourceError, match=r"vgg\.pth is damaged"):
+            run(request(root), tmp_path / "out")
+    assert not (tmp_path / "out" / "summary.json").exists()
+    run(request(root), tmp_path / "out")
+    same(tmp_path / "out", plain)
+
+
 # --- interruptions -------------------------------------------------------------------------------
 
 
@@ -123,6 +213,17 @@ class Mean:
 
     def compare(self, outputs: Any, truths: Any) -> Score:
         return Score(float(np.abs(outputs - truths).sum()))  # of pairs: in the order of the samples
+
+
+def test_a_run_does_not_go_on_elsewhere(
+    root: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it on another device would be neither's result."""
+    eraser = Scripted({})
+    eraser.info = replace(eraser.info, device="mps")
+    use(monkeypatch, eraser)
+    with pytest.raises(OutputError, match="holds another run"):
+        run(request(root), plain)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(
@@ -158,7 +259,8 @@ def test_samples_of_similar_names_keep_features_of_their_own(
     monkeypatch.setattr(data, "ids", lambda: names)
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), id=names[k]))
     monkeypatch.setattr(runner, "open_dataset", lambda *_: data)
-    assert run(request(root), tmp_path / "out")["sets"] == expected
+    found = run(request(root), tmp_path / "out")["sets"]
+    assert {k: v["value"] for k, v in found.items()} == {k: v["value"] for k, v in expected.items()}
 
 
 def test_a_kill_before_the_first_file_was_whole_blocks_nothing(

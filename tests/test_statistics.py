@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.statistics import difference, estimate, holm, resampled_means, sign_flip
+from benchmark.statistics import (
+    difference,
+    estimate,
+    holm,
+    jackknife,
+    resampled_means,
+    sign_flip,
+)
 
 NAN = math.nan
 
@@ -222,3 +229,52 @@ def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p_values: list[f
     for (p, a), (q, b) in itertools.combinations(zip(p_values, found, strict=True), 2):
         assert a is not None and b is not None
         assert a <= b if p <= q else a >= b
+
+
+def test_the_jackknife_of_a_mean_is_its_normal_interval() -> None:
+    """With one photo a group, the jackknife's error of a mean is the textbook s / sqrt(n)."""
+    values = np.random.default_rng(3).normal(5, 2, 15)
+    photos = [f"photo {k}" for k in range(15)]
+    low, high = jackknife(lambda kept: float(values[kept].mean()), values.mean(), photos, seed=0)
+    half = 2.1448 * values.std(ddof=1) / math.sqrt(15)  # Student's t, 14 degrees of freedom
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-4)
+
+
+def test_the_jackknife_keeps_the_samples_of_a_photo_together() -> None:
+    values, photos = data(60, 5)
+    left_out: list[set[str]] = []
+
+    def score(kept: np.ndarray) -> float:
+        gone = {p for p, k in zip(photos, kept, strict=True) if not k}
+        assert not gone & {p for p, k in zip(photos, kept, strict=True) if k}
+        left_out.append(gone)
+        return float(values[kept].mean())
+
+    found = jackknife(score, float(values.mean()), photos, seed=1)
+    assert sorted(p for gone in left_out for p in gone) == sorted(set(photos))
+    boot = estimate(values, photos, 4000, seed=1)
+    assert boot.low is not None and boot.high is not None and found[0] is not None
+    assert found[1] - found[0] == pytest.approx(boot.high - boot.low, rel=0.35)  # type: ignore[operator]
+
+
+def test_the_jackknife_has_no_interval_where_there_is_none() -> None:
+    assert jackknife(lambda kept: 1.0, 1.0, ["a", "a"], 0) == (None, None)
+    assert jackknife(lambda kept: None, 1.0, ["a", "b"], 0) == (None, None)
+
+
+def test_the_jackknife_covers_the_truth_of_a_kernel_distance() -> None:
+    """KID of two samples of one distribution is 0: nine in ten intervals or more must hold it."""
+    from benchmark.metrics.fidelity import kernel_distance
+
+    held = 0
+    for seed in range(60):
+        a, b = np.random.default_rng(seed).normal(size=(2, 40, 4))
+        photos = [str(k) for k in range(40)]
+        low, high = jackknife(
+            lambda kept, a=a, b=b: kernel_distance(a[kept], b[kept]),
+            kernel_distance(a, b),
+            photos,
+            seed,
+        )
+        held += low is not None and high is not None and low <= 0 <= high
+    assert held >= 54

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,16 @@ import pytest
 
 from baselines import open_eraser, state_of
 from baselines.eraser import WeightsMissingError
-from baselines.weights import PINNED, Pinned, fetch, locate, pinned, revision_of, weights_folder
+from baselines.weights import (
+    PINNED,
+    Pinned,
+    fetch,
+    hash_of_ends,
+    locate,
+    pinned,
+    revision_of,
+    weights_folder,
+)
 from olrd.errors import IntegrityError, SourceError, UsageError
 
 BODY = b"weights " * 50_000
@@ -215,3 +225,32 @@ def test_without_a_checksum_the_one_that_came_is_said_once(
 ) -> None:
     assert fetch(toy(f"{server}/whole/toy.bin", "")) == home / "toy.bin"
     assert capsys.readouterr().err.count(SHA) == 1
+
+
+# --- revisions of checkpoints -------------------------------------------------------------------
+
+
+def test_the_revision_of_a_checkpoint_is_that_of_names_sizes_and_ends(tmp_path: Path) -> None:
+    """Every byte of a small file counts; of a large one the first and the last MiB."""
+    folder, block = tmp_path / "net", bytes(1 << 20)
+
+    def written(small: bytes = b"{}", large: bytes = 3 * block, name: str = "a/big.bin") -> str:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "a").mkdir(parents=True)
+        (folder / "config.json").write_bytes(small)
+        (folder / name).write_bytes(large)
+        return hash_of_ends(folder, [folder / name, folder / "config.json"])
+
+    plain = written()
+    assert plain == "99cb810825ae"  # results hold it: it must not change with the code
+    changed = [
+        written(small=b"[]"),
+        written(large=b"1" + 3 * block),
+        written(large=b"1" + block[1:] + 2 * block),
+        written(large=3 * block[:-1] + b"123"),
+        written(name="a/other.bin"),
+        written(name="big.bin"),
+    ]
+    assert len({plain, *changed}) == 7
+    assert written(large=block + b"1" + block[1:] + block) == plain  # not looked at
+    assert hash_of_ends(folder, sorted(folder.rglob("*.*"))) == plain  # in any order

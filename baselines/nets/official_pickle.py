@@ -20,7 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from olrd.errors import OlrdError, SourceError
+from baselines.eraser import WeightsUnusableError
+from olrd.errors import OlrdError
 from olrd.files import atomic_path, sha256_file
 
 KNOWN_LIBRARIES = ("dnnlib", "networks", "numpy", "torch", "torch_utils", "training")
@@ -113,7 +114,7 @@ def read_pickle(path: Path, network: str = "G_ema") -> dict[str, Tensor]:
             snapshot = _Reader(file).load()
         return dict(_tensors(snapshot[network], ""))
     except Exception as error:  # a damaged or hostile pickle can raise anything
-        raise SourceError(
+        raise WeightsUnusableError(
             f"{path} is not a snapshot with a network {network}, or not a safe one: {error}"
         ) from error
 

@@ -3,12 +3,14 @@ distribution, one entry point in the group `benchmark.datasets`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
+from baselines.folder import file_name_of
 from olrd.arrays import Image, Mask
-from olrd.panoptic import Box
+from olrd.errors import UsageError
+from olrd.panoptic import Box, Category, PanopticMap
 from olrd.registry import Registry
 
 DATASETS = Registry(
@@ -24,6 +26,13 @@ DATASETS = Registry(
 )
 
 
+class Annotated(NamedTuple):
+    """A panoptic map of a sample's photo, and what its category numbers mean."""
+
+    panoptic: PanopticMap
+    categories: Mapping[int, Category]
+
+
 @dataclass(frozen=True)
 class Sample:
     """One photo to erase in.
@@ -32,7 +41,9 @@ class Sample:
     image: uint8 [H, W, 3]. mask: bool [H, W], True = erase. truth: the photo without the object, uint8
     [H, W, 3], or None. category: of the object. background: what lies under it. twin: where the same
     object stands untouched. facts: numbers that belong to the sample and are reported beside its
-    scores (e.g. how far input and truth differ outside the mask).
+    scores (e.g. how far input and truth differ outside the mask). annotated: reads the panoptic map of
+    the photo without the object, of the size that the sample was read in; only asked by a run whose
+    eraser wants it.
     """
 
     id: str
@@ -46,6 +57,7 @@ class Sample:
     caption: str | None = None
     twin: Box | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
+    annotated: Callable[[], Annotated | None] | None = field(default=None, compare=False)
 
 
 class DataSet(Protocol):
@@ -79,6 +91,15 @@ def open_dataset(name: str, root: str | None = None,
     """Open a data set by name. Raises `UsageError` or `SourceError`, which say how to get it."""
     data: DataSet = DATASETS.get(name)(DataSpec(name, root, options or {}))
     return data
+
+
+def check_file_names(ids: Iterable[str]) -> None:
+    """`UsageError` if two samples would share a file (see `baselines.folder.file_name_of`)."""
+    if shared := duplicates(file_name_of(name) for name in ids):
+        raise UsageError(
+            f"several samples would share the file name {shared[0]}: their ids must differ in letters, "
+            "digits, '.', '-' or '_'"
+        )
 
 
 def duplicates(ids: Iterable[str]) -> list[str]:

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.datasets import DataSpec, Sample, duplicates
+from benchmark.datasets import Annotated, DataSpec, Sample, duplicates
+from benchmark.datasets.panoptic_maps import SourceMaps, source_maps
 from olrd.arrays import MAX_PIXELS, decode_mask, decode_photo
-from olrd.build import build
-from olrd.config import BuildConfig
+from olrd.cached import demo_triplets
 from olrd.draws import digest as keyed_draw
 from olrd.errors import SourceError, UsageError, did_you_mean
-from olrd.files import cache_folder
 from olrd.panoptic import Box
-from olrd.progress import say
 from olrd.registry import checked_options
-from olrd.sources import SourceSpec, open_source
 
 PLAIN = ("id", "image_id", "donor_image_id", "category", "background_labels", "prompt", "caption",
          "source_bbox", "recipe")  # fmt: skip
@@ -31,30 +30,21 @@ PICTURES = ("image", "mask", "background")
 
 def open_olrd(spec: DataSpec) -> OlrdTriplets:
     """Options: split (`all` or a split's name), photos (for a folder of recipes: where the photos are),
-    name (what tables call it; letters, digits, `.`, `_` and `-`)."""
-    defaults = {"split": "all", "photos": "", "name": "olrd" if spec.root else "olrd-demo"}
+    maps (the folder that the build's --root named, for erasers that use panoptic maps), name (what tables call it; letters, digits, `.`, `_` and `-`)."""
+    defaults = {
+        "split": "all",
+        "photos": "",
+        "maps": "",
+        "name": "olrd" if spec.root else "olrd-demo",
+    }
     options = checked_options(spec, defaults)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", options["name"]):
         raise UsageError(
             f"a data set's name is letters, digits, '.', '_' and '-', not '{options['name']}'"
         )
     root = spec.root or str(demo_triplets())
-    return OlrdTriplets(options["name"], root, options["split"], options["photos"])
-
-
-def demo_triplets() -> Path:
-    """The embedded demo's triplets, built once into the user's cache."""
-    return built_once(BuildConfig(SourceSpec("coco")), "demo-triplets")
-
-
-def built_once(config: BuildConfig, stem: str) -> Path:
-    """The folder of a build in the user's cache, named by everything that decides its bytes."""
-    identity = config.hash(open_source(config.source).fingerprint)
-    folder = cache_folder() / f"{stem}-{identity[:16]}"
-    if not (folder / "build.json").is_file():
-        say(f"building {stem} in {folder}")
-        build(config, folder)
-    return folder
+    maps = source_maps(root, options["maps"])
+    return OlrdTriplets(options["name"], root, options["split"], options["photos"], maps)
 
 
 class OlrdTriplets:
@@ -62,8 +52,11 @@ class OlrdTriplets:
 
     warnings: tuple[str, ...] = ()
 
-    def __init__(self, name: str, root: str, split: str, photos: str) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, root: str, split: str, photos: str, maps: SourceMaps | None = None
+    ) -> None:
+        self.name, self._maps = name, maps
+        self.offers = frozenset({"panoptic"} if maps else ())
         self._rows = _open(root, split, photos)
         held = {*self._rows.column_names, *(PICTURES if photos else ())}  # rendered, for recipes
         missing = sorted({*PLAIN, *PICTURES} - held)
@@ -120,7 +113,16 @@ class OlrdTriplets:
             prompt=plain["prompt"],
             caption=plain["caption"],
             twin=Box(*plain["source_bbox"]) if same else None,
+            annotated=self._reader(plain["image_id"], mask.shape[1], mask.shape[0]),
         )
+
+    def _reader(
+        self, image_id: str, width: int, height: int
+    ) -> Callable[[], Annotated | None] | None:
+        """Reads the photo's map once, when asked."""
+        if self._maps is None:
+            return None
+        return cache(partial(self._maps.of, image_id, (width, height)))
 
 
 def _open(root: str, split: str, photos: str) -> Any:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 
 from benchmark.datasets import DataSpec, Sample
-from benchmark.datasets.olrd import OlrdTriplets, built_once
+from benchmark.datasets.olrd import OlrdTriplets
 from olrd.arrays import decode_photo
+from olrd.cached import built_once
 from olrd.config import BuildConfig
 from olrd.draws import digest
 from olrd.errors import UsageError

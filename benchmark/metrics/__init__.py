@@ -5,6 +5,9 @@ serves all regions. A sample metric gives one score per picture. A set metric co
 of all outputs with those of all truths. To add one: write one file, add one line to `METRICS` (or,
 from another distribution, one entry point in the group `benchmark.metrics`). The suite in
 tests/test_metrics.py runs on everything registered.
+
+A metric that raises costs one sample's value of that metric. An `OlrdError` stops the run: it is for
+what no sample can do without, such as weights.
 """
 
 from __future__ import annotations
@@ -54,7 +57,9 @@ class Score(NamedTuple):
 class MetricInfo:
     """name: as registered. kind: `map`, `sample` or `set`. higher_is_better. unit: e.g. "dB".
     definition: one line: net, ranges, windows and the source. needs_truth: whether it compares with a
-    truth (a set without truth refuses it). revision: of weights and definition together."""
+    truth (a set without truth refuses it). revision: of weights and definition together. network: set
+    metrics that name the same one have the same features, which are computed once for all of them;
+    empty: features of its own."""
 
     name: str
     kind: str
@@ -63,6 +68,7 @@ class MetricInfo:
     definition: str
     needs_truth: bool = True
     revision: str = "1"
+    network: str = ""
 
 
 class MapMetric(Protocol):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 from baselines.eraser import WeightsMissingError
+from baselines.weights import hash_of_ends
 from olrd.checkpoints import choose_device, load_model, require
 from olrd.errors import UsageError
 
@@ -66,14 +66,6 @@ def load_encoder(metric: str, folder: Path, model_class: str, device: str) -> tu
 
 
 def fingerprint(folder: Path) -> str:
-    """A short revision of an encoder: 12 digits of a hash over each weights file's size, its head (the
-    names and shapes) and its last megabyte. Whole files of gigabytes would take seconds to hash."""
-    digest = hashlib.sha256()
-    for path in _weights(folder):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
-            file.seek(max(0, size - (1 << 20)))
-            digest.update(file.read())
-    return digest.hexdigest()[:12]
+    """A short revision of an encoder: its weights files by `hash_of_ends` (the head of a safetensors
+    file holds names and shapes)."""
+    return hash_of_ends(folder, _weights(folder))

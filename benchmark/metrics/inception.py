@@ -89,7 +89,7 @@ def _fid(metric: str, outputs: Features, truths: Features) -> Score:
     score, n = compared(metric, outputs, truths, frechet), min(len(outputs), len(truths))
     if score.value is None or n >= WIDTH:
         return score
-    return Score(score.value, f"n={n} below {WIDTH}: biased")
+    return Score(score.value, f"biased below n={WIDTH}")
 
 
 def _kid(metric: str, outputs: Features, truths: Features) -> Score:
@@ -99,13 +99,15 @@ def _kid(metric: str, outputs: Features, truths: Features) -> Score:
 def _open(spec: MetricSpec, definition: str, compare: Callable[..., Score]) -> InceptionDistance:
     check_installed(spec.name, "torch", "torchvision")
     weights = locate(INCEPTION, variable="FID_INCEPTION")
+    revision = f"1+{revision_of(weights)}"
     info = MetricInfo(
         spec.name,
         "set",
         higher_is_better=False,
         unit="",
         definition=f"{definition}; {FEATURES}",
-        revision=f"1+{revision_of(weights)}",
+        revision=revision,
+        network=f"inception {revision}",
     )
     return InceptionDistance(info, spec.device, weights, compare)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from magiceraser_ref.extras import need
 from magiceraser_ref.small.vocabulary import known_words, small_tokenizer
-from olrd.checkpoints import require
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ SIZES = {"tiny": TINY, "small": SMALL, "micro": MICRO}
 
 def build_vae(sizes: Sizes) -> Any:
     """An `AutoencoderKL` with random weights. Its middle has no attention: crops of any size fit."""
-    diffusers = require("diffusers", "the small model")
+    diffusers = need("diffusers", "the small model")
     levels = len(sizes.vae)
     return diffusers.AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=sizes.latents, block_out_channels=sizes.vae,
@@ -65,7 +65,7 @@ def build_vae(sizes: Sizes) -> Any:
 
 def build_unet(sizes: Sizes) -> Any:
     """A 9-channel (for 4 latent channels) `UNet2DConditionModel` with random weights."""
-    diffusers = require("diffusers", "the small model")
+    diffusers = need("diffusers", "the small model")
     down = ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in sizes.attention]
     up = ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(sizes.attention)]
     factor = 2 ** (len(sizes.vae) - 1)
@@ -84,7 +84,7 @@ def _head_counts(sizes: Sizes) -> list[int]:
 
 def build_text(sizes: Sizes, words: Iterable[str]) -> tuple[Any, Any]:
     """(tokenizer, text encoder with random weights)."""
-    transformers = require("transformers", "the small model")
+    transformers = need("transformers", "the small model")
     width, layers, heads, length = sizes.text
     tokenizer = small_tokenizer(words, length)
     config = transformers.CLIPTextConfig(
@@ -98,7 +98,7 @@ def build_text(sizes: Sizes, words: Iterable[str]) -> tuple[Any, Any]:
 
 def build_pipeline(sizes: Sizes = MICRO, words: Iterable[str] | None = None, seed: int = 0) -> Any:
     """A `StableDiffusionInpaintPipeline` of these sizes with random weights drawn from `seed`."""
-    diffusers, torch = require("diffusers", "the small model"), require("torch", "the small model")
+    diffusers, torch = need("diffusers", "the small model"), need("torch", "the small model")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer, text = build_text(sizes, known_words() if words is None else words)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from magiceraser_ref.extras import need
 from magiceraser_ref.masks import random_mask
 from magiceraser_ref.small.architecture import Sizes, assemble, build_text, build_unet
 from magiceraser_ref.small.loop import Schedule, train
 from magiceraser_ref.small.photos import TrainingPhotos
 from magiceraser_ref.small.vae_stage import to_tensor
 from magiceraser_ref.small.vocabulary import known_words
-from olrd.checkpoints import require
 from olrd.draws import draw_share
 
 UNPROMPTED = 0.15
@@ -65,7 +65,7 @@ def train_base(
 ) -> Any:  # fmt: skip
     """The trained pipeline. vae: from stage 1, frozen. start: (unet, text encoder) to go on from
     instead of random weights."""
-    torch, diffusers = require("torch", "training"), require("diffusers", "training")
+    torch, diffusers = need("torch", "training"), need("diffusers", "training")
     torch.manual_seed(seed)
     tokenizer, text = build_text(sizes, known_words(photos.labels))
     unet = build_unet(sizes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from olrd.checkpoints import require
+from magiceraser_ref.extras import need
 from olrd.errors import UsageError
 from olrd.progress import progress_bar
 
@@ -53,7 +53,7 @@ def train(
     checkpoint and of log.jsonl; a run that finds a checkpoint there goes on from it. until: stop in
     good order at this `time.time()`. Returns the number of steps done.
     """
-    torch = require("torch", "training")
+    torch = need("torch", "training")
     from diffusers.training_utils import EMAModel
 
     parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
@@ -94,7 +94,7 @@ def train(
 
 
 def _batches(samples: Any, schedule: Schedule, step: int, workers: int) -> Iterator[Any]:
-    torch = require("torch", "training")
+    torch = need("torch", "training")
     todo = range(step * schedule.batch, schedule.steps * schedule.batch)
     return iter(
         torch.utils.data.DataLoader(

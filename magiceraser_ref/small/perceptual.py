@@ -15,7 +15,7 @@ SLICES = {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}
 
 def perceptual_loss(device: str, weights: Path = WEIGHTS) -> Any:
     """A frozen module (pictures [n, 3, h, w] in -1..1, the same) -> LPIPS v0.1 alex, [n, 1, 1, 1]."""
-    lpips = require("lpips", "training the small model")
+    lpips = require("lpips", "training the autoencoder of the small model", "dev")
     tensors = read_weights(weights)
     state = {f"lin{i}.model.1.weight": tensors[f"lin{i}.model.1.weight"] for i in range(5)}
     for number, part in SLICES.items():

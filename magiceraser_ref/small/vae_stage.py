@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from magiceraser_ref.extras import need
 from magiceraser_ref.small.architecture import Sizes, build_vae
 from magiceraser_ref.small.loop import Schedule, train
 from magiceraser_ref.small.perceptual import perceptual_loss
 from magiceraser_ref.small.photos import TrainingPhotos
-from olrd.checkpoints import require
 
 CROP = 64
 """Side of the training crops in pixels. The network is convolutional; small crops are cheap."""
@@ -43,7 +43,7 @@ def train_vae(
 ) -> Any:  # fmt: skip
     """The trained autoencoder: L1 + LPIPS + a little KL; its `scaling_factor` brings latents to
     standard deviation 1 (as for Stable Diffusion's)."""
-    torch = require("torch", "training")
+    torch = need("torch", "training")
     torch.manual_seed(seed)
     vae = build_vae(sizes).to(device, memory_format=torch.channels_last)
     perceptual = perceptual_loss(device)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from olrd.checkpoints import require
+from magiceraser_ref.extras import need
 from olrd.coco_categories import coco_categories
 
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
@@ -48,7 +48,7 @@ def byte_pairs(words: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, st
 
 def small_tokenizer(words: Iterable[str], length: int = 32) -> Any:
     """A `CLIPTokenizer` with bytes, `words` and what lies between them; prompts of `length` tokens."""
-    transformers = require("transformers", "the small model")
+    transformers = need("transformers", "the small model")
     vocabulary, merges = byte_pairs(words)
     for special in (BEGIN, END):
         vocabulary[special] = len(vocabulary)

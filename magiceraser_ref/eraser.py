@@ -1,0 +1,197 @@
+"""MagicEraser behind the `Eraser` protocol, for `benchmark run --method magiceraser` and others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from baselines import open_eraser
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError
+from baselines.sd_inpainting import license_of
+from magiceraser_ref.checkpoint import DTYPES
+from magiceraser_ref.checkpoint_files import Located, locate
+from magiceraser_ref.extras import need
+from magiceraser_ref.painting import Choices
+from magiceraser_ref.refocus import Refocus
+from magiceraser_ref.segmentation import KINDS
+from magiceraser_ref.settings import Settings
+from olrd.arrays import Image, Mask
+from olrd.checkpoints import choose_device
+from olrd.errors import UsageError
+from olrd.registry import checked_options
+
+SHIPPED = Path(__file__).parent / "weights" / "small"
+NAME = "magiceraser"
+DEFAULTS = {
+    "model": "", "revision": "", "initializer": "", "steps": "", "guidance": "", "strength": "",
+    "negative": "", "refocus": "", "lambda_pos": "", "lambda_neg": "", "rule": "similar",
+    "segmenter": "given", "prompt": "short", "content": "on", "token": "on", "composite": "on",
+    "margin": "", "dilate": "0", "dtype": "auto", "batch": "1",
+}  # fmt: skip
+"""Empty: as the model's own settings say."""
+PROMPTS = ("short", "caption", "labels")
+SWITCH = ("on", "off")
+
+
+def open_magiceraser(spec: EraserSpec) -> Registered:
+    """Options: model (folder or hub id; the shipped small model), revision (of a hub id), initializer (an
+    eraser's name), steps, guidance, strength, negative, refocus (`on`, `off`), lambda_pos, lambda_neg,
+    rule (`similar`, `rest`), segmenter (`given`, `mask2former`, `none`), prompt (`short`: the sample's,
+    else from the map; `caption`; `labels`: from the map), content, token, composite (`on`, `off`), margin,
+    dilate, dtype, batch (windows at a time; above 1 results change by rounding)."""
+    for library in ("diffusers", "peft", "transformers"):
+        need(library, f"the eraser {NAME}")
+    options = checked_options(spec, DEFAULTS)
+    for name, known in (
+        ("refocus", ("", *SWITCH)), ("segmenter", KINDS), ("prompt", PROMPTS), ("content", SWITCH),
+        ("token", SWITCH), ("composite", SWITCH), ("dtype", DTYPES),
+    ):  # fmt: skip
+        if options[name] not in known:
+            words = [word for word in known if word]
+            raise UsageError(f"{NAME}: {name} is one of {words}, not '{options[name]}'")
+    batch: int = _number(options, "batch", int)
+    if batch < 1:
+        raise UsageError(f"{NAME}: batch is a whole number of at least 1, not '{options['batch']}'")
+    located = _located(options)
+    settings = located.settings or Settings(token=None, lora=None)
+    try:
+        choices = _choices(options, settings)
+    except UsageError as error:
+        raise UsageError(f"{NAME}: {error}") from error
+    initializer = _initializer(options["initializer"] or settings.initializer, spec.device)
+    return Registered(spec, options, located, choices, initializer, batch)
+
+
+def _located(options: Mapping[str, str]) -> Located:
+    if not options["model"] and not SHIPPED.is_dir():
+        raise WeightsMissingError(
+            f"{NAME}: the small model is not in this installation ({SHIPPED}). Train a model with "
+            "`magiceraser train`, or give --option model=FOLDER, or a hub id such as "
+            "--option model=stable-diffusion-v1-5/stable-diffusion-inpainting (runs without training)"
+        )
+    try:
+        return locate(options["model"] or SHIPPED, options["revision"] or None)
+    except WeightsMissingError as error:
+        raise WeightsMissingError(f"{NAME}: {error} (--option model=FOLDER)") from error
+
+
+def _initializer(name: str, device: str) -> Eraser:
+    if name == NAME:
+        raise UsageError(f"{NAME}: it cannot be its own initializer; opencv-telea needs no weights")
+    try:
+        return open_eraser(name, device=device)
+    except WeightsMissingError as error:
+        raise WeightsMissingError(
+            f"{NAME}: its initializer {name} cannot run: {error}; or choose another with --option "
+            "initializer=opencv-telea"
+        ) from error
+
+
+def _number(options: Mapping[str, str], name: str, kind: type[float] = float) -> Any:
+    try:
+        return kind(options[name])
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{NAME}: {name} is {what}, not '{options[name]}'") from None
+
+
+def _choices(options: Mapping[str, str], settings: Settings) -> Choices:
+    """The model's own choices with the options over them."""
+    own = Choices.of(settings)
+    refocus = None if options["refocus"] == "off" else own.refocus
+    if options["refocus"] == "on":
+        refocus = refocus or Refocus()
+    if refocus is not None:
+        given = ("lambda_pos", "lambda_neg")
+        refocus = replace(refocus, **{k: _number(options, k) for k in given if options[k]})
+    numbers: dict[str, Any] = {
+        name: _number(options, name) for name in ("guidance", "strength", "margin") if options[name]
+    }
+    if options["steps"]:
+        numbers["steps"] = _number(options, "steps", int)
+    return replace(
+        own, refocus=refocus, rule=options["rule"], content=options["content"] == "on",
+        token=options["token"] == "on", composite=options["composite"] == "on",
+        negative=options["negative"] or own.negative, dilate=_number(options, "dilate", int),
+        **numbers,
+    )  # fmt: skip
+
+
+class Registered:
+    """MagicEraser as an eraser. located: the model's files, checked. The networks are loaded by the first
+    call of `erase`. progress: whether that shows its steps on stderr (a run has a bar of its own)."""
+
+    progress = False
+
+    def __init__(
+        self, spec: EraserSpec, options: dict[str, str], located: Located, choices: Choices,
+        initializer: Eraser, batch: int,
+    ) -> None:  # fmt: skip
+        self._options, self._located, self._choices = options, located, choices
+        self._initializer, self._batch, self._seed = initializer, batch, spec.seed
+        self.device = choose_device(spec.device, f"the eraser {NAME}")
+
+    @cached_property
+    def info(self) -> EraserInfo:
+        """The revision is a hash of the model's files; the initializer's is among the options."""
+        settings, filler = self._located.settings, self._initializer.info
+        model = self._options["model"]
+        resolved = {
+            "model": self._options["model"] or "small (shipped)", "initializer": filler.name,
+            "initializer_revision": filler.revision, "seed": str(self._seed),
+            "steps": str(self._choices.steps), "guidance": str(self._choices.guidance),
+            "strength": str(self._choices.strength), "negative": self._choices.negative,
+            "refocus": "on" if self._choices.refocus else "off",
+        }  # fmt: skip
+        maps = self._choices.refocus is not None or self._options["prompt"] == "labels"
+        wanted = maps and self._options["segmenter"] == "given"
+        return EraserInfo(
+            NAME, self._located.revision, settings.license if settings else license_of(model, self._located.folder),
+            f"the model {self._located.folder.name}" if self._options["model"] else "",
+            self._options | resolved, device=self.device,
+            wants=frozenset({"panoptic"} if wanted else ()),
+        )  # fmt: skip
+
+    @cached_property
+    def _magic(self) -> Any:
+        from magiceraser_ref.pipeline import MagicEraser
+
+        found = MagicEraser.from_pretrained(
+            self._options["model"] or SHIPPED, revision=self._options["revision"] or None,
+            device=self.device, dtype=self._options["dtype"], initializer=self._initializer,
+            segmenter=self._options["segmenter"],
+        )  # fmt: skip
+        found.choices = self._choices
+        return found
+
+    def erase(
+        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
+    ) -> list[Image]:
+        """See `Eraser.erase`. With composite=on the pixels outside the mask are the photo's own."""
+        hints = list(hints) if hints else [Hints()] * len(images)
+        if not any(mask.any() for mask in masks):
+            return [image.copy() for image in images]
+        found: list[Image] = self._magic.erase(
+            images, masks,
+            panoptic=[h.panoptic if h.categories else None for h in hints],
+            categories=[h.categories for h in hints],
+            erased=[_erased(h) for h in hints],
+            prompts=[self._prompt(h) for h in hints],
+            keys=[h.key for h in hints], seed=self._seed, batch_size=self._batch,
+            progress=self.progress,
+        )  # fmt: skip
+        return found
+
+    def _prompt(self, hint: Hints) -> str | None:
+        if self._options["prompt"] == "caption":
+            return hint.caption or hint.prompt
+        return hint.prompt if self._options["prompt"] == "short" else None
+
+
+def _erased(hint: Hints) -> str | None:
+    """The erased object's category, if the map's categories know it."""
+    names = {category.name for category in (hint.categories or {}).values()}
+    return hint.category if hint.category in names else None

@@ -1,0 +1,1 @@
+"""Training of LoRA and R* on removal triplets."""

@@ -1,0 +1,93 @@
+"""What a training leaves to look at: losses as CSV, TensorBoard where it is installed, pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from olrd.arrays import Image, encode_png
+from olrd.files import write_atomic
+from olrd.progress import say
+
+COLUMNS = ("step", "loss", "grad_norm", "lr_lora", "lr_token", "fixed_loss", "seconds")
+"""step: finished steps, from 1. loss: the mean over the step's batch. fixed_loss: on the fixed batch, at
+checkpoints only. seconds: since this process began; the only column that differs between repeats."""
+
+
+class LossLog:
+    """losses.csv, one row per step, and TensorBoard beside it. Rows after `start` (of a run that was
+    killed after its last checkpoint) are dropped first."""
+
+    def __init__(self, out: Path, start: int, tensorboard: bool) -> None:
+        self.path = out / "losses.csv"
+        kept = [row for row in read_losses(self.path) if int(row["step"]) <= start]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        write_atomic(self.path, text.getvalue())
+        self._file = self.path.open("a", newline="")
+        self._writer = csv.DictWriter(self._file, COLUMNS, restval="", lineterminator="\n")
+        self.board = _board(out / "tensorboard", start) if tensorboard else None
+
+    def __enter__(self) -> LossLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        self._file.close()
+        if self.board is not None:
+            self.board.close()
+
+    def add(self, step: int, **values: float) -> None:
+        """One finished step."""
+        shown = {name: f"{value:.6g}" for name, value in values.items()}
+        self._writer.writerow({"step": step, **shown})
+        self._file.flush()
+        if self.board is not None:
+            for name, value in values.items():
+                if name != "seconds":
+                    self.board.add_scalar(f"train/{name}", value, step)
+
+    def picture(self, step: int, name: str, pixels: Image) -> None:
+        """A validation picture, for TensorBoard."""
+        if self.board is not None:
+            self.board.add_image(f"validation/{name}", pixels, step, dataformats="HWC")
+
+
+def read_losses(path: Path) -> list[dict[str, str]]:
+    """The rows of losses.csv; a line that a kill cut off is left out."""
+    if not path.is_file():
+        return []
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    return list(csv.DictReader(io.StringIO(whole)))
+
+
+def _board(folder: Path, start: int) -> Any:
+    """A TensorBoard writer, or None (said once) where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        say("TensorBoard is not installed: losses go to losses.csv alone")
+        return None
+    return SummaryWriter(str(folder), purge_step=start)
+
+
+def write_strips(folder: Path, strips: dict[str, Image]) -> None:
+    """Validation pictures as <name>.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, pixels in strips.items():
+        write_atomic(folder / f"{name}.png", encode_png(pixels), durable=False)
+
+
+def strip(masked: np.ndarray, result: np.ndarray, target: np.ndarray) -> Image:
+    """Photo with hole, result and truth side by side: float [3, S, S] in -1..1 each (result: [S, S, 3] in
+    0..1) to uint8 [S, 3 S, 3]."""
+    parts = [masked.transpose(1, 2, 0) / 2 + 0.5, result, target.transpose(1, 2, 0) / 2 + 0.5]
+    return np.clip(np.rint(np.concatenate(parts, axis=1) * 255), 0, 255).astype(np.uint8)

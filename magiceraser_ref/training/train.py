@@ -1,0 +1,146 @@
+"""The training loop of sections 4 and 6: LoRA phi and the embedding v* of R*, everything else frozen.
+
+One step: a batch of keyed examples, the loss of `denoiser.denoising_loss`, AdamW. What a step sees is a
+function of (seed, step, place) alone, so a training that was killed goes on from its last checkpoint to
+the same weights, with any number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from magiceraser_ref.checkpoint import save
+from magiceraser_ref.prompts import TOKEN
+from magiceraser_ref.settings import LoraSettings, Settings
+from magiceraser_ref.training import state
+from magiceraser_ref.training.config import Running, TrainConfig
+from magiceraser_ref.training.denoiser import check_base
+from magiceraser_ref.training.examples import Rows
+from magiceraser_ref.training.log import LossLog, write_strips
+from magiceraser_ref.training.trainer import Trainer
+from olrd.build import locked
+from olrd.errors import IntegrityError
+from olrd.progress import progress_bar, say
+
+
+def train(
+    pipeline: Any,
+    rows: Rows,
+    config: TrainConfig,
+    out: Path | str,
+    running: Running | None = None,
+    *,
+    base: str = "",
+    data: str = "",
+    settings: Settings | None = None,
+    shown: Rows | None = None,
+) -> dict[str, Any]:
+    """Train, or finish training; returns the content of done.json (or where it stopped, see `stop_at`).
+
+    pipeline: a `StableDiffusionInpaintPipeline`; it is changed, and holds the trained weights afterwards.
+    base, data: what says which model and which rows these are; another training in `out` is refused.
+    settings: how the model is to be used (`settings.base` names it); token, LoRA and resolution are
+    those of this training.
+    shown: the triplets of the validation pictures (default: `rows`). Raises `OutputError`, `SourceError`,
+    `UsageError`, or `IntegrityError` for a damaged checkpoint or a loss that is no number.
+    """
+    from accelerate import Accelerator
+
+    out, running = Path(out), running or Running()
+    check_base(pipeline, base or "the base model")
+    accelerator = Accelerator(mixed_precision=config.precision, cpu=running.device == "cpu")
+    leading = accelerator.is_main_process
+    identity = {"config": config.resolved(), "base": base, "data": data}
+    with locked(out) if leading else nullcontext():
+        done = state.begin(out, identity) if leading else None
+        accelerator.wait_for_everyone()
+        if (out / state.DONE_FILE).is_file():
+            say(f"{out} is complete already")
+            finished: dict[str, Any] = done or json.loads((out / state.DONE_FILE).read_text())
+            return finished
+        trainer = Trainer(accelerator, pipeline, rows, config, running)
+        before, last = _run(trainer, out, running, rows if shown is None else shown)
+        if last < config.steps:
+            return {"stopped_at": last, "steps": config.steps}
+        record = {
+            "steps": config.steps,
+            "trained_parameters": sum(p.numel() for p in trainer.denoiser.trained()),
+            "fixed_loss": {"before": before, "after": trainer.fixed_loss(running.fixed_samples)},
+            "form": running.form,
+            "model": "model",
+        }
+        if leading:
+            _write_model(trainer, out, running, settings or Settings())
+            state.finish(out, record)
+        accelerator.wait_for_everyone()
+    return record
+
+
+def _run(trainer: Trainer, out: Path, running: Running, shown: Rows) -> tuple[float, int]:
+    """The loop, from the last checkpoint on; (loss on the fixed batch before step 1, finished steps)."""
+    accelerator, steps = trainer.accelerator, trainer.config.steps
+    leading = accelerator.is_main_process
+    checkpoints = state.Checkpoints(out, running.max_checkpoints)
+    if (stored := checkpoints.latest()) is not None:
+        trainer.restore(stored)
+    start = int(stored["step"]) if stored else 0
+    before = stored["fixed_before"] if stored else trainer.fixed_loss(running.fixed_samples)
+    stop = min(steps, running.stop_at or steps)
+    began = time.perf_counter()
+    with (
+        LossLog(out, start, running.tensorboard) if leading else nullcontext() as log,
+        progress_bar("training", steps, unit=" steps", initial=start) as bar,
+    ):
+        for number, batches in enumerate(trainer.batches(start, stop, running.workers), start):
+            loss, norm = trainer.step(number, batches)
+            if not math.isfinite(loss) and not accelerator.scaler:
+                raise IntegrityError(
+                    f"the loss of step {number + 1} is {loss}: lower --lr-lora and --lr-token, or use "
+                    "--precision no; the last checkpoint is whole"
+                )
+            step = number + 1
+            values = {"loss": loss, "grad_norm": norm, "seconds": time.perf_counter() - began}
+            for name, group in zip(("lora", "token"), trainer.optimizer.param_groups, strict=False):
+                values[f"lr_{name}"] = group["lr"]
+            saving = step % running.checkpoint_every == 0 or step == stop
+            if saving:
+                values["fixed_loss"] = trainer.fixed_loss(running.fixed_samples)
+            if log is not None:
+                log.add(step, **values)
+                if running.validate_every and (step % running.validate_every == 0 or step == steps):
+                    _show(trainer, out, running, shown, step, log)
+                if saving:
+                    checkpoints.save(step, {**trainer.state(), "fixed_before": before})
+            accelerator.wait_for_everyone()
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            bar.update()
+    return before, max(start, stop)
+
+
+def _show(
+    trainer: Trainer, out: Path, running: Running, shown: Rows, step: int, log: LossLog
+) -> None:
+    """Validation pictures, as files and for TensorBoard."""
+    strips = trainer.pictures(shown, running.validation_count, running.validation_steps)
+    write_strips(out / "validation" / f"step-{step:08d}", strips)
+    for name, pixels in strips.items():
+        log.picture(step, name, pixels)
+
+
+def _write_model(trainer: Trainer, out: Path, running: Running, settings: Settings) -> None:
+    """The result, as `checkpoint.load` and diffusers read it; the pipeline then holds it too."""
+    config = trainer.config
+    trainer.settle()
+    stored = replace(
+        settings,
+        token=TOKEN if config.token else None,
+        lora=LoraSettings(config.rank, config.alpha, config.targets),
+        resolution=config.resolution,
+    )
+    save(out / "model", trainer.pipeline, stored, adapters_only=running.form == "adapter")
