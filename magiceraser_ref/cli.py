@@ -105,6 +105,7 @@ def run_erase(args: argparse.Namespace) -> int:
     options |= {n: "off" for n in ("content", "refocus", "token", "composite") if getattr(args, f"no_{n}")}  # fmt: skip
     options["segmenter"] = args.segmenter or "given"
     eraser = open_magiceraser(EraserSpec(NAME, options, args.device, args.seed))
+    eraser.progress = True
     began = time.perf_counter()
     (clean,) = eraser.erase([inputs.photo.pixels], [inputs.mask], [inputs.hints])
     seconds = time.perf_counter() - began
