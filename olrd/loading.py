@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image as Pillow
 
 from olrd.arrays import MAX_PIXELS
-from olrd.dataset import Dataset
+from olrd.dataset import BUILD_FILE, Dataset
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.recipe import Recipe
 from olrd.render import Renderer
@@ -42,6 +42,25 @@ def load(
             f"{folder} holds recipes without pixels: pass root=, the folder of the photos"
         )
     return loaded.with_transform(RenderBatch(root, built.build["config"]["source"]["max_pixels"]))
+
+
+def open_splits(root: str) -> datasets.DatasetDict:
+    """All splits of a folder or hub id, as `datasets` opens it: rows without pictures for recipes.
+
+    Raises `SourceError` if `datasets` cannot open it, or if it is a build without triplets.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    if (Path(root) / BUILD_FILE).is_file() and not len(Dataset(root)):
+        raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
+    try:
+        return datasets.load_dataset(root)
+    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise SourceError(
+            f"'{root}' is neither a folder nor a hub id that `datasets` opens: {error}. Build one with "
+            "`olrd-build --source coco --root COCO --out FOLDER`"
+        ) from error
 
 
 class RenderBatch:

@@ -129,19 +129,9 @@ def _open(root: str, split: str, photos: str) -> Any:
     """All rows as one `datasets.Dataset` with undecoded pictures, or rendered ones for recipes."""
     import datasets
 
-    from olrd.dataset import BUILD_FILE, Dataset
-    from olrd.loading import RenderBatch
+    from olrd.loading import RenderBatch, open_splits
 
-    datasets.disable_progress_bars()
-    if (Path(root) / BUILD_FILE).is_file() and not len(Dataset(root)):
-        raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
-    try:
-        loaded = datasets.load_dataset(root)
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise SourceError(
-            f"'{root}' is neither a folder nor a hub id that `datasets` opens: {error}. Build one with "
-            "`olrd-build --source coco --root COCO --out FOLDER`"
-        ) from error
+    loaded = open_splits(root)
     if split != "all" and split not in loaded:
         raise did_you_mean("split", split, loaded)
     rows = datasets.concatenate_datasets([loaded[s] for s in loaded if split in ("all", s)])

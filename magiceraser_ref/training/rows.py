@@ -12,6 +12,7 @@ import numpy as np
 from olrd.compose import Triplet
 from olrd.dataset import BUILD_FILE, Dataset, row_triplet
 from olrd.errors import SourceError, did_you_mean
+from olrd.loading import load, open_splits
 
 PICTURES = ("image", "mask", "background")
 PLAIN = ("id", "category", "background_labels", "prompt", "caption", "width", "height", "recipe")
@@ -64,20 +65,8 @@ def _opened(root: str, split: str, photos: str | None) -> Any:
     """All rows as one `datasets.Dataset`: pictures undecoded, or rendered for recipes."""
     import datasets
 
-    datasets.disable_progress_bars()
-    recipes = False
-    if (Path(root) / BUILD_FILE).is_file():
-        built = Dataset(root)
-        recipes = built.form == "recipes"
-        if not len(built):
-            raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
-    try:
-        loaded = _rendered(root, photos) if recipes else datasets.load_dataset(root)
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise SourceError(
-            f"'{root}' is neither a folder nor a hub id that `datasets` opens: {error}. Build one with "
-            "`olrd-build --source coco --root COCO --out FOLDER`"
-        ) from error
+    recipes = (Path(root) / BUILD_FILE).is_file() and Dataset(root).form == "recipes"
+    loaded = load(root, root=photos) if recipes else open_splits(root)
     if split != "all" and split not in loaded:
         raise did_you_mean("split", split, ["all", *loaded])
     parts = [loaded[name] for name in loaded if split in ("all", name)]
@@ -86,13 +75,6 @@ def _opened(root: str, split: str, photos: str | None) -> Any:
         for name in set(PICTURES) & set(rows.column_names):
             rows = rows.cast_column(name, datasets.Image(decode=False))
     return rows
-
-
-def _rendered(root: str, photos: str | None) -> Any:
-    """A folder of recipes. A root that is missing is `olrd.load`'s own error."""
-    from olrd.loading import load
-
-    return load(root, root=photos)
 
 
 def _joined(parts: list[Any]) -> Any:
