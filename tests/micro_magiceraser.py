@@ -10,7 +10,7 @@ import pytest
 def write_magiceraser(folder: Path) -> Path:
     """A micro inpainting model with a LoRA and the token."""
     for library in ("torch", "diffusers", "peft"):
-        pytest.importorskip(library)
+        pytest.importorskip(library, reason="pip install '.[magiceraser]'")
     from magiceraser_ref.checkpoint import save
     from magiceraser_ref.lora import add_lora
     from magiceraser_ref.prompts import add_token

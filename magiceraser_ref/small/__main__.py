@@ -13,8 +13,8 @@ model.
 from __future__ import annotations
 
 import argparse
-import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +85,18 @@ def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
 
 
 def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
-    """In half precision, under a temporary name until whole."""
-    import diffusers
-    import torch
+    """Stage 3's model if it is there, else stage 2's, whole and in half precision, with the settings
+    of a model that needs no download."""
+    from magiceraser_ref.checkpoint import load, save
 
-    pipeline: Any = diffusers.StableDiffusionInpaintPipeline.from_pretrained(out / "pipeline")
+    trained = out / "trained" / "model"
+    parts = load(trained if trained.is_dir() else out / "pipeline", device="cpu", dtype="float16")
+    settings = replace(
+        parts.settings, initializer="opencv-telea", resolution=sizes.resolution,
+        license="see the model card",
+    )  # fmt: skip
     target = Path(args.to)
-    temporary = target.with_name(f".{target.name}.tmp")
-    pipeline.to(torch.float16).save_pretrained(temporary)
-    os.replace(temporary, target)
+    save(target, parts.pipeline, settings)
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     say(f"{target}: {size / 1e6:.1f} MB")
 

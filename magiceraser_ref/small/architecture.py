@@ -7,7 +7,7 @@ Nothing here is special to the small model but its sizes: a 9-channel UNet with 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from magiceraser_ref.extras import need
@@ -122,8 +122,3 @@ def size_of(pipeline: Any) -> dict[str, int]:
     """Parameters of each part."""
     parts = {"vae": pipeline.vae, "unet": pipeline.unet, "text_encoder": pipeline.text_encoder}
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-
-
-def as_dict(sizes: Sizes) -> dict[str, Any]:
-    """For the record of a training."""
-    return asdict(sizes)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[sd]'")
+torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
 
 from small_encoders import one_thread  # noqa: E402
 

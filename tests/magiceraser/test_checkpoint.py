@@ -52,7 +52,7 @@ def test_a_model_comes_back_whole(model: Path) -> None:
 
 
 def test_diffusers_users_can_load_our_lora_and_token(model: Path) -> None:
-    diffusers = pytest.importorskip("diffusers")
+    diffusers = pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
     pipe = diffusers.StableDiffusionInpaintPipeline.from_pretrained(model)
     assert "R*" not in pipe.tokenizer.get_vocab()
     bare = unet_output(build_pipeline(MICRO), PROMPT)

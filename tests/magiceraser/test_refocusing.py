@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from small_encoders import one_thread
 
-torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[sd]'")
-diffusers = pytest.importorskip("diffusers", reason="pip install 'olrd[sd]'")
+torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
+diffusers = pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
 
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0  # noqa: E402
 
@@ -123,7 +123,7 @@ def test_strength_zero_changes_nothing(unets: dict[str, Any]) -> None:
 
 
 def test_lora_layers_are_called(unets: dict[str, Any]) -> None:
-    peft = pytest.importorskip("peft", reason="pip install peft")
+    peft = pytest.importorskip("peft", reason="pip install '.[magiceraser]'")
     unet = small_unet("sd15-inpainting")
     given = inputs(unet, 2)
     bare = refocused_forward(unet, given, [regions()])

@@ -22,8 +22,8 @@ from magiceraser_ref.small.vocabulary import known_words, small_tokenizer
 from olrd.coco_categories import coco_categories
 from olrd.errors import SourceError, UsageError
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
+torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
+pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
 
 
 @given(st.integers(8, 90), st.integers(8, 90), st.integers(0, 10**9))
@@ -144,7 +144,7 @@ def test_no_photos_is_an_error(tmp_path: Path) -> None:
 
 
 def test_both_stages_run_and_give_a_pipeline(photos: Path, tmp_path: Path) -> None:
-    pytest.importorskip("lpips")
+    pytest.importorskip("lpips", reason="pip install '.[dev]'")
     from magiceraser_ref.small import vae_stage
     from magiceraser_ref.small.base_stage import train_base
 
@@ -161,3 +161,31 @@ def test_both_stages_run_and_give_a_pipeline(photos: Path, tmp_path: Path) -> No
         num_inference_steps=2, height=64, width=64, output_type="np",
     ).images  # fmt: skip
     assert result.shape == (1, 64, 64, 3) and np.isfinite(result).all()
+
+
+def test_what_ships_is_a_model_that_needs_no_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from magiceraser_ref.pipeline import MagicEraser
+    from magiceraser_ref.small import __main__ as stages
+
+    build_pipeline(MICRO).save_pretrained(tmp_path / "pipeline")
+    words = [
+        "small",
+        "ship",
+        "--out",
+        str(tmp_path),
+        "--to",
+        str(tmp_path / "to"),
+        "--size",
+        "micro",
+    ]
+    monkeypatch.setattr("sys.argv", words)
+    assert stages.main() == 0
+    model = MagicEraser.from_pretrained(tmp_path / "to", device="cpu")
+    assert model.settings.resolution == 32 and model.settings.initializer == "opencv-telea"
+    photo = np.full((32, 32, 3), 90, np.uint8)
+    mask = np.zeros((32, 32), np.bool_)
+    mask[8:20, 8:20] = True
+    (clean,) = model.erase([photo], [mask], steps=2)
+    assert clean.shape == photo.shape and np.array_equal(clean[~mask], photo[~mask])
