@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from olrd.arrays import decode_photo
+from olrd.errors import UsageError
 from olrd.licenses import license_code
 from olrd.panoptic import check_panoptic
 from olrd.reasons import PHOTO_REASONS
@@ -61,6 +62,8 @@ def spec(request: pytest.FixtureRequest) -> SourceSpec:
         return SourceSpec("coco", str(request.getfixturevalue("coco_root")))
     if request.param == "openimages":
         return SourceSpec("openimages", str(request.getfixturevalue("openimages_root")))
+    if request.param == "synthetic":
+        return SourceSpec("synthetic", options={"count": "12", "width": "180", "height": "131"})
     pytest.fail(f"the source {request.param} needs an entry in this suite")
 
 
@@ -172,3 +175,17 @@ def test_the_shared_coco_photos_pass_every_check(shared_data: Path) -> None:
 
 def test_reasons_are_documented() -> None:
     assert all(text and not text.endswith(".") for text in PHOTO_REASONS.values())
+
+
+def test_synthetic_photos_depend_on_their_number_alone() -> None:
+    few, many = (
+        open_source(SourceSpec("synthetic", options={"count": count})) for count in ("3", "100000")
+    )
+    assert len(many) == 100_000 and few.fingerprint != many.fingerprint
+    assert few.record(2) == many.record(2)
+    assert few.photo_bytes(few.record(2)) == many.photo_bytes(many.record(2))
+    assert few.photo_bytes(few.record(1)) != few.photo_bytes(few.record(2))
+    with pytest.raises(UsageError, match="width is a whole number of at least 64, not '12'"):
+        open_source(SourceSpec("synthetic", options={"width": "12"}))
+    with pytest.raises(UsageError, match="Did you mean 'count'"):
+        open_source(SourceSpec("synthetic", options={"cuont": "12"}))

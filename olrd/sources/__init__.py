@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from olrd.arrays import MAX_PIXELS
 from olrd.errors import Rejected
@@ -25,6 +25,7 @@ SOURCES = Registry(
         "demo": "olrd.sources.demo:open_demo",
         "images": "olrd.sources.images:open_images",
         "openimages": "olrd.sources.openimages:open_openimages",
+        "synthetic": "olrd.sources.synthetic:open_synthetic",
     },
 )
 
@@ -37,6 +38,7 @@ class SourceSpec:
     source's own settings, from `--source-option KEY=VALUE`; unknown keys are errors.
     """
 
+    kind: ClassVar[str] = "source"
     name: str
     root: str | None = None
     subset: str | None = None
