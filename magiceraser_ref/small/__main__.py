@@ -1,10 +1,12 @@
-"""Train the small model: `python -m magiceraser_ref.small vae|base|ship|pack`. A run repeated goes on.
+"""Train the small model, stage by stage. A run repeated goes on.
 
-    python -m magiceraser_ref.small vae  --photos PHOTOS --out WORK [--size tiny|small]
-    python -m magiceraser_ref.small base --photos PHOTOS --out WORK [--size tiny|small]
-    python -m magiceraser_ref.small ship --out WORK --to magiceraser_ref/weights/small
+    python -m magiceraser_ref.small vae    --photos PHOTOS --out WORK [--size tiny|small]
+    python -m magiceraser_ref.small base   --photos PHOTOS --out WORK [--size tiny|small]
+    python -m magiceraser_ref.small ffc    --photos PHOTOS --out WORK      (the initialiser)
+    python -m magiceraser_ref.small ship   --out WORK --to magiceraser_ref/weights/small
+    python -m magiceraser_ref.small curves --out WORK --to docs            (the losses as pictures)
 
-    python -m magiceraser_ref.small pack --photos PHOTOS --out SMALLER   (to travel to a GPU machine)
+    python -m magiceraser_ref.small pack   --photos PHOTOS --out SMALLER   (to travel to a GPU machine)
 
 Stage 3, LoRA and R* on OLRD triplets, is `magiceraser train --base WORK/pipeline`, as for the full
 model.
@@ -22,6 +24,7 @@ from magiceraser_ref.small.architecture import SIZES, Sizes
 from magiceraser_ref.small.loop import Schedule
 from olrd.cli.shell import guarded
 from olrd.errors import SourceError
+from olrd.files import to_json, write_atomic
 from olrd.progress import say
 
 
@@ -34,7 +37,9 @@ def main() -> int:
     parser.add_argument("stage", choices=sorted(STAGES))
     parser.add_argument("--photos", help="a folder of Parquet files with columns image and label")
     parser.add_argument("--out", required=True, help="the folder of checkpoints and results")
-    parser.add_argument("--to", default="magiceraser_ref/weights/small", help="where `ship` writes")
+    parser.add_argument(
+        "--to", default="magiceraser_ref/weights/small", help="where `ship` and `curves` write"
+    )
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--steps", type=int, help="optimiser steps in all")
     parser.add_argument("--batch", type=int, help="samples a step")
@@ -43,6 +48,7 @@ def main() -> int:
     parser.add_argument(
         "--from", dest="start", help="go on from the weights of this pipeline folder"
     )
+    parser.add_argument("--pool", type=int, default=0, help="base: encode so many samples once")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
@@ -79,7 +85,7 @@ def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     schedule = Schedule(args.steps or 4000, args.batch or 32, args.rate)
     pipeline = train_base(
         sizes, diffusers.AutoencoderKL.from_pretrained(trained), _photos(args, sizes), schedule,
-        out / "base", _device(args), args.seed, args.workers, _until(args), start,
+        out / "base", _device(args), args.seed, args.workers, _until(args), start, args.pool,
     )  # fmt: skip
     pipeline.save_pretrained(out / "pipeline")
 
@@ -99,6 +105,29 @@ def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     save(target, parts.pipeline, settings)
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     say(f"{target}: {size / 1e6:.1f} MB")
+
+
+def _ffc(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    from safetensors.torch import save_file
+
+    from magiceraser_ref.small.ffc_stage import train_ffc
+
+    schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate)
+    network = train_ffc(_photos(args, sizes), schedule, out / "ffc", _device(args), None, args.seed,
+                        args.workers, _until(args))  # fmt: skip
+    (out / "ffc-result").mkdir(exist_ok=True)
+    save_file(
+        {k: v.half().cpu().contiguous() for k, v in network.state_dict().items()},
+        out / "ffc-result" / "model.safetensors",
+    )
+    write_atomic(out / "ffc-result" / "config.json", to_json(network.config()))
+
+
+def _curves(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    from magiceraser_ref.small.curves import write_curves
+
+    for path in write_curves(out, Path(args.to)):
+        say(str(path))
 
 
 def _pack(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
@@ -128,7 +157,7 @@ def _until(args: argparse.Namespace) -> float | None:
     return time.time() + 60 * args.minutes if args.minutes else None
 
 
-STAGES = {"vae": _vae, "base": _base, "ship": _ship, "pack": _pack}
+STAGES = {"vae": _vae, "base": _base, "ffc": _ffc, "ship": _ship, "curves": _curves, "pack": _pack}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -10,6 +10,7 @@ import numpy as np
 from magiceraser_ref.extras import need
 from magiceraser_ref.masks import random_mask
 from magiceraser_ref.small.architecture import Sizes, assemble, build_text, build_unet
+from magiceraser_ref.small.latents import Encoder, LatentPool
 from magiceraser_ref.small.loop import Schedule, train
 from magiceraser_ref.small.photos import TrainingPhotos
 from magiceraser_ref.small.vae_stage import to_tensor
@@ -39,18 +40,29 @@ class Holes:
         self.tokens = {prompt: tokens_of(tokenizer, prompt) for prompt in sorted(prompts)}
 
     def __getitem__(self, n: int) -> dict[str, Any]:
+        pixels = to_tensor(self.photos.crop(self._photo(n), self.side, *self._key(n)))
+        return self.words(n, n) | {"pixels": pixels, "hole": self.hole(n)}
+
+    def hole(self, n: int) -> Any:
+        """The hole of item n."""
         import torch
 
-        key = (self.seed, "base", n)
-        photo = self.photos.draw(*key)
         cells = self.side // self.cell
-        hole = random_mask(self.side, self.side, *key).reshape(cells, self.cell, cells, self.cell)
-        silent = draw_share(*key, "prompt") < UNPROMPTED
-        return {
-            "pixels": to_tensor(self.photos.crop(photo, self.side, *key)),
-            "hole": torch.from_numpy(np.asarray(hole.any(axis=(1, 3)))[None]).float(),
-            "tokens": self.empty if silent else self.tokens[self.photos.prompt(photo)],
-        }
+        mask = random_mask(self.side, self.side, *self._key(n))
+        mask = mask.reshape(cells, self.cell, cells, self.cell)
+        return torch.from_numpy(np.asarray(mask.any(axis=(1, 3)))[None]).float()
+
+    def words(self, n: int, pixels: int) -> dict[str, Any]:
+        """The prompt of item n where it shows the picture of item `pixels`."""
+        silent = draw_share(*self._key(n), "prompt") < UNPROMPTED
+        prompt = self.photos.prompt(self._photo(pixels))
+        return {"tokens": self.empty if silent else self.tokens[prompt]}
+
+    def _key(self, n: int) -> tuple[object, ...]:
+        return self.seed, "base", n
+
+    def _photo(self, n: int) -> int:
+        return self.photos.draw(*self._key(n))
 
 
 def tokens_of(tokenizer: Any, prompt: str) -> Any:
@@ -62,9 +74,11 @@ def tokens_of(tokenizer: Any, prompt: str) -> Any:
 def train_base(
     sizes: Sizes, vae: Any, photos: TrainingPhotos, schedule: Schedule, folder: Path, device: str,
     seed: int = 0, workers: int = 0, until: float | None = None, start: tuple[Any, Any] | None = None,
+    pool: int = 0,
 ) -> Any:  # fmt: skip
     """The trained pipeline. vae: from stage 1, frozen. start: (unet, text encoder) to go on from
-    instead of random weights."""
+    instead of random weights. pool: encode so many photos with holes once and go round them, instead of
+    encoding every sample; 0: do not."""
     torch, diffusers = need("torch", "training"), need("diffusers", "training")
     torch.manual_seed(seed)
     tokenizer, text = build_text(sizes, known_words(photos.labels))
@@ -75,9 +89,16 @@ def train_base(
     unet = unet.to(device, memory_format=torch.channels_last).train()
     text, vae = text.to(device).train(), vae.to(device).eval()
     pipeline = assemble(vae, unet, text, tokenizer, diffusers)
-    samples = Holes(photos, sizes.resolution, 2 ** (len(sizes.vae) - 1), tokenizer, seed)
-    losses = BaseLoss(pipeline, device, seed)
+    encoder = Encoder(vae, device)
+    samples: Any = Holes(photos, sizes.resolution, 2 ** (len(sizes.vae) - 1), tokenizer, seed)
+    if pool:
+        samples = LatentPool(samples, encoder, pool, folder)
+    fused = unet.attn_processors
+    if device == "cpu":  # the fused attention's backward pass is slow there: a third of a step
+        unet.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
+    losses = BaseLoss(pipeline, encoder, seed)
     train({"unet": unet, "text": text}, losses, samples, schedule, folder, device, workers, until)
+    unet.set_attn_processor(fused)
     unet.eval(), text.eval()
     return pipeline
 
@@ -85,30 +106,22 @@ def train_base(
 class BaseLoss:
     """|| eps - eps_theta(z_t, mask, masked photo, t, text) ||^2 with min-SNR weights."""
 
-    def __init__(self, pipeline: Any, device: str, seed: int) -> None:
+    def __init__(self, pipeline: Any, encoder: Encoder, seed: int) -> None:
         import torch
 
-        self.vae, self.unet, self.text = pipeline.vae, pipeline.unet, pipeline.text_encoder
-        self.device, self.seed = device, seed
-        self.kept = pipeline.scheduler.alphas_cumprod.to(device)
-        self.noise = torch.Generator(device)
-
-    def latents(self, pixels: Any) -> Any:
-        """Scaled latents, the posterior's mean: its noise is negligible beside the diffusion's."""
-        import torch
-
-        with torch.no_grad():
-            mean = self.vae.encode(pixels).latent_dist.mean
-        return mean * self.vae.config.scaling_factor
+        self.unet, self.text = pipeline.unet, pipeline.text_encoder
+        self.encoder, self.device, self.seed = encoder, encoder.device, seed
+        self.kept = pipeline.scheduler.alphas_cumprod.to(self.device)
+        self.noise = torch.Generator(self.device)
 
     def __call__(self, batch: dict[str, Any], step: int) -> dict[str, Any]:
         import torch
 
-        pixels, hole = batch["pixels"].to(self.device), batch["hole"].to(self.device)
-        cell = pixels.shape[-1] // hole.shape[-1]
-        wide = hole.repeat_interleave(cell, -1).repeat_interleave(cell, -2)
-        # One pass for both pictures. Inside the hole the masked photo is grey, as in diffusers.
-        clean, masked = self.latents(torch.cat([pixels, pixels * (1 - wide)])).float().chunk(2)
+        hole = batch["hole"].to(self.device)
+        if "pixels" in batch:
+            clean, masked = self.encoder(batch["pixels"], hole)
+        else:
+            clean, masked = batch["clean"].to(self.device), batch["masked"].to(self.device)
         count = len(clean)
         self.noise.manual_seed(self.seed * 1_000_003 + step)
         noise = torch.randn(clean.shape, generator=self.noise, device=self.device)
@@ -116,7 +129,8 @@ class BaseLoss:
         kept = self.kept[t][:, None, None, None]
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
         words = self.text(batch["tokens"].to(self.device))[0]
-        guess = self.unet(torch.cat([noisy, hole, masked], 1), t, words).sample.float()
+        seen = torch.cat([noisy, hole, masked], 1).contiguous(memory_format=torch.channels_last)
+        guess = self.unet(seen, t, words).sample.float()
         each = (guess - noise).square().mean((1, 2, 3))
         snr = (kept / (1 - kept)).flatten()
         weight = snr.clamp(max=SNR_LIMIT) / snr

@@ -143,7 +143,44 @@ def test_no_photos_is_an_error(tmp_path: Path) -> None:
         TrainingPhotos(tmp_path, 32)
 
 
-def test_both_stages_run_and_give_a_pipeline(photos: Path, tmp_path: Path) -> None:
+def test_the_initialiser_fills_holes_without_seeing_what_is_in_them(
+    photos: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("lpips", reason="pip install '.[dev]'")
+    from magiceraser_ref.ffc import FfcSizes
+    from magiceraser_ref.small.ffc_stage import train_ffc
+
+    network = train_ffc(
+        TrainingPhotos(photos, 64), Schedule(2, 2, 1e-3, warmup=1), tmp_path, "cpu",
+        FfcSizes((16, 16, 16, 64), blocks=1),
+    )  # fmt: skip
+    photo = torch.rand(1, 3, 24, 40) * 2 - 1
+    hole = torch.zeros(1, 1, 24, 40)
+    hole[..., 8:16, 8:16] = 1
+    first = network(photo, hole)
+    assert first.shape == photo.shape and first.abs().max() <= 1
+    assert torch.equal(network(photo * (1 - hole) + hole, hole), first)
+    # Through the spectrum even the far corner reaches the hole.
+    photo[..., -1, -1] = -photo[..., -1, -1]
+    assert not torch.equal(network(photo, hole)[..., 8:16, 8:16], first[..., 8:16, 8:16])
+
+
+def test_the_curves_of_a_training(tmp_path: Path) -> None:
+    from magiceraser_ref.small.curves import POINTS, smoothed, write_curves
+
+    points = [(float(k), float(k % 2)) for k in range(1, 10 * POINTS + 1)]
+    short = smoothed(points)
+    assert len(short) == POINTS and short[0] == (5.5, 0.5)
+    (tmp_path / "vae").mkdir()
+    log = "".join(f'{{"step": {k}, "l1": {1 / k}, "lpips": {2 / k}}}\n' for k in (20, 40, 60))
+    (tmp_path / "vae" / "log.jsonl").write_text(log)
+    (path,) = write_curves(tmp_path, tmp_path)
+    text = path.read_text()
+    assert path.name == "small-vae.svg" and text.count("<polyline") == 2 and ">lpips<" in text
+
+
+@pytest.mark.parametrize("pool", [0, 3])
+def test_both_stages_run_and_give_a_pipeline(photos: Path, tmp_path: Path, pool: int) -> None:
     pytest.importorskip("lpips", reason="pip install '.[dev]'")
     from magiceraser_ref.small import vae_stage
     from magiceraser_ref.small.base_stage import train_base
@@ -154,13 +191,45 @@ def test_both_stages_run_and_give_a_pipeline(photos: Path, tmp_path: Path) -> No
     vae = vae_stage.train_vae(sizes, train_on, short, tmp_path / "vae", "cpu")
     deviation = vae_stage.latent_deviation(vae, train_on, "cpu")
     assert deviation * vae.config.scaling_factor == pytest.approx(1, rel=1e-3)
-    pipeline = train_base(sizes, vae, train_on, short, tmp_path / "base", "cpu")
+    pipeline = train_base(sizes, vae, train_on, short, tmp_path / "base", "cpu", pool=pool)
     pipeline.set_progress_bar_config(disable=True)
     result = pipeline(
         "A photo of sky", image=Pillow.new("RGB", (64, 64)), mask_image=Pillow.new("L", (64, 64), 255),
         num_inference_steps=2, height=64, width=64, output_type="np",
     ).images  # fmt: skip
     assert result.shape == (1, 64, 64, 3) and np.isfinite(result).all()
+
+
+def test_a_pool_holds_what_encoding_would_give(photos: Path, tmp_path: Path) -> None:
+    from magiceraser_ref.small.base_stage import Holes
+    from magiceraser_ref.small.latents import Encoder, LatentPool
+
+    pipeline = build_pipeline(MICRO)
+    samples = Holes(TrainingPhotos(photos, 32), 32, 4, pipeline.tokenizer, seed=5)
+    encoder = Encoder(pipeline.vae.eval(), "cpu")
+    pool = LatentPool(samples, encoder, 6, tmp_path)
+    seen = []
+    for n in range(12):
+        item = pool[n]
+        found = [
+            k
+            for k in range(6)
+            for clean, masked in [encoder(samples[k]["pixels"][None], samples[k]["hole"][None])]
+            if torch.allclose(clean[0], item["clean"], atol=0.02)  # bfloat16, then float16
+            and torch.allclose(masked[0], item["masked"], atol=0.02)
+            and torch.equal(samples[k]["hole"], item["hole"])
+        ]
+        assert len(found) == 1
+        seen += found
+    assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
+    assert seen[:6] != seen[6:]  # another order in the next round
+    (file,) = tmp_path.glob("pool-*.npy")
+    made = file.stat().st_mtime_ns
+    again = LatentPool(samples, encoder, 6, tmp_path)
+    assert file.stat().st_mtime_ns == made
+    assert torch.equal(again[3]["clean"], pool[3]["clean"])
+    LatentPool(samples, encoder, 5, tmp_path)
+    assert len(list(tmp_path.glob("pool-*.npy"))) == 2
 
 
 def test_what_ships_is_a_model_that_needs_no_download(
