@@ -74,7 +74,7 @@ FREE = (
 class Ablation:
     """What to run. rows: `all`, `ladder` or `free`. base: model to train on and to run. triplets: to
     train on (OLRD, a folder or hub id); photos: of a folder of recipes. held_out: the folder or hub id to
-    score on (None: the embedded demo), split and data_options: of it. seeds: of the eraser; with train_seeds
+    score on (None: the embedded demo), split and data (its data options, e.g. maps): of it. seeds: of the eraser; with train_seeds
     also of the trainings, one training per seed. models: finished weights by the name of a training,
     instead of training them. train, method: further options of `magiceraser train` and of the eraser.
     """
@@ -93,6 +93,7 @@ class Ablation:
     models: Mapping[str, str] = field(default_factory=dict)
     train: tuple[str, ...] = ()
     method: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.rows not in ("all", "ladder", "free"):
@@ -180,6 +181,8 @@ def _run(ablation: Ablation, out: Path, row: Row, seed: int) -> Command:
     switches = {
         name: "on" if getattr(row, name) else "off" for name in ("content", "refocus", "token")
     }
+    if row.weights == BASE:  # also of a base that has a LoRA of its own
+        switches["lora"] = "off"
     words = [
         "benchmark",
         "run",
@@ -195,8 +198,9 @@ def _run(ablation: Ablation, out: Path, row: Row, seed: int) -> Command:
     words += ["--protocol", ablation.protocol, "--device", ablation.device]
     if ablation.held_out is not None:
         words += ["--root", ablation.held_out]
-    if ablation.split != "all":
-        words += ["--data-option", f"split={ablation.split}"]
+    split = {"split": ablation.split} if ablation.split != "all" else {}
+    for key, value in {**split, **ablation.data}.items():
+        words += ["--data-option", f"{key}={value}"]
     words += ["--limit", str(ablation.limit)] if ablation.limit else []
     what = f"score {row.name}, seed {seed}" + (" (training-free)" if row.free else "")
     return Command(tuple(words), what, str(folder), str(folder / "summary.json"), row.name, seed)

@@ -19,7 +19,7 @@ from typing import Any
 
 from baselines.eraser import WeightsUnusableError
 from magiceraser_ref import settings as records
-from magiceraser_ref.checkpoint_files import TOKEN_FILE, Located, locate, variant_of
+from magiceraser_ref.checkpoint_files import TOKEN_FILE, Located, locate, native_side, variant_of
 from magiceraser_ref.extras import need
 from magiceraser_ref.lora import FILE as LORA_FILE
 from magiceraser_ref.lora import check_lora, has_lora, load_lora, save_lora
@@ -50,11 +50,13 @@ class Parts:
 
 
 def load(
-    model: str | Path, revision: str | None = None, device: str = "auto", dtype: str = "auto"
-) -> Parts:
+    model: str | Path, revision: str | None = None, device: str = "auto", dtype: str = "auto",
+    lora: bool = True,
+) -> Parts:  # fmt: skip
     """Load a model by folder or hub id (from the hub's cache: nothing is downloaded).
 
     device: `auto`, `cpu`, `cuda`, `cuda:1`. dtype: `auto` is float32 on the CPU and float16 elsewhere.
+    lora: False leaves the model's LoRA out, for comparisons.
     A plain inpainting checkpoint loads too, without token and LoRA. Its sampler becomes DDIM
     (inferred). Raises `WeightsMissingError` and `SourceError`, see `checkpoint_files.locate`.
     """
@@ -63,9 +65,11 @@ def load(
     pipeline = load_base(located.base, device, dtype)
     found = located.settings
     if found is None:
-        found = Settings(token=None, lora=None, resolution=native_resolution(pipeline))
+        found = Settings(token=None, lora=None, resolution=native_side(located.base))
         return Parts(pipeline, found, None, located)
     _check_shape(pipeline.unet, found, located.folder)
+    if not lora:
+        found = replace(found, lora=None)
     if found.lora:
         load_lora(pipeline, located.folder)
     token = _load_token(pipeline, located.folder) if found.token else None
@@ -96,12 +100,6 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
     pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
-
-
-def native_resolution(pipeline: Any) -> int:
-    """The side in pixels for which the UNet's configuration says that it was made."""
-    size = pipeline.unet.config.sample_size
-    return int(size if isinstance(size, int) else min(size)) * int(pipeline.vae_scale_factor)
 
 
 def _check_shape(unet: Any, found: Settings, folder: Path) -> None:

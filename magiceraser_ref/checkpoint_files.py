@@ -21,6 +21,9 @@ from magiceraser_ref.settings import Settings, read_settings
 INDEX = "model_index.json"
 TOKEN_FILE = "learned_embeds.safetensors"
 NETWORKS = ("unet", "vae", "text_encoder")
+SHIPPED = "small"
+"""The name of the model that comes with the package."""
+SHIPPED_FOLDER = Path(__file__).parent / "weights" / SHIPPED
 INPAINTING_CHANNELS = 9
 """4 of the noisy latent, 1 of the mask, 4 of the masked photo's latent (section 6, inferred)."""
 
@@ -65,6 +68,8 @@ def locate(model: str | Path, revision: str | None = None) -> Located:
 
 
 def _folder(model: str | Path, revision: str | None) -> Path:
+    if str(model) == SHIPPED:
+        return _shipped()
     path = Path(model)
     if path.is_dir():
         return path
@@ -79,6 +84,27 @@ def _folder(model: str | Path, revision: str | None) -> Path:
         return Path(hub.snapshot_download(str(model), revision=revision, local_files_only=True))
     except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError, OSError) as error:
         raise WeightsMissingError(missing) from error
+
+
+def _shipped() -> Path:
+    if (SHIPPED_FOLDER / INDEX).is_file():
+        return SHIPPED_FOLDER
+    raise WeightsMissingError(
+        f"the small model is not in this installation ({SHIPPED_FOLDER}): install the package again, or "
+        "give another model, such as stable-diffusion-v1-5/stable-diffusion-inpainting"
+    )
+
+
+def native_side(base: Path) -> int:
+    """The side in pixels for which a checked folder's networks say that they were made."""
+    size = _json(base / "unet" / "config.json").get("sample_size", 64)
+    return int(size if isinstance(size, int) else min(size)) * cell_pixels(base)
+
+
+def cell_pixels(base: Path) -> int:
+    """Side of a latent cell in pixels: the autoencoder halves once less than it has levels."""
+    levels = len(_json(base / "vae" / "config.json").get("block_out_channels", (0, 0, 0, 0)))
+    return int(2 ** (levels - 1))
 
 
 def _base_folder(folder: Path, found: Settings) -> Path:

@@ -122,13 +122,16 @@ def run_train(args: argparse.Namespace) -> int:
     """`magiceraser train`; with several devices: `accelerate launch -m magiceraser_ref.cli train ...`."""
     from magiceraser_ref.extras import need
 
-    config, running = configs_from(args)
     for library in LIBRARIES:
         need(library, "magiceraser train")
+    from magiceraser_ref.checkpoint_files import locate, native_side
     from magiceraser_ref.training.files import estimated, trained
 
-    chosen = (args.triplets, args.split, args.validation_split, args.photos)
     base = (args.base, args.revision)
+    located = locate(*base)
+    own = located.settings.resolution if located.settings else native_side(located.base)
+    config, running = configs_from(args, own)
+    chosen = (args.triplets, args.split, args.validation_split, args.photos)
     if args.dry_run:
         from magiceraser_ref.training.estimate import estimate_text
 
@@ -165,7 +168,7 @@ def run_ablate(args: argparse.Namespace) -> int:
         whole_numbers("--seeds", args.seeds), args.train_seeds, args.protocol, args.limit, args.device,
         key_values("--weights", args.weights),
         tuple(word for key, value in options for word in (f"--{key.replace('_', '-')}", value)),
-        key_values("--method-option", args.method_option),
+        key_values("--method-option", args.method_option), key_values("--data-option", args.data_option),
     )  # fmt: skip
     if args.run or args.collect:
         table = (run_ablation if args.run else write_table)(ablation, args.out, args.score)

@@ -12,7 +12,6 @@ from olrd.command import names
 from olrd.errors import UsageError
 
 _CONFIG: dict[str, tuple[Any, str]] = {
-    "resolution": (int, "side of a training crop in pixels"),
     "masks": (str, "olrd, or random: random masks on the same backgrounds (ablation)"),
     "initial_word": (str, "where the embedding of R* starts (inferred)"),
     "rank": (int, "of the LoRA (inferred)"),
@@ -49,7 +48,7 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     data.add_argument("--triplets", required=True, metavar="DIR",
                       help="OLRD triplets: a folder or a hub id; 'demo' for the embedded ones")  # fmt: skip
     data.add_argument("--base", required=True, metavar="MODEL",
-                      help="a diffusers inpainting model: a folder, or a hub id in the hub's cache")  # fmt: skip
+                      help="a diffusers inpainting model: a folder, a hub id in the hub's cache, or small")  # fmt: skip
     data.add_argument("--revision", help="of a hub id")
     data.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="the folder of the training"
@@ -60,6 +59,8 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--photos", metavar="DIR", help="for a folder of recipes: where the photos are")  # fmt: skip
     method = command.add_argument_group("the method")
+    method.add_argument("--resolution", type=int, metavar="N",
+                        help="side of a training crop in pixels (default: the base's own)")  # fmt: skip
     _add(method, TrainConfig, _CONFIG)
     method.add_argument("--no-token", action="store_true", help="LoRA alone, without R*")
     method.add_argument("--no-mirror", action="store_true", help="do not mirror half of the crops")
@@ -90,9 +91,10 @@ def _add(group: Any, kind: type[Any], options: dict[str, tuple[Any, str]]) -> No
         )  # fmt: skip
 
 
-def configs_from(args: argparse.Namespace) -> tuple[TrainConfig, Running]:
-    """The checked configuration. Raises `UsageError`."""
+def configs_from(args: argparse.Namespace, native: int) -> tuple[TrainConfig, Running]:
+    """The checked configuration. native: the base's own resolution. Raises `UsageError`."""
     config = TrainConfig(
+        resolution=native if args.resolution is None else args.resolution,
         **{name: getattr(args, name) for name in _CONFIG}, token=not args.no_token,
         mirror=not args.no_mirror, targets=names(args.targets), precision=args.precision,
     )  # fmt: skip
@@ -110,7 +112,8 @@ def add_ablate_options(command: argparse.ArgumentParser) -> None:
                       help="print every command, with whether it is finished (default)")  # fmt: skip
     what.add_argument("--run", action="store_true", help="run them, then write the table")
     what.add_argument("--collect", action="store_true", help="write the table of finished runs")
-    command.add_argument("--base", required=True, metavar="MODEL", help="to train on and to run")
+    command.add_argument("--base", default="small", metavar="MODEL",
+                         help="to train on and to run (default: the shipped small model)")  # fmt: skip
     command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of it all")
     command.add_argument("--triplets", metavar="DIR", help="to train on: a folder or hub id")
     command.add_argument("--photos", metavar="DIR", help="for recipes: where the photos are")
@@ -129,6 +132,8 @@ def add_ablate_options(command: argparse.ArgumentParser) -> None:
                          help="of `magiceraser train`, e.g. steps=500; repeatable")  # fmt: skip
     command.add_argument("--method-option", action="append", default=[], metavar="KEY=VALUE",
                          help="of the eraser, e.g. steps=20; repeatable")  # fmt: skip
+    command.add_argument("--data-option", action="append", default=[], metavar="KEY=VALUE",
+                         help="of the held-out triplets, e.g. maps=COCO; repeatable")  # fmt: skip
     command.add_argument("--score", action="append", default=[], metavar="COLUMN",
                          help="a column of the table, e.g. psnr/mask/raw; repeatable")  # fmt: skip
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from baselines import open_eraser
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError
 from baselines.sd_inpainting import license_of
 from magiceraser_ref.checkpoint import DTYPES
-from magiceraser_ref.checkpoint_files import Located, locate
+from magiceraser_ref.checkpoint_files import SHIPPED, Located, locate
 from magiceraser_ref.extras import need
 from magiceraser_ref.painting import Choices
 from magiceraser_ref.refocus import Refocus
@@ -23,12 +22,11 @@ from olrd.checkpoints import choose_device
 from olrd.errors import UsageError
 from olrd.registry import checked_options
 
-SHIPPED = Path(__file__).parent / "weights" / "small"
 NAME = "magiceraser"
 DEFAULTS = {
-    "model": "", "revision": "", "initializer": "", "steps": "", "guidance": "", "strength": "",
+    "model": SHIPPED, "revision": "", "initializer": "", "steps": "", "guidance": "", "strength": "",
     "negative": "", "refocus": "", "lambda_pos": "", "lambda_neg": "", "rule": "similar",
-    "segmenter": "given", "prompt": "short", "content": "on", "token": "on", "composite": "on",
+    "segmenter": "given", "prompt": "short", "content": "on", "token": "on", "lora": "on", "composite": "on",
     "margin": "", "dilate": "0", "dtype": "auto", "batch": "1",
 }  # fmt: skip
 """Empty: as the model's own settings say."""
@@ -37,17 +35,17 @@ SWITCH = ("on", "off")
 
 
 def open_magiceraser(spec: EraserSpec) -> Registered:
-    """Options: model (folder or hub id; the shipped small model), revision (of a hub id), initializer (an
+    """Options: model (folder or hub id; `small`, the shipped one), revision (of a hub id), initializer (an
     eraser's name), steps, guidance, strength, negative, refocus (`on`, `off`), lambda_pos, lambda_neg,
     rule (`similar`, `rest`), segmenter (`given`, `mask2former`, `none`), prompt (`short`: the sample's,
-    else from the map; `caption`; `labels`: from the map), content, token, composite (`on`, `off`), margin,
+    else from the map; `caption`; `labels`: from the map), content, token, lora, composite (`on`, `off`), margin,
     dilate, dtype, batch (windows at a time; above 1 results change by rounding)."""
     for library in ("diffusers", "peft", "transformers"):
         need(library, f"the eraser {NAME}")
     options = checked_options(spec, DEFAULTS)
     for name, known in (
         ("refocus", ("", *SWITCH)), ("segmenter", KINDS), ("prompt", PROMPTS), ("content", SWITCH),
-        ("token", SWITCH), ("composite", SWITCH), ("dtype", DTYPES),
+        ("token", SWITCH), ("lora", SWITCH), ("composite", SWITCH), ("dtype", DTYPES),
     ):  # fmt: skip
         if options[name] not in known:
             words = [word for word in known if word]
@@ -66,14 +64,8 @@ def open_magiceraser(spec: EraserSpec) -> Registered:
 
 
 def _located(options: Mapping[str, str]) -> Located:
-    if not options["model"] and not SHIPPED.is_dir():
-        raise WeightsMissingError(
-            f"{NAME}: the small model is not in this installation ({SHIPPED}). Train a model with "
-            "`magiceraser train`, or give --option model=FOLDER, or a hub id such as "
-            "--option model=stable-diffusion-v1-5/stable-diffusion-inpainting (runs without training)"
-        )
     try:
-        return locate(options["model"] or SHIPPED, options["revision"] or None)
+        return locate(options["model"], options["revision"] or None)
     except WeightsMissingError as error:
         raise WeightsMissingError(f"{NAME}: {error} (--option model=FOLDER)") from error
 
@@ -140,7 +132,7 @@ class Registered:
         settings, filler = self._located.settings, self._initializer.info
         model = self._options["model"]
         resolved = {
-            "model": self._options["model"] or "small (shipped)", "initializer": filler.name,
+            "initializer": filler.name,
             "initializer_revision": filler.revision, "seed": str(self._seed),
             "steps": str(self._choices.steps), "guidance": str(self._choices.guidance),
             "strength": str(self._choices.strength), "negative": self._choices.negative,
@@ -150,7 +142,7 @@ class Registered:
         wanted = maps and self._options["segmenter"] == "given"
         return EraserInfo(
             NAME, self._located.revision, settings.license if settings else license_of(model, self._located.folder),
-            f"the model {self._located.folder.name}" if self._options["model"] else "",
+            "" if model == SHIPPED else f"the model {self._located.folder.name}",
             self._options | resolved, device=self.device,
             wants=frozenset({"panoptic"} if wanted else ()),
         )  # fmt: skip
@@ -160,9 +152,9 @@ class Registered:
         from magiceraser_ref.pipeline import MagicEraser
 
         found = MagicEraser.from_pretrained(
-            self._options["model"] or SHIPPED, revision=self._options["revision"] or None,
+            self._options["model"], revision=self._options["revision"] or None,
             device=self.device, dtype=self._options["dtype"], initializer=self._initializer,
-            segmenter=self._options["segmenter"],
+            segmenter=self._options["segmenter"], lora=self._options["lora"] == "on",
         )  # fmt: skip
         found.choices = self._choices
         return found

@@ -61,13 +61,14 @@ class MagicEraser:
         dtype: str = "auto",
         initializer: str | Eraser | None = None,
         segmenter: str | Segmenter = "given",
+        lora: bool = True,
     ) -> MagicEraser:
         """Load a model: our folder, adapters, or a plain inpainting checkpoint (training-free).
 
-        model: a folder or a hub id that is in the hub's cache. Raises `WeightsMissingError` and
+        model: a folder or a hub id that is in the hub's cache. lora: False leaves its LoRA out. Raises `WeightsMissingError` and
         `SourceError`, see `checkpoint.load`.
         """
-        return cls(load(model, revision, device, dtype), initializer, segmenter, device)
+        return cls(load(model, revision, device, dtype, lora), initializer, segmenter, device)
 
     def save_pretrained(
         self, folder: Path | str, settings: Settings | None = None, *, adapters_only: bool = False

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from magiceraser_ref.checkpoint_files import cell_pixels
 from magiceraser_ref.extras import need
 from magiceraser_ref.training.config import Running, TrainConfig, micro_batches
 
@@ -26,7 +27,7 @@ def estimate(base: Path, config: TrainConfig, running: Running, triplets: int,
     parts = {name: _network(base / name) for name in ("unet", "vae", "text_encoder")}
     frozen = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
     width = _json(base / "text_encoder")["hidden_size"]
-    lora, cell = lora_parameters(parts["unet"], config), _cell_pixels(base)
+    lora, cell = lora_parameters(parts["unet"], config), cell_pixels(base)
     size, passes = micro_batches(config.batch, running.micro_batch, devices)
     per_number = 4 if config.precision == "no" else 2
     kept = 0
@@ -111,10 +112,6 @@ def _network(folder: Path) -> Any:
         if folder.name == "text_encoder":
             return transformers.CLIPTextModel(transformers.CLIPTextConfig(**config))
         return getattr(diffusers, config["_class_name"]).from_config(config)
-
-
-def _cell_pixels(base: Path) -> int:
-    return int(2 ** (len(_json(base / "vae")["block_out_channels"]) - 1))
 
 
 def _json(folder: Path) -> dict[str, Any]:

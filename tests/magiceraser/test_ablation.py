@@ -61,14 +61,15 @@ def test_the_ladder_is_the_papers() -> None:
 
 
 def test_the_plan_trains_first_and_passes_every_switch(tmp_path: Path) -> None:
-    ablation = Ablation("base", "triplets", rows="ladder", seeds=(0, 1), train=("--steps", "5"))
+    ablation = Ablation("base", "triplets", rows="ladder", seeds=(0, 1), train=("--steps", "5"),
+                        data={"maps": "coco"})  # fmt: skip
     commands = plan(ablation, tmp_path)
     kinds = [command.words[1] for command in commands]
     assert kinds == ["train"] * 3 + ["run"] * 12
     assert "--no-token" in commands[0].words and "random" in commands[0].words
     assert all("--steps" in command.words for command in commands[:3])
     refocus = next(c for c in commands if c.row == "refocus" and c.seed == 1)
-    for option in ("content=on", "refocus=on", "token=off"):
+    for option in ("content=on", "refocus=on", "token=off", "maps=coco"):
         assert option in refocus.words
     assert f"model={tmp_path}/trained/olrd-seed-0/model" in refocus.words
     seeds = plan(Ablation("base", "t", rows="ladder", seeds=(0, 1), train_seeds=True), tmp_path)
@@ -79,6 +80,9 @@ def test_the_training_free_rows_need_no_triplets(tmp_path: Path) -> None:
     commands = plan(Ablation("base", rows="free", seeds=(3,)), tmp_path)
     assert [command.words[1] for command in commands] == ["run"] * 4
     assert all("model=base" in command.words for command in commands)
+    assert all(
+        "lora=off" in command.words for command in commands
+    )  # the base may have one of its own
     with pytest.raises(UsageError, match="--triplets"):
         Ablation("base")
     given = dict.fromkeys(TRAININGS, "weights")

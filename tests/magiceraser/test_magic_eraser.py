@@ -12,7 +12,7 @@ from micro_model import CATEGORIES, box_mask, drawn, meadow, write_model, write_
 
 from baselines import ERASERS, open_eraser
 from baselines.eraser import Hints, WeightsMissingError
-from magiceraser_ref import eraser as module
+from magiceraser_ref import checkpoint_files
 from olrd.errors import SourceError, UsageError
 
 MASK = box_mask(60, 80, (12, 32, 8, 10))
@@ -40,7 +40,7 @@ def test_it_is_registered_from_above_baselines() -> None:
 @pytest.mark.parametrize(
     "change",
     [{"refocus": "off"}, {"lambda_pos": "0.9"}, {"lambda_neg": "0"}, {"content": "off"},
-     {"token": "off"}, {"composite": "off"}, {"segmenter": "none"}, {"strength": "0.5"},
+     {"token": "off"}, {"lora": "off"}, {"composite": "off"}, {"segmenter": "none"}, {"strength": "0.5"},
      {"guidance": "2"}, {"negative": "a cow"}, {"initializer": "mean-fill"}, {"margin": "2"}, {"dilate": "3"}],
     ids=str,
 )  # fmt: skip
@@ -105,9 +105,11 @@ def test_a_wrong_option_is_refused_when_it_is_opened(
 def test_missing_weights_say_what_to_do(
     model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "SHIPPED", tmp_path / "none")
+    monkeypatch.setattr(checkpoint_files, "SHIPPED_FOLDER", tmp_path / "none")
     monkeypatch.delenv("LAMA_MODEL", raising=False)
-    with pytest.raises(WeightsMissingError, match=r"magiceraser train.*--option model=FOLDER"):
+    with pytest.raises(
+        WeightsMissingError, match=r"install the package again.*--option model=FOLDER"
+    ):
         open_eraser("magiceraser")
     with pytest.raises(WeightsMissingError, match=r"--option model=FOLDER"):
         open_eraser("magiceraser", {"model": str(tmp_path / "gone")})
