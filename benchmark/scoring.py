@@ -137,7 +137,7 @@ def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -
     ):
         found[f"{name}/outside/raw"] = change
     pictures = [output, composited] + ([] if sample.truth is None else [sample.truth])
-    features, missing = _features(metrics.sets, pictures)
+    features, missing = _features(metrics.sets, pictures, regions["box"])
     found = {column: _finite(result) for column, result in found.items()}
     return Scored(
         {column: result.value for column, result in found.items()},
@@ -173,17 +173,21 @@ def _picture_scores(metric: SampleMetric, outputs: Sequence[Image], sample: Samp
 
 
 def _features(
-    metrics: Sequence[SetMetric], pictures: Sequence[Image]
+    metrics: Sequence[SetMetric], pictures: Sequence[Image], box: Mask
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """`Scored.features`, and metric -> why there are none. FID and KID share theirs."""
+    """`Scored.features`, and metric -> why there are none. FID and KID share theirs. box: the region,
+    bool [H, W], that metrics of it see instead of the whole picture."""
     found: dict[str, np.ndarray] = {}
     missing: dict[str, str] = {}
     seen: dict[str, np.ndarray | str] = {}
     for metric in metrics:
         name, network = metric.info.name, metric.info.network or metric.info.name
+        if metric.info.region == "box" and not box.any():
+            seen[network] = "empty_region"
         if network not in seen:
             try:
-                rows = metric.features(pictures)
+                shown = pictures if metric.info.region == "full" else _crops(pictures, box)
+                rows = metric.features(shown)
                 _one_each(rows, pictures)
                 seen[network] = rows if np.isfinite(rows).all() else "not_finite"
             except OlrdError:
@@ -197,6 +201,12 @@ def _features(
         for picture, row in zip((*MODES, "truth"), rows_or_why, strict=False):
             found[f"{name}/{picture}"] = row
     return found, missing
+
+
+def _crops(pictures: Sequence[Image], box: Mask) -> list[Image]:
+    """The pictures inside a box, bool [H, W], that is not empty."""
+    x, y, w, h = cv2.boundingRect(box.view(np.uint8))
+    return [np.ascontiguousarray(picture[y : y + h, x : x + w]) for picture in pictures]
 
 
 def _or_why(

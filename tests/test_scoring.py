@@ -132,6 +132,25 @@ def test_features_are_those_of_output_composite_and_truth() -> None:
     assert found["corner/truth"].tolist() == one.truth[0, 0].tolist()
 
 
+def test_a_set_metric_of_the_box_sees_the_box_alone() -> None:
+    class Mean(Corner):
+        info = replace(info("mean", "set"), region="box")
+
+        def features(self, images: Sequence[Image]) -> Any:
+            return np.array([image.mean((0, 1)) for image in images])
+
+    one, output = sample(), drawn(2)
+    found = score(one, output, Metrics([], [], [Mean()]), PROTOCOL)
+    box = regions_of(one.mask, PROTOCOL)["box"]
+    assert box.any() and not box.all()
+    np.testing.assert_allclose(found.features["mean/raw"], output[box].mean(0))
+    assert one.truth is not None
+    np.testing.assert_allclose(found.features["mean/truth"], one.truth[box].mean(0))
+    empty = replace(one, mask=np.zeros_like(one.mask))
+    found = score(empty, output, Metrics([], [], [Mean(), Corner()]), PROTOCOL)
+    assert found.reasons["mean"] == "empty_region" and "corner/raw" in found.features
+
+
 def test_the_hash_is_that_of_the_pixels_whatever_their_layout_in_memory() -> None:
     output = drawn(2)
     turned = np.asfortranarray(output)

@@ -29,7 +29,10 @@ METRICS = Registry(
         "cmmd": "benchmark.metrics.cmmd:open_cmmd",
         "dists": "benchmark.metrics.dists:open_dists",
         "fid": "benchmark.metrics.inception:open_fid",
+        "fid-box": "benchmark.metrics.inception:open_fid_box",
         "kid": "benchmark.metrics.inception:open_kid",
+        "kid-alex-box": "benchmark.metrics.alex:open_kid_alex_box",
+        "kid-box": "benchmark.metrics.inception:open_kid_box",
         "legacy:attentive-fid": "benchmark.metrics.legacy_networks:open_attentive_fid",
         "legacy:brushnet-psnr": "benchmark.metrics.legacy:open_brushnet_psnr",
         "legacy:remove-64": "benchmark.metrics.legacy_networks:open_remove_64",
@@ -59,7 +62,8 @@ class MetricInfo:
     definition: one line: net, ranges, windows and the source. needs_truth: whether it compares with a
     truth (a set without truth refuses it). revision: of weights and definition together. network: set
     metrics that name the same one have the same features, which are computed once for all of them;
-    empty: features of its own."""
+    empty: features of its own. region: what of a picture a set metric sees, `full` or `box` (the mask's,
+    grown as the protocol says: in the full picture, what was erased is a small part)."""
 
     name: str
     kind: str
@@ -69,6 +73,7 @@ class MetricInfo:
     needs_truth: bool = True
     revision: str = "1"
     network: str = ""
+    region: str = "full"
 
 
 class MapMetric(Protocol):

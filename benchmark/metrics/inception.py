@@ -96,7 +96,9 @@ def _kid(metric: str, outputs: Features, truths: Features) -> Score:
     return compared(metric, outputs, truths, kernel_distance)
 
 
-def _open(spec: MetricSpec, definition: str, compare: Callable[..., Score]) -> InceptionDistance:
+def _open(
+    spec: MetricSpec, definition: str, compare: Callable[..., Score], region: str = "full"
+) -> InceptionDistance:
     check_installed(spec.name, "torch", "torchvision")
     weights = locate(INCEPTION, variable="FID_INCEPTION")
     revision = f"1+{revision_of(weights)}"
@@ -105,18 +107,34 @@ def _open(spec: MetricSpec, definition: str, compare: Callable[..., Score]) -> I
         "set",
         higher_is_better=False,
         unit="",
-        definition=f"{definition}; {FEATURES}",
+        definition=f"{definition}{OF_BOX if region == 'box' else ''}; {FEATURES}",
         revision=revision,
-        network=f"inception {revision}",
+        network=f"inception {revision} {region}",
+        region=region,
     )
     return InceptionDistance(info, spec.device, weights, compare)
 
 
+OF_BOX = ", of the mask's box, grown"
+FID_DEFINITION = f"FID, biased upward below n = {WIDTH}: compare at equal n only"
+KID_DEFINITION = "KID, cubic kernel, unbiased, all pictures in one set"
+
+
 def open_fid(spec: MetricSpec) -> InceptionDistance:
     """Needs the weights of the FID paper's Inception ($FID_INCEPTION, or fetched)."""
-    return _open(spec, f"FID, biased upward below n = {WIDTH}: compare at equal n only", _fid)
+    return _open(spec, FID_DEFINITION, _fid)
 
 
 def open_kid(spec: MetricSpec) -> InceptionDistance:
     """As `open_fid`."""
-    return _open(spec, "KID, cubic kernel, unbiased, all pictures in one set", _kid)
+    return _open(spec, KID_DEFINITION, _kid)
+
+
+def open_fid_box(spec: MetricSpec) -> InceptionDistance:
+    """As `open_fid`."""
+    return _open(spec, FID_DEFINITION, _fid, "box")
+
+
+def open_kid_box(spec: MetricSpec) -> InceptionDistance:
+    """As `open_fid`."""
+    return _open(spec, KID_DEFINITION, _kid, "box")

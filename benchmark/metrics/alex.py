@@ -1,0 +1,79 @@
+"""KID on AlexNet's features, around what was erased: a distance of sets that needs no download.
+
+KID's usual network (see `inception`) is the better known and the one to compare with other work; this
+one answers the same question where it cannot be had. Numbers of the two are on different scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.weights import revision_of
+from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
+from benchmark.metrics.backbones import ALEX, Backbone
+from benchmark.metrics.fidelity import compared, kernel_distance
+from benchmark.metrics.lpips import SCALE, SHIFT, SHIPPED
+from benchmark.metrics.networks import check_installed, exact, load_tensors
+from benchmark.metrics.pictures import as_batch, check_picture, resize_float
+from olrd.arrays import Image
+from olrd.checkpoints import choose_device
+
+SIDE = 128
+WIDTHS = (64, 192, 384, 256, 256)
+"""Channels of AlexNet's five convolutions."""
+
+
+class AlexDistance:
+    """A set metric on the mean activations of AlexNet's five layers."""
+
+    def __init__(self, spec: MetricSpec, weights: Path) -> None:
+        self._device, self._weights = spec.device, weights
+        self.info = MetricInfo(
+            spec.name, "set", higher_is_better=False, unit="",
+            definition="KID (cubic kernel, unbiased, all pictures in one set) of the mask's box, grown, "
+            f"stretched to {SIDE} x {SIDE} by a float antialiased bicubic filter; features: the spatial "
+            "means of AlexNet's five layers after their ReLU, each layer divided by its length",
+            revision=f"1+{revision_of(weights)}", region="box",
+        )  # fmt: skip
+
+    @cached_property
+    def _network(self) -> tuple[str, Backbone, Any, Any]:
+        import torch
+
+        device = choose_device(self._device, self.info.name)
+        backbone = Backbone(ALEX, load_tensors(self._weights), device, str(self._weights))
+        shift, scale = (torch.tensor(v, device=device)[:, None, None] for v in (SHIFT, SCALE))
+        return device, backbone, shift, scale
+
+    def features(self, images: Sequence[Image]) -> Features:
+        """float64 [n, 1152]. Layers of unit length count alike, whatever their activations' scale;
+        times the root of the number of features, so that the kernel's x.y / d is the mean cosine."""
+        rows = [np.empty((0, sum(WIDTHS)))]
+        for image in images:
+            check_picture(self.info.name, image)
+            device, backbone, shift, scale = self._network
+            with exact():
+                x = as_batch([resize_float(image, (SIDE, SIDE))], device)
+                layers = [
+                    layer.mean((2, 3)).double()
+                    for layer in backbone.taps((x / 127.5 - 1 - shift) / scale)
+                ]
+            unit = [v / v.norm(dim=1, keepdim=True).clamp_min(1e-12) for v in layers]
+            row = np.concatenate([v.cpu().numpy() for v in unit], axis=1)
+            rows.append(row * np.sqrt(sum(WIDTHS) / len(WIDTHS)))
+        return np.concatenate(rows)
+
+    def compare(self, outputs: Features, truths: Features) -> Score:
+        """0 for sets of one distribution; may be a little negative."""
+        return compared(self.info.name, outputs, truths, kernel_distance)
+
+
+def open_kid_alex_box(spec: MetricSpec) -> AlexDistance:
+    """Its weights ship with us: LPIPS's."""
+    check_installed(spec.name, "torch", "safetensors")
+    return AlexDistance(spec, SHIPPED / "lpips_v0.1_alex.safetensors")
