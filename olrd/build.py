@@ -20,10 +20,10 @@ from olrd.engine import run_local
 from olrd.errors import OutputError
 from olrd.files import write_atomic
 from olrd.finish import finish
-from olrd.plan import Unit, plan_units
+from olrd.plan import Share, Unit, plan_units
 from olrd.progress import progress_bar, say
 from olrd.shards import ShardWriter, Written, numbered
-from olrd.sources import open_source, source_info
+from olrd.sources import SourceInfo, open_source, source_info
 from olrd.tally import Tally
 from olrd.work import build_unit, read_mark, start_worker, write_mark
 
@@ -31,20 +31,22 @@ PLAN_FILE = "plan.json"
 
 
 def build(
-    config: BuildConfig, out: Path | str, workers: int = 1, retry_failed: bool = False
-) -> dict[str, Any]:
+    config: BuildConfig, out: Path | str, workers: int = 1, retry_failed: bool = False,
+    share: Share | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Build, or finish building, a dataset in `out`; returns the content of its build.json.
 
     The same call after any interruption goes on where it stopped and ends with the same bytes.
-    retry_failed: build again the units in which a photo could not be read. Raises `OutputError` if
-    `out` holds something else or is being built right now.
+    retry_failed: build again the units in which a photo could not be read. share: build that share
+    alone and leave its parts for `merge`; returns {"share", "units", "units_done"}, unless the folder
+    is complete. Raises `OutputError` if `out` holds something else or is being built right now.
     """
     out = Path(out)
     source = open_source(config.source)
     identity = config.hash(source.fingerprint)
     with locked(out):
         units = plan_units(source, config)
-        if not open_parts(out, identity):
+        if not open_parts(out, identity, _about(config, source_info(source), units)):
             failed = retry_failed and any(unit["failures"] for unit in Dataset(out).build["units"])
             if not failed:
                 say(f"{out} is complete already")
@@ -54,16 +56,29 @@ def build(
         done = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
         if retry_failed:
             done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
-        todo = [unit for unit in units if unit not in done]
-        _run(config, parts, todo, units, workers)
+        mine = share.take(units) if share else units
+        todo = [unit for unit in mine if unit not in done]
+        _run(config, parts, todo, mine, workers)
+        if share:
+            built = sum(read_mark(parts, unit) is not None for unit in units)
+            return {"share": list(share), "units": len(units), "units_done": built}
         fresh = {unit.name for unit in todo}
         return finish(out, config, source_info(source), identity, units, fresh)
 
 
-def open_parts(out: Path, identity: str) -> bool:
+def _about(config: BuildConfig, source: SourceInfo, units: list[Unit]) -> dict[str, Any]:
+    """What `merge` must know of a build, without its source."""
+    return {
+        "config": config.resolved(),
+        "source": source._asdict(),
+        "units": [unit.name for unit in units],
+    }
+
+
+def open_parts(out: Path, identity: str, about: dict[str, Any] | None = None) -> bool:
     """Make `out/parts` ready for this build; False if the build is finished already.
 
-    Raises `OutputError` if `out` holds anything else.
+    about: kept in plan.json beside the identity. Raises `OutputError` if `out` holds anything else.
     """
     for folder in (out, out / "data", out / "parts"):
         for leftover in folder.glob(".*.tmp"):  # of a run that was killed
@@ -71,7 +86,7 @@ def open_parts(out: Path, identity: str) -> bool:
     if _is_finished(out, identity):
         shutil.rmtree(out / "parts", ignore_errors=True)
         return False
-    _start_parts(out / "parts", identity)
+    _start_parts(out / "parts", identity, about)
     return True
 
 
@@ -125,7 +140,7 @@ def _is_finished(out: Path, identity: str) -> bool:
     return False
 
 
-def _start_parts(parts: Path, identity: str) -> None:
+def _start_parts(parts: Path, identity: str, about: dict[str, Any] | None = None) -> None:
     """Open `parts/` for this build; refuse one that another configuration began."""
     parts.mkdir(exist_ok=True)
     plan = parts / PLAN_FILE
@@ -139,7 +154,7 @@ def _start_parts(parts: Path, identity: str) -> None:
                 f"{parts.parent} holds an unfinished build with other options, annotations or olrd "
                 "version: finish that one with its own command, or delete the folder first"
             )
-    write_atomic(plan, json.dumps({"identity": identity}))
+    write_atomic(plan, json.dumps({"identity": identity} | (about or {})))
 
 
 def reopen(out: Path, units: list[Unit], config: BuildConfig, identity: str) -> None:
@@ -150,7 +165,7 @@ def reopen(out: Path, units: list[Unit], config: BuildConfig, identity: str) -> 
     dataset = Dataset(out)
     parts = out / "parts"
     shutil.rmtree(parts, ignore_errors=True)
-    _start_parts(parts, identity)
+    _start_parts(parts, identity, _about(config, SourceInfo(**dataset.build["source"]), units))
     by_name = {unit.name: unit for unit in units}
     rows = dataset.rows()
     for record in dataset.build["units"]:

@@ -120,7 +120,7 @@ def _write_split(
             if len(batch) == 1:
                 written = batch[0]._replace(file=name)
                 with disk_errors(data / name):
-                    _link(parts / batch[0].file, data / name)
+                    link_or_copy(parts / batch[0].file, data / name)
             else:
                 written = join_files(
                     [parts / file.file for file in batch], data / name, config.form
@@ -135,7 +135,8 @@ def _unit_of(file: str) -> Unit:
     return Unit(split, int(number), ())
 
 
-def _link(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """`target` holds what `source` does, whole and on the disk, or is not there."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:

@@ -7,9 +7,12 @@ workers, so the bytes are too.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from olrd.config import BuildConfig
+from olrd.errors import UsageError
 from olrd.sources import Source
 from olrd.splits import split_of
 
@@ -29,6 +32,27 @@ class Unit:
     @property
     def name(self) -> str:
         return f"{self.split}-{self.number:05d}"
+
+
+class Share(NamedTuple):
+    """One of `of` equal shares of a build's units, counted from 0: `--shards 3/16`."""
+
+    part: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """`3/16`. Raises `UsageError`."""
+        found = re.fullmatch(r"(\d+)/(\d+)", text)
+        if found is None or not int(found[1]) < int(found[2]):
+            raise UsageError(
+                f"--shards expects PART/OF, counted from 0 (0/16 to 15/16), got '{text}'"
+            )
+        return cls(int(found[1]), int(found[2]))
+
+    def take(self, units: list[Unit]) -> list[Unit]:
+        """Every `of`-th unit: neighbours, which cost alike, go to different shares."""
+        return units[self.part :: self.of]
 
 
 def photos_by_split(source: Source, config: BuildConfig) -> dict[str, list[int]]:

@@ -31,6 +31,11 @@ def parser() -> argparse.ArgumentParser:
         help="processes (default %(default)s)",
     )
     run.add_argument(
+        "--shards",
+        metavar="PART/OF",
+        help="build one share of the work alone, e.g. 0/16; `olrd merge` joins the shares",
+    )
+    run.add_argument(
         "--retry-failed", action="store_true", help="build again where photos could not be read"
     )
     run.add_argument(
@@ -56,8 +61,17 @@ def run(args: argparse.Namespace) -> int:
         emit(result, estimate_summary(result), args.json)
         return 0
     from olrd.build import build
+    from olrd.plan import Share
 
-    result = build(config, args.out, args.workers, args.retry_failed)
+    share = Share.parse(args.shards) if args.shards else None
+    result = build(config, args.out, args.workers, args.retry_failed, share)
+    if "share" in result:
+        text = (
+            f"share {args.shards}: {result['units_done']} of {result['units']} units are built in {args.out}\n"
+            "when all shares are built: olrd merge SHARE SHARE ... --out OUT"
+        )
+        emit(result, text, args.json)
+        return 0
     emit(result, build_summary(result) + f"\n\nwritten to {args.out}", args.json)
     return 0
 

@@ -63,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="DIR", help="the folder to write"
     )
     _workers(rebuild)
+    merge = add("merge", run_merge, "Join the shares that `olrd-build --shards` built.", "")
+    merge.add_argument("shares", type=Path, nargs="+", metavar="SHARE", help="their folders")
+    merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
     caption = add("caption", run_caption, "Fill the caption column with an image-to-text model.")
     caption.add_argument(
         "--checkpoint",
@@ -129,6 +132,16 @@ def run_rebuild(args: argparse.Namespace) -> int:
 
     result = rebuild(args.recipes, args.root, args.out, args.workers)
     emit(result, build_summary(result) + "\n\nevery triplet proven by its hash", args.json)
+    return 0
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    """One dataset from shares."""
+    from olrd.merge import merge
+    from olrd.summary import build_summary
+
+    result = merge(args.shares, args.out)
+    emit(result, build_summary(result) + f"\n\nwritten to {args.out}", args.json)
     return 0
 
 
