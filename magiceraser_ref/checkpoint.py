@@ -211,8 +211,18 @@ def save_base(target: Path, pipeline: Any, token: str | None) -> None:
     plain = type(pipeline)(**parts, **extra)
     with quiet():
         plain.save_pretrained(str(target), safe_serialization=True)
+    _forget_places(target)
     if token:
         _forget_token(target / "tokenizer", token)
+
+
+def _forget_places(target: Path) -> None:
+    """Take out of stored configurations the folder that each network was once loaded from: it says
+    nothing of the model, differs between machines, and is nobody's business."""
+    for path in target.glob("*/config.json"):
+        found = json.loads(path.read_text("utf-8"))
+        if found.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def _without_lora(unet: Any) -> Any:

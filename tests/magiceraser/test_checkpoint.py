@@ -82,6 +82,13 @@ def test_a_loaded_model_saves_to_the_same_bytes(model: Path, tmp_path: Path) -> 
     assert locate(model).revision == locate(model).revision
 
 
+def test_a_model_does_not_say_where_it_was_loaded_from(model: Path, tmp_path: Path) -> None:
+    parts = load(model, device="cpu")
+    save(tmp_path / "again", parts.pipeline, parts.settings)
+    for path in (tmp_path / "again").rglob("*.json"):
+        assert str(model) not in path.read_text("utf-8"), path
+
+
 def test_adapters_alone_name_their_base(tmp_path: Path) -> None:
     base = write_plain(tmp_path / "base")
     for named in (str(base), "../base"):
