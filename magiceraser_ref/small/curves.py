@@ -12,7 +12,7 @@ from statistics import fmean
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 240, 56, 34, 26
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd")
-POINTS = 120
+POINTS = 40
 """Points of a curve: each is the mean of its share of the log."""
 
 
@@ -68,7 +68,9 @@ def chart(rows: Rows, title: str, names: Sequence[str]) -> str:
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - 12}" stroke="#ddd"/>')
         parts.append(_text(LEFT - 6, y + 4, f"{value:.3g}", "end"))
         step = first + (last - first) * share
-        parts.append(_text(at(step, value)[0], HEIGHT - 16, f"{step:.0f}", "middle"))
+        parts.append(
+            _text(at(step, value)[0], HEIGHT - 16, f"{step:.0f}", "end" if share == 1 else "middle")
+        )
     parts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 3, "step", "middle"))
     for colour, (name, line) in zip(COLOURS, lines.items(), strict=False):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in line))
