@@ -14,13 +14,10 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 240, 56, 34, 26
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd")
 POINTS = 40
 """Points of a curve: each is the mean of its share of the log."""
-
-
 Rows = Sequence[Mapping[str, float]]
 STAGES = {
     "vae": ("vae/log.jsonl", "autoencoder", ("l1", "lpips")),
     "base": ("base/log.jsonl", "inpainter: error of the noise", ("eps",)),
-    "ffc": ("ffc/log.jsonl", "initialiser", ("l1", "lpips")),
     "lora": ("trained/losses.csv", "LoRA and R*", ("loss",)),
 }
 """What is drawn, by the name of the picture: the log, a title, the columns."""

@@ -38,9 +38,8 @@ def test_an_embedded_photo_is_erased_by_one_command(
     sample = open_dataset("olrd").sample(0)
     Pillow.fromarray(sample.image).save(tmp_path / "photo.png")
     Pillow.fromarray(sample.mask).save(tmp_path / "mask.png")
-    words = [str(tmp_path / name) for name in ("photo.png", "mask.png", "-o", "out.png")]
-    words[2] = "-o"
-    assert main(["erase", *words, "--device", "cpu", "--json"]) == 0
+    photo, mask, out = (str(tmp_path / name) for name in ("photo.png", "mask.png", "out.png"))
+    assert main(["erase", photo, mask, "-o", out, "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == SHIPPED
     clean = np.asarray(Pillow.open(tmp_path / "out.png"))
     assert np.array_equal(clean[~sample.mask], sample.image[~sample.mask])
