@@ -2,6 +2,7 @@
 
     python -m magiceraser_ref.small vae    --photos PHOTOS --out WORK [--size tiny|small]
     python -m magiceraser_ref.small base   --photos PHOTOS --out WORK [--size tiny|small]
+    python -m magiceraser_ref.small ffc    --photos PHOTOS --out WORK      (the initialiser)
     python -m magiceraser_ref.small ship   --out WORK --to magiceraser_ref/weights/small
     python -m magiceraser_ref.small curves --out WORK --to docs            (the losses as pictures)
 
@@ -23,6 +24,7 @@ from magiceraser_ref.small.architecture import SIZES, Sizes
 from magiceraser_ref.small.loop import Schedule
 from olrd.cli.shell import guarded
 from olrd.errors import SourceError
+from olrd.files import to_json, write_atomic
 from olrd.progress import say
 
 SHIPPED_SCALE = 2
@@ -110,6 +112,22 @@ def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     say(f"{target}: {size / 1e6:.1f} MB")
 
 
+def _ffc(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    from safetensors.torch import save_file
+
+    from magiceraser_ref.small.ffc_stage import train_ffc
+
+    schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate)
+    network = train_ffc(_photos(args, sizes), schedule, out / "ffc", _device(args), None, args.seed,
+                        args.workers, _until(args))  # fmt: skip
+    (out / "ffc-result").mkdir(exist_ok=True)
+    save_file(
+        {k: v.half().cpu().contiguous() for k, v in network.state_dict().items()},
+        out / "ffc-result" / "model.safetensors",
+    )
+    write_atomic(out / "ffc-result" / "config.json", to_json(network.config()))
+
+
 def _curves(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     from magiceraser_ref.small.curves import write_curves
 
@@ -144,7 +162,7 @@ def _until(args: argparse.Namespace) -> float | None:
     return time.time() + 60 * args.minutes if args.minutes else None
 
 
-STAGES = {"vae": _vae, "base": _base, "ship": _ship, "curves": _curves, "pack": _pack}
+STAGES = {"vae": _vae, "base": _base, "ffc": _ffc, "ship": _ship, "curves": _curves, "pack": _pack}
 
 if __name__ == "__main__":
     raise SystemExit(main())

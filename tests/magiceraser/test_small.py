@@ -143,6 +143,28 @@ def test_no_photos_is_an_error(tmp_path: Path) -> None:
         TrainingPhotos(tmp_path, 32)
 
 
+def test_the_initialiser_fills_holes_without_seeing_what_is_in_them(
+    photos: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("lpips", reason="pip install '.[dev]'")
+    from magiceraser_ref.ffc import FfcSizes
+    from magiceraser_ref.small.ffc_stage import train_ffc
+
+    network = train_ffc(
+        TrainingPhotos(photos, 64), Schedule(2, 2, 1e-3, warmup=1), tmp_path, "cpu",
+        FfcSizes((16, 16, 64), blocks=1),
+    )  # fmt: skip
+    photo = torch.rand(1, 3, 24, 40) * 2 - 1
+    hole = torch.zeros(1, 1, 24, 40)
+    hole[..., 8:16, 8:16] = 1
+    first = network(photo, hole)
+    assert first.shape == photo.shape and first.abs().max() <= 1
+    assert torch.equal(network(photo * (1 - hole) + hole, hole), first)
+    # Through the spectrum even the far corner reaches the hole.
+    photo[..., -1, -1] = -photo[..., -1, -1]
+    assert not torch.equal(network(photo, hole)[..., 8:16, 8:16], first[..., 8:16, 8:16])
+
+
 def test_the_curves_of_a_training(tmp_path: Path) -> None:
     from magiceraser_ref.small.curves import POINTS, smoothed, write_curves
 

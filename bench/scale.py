@@ -1,0 +1,141 @@
+"""What a build costs as the data set grows: photos drawn in code, and an annotation file of COCO's size.
+
+    python -m bench.scale photos [--counts 1000,10000,100000] [--form recipes] [--workers 1]
+    python -m bench.scale annotations --root COCO [--images 118287]
+
+`photos` builds the source `synthetic` at every size in a process of its own. `annotations` lists the
+photos of a COCO folder under new ids until there are so many, indexes that file, and opens it as a
+worker does. Memory: the largest resident size of any process involved. Asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.throughput import repeated
+
+IMPORTS = "import olrd.work, olrd.triplets, olrd.sources.coco, cv2, pyarrow.parquet, scipy.ndimage"
+OPEN = """
+from pathlib import Path
+from olrd.config import BuildConfig
+from olrd.sources import SourceSpec
+from olrd.work import start_worker
+start_worker(BuildConfig(SourceSpec("coco", {root!r})), {parts!r})
+"""
+REPORT = """
+import time, resource
+started = time.perf_counter()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{code}
+print(time.perf_counter() - started, before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def watched(argv: list[str], environment: dict[str, str] | None = None) -> tuple[float, float, str]:
+    """Seconds, MB of its largest process, and stdout of a command that must succeed."""
+    started = time.perf_counter()
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               env=os.environ | (environment or {}))  # fmt: skip
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(argv)} failed; run it by hand to see why")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024, output
+
+
+def photos(
+    counts: list[int], side: int, form: str, workers: int, scratch: Path
+) -> list[dict[str, Any]]:
+    """One row per number of photos."""
+    rows = []
+    for count in counts:
+        out = scratch / f"{form}-{count}"
+        argv = [sys.executable, "-m", "olrd.cli.build", "--source", "synthetic", "--json"]
+        argv += [
+            "--source-option",
+            f"count={count}",
+            "--source-option",
+            f"width={side}",
+            "--source-option",
+            f"height={side * 3 // 4}",
+            "--form",
+            form,
+            "--workers",
+            str(workers),
+        ]
+        seconds, memory, output = watched([*argv, "--out", str(out)])
+        triplets = json.loads(output)["totals"]["triplets"]
+        stored = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+        subprocess.run(["rm", "-rf", str(out)], check=True)
+        rows.append({"photos": count, "width": side, "form": form, "workers": workers, "triplets": triplets,
+                     "seconds": round(seconds, 1), "triplets_per_second": round(triplets / seconds, 1),
+                     "peak_mb": round(memory), "megabytes": round(stored / 1e6, 1)})  # fmt: skip
+        print(json.dumps(rows[-1]), file=sys.stderr)
+    return rows
+
+
+def annotations(root: Path, images: int, scratch: Path) -> dict[str, Any]:
+    """Indexing time and memory, and what a worker's start costs above its imports."""
+    (listed,) = root.glob("annotations/panoptic_*.json")
+    sample = len(json.loads(listed.read_text())["images"])
+    large = repeated(root, -(-images // sample), scratch / "photos")
+    (file,) = large.glob("annotations/panoptic_*.json")
+    cache = {"OLRD_CACHE": str(scratch / "cache")}
+    code = f"from pathlib import Path\nfrom olrd.sources.panoptic_index import panoptic_index\nprint(panoptic_index(Path({str(file)!r})).num_rows)"
+    plain = _reported("import olrd.sources.panoptic_index", cache)
+    indexing = _reported(code, cache)
+    start = OPEN.format(root=str(large), parts=str(scratch))
+    imports, opened = _reported(IMPORTS, cache), _reported(f"{IMPORTS}\n{start}", cache)
+    return {
+        "images": int(indexing["output"]), "file_mb": round(file.stat().st_size / 1e6),
+        "indexing_seconds": round(indexing["seconds"] - plain["seconds"], 1),
+        "indexing_mb": round(indexing["peak_mb"]),
+        "start_seconds": round(opened["seconds"] - imports["seconds"], 3),
+        "start_mb_above_imports": round(opened["peak_mb"] - imports["peak_mb"], 1),
+        "imports_mb": round(imports["peak_mb"]), "imports_seconds": round(imports["seconds"], 2),
+    }  # fmt: skip
+
+
+def _reported(code: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Runs the code in a fresh Python; its seconds and peak MB."""
+    _, _, output = watched([sys.executable, "-c", REPORT.format(code=code)], environment)
+    *printed, last = output.strip().splitlines()
+    seconds, _, peak = map(float, last.split())
+    return {"seconds": seconds, "peak_mb": peak, "output": printed[-1] if printed else "0"}
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["photos", "annotations"])
+    parser.add_argument("--counts", default="1000,10000,100000")
+    parser.add_argument("--width", type=int, default=640, help="of a photo; its height is 3/4")
+    parser.add_argument("--form", default="recipes", choices=["recipes", "full"])
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--root", help="a COCO panoptic folder")
+    parser.add_argument("--images", type=int, default=118_287)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        if args.what == "photos":
+            counts = [int(count) for count in args.counts.split(",")]
+            found: Any = photos(counts, args.width, args.form, args.workers, Path(scratch))
+        elif args.root:
+            found = annotations(Path(args.root), args.images, Path(scratch))
+        else:
+            parser.error("annotations needs --root, a COCO folder")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
