@@ -18,8 +18,10 @@ from olrd.build import build
 from olrd.cli.build import main as build_main
 from olrd.config import BuildConfig
 from olrd.engines import ENGINES, EngineError, EngineSpec, WorkerDiedError, open_engine
-from olrd.errors import MissingExtraError, OlrdError, Rejected, UsageError
+from olrd.engines.ray import _Worker
+from olrd.errors import MissingExtraError, OlrdError, OutputError, Rejected, UsageError
 from olrd.sources import SourceSpec
+from olrd.work import start_worker
 
 _state: dict[str, Path] = {}
 
@@ -58,10 +60,6 @@ def refuse(number: int) -> int:
     return number
 
 
-def fail_to_start(folder: str) -> None:
-    raise Rejected("no_use", f"nothing in {folder}")
-
-
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """One small Ray for the module: starting it takes seconds."""
@@ -70,7 +68,7 @@ def ray_here() -> Iterator[None]:
         # Ray's workers find this module where spawned processes do.
         patch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init("local", num_cpus=2, object_store_memory=80_000_000, include_dashboard=False,
+        ray.init("local", num_cpus=2, num_gpus=1, object_store_memory=80_000_000, include_dashboard=False,
                  log_to_driver=False, logging_level="ERROR")  # fmt: skip
         yield
         ray.shutdown()
@@ -145,6 +143,59 @@ def test_a_build_has_the_same_bytes(name: str, tmp_path: Path) -> None:
     build(config, tmp_path / "plain")
     build(config, tmp_path / "out", engine=EngineSpec(name, 2))
     assert digest(tmp_path / "out") == digest(tmp_path / "plain")
+
+
+# --- Ray's own ------------------------------------------------------------------------------------
+
+
+def visible(number: int) -> str:
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
+    """One (pretended) GPU: one worker, however many are allowed."""
+    engine = open_engine(EngineSpec("ray", 2, gpu=True))
+    assert list(engine.run(visible, range(4), start, (str(tmp_path),))) == ["0"] * 4
+    assert len(list(tmp_path.glob("start-*"))) == 1
+    assert open_engine(EngineSpec("ray", None, gpu=True)).run(visible, [], start, ())
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_full_cluster_is_told_of_and_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    holder = ray.remote(num_cpus=2)(_Other).remote()
+    ray.get(holder.here.remote())
+    said: list[str] = []
+
+    def say(message: str) -> None:
+        said.append(message)
+        ray.kill(holder)
+
+    monkeypatch.setattr("olrd.engines.ray.PATIENCE", 1)
+    monkeypatch.setattr("olrd.engines.ray.say", say)
+    engine = open_engine(EngineSpec("ray", 1))
+    assert list(engine.run(square, [2, 3], start, (str(tmp_path),))) == [4, 9]
+    assert said == ["waiting for room in the Ray cluster (2 CPUs in all, 1 GPUs in all)"]
+
+
+class _Other:
+    def here(self) -> bool:
+        return True
+
+
+def test_another_version_on_a_node_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"has olrd .*, this process 0\.0: install the same"):
+        _Worker().prepare("0.0", "/", start, ())
+
+
+def test_an_output_folder_that_a_node_does_not_see_is_named(tmp_path: Path) -> None:
+    config = BuildConfig(SourceSpec("synthetic"))
+    with pytest.raises(OutputError, match=r"parts is not there on .*under one path"):
+        start_worker(config, str(tmp_path / "parts"))
 
 
 # --- refusals --------------------------------------------------------------------------------------

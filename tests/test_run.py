@@ -24,9 +24,12 @@ from benchmark.protocol import load_protocol
 from benchmark.results import Run
 from benchmark.run import plan, run
 from benchmark.scoring import open_metrics, prepared, score, score_columns
+from benchmark.work import start_worker
+from olrd.engines import EngineError, EngineSpec
 from olrd.errors import OutputError, SourceError, UsageError
 
 HEAVY = (
+    "ray",
     "torch",
     "pandas",
     "cv2",
@@ -127,6 +130,28 @@ def test_the_batch_changes_nothing_but_times(
     monkeypatch.setattr("benchmark.work.PART", 2)
     run(request(root, batch=batch), tmp_path / "out")
     same(tmp_path / "out", plain)
+
+
+def test_two_workers_give_the_same_rows(
+    root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PART", 2)
+    summary = run(request(root, batch=2, save=True), tmp_path / "out", EngineSpec(workers=2))
+    assert (summary["n"], len(list((tmp_path / "out" / "outputs").iterdir()))) == (7, 7)
+    same(tmp_path / "out", plain)
+
+
+def test_a_worker_that_would_make_another_run_is_refused(root: Path, tmp_path: Path) -> None:
+    """Another device or version on one machine of several would mix two runs."""
+    identity = plan(request(root))
+    identity.pop("columns")
+    with pytest.raises(OutputError, match=r"is not there on .*under one path"):
+        start_worker(request(root), str(tmp_path / "out"), identity)
+    (tmp_path / "out" / "parts").mkdir(parents=True)
+    start_worker(request(root), str(tmp_path / "out"), identity)
+    other = identity | {"method": identity["method"] | {"device": "cuda"}}
+    with pytest.raises(EngineError, match=r"would make another run .*'cpu'.* instead of .*'cuda'"):
+        start_worker(request(root), str(tmp_path / "out"), other)
 
 
 def test_a_limit_takes_the_first_and_no_others(root: Path, plain: Path, tmp_path: Path) -> None:
