@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import olrd
-from olrd.cli.shell import emit, guarded
+from olrd.cli.shell import add_engine_options, emit, engine_from, guarded
 from olrd.errors import UsageError
 
 
@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--save", action="store_true", help="keep the method's pictures in OUT/outputs"
     )
+    add_engine_options(run, "1, this process")
     run.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
 
     add("list", run_list, "List erasers and metrics with their state, data sets and protocols.")
@@ -125,7 +126,8 @@ def parser() -> argparse.ArgumentParser:
 def run_run(args: argparse.Namespace) -> int:
     """`benchmark run`."""
     from benchmark.compare import table_of
-    from benchmark.run import Request, plan, run
+    from benchmark.request import Request
+    from benchmark.run import plan, run
 
     for name in ("batch", "limit"):
         if (value := getattr(args, name)) is not None and value < 1:
@@ -139,7 +141,7 @@ def run_run(args: argparse.Namespace) -> int:
         emit(planned, "\n".join(f"{k}: {v}" for k, v in planned.items()), args.json)
         return 0
     out = args.out or Path("runs") / args.dataset / Path(args.protocol).stem / args.method
-    summary = run(request, out)
+    summary = run(request, out, engine_from(args, usual=1))
     emit(summary, table_of(summary) + f"\nwritten to {out}", args.json)
     return 0 if summary["n"] else 1
 

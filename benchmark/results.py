@@ -1,7 +1,7 @@
 """Results on disk: per-sample rows as Parquet, written as the run goes, and a summary as JSON.
 
     RUN/run.json                the request: method, data set, protocol, versions
-    RUN/parts/00000.parquet     finished rows, a few at a time (gone when the run is done)
+    RUN/parts/<hash>.parquet    finished rows, a few at a time (gone when the run is done)
     RUN/samples.parquet         all rows in the order of the data set
     RUN/summary.json            aggregates with intervals; written last, so it is the done-mark
     RUN/outputs/<id>.webp       the method's pictures, if asked for (--save)

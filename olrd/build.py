@@ -16,7 +16,7 @@ from typing import Any
 
 from olrd.config import BuildConfig
 from olrd.dataset import BUILD_FILE, Dataset
-from olrd.engine import run_local
+from olrd.engines import Engine, EngineSpec, open_engine
 from olrd.errors import OutputError
 from olrd.files import write_atomic
 from olrd.finish import finish
@@ -32,15 +32,17 @@ PLAN_FILE = "plan.json"
 
 def build(
     config: BuildConfig, out: Path | str, workers: int = 1, retry_failed: bool = False,
-    share: Share | None = None,
+    share: Share | None = None, engine: EngineSpec | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Build, or finish building, a dataset in `out`; returns the content of its build.json.
 
     The same call after any interruption goes on where it stopped and ends with the same bytes.
     retry_failed: build again the units in which a photo could not be read. share: build that share
     alone and leave its parts for `merge`; returns {"share", "units", "units_done"}, unless the folder
-    is complete. Raises `OutputError` if `out` holds something else or is being built right now.
+    is complete. engine: what runs the units; without it, `workers` processes of this machine. Raises
+    `OutputError` if `out` holds something else or is being built right now.
     """
+    crew = open_engine(engine or EngineSpec(workers=workers))
     out = Path(out)
     source = open_source(config.source)
     identity = config.hash(source.fingerprint)
@@ -58,7 +60,7 @@ def build(
             done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
         mine = share.take(units) if share else units
         todo = [unit for unit in mine if unit not in done]
-        _run(config, parts, todo, mine, workers)
+        _run(config, parts, todo, mine, crew)
         if share:
             built = sum(read_mark(parts, unit) is not None for unit in units)
             return {"share": list(share), "units": len(units), "units_done": built}
@@ -91,13 +93,13 @@ def open_parts(out: Path, identity: str, about: dict[str, Any] | None = None) ->
 
 
 def _run(
-    config: BuildConfig, parts: Path, todo: list[Unit], units: list[Unit], workers: int
+    config: BuildConfig, parts: Path, todo: list[Unit], units: list[Unit], crew: Engine
 ) -> None:
     total = sum(len(unit.photos) for unit in units)
     left = sum(len(unit.photos) for unit in todo)
     triplets = 0
     with progress_bar("building", total, unit=" photos", initial=total - left) as bar:
-        for unit, tally in run_local(build_unit, todo, workers, start_worker, (config, str(parts))):
+        for unit, tally in crew.run(build_unit, todo, start_worker, (config, str(parts))):
             triplets += tally.triplets
             bar.update(len(unit.photos))
             bar.set_postfix(triplets=triplets, refresh=False)

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class OlrdError(Exception):
     """Base of every error that a user can cause and can fix."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes whole, whatever their constructor wants."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[OlrdError], args: tuple[Any, ...], members: dict[str, Any]) -> OlrdError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(members)
+    return error
 
 
 class UsageError(OlrdError):
@@ -43,9 +54,6 @@ class Rejected(OlrdError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-    def __reduce__(self) -> tuple[type[Rejected], tuple[str, str]]:
-        return type(self), (self.code, str(self))
 
 
 def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,13 +28,18 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name beside `path` that no other process uses, on this machine or on another."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
 @contextmanager
 def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it on success, removed on failure.
 
     durable: synced to the disk first. Without, a power cut (no kill) may leave a damaged file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with disk_errors(path):
             yield temporary

@@ -15,7 +15,7 @@ from olrd.command import canonical_command
 from olrd.config import BuildConfig
 from olrd.dataset import BUILD_FILE
 from olrd.errors import OutputError
-from olrd.files import disk_errors, sha256_file, sync, to_json, write_atomic
+from olrd.files import disk_errors, sha256_file, sync, temporary_beside, to_json, write_atomic
 from olrd.plan import Unit
 from olrd.progress import progress_bar
 from olrd.shards import Written, join_files
@@ -137,8 +137,7 @@ def _unit_of(file: str) -> Unit:
 
 def link_or_copy(source: Path, target: Path) -> None:
     """`target` holds what `source` does, whole and on the disk, or is not there."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
+    temporary = temporary_beside(target)
     try:
         os.link(source, temporary)
     except OSError:  # a file system without hard links

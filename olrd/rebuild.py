@@ -11,7 +11,7 @@ from typing import Any
 from olrd.build import locked, open_parts
 from olrd.config import BuildConfig
 from olrd.dataset import Dataset
-from olrd.engine import run_local
+from olrd.engines import EngineSpec, open_engine
 from olrd.errors import UsageError
 from olrd.finish import finish
 from olrd.plan import Unit
@@ -55,7 +55,9 @@ def rebuild(
             bar.update(
                 sum(r["rows"] for n, r in enumerate(dataset.build["units"]) if n not in set(todo))
             )
-            for count in run_local(rebuild_unit, todo, workers, start_rebuild, start):
+            for count in open_engine(EngineSpec(workers=workers)).run(
+                rebuild_unit, todo, start_rebuild, start
+            ):
                 bar.update(count)
         return finish(out, config, info, identity, units)
 

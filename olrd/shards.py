@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from olrd.errors import OutputError
-from olrd.files import disk_errors, sha256_file, sync
+from olrd.files import disk_errors, sha256_file, sync, temporary_beside
 from olrd.schema import PICTURES, schema
 
 ROW_GROUP = 100
@@ -47,6 +47,7 @@ class ShardWriter:
 
     def __init__(self, folder: Path, form: str, limit: int) -> None:
         self.folder, self.limit = folder, limit
+        self._temporary = temporary_beside(folder / "part.parquet")
         self.schema = schema(form)
         self._rows: list[dict[str, Any]] = []
         self._writer: pq.ParquetWriter | None = None
@@ -73,10 +74,6 @@ class ShardWriter:
             self._abandon()
             raise
         return files
-
-    @property
-    def _temporary(self) -> Path:
-        return self.folder / f".{os.getpid()}.parquet.tmp"
 
     def _flush(self) -> None:
         """Write the collected rows as one row group."""
@@ -154,7 +151,7 @@ def row_bytes(row: dict[str, Any]) -> int:
 def join_files(paths: Iterable[Path], target: Path, form: str) -> Written:
     """Several files as one, row groups filled up again; a row group in memory at a time."""
     pa.default_memory_pool().release_unused()  # what building left behind
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(target)
     joined = schema(form)
     waiting: list[pa.RecordBatch] = []
     rows = 0

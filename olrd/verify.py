@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from olrd.compose import pixels_sha256, prove
 from olrd.dataset import Dataset, batch_rows, row_triplet
-from olrd.engine import run_local
+from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, Rejected
 from olrd.files import sha256, sha256_file
 from olrd.panoptic import decode_rle, mask_box
@@ -42,9 +42,8 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
         for group in _groups(dataset, number, problems)
     ]
     with progress_bar("verifying", len(dataset), unit=" triplets") as bar:
-        for number, found, facts in run_local(
-            verify_group, tasks, workers, start_verify, (str(folder),)
-        ):
+        engine = open_engine(EngineSpec(workers=workers))
+        for number, found, facts in engine.run(verify_group, tasks, start_verify, (str(folder),)):
             problems += found
             rows += len(facts)
             bar.update(len(facts))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
 from olrd.config import BuildConfig
-from olrd.errors import IntegrityError
+from olrd.errors import IntegrityError, OutputError
 from olrd.files import write_atomic
 from olrd.plan import Unit
 from olrd.shards import ShardWriter, Written, numbered
@@ -22,6 +23,10 @@ def start_worker(config: BuildConfig, parts: str) -> None:
     """Open the source once per process."""
     import cv2
 
+    if not Path(parts).is_dir():
+        raise OutputError(
+            f"{parts} is not there on {platform.node()}: all machines must see --out under one path"
+        )
     cv2.setNumThreads(1)  # the units are the parallelism
     _state.update(maker=TripletMaker(open_source(config.source), config), parts=Path(parts))
 

@@ -12,11 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 
-import benchmark.run as runner
 from baselines import open_eraser
 from baselines.eraser import Eraser, Hints
+from benchmark.request import Request
 from benchmark.results import TIMES
-from benchmark.run import Request
 from olrd.arrays import Image, Mask, encode_mask
 
 STEMS = tuple(f"scene{k // 2}_{k}" for k in range(7))
@@ -84,4 +83,4 @@ def raising(error: BaseException) -> Callable[[Image], Any]:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, eraser: Eraser) -> None:
-    monkeypatch.setattr(runner, "open_eraser", lambda *_: eraser)
+    monkeypatch.setattr("benchmark.request.open_eraser", lambda *_: eraser)

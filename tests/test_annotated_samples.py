@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from synthetic_coco import write_coco
 
-import benchmark.run as runner
+import benchmark.request as requests
 from baselines.eraser import EraserInfo, Hints
 from benchmark.datasets import Annotated, open_dataset
-from benchmark.run import Request, opened, run
+from benchmark.request import Request, opened
+from benchmark.run import run
 from olrd.arrays import Image, Mask
 from olrd.build import build
 from olrd.config import BuildConfig
@@ -93,7 +94,7 @@ def test_a_run_reads_maps_only_for_erasers_that_want_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     curious, read = Curious(*wants), list[str]()
-    of = runner.open_dataset("olrd", str(built[1]), {"maps": str(built[0])})._maps  # type: ignore[attr-defined]
+    of = requests.open_dataset("olrd", str(built[1]), {"maps": str(built[0])})._maps  # type: ignore[attr-defined]
     original = type(of).of
 
     def noted(self: Any, image_id: str, size: tuple[int, int]) -> Any:
@@ -101,7 +102,7 @@ def test_a_run_reads_maps_only_for_erasers_that_want_them(
         return original(self, image_id, size)
 
     monkeypatch.setattr(type(of), "of", noted)
-    monkeypatch.setattr(runner, "open_eraser", lambda *_: curious)
+    monkeypatch.setattr(requests, "open_eraser", lambda *_: curious)
     request = Request(
         "curious", root=str(built[1]), data_options={"maps": str(built[0])}, protocol="native", limit=3,
         device="cpu",

@@ -21,7 +21,7 @@ from olrd.dataset import Dataset
 from olrd.sources import SourceSpec, open_source
 
 BUILD, MAIN = "olrd.cli.build", "olrd.cli.main"
-HEAVY = ("torch", "pandas", "cv2", "sklearn", "datasets", "pyarrow", "transformers", "scipy")
+HEAVY = ("torch", "pandas", "cv2", "sklearn", "datasets", "pyarrow", "transformers", "scipy", "ray")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from olrd.config import BLENDS, PLACEMENTS, BuildConfig
+from olrd.engines import ENGINES
 from olrd.errors import UsageError
 from olrd.registry import Registry
 from olrd.sources import SOURCES, SourceSpec, open_source
@@ -92,7 +93,7 @@ def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
         BLENDS.get("xyzzy")
 
 
-@pytest.mark.parametrize("registry", [SOURCES, BLENDS, PLACEMENTS], ids=lambda r: r.kind)
+@pytest.mark.parametrize("registry", [SOURCES, BLENDS, PLACEMENTS, ENGINES], ids=lambda r: r.kind)
 def test_every_built_in_name_can_be_imported(registry: Registry) -> None:
     for name in registry.builtin:
         assert registry.get(name)

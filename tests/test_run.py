@@ -24,9 +24,12 @@ from benchmark.protocol import load_protocol
 from benchmark.results import Run
 from benchmark.run import plan, run
 from benchmark.scoring import open_metrics, prepared, score, score_columns
+from benchmark.work import start_worker
+from olrd.engines import EngineError, EngineSpec
 from olrd.errors import OutputError, SourceError, UsageError
 
 HEAVY = (
+    "ray",
     "torch",
     "pandas",
     "cv2",
@@ -94,7 +97,7 @@ def test_the_summary_counts_and_explains(plain: Path) -> None:
 def test_a_finished_run_is_not_run_again(
     root: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_Work", None)
+    monkeypatch.setattr(runner, "Work", None)
     before = (plain / "samples.parquet").stat().st_mtime_ns
     assert run(request(root), plain) == Run(plain).summary
     assert (plain / "samples.parquet").stat().st_mtime_ns == before
@@ -124,9 +127,31 @@ def test_a_damaged_run_is_named_with_what_to_do(
 def test_the_batch_changes_nothing_but_times(
     batch: int, root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "PART", 2)
+    monkeypatch.setattr("benchmark.work.PART", 2)
     run(request(root, batch=batch), tmp_path / "out")
     same(tmp_path / "out", plain)
+
+
+def test_two_workers_give_the_same_rows(
+    root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PART", 2)
+    summary = run(request(root, batch=2, save=True), tmp_path / "out", EngineSpec(workers=2))
+    assert (summary["n"], len(list((tmp_path / "out" / "outputs").iterdir()))) == (7, 7)
+    same(tmp_path / "out", plain)
+
+
+def test_a_worker_that_would_make_another_run_is_refused(root: Path, tmp_path: Path) -> None:
+    """Another device or version on one machine of several would mix two runs."""
+    identity = plan(request(root))
+    identity.pop("columns")
+    with pytest.raises(OutputError, match=r"is not there on .*under one path"):
+        start_worker(request(root), str(tmp_path / "out"), identity)
+    (tmp_path / "out" / "parts").mkdir(parents=True)
+    start_worker(request(root), str(tmp_path / "out"), identity)
+    other = identity | {"method": identity["method"] | {"device": "cuda"}}
+    with pytest.raises(EngineError, match=r"would make another run .*'cpu'.* instead of .*'cuda'"):
+        start_worker(request(root), str(tmp_path / "out"), other)
 
 
 def test_a_limit_takes_the_first_and_no_others(root: Path, plain: Path, tmp_path: Path) -> None:
@@ -154,7 +179,7 @@ def test_pictures_that_would_share_a_file_are_not_saved_over_each_other(
 ) -> None:
     data = open_dataset("pairs", str(root))
     monkeypatch.setattr(data, "ids", lambda: ["a/1", "a_1"])
-    monkeypatch.setattr(runner, "open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.request.open_dataset", lambda *_: data)
     with pytest.raises(UsageError, match="several samples would share the file name a_1"):
         run(request(root, save=True), tmp_path / "out")
 
@@ -231,7 +256,7 @@ def test_the_control_that_needs_a_truth_stops_where_there_is_none(
     data = open_dataset("pairs", str(root))
     sample = data.sample
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), truth=None))
-    monkeypatch.setattr(runner, "open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.request.open_dataset", lambda *_: data)
     with pytest.raises(UsageError, match="needs a data set with a truth"):
         run(request(root, "ground-truth"), tmp_path / "out")
 

@@ -29,9 +29,8 @@ from seven_pairs import (
     write_seven,
 )
 
-import benchmark.run as runner
 from baselines.eraser import WeightsUnusableError
-from benchmark import scoring
+from benchmark import scoring, work
 from benchmark.compare import table_of
 from benchmark.datasets import open_dataset
 from benchmark.leaderboard import publish
@@ -230,7 +229,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Features of set metrics included; samples whose rows were written are not erased again."""
-    monkeypatch.setattr(runner, "PART", 2)
+    monkeypatch.setattr(work, "PART", 2)
     monkeypatch.setattr(scoring, "open_metric", lambda name, device: Mean())
     whole = run(request(root), tmp_path / "whole")
     assert whole["sets"]["mean-colour/raw"]["n"] == 7
@@ -258,7 +257,7 @@ def test_samples_of_similar_names_keep_features_of_their_own(
     names, sample = ["a/1", "a_1"], data.sample
     monkeypatch.setattr(data, "ids", lambda: names)
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), id=names[k]))
-    monkeypatch.setattr(runner, "open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.request.open_dataset", lambda *_: data)
     found = run(request(root), tmp_path / "out")["sets"]
     assert {k: v["value"] for k, v in found.items()} == {k: v["value"] for k, v in expected.items()}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 
 import olrd
-from olrd.cli.shell import emit, guarded
+from olrd.cli.shell import add_engine_options, emit, engine_from, guarded
+from olrd.engines.local import local_workers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,13 +23,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, metavar="DIR", help="the dataset folder to write")
     add_build_options(command)
     run = command.add_argument_group("running")
-    run.add_argument(
-        "--workers",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        metavar="N",
-        help="processes (default %(default)s)",
-    )
+    add_engine_options(run, f"{local_workers()} processes")
     run.add_argument(
         "--shards",
         metavar="PART/OF",
@@ -57,14 +51,16 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from olrd.estimate import estimate
 
-        result = estimate(config, args.workers)
+        result = estimate(config, args.workers or local_workers())
         emit(result, estimate_summary(result), args.json)
         return 0
     from olrd.build import build
     from olrd.plan import Share
 
     share = Share.parse(args.shards) if args.shards else None
-    result = build(config, args.out, args.workers, args.retry_failed, share)
+    result = build(
+        config, args.out, retry_failed=args.retry_failed, share=share, engine=engine_from(args)
+    )
     if "share" in result:
         text = (
             f"share {args.shards}: {result['units_done']} of {result['units']} units are built in {args.out}\n"
