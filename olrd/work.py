@@ -10,6 +10,7 @@ from olrd.config import BuildConfig
 from olrd.errors import IntegrityError
 from olrd.files import write_atomic
 from olrd.plan import Unit
+from olrd.remote import Remote, place
 from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import open_source
 from olrd.tally import Tally
@@ -23,13 +24,13 @@ def start_worker(config: BuildConfig, parts: str) -> None:
     import cv2
 
     cv2.setNumThreads(1)  # the units are the parallelism
-    _state.update(maker=TripletMaker(open_source(config.source), config), parts=Path(parts))
+    _state.update(maker=TripletMaker(open_source(config.source), config), parts=place(parts))
 
 
 def build_unit(unit: Unit) -> tuple[Unit, Tally]:
     """Build one unit. The done-mark is written last, after the files it names are in place."""
     maker: TripletMaker = _state["maker"]
-    parts: Path = _state["parts"]
+    parts: Path | Remote = _state["parts"]
     tally = Tally()
     writer = ShardWriter(parts, maker.config.form, maker.config.shard_bytes)
     rows = (row for i in unit.photos for row in maker.photo(i, tally))
@@ -40,19 +41,19 @@ def build_unit(unit: Unit) -> tuple[Unit, Tally]:
     return unit, tally
 
 
-def write_mark(parts: Path, unit: Unit, files: list[Written], tally: Tally) -> None:
+def write_mark(parts: Path | Remote, unit: Unit, files: list[Written], tally: Tally) -> None:
     """Mark a unit as done. Neither the mark nor its files wait for the disk: `finish` compares the
     hashes of what an earlier run left, and syncs the shards that stay."""
     mark = {"files": [file._asdict() for file in files], "tally": tally.to_dict()}
     write_atomic(mark_path(parts, unit), json.dumps(mark), durable=False)
 
 
-def mark_path(parts: Path, unit: Unit) -> Path:
+def mark_path(parts: Path | Remote, unit: Unit) -> Path | Remote:
     """Where a unit's done-mark lies."""
     return parts / f"{unit.name}.json"
 
 
-def read_mark(parts: Path, unit: Unit) -> tuple[list[Written], Tally] | None:
+def read_mark(parts: Path | Remote, unit: Unit) -> tuple[list[Written], Tally] | None:
     """A unit's files and tally if it is done and its files are whole, else None."""
     try:
         mark = json.loads(mark_path(parts, unit).read_text())
