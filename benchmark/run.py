@@ -28,9 +28,9 @@ from benchmark.results import FIXED, read_rows, write_rows
 from benchmark.scoring import Metrics, open_metrics, prepared, score, score_columns
 from benchmark.summary import summarise
 from olrd.arrays import Image, encode_image, resize_ids
-from olrd.build import locked
 from olrd.errors import MissingExtraError, OutputError, UsageError
 from olrd.files import atomic_path, sha256, to_json, write_atomic
+from olrd.locks import locked
 from olrd.panoptic import PanopticMap
 from olrd.progress import progress_bar
 

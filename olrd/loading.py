@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    folder: Path | Remote | str, split: str | None = None, root: Path | str | None = None
+    folder: Path | Remote | str, split: str | None = None, root: Path | Remote | str | None = None
 ) -> datasets.Dataset | datasets.DatasetDict:
     """Open a built folder, or one at a URL, with `datasets`.
 
@@ -75,7 +75,7 @@ def open_splits(root: str) -> datasets.DatasetDict:
 class RenderBatch:
     """The transform: a batch of recipe rows in, the same rows with pictures out."""
 
-    def __init__(self, root: Path | str, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
         self.root, self.max_pixels = str(root), max_pixels
         self._renderer: Renderer | None = Renderer(root, max_pixels)
 

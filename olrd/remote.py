@@ -105,6 +105,10 @@ class Remote:
     def stat(self) -> Stat:
         return Stat(int(self.info()["size"]))
 
+    def version(self) -> str:
+        """Changes when the content does: the size, and the tag or time that the store keeps."""
+        return f"{self.stat().st_size}|{self._read(lambda: self.fs.ukey(self.path))}"
+
     def exists(self) -> bool:
         try:
             self.info()
