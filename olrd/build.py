@@ -23,7 +23,7 @@ from olrd.remote import Remote, place
 from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import SourceInfo, open_source, source_info
 from olrd.tally import Tally
-from olrd.work import build_unit, mark_path, read_mark, start_worker, write_mark
+from olrd.work import build_unit, mark_path, read_marks, start_worker, write_mark
 
 PLAN_FILE = "plan.json"
 
@@ -51,14 +51,14 @@ def build(
                 return Dataset(out).build
             reopen(out, units, config, identity)
         parts = out / "parts"
-        done = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
+        done = read_marks(parts, units)
         if retry_failed:
             done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
         mine = share.take(units) if share else units
         todo = [unit for unit in mine if unit not in done]
         _run(config, parts, todo, mine, workers)
         if share:
-            built = sum(read_mark(parts, unit) is not None for unit in units)
+            built = len(read_marks(parts, units))
             return {"share": list(share), "units": len(units), "units_done": built}
         fresh = {unit.name for unit in todo}
         return finish(out, config, source_info(source), identity, units, fresh)

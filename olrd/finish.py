@@ -29,7 +29,7 @@ from olrd.remote import Remote
 from olrd.shards import Written, join_files
 from olrd.sources import SourceInfo
 from olrd.tally import Tally
-from olrd.work import mark_path, read_mark
+from olrd.work import mark_path, read_marks
 
 
 def finish(
@@ -47,7 +47,7 @@ def finish(
     """
     parts, data = out / "parts", out / "data"
     data.mkdir(exist_ok=True)
-    marks = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
+    marks = read_marks(parts, units)
     if len(marks) < len(units):
         raise OutputError(f"{parts}: finished parts have vanished; run the same command again")
     shards: list[dict[str, Any]] = []

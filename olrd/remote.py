@@ -11,7 +11,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -56,17 +57,18 @@ class Remote:
     @classmethod
     def parse(cls, url: str) -> Remote:
         """Raises `UsageError` for an unknown scheme, `MissingExtraError` for one without its package."""
-        import fsspec
+        from fsspec.core import url_to_fs
+        from fsspec.registry import known_implementations
 
         scheme = url.partition("://")[0]
         try:
-            fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            fs, path = url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
             if scheme in EXTRAS:
                 raise MissingExtraError(f"{scheme}://", EXTRAS[scheme]) from error
             raise UsageError(f"{url} cannot be opened: {error}") from error
         except ValueError as error:
-            if scheme in fsspec.registry.known_implementations:
+            if scheme in known_implementations:
                 raise UsageError(f"{url} cannot be opened: {error}") from error
             raise did_you_mean("URL scheme", scheme, ["s3", "gs", "abfs", "hf", "https"]) from error
         return cls(url.rstrip("/"), fs, path.rstrip("/"))
@@ -220,8 +222,7 @@ class Remote:
 
     def rmtree(self) -> None:
         """Remove what a listing shows; what it does not show yet stays behind."""
-        for name in self.walk_names():
-            (self / name).unlink(missing_ok=True)
+        many(lambda name: (self / name).unlink(missing_ok=True), self.walk_names())
 
     def _read(self, call: Callable[[], Result]) -> Result:
         return self._tried(call, "be read", SourceError, (FileNotFoundError,))
@@ -266,6 +267,12 @@ def place(where: Path | Remote | str) -> Path | Remote:
     if str(where).startswith("file://"):
         return Path(str(where).removeprefix("file://"))
     return Remote.parse(str(where))
+
+
+def many(call: Callable[[Any], Result], values: Iterable[Any]) -> list[Result]:
+    """The call for each value, in order; several at a time, since each waits for a store."""
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(call, values))
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from olrd.config import BuildConfig
 from olrd.errors import IntegrityError
 from olrd.files import write_atomic
 from olrd.plan import Unit
-from olrd.remote import Remote, place
+from olrd.remote import Remote, many, place
 from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import open_source
 from olrd.tally import Tally
@@ -63,3 +64,14 @@ def read_mark(parts: Path | Remote, unit: Unit) -> tuple[list[Written], Tally] |
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return (files, tally) if whole else None
+
+
+def read_marks(
+    parts: Path | Remote, units: Sequence[Unit]
+) -> dict[Unit, tuple[list[Written], Tally]]:
+    """The marks of those units that are done, in the order given."""
+    if isinstance(parts, Remote):
+        marks = many(lambda unit: read_mark(parts, unit), units)
+    else:
+        marks = [read_mark(parts, unit) for unit in units]
+    return {unit: mark for unit, mark in zip(units, marks, strict=True) if mark}
