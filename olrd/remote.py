@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -271,6 +267,8 @@ def place(where: Path | Remote | str) -> Path | Remote:
 
 def many(call: Callable[[Any], Result], values: Iterable[Any]) -> list[Result]:
     """The call for each value, in order; several at a time, since each waits for a store."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(16) as pool:
         return list(pool.map(call, values))
 
@@ -278,6 +276,10 @@ def many(call: Callable[[Any], Result], values: Iterable[Any]) -> list[Result]:
 @cache
 def staging_folder() -> Path:
     """A local folder of this process, for what is not uploaded yet; `TMPDIR` says where."""
+    import shutil
+    import tempfile
+    from multiprocessing.util import Finalize
+
     folder = tempfile.mkdtemp(prefix="olrd-")
     Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)  # also in a worker process
     return Path(folder)
