@@ -354,7 +354,8 @@ def test_urls_that_cannot_be_opened_say_why(monkeypatch: pytest.MonkeyPatch) -> 
     assert place("file:///a/b") == Path("/a/b") and place("a/b") == Path("a/b")
     for scheme, module, said in (("s3", "s3fs", r"olrd\[s3\]"), ("gs", "gcsfs", r"olrd\[gs\]")):
         monkeypatch.setitem(sys.modules, module, None)
-        monkeypatch.setattr(sys.modules["fsspec.registry"], "_registry", {})
+        opened_before = vars(sys.modules["fsspec.registry"])["_registry"]
+        monkeypatch.delitem(opened_before, scheme, raising=False)
         with pytest.raises(MissingExtraError, match=said):
             place(f"{scheme}://bucket/a")
 
