@@ -18,10 +18,10 @@ from benchmark.results import read_rows, write_rows
 from benchmark.scoring import score_columns
 from benchmark.summary import summarise
 from benchmark.work import PART, Work, erase_chunk, start_worker
-from olrd.build import locked
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import OutputError
 from olrd.files import to_json, write_atomic
+from olrd.locks import locked
 from olrd.progress import progress_bar
 
 

@@ -6,11 +6,7 @@ the parts become `data/{split}-*.parquet`, then README.md and build.json are wri
 
 from __future__ import annotations
 
-import fcntl
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +14,25 @@ from olrd.config import BuildConfig
 from olrd.dataset import BUILD_FILE, Dataset
 from olrd.engines import Engine, EngineSpec, open_engine
 from olrd.errors import OutputError
-from olrd.files import write_atomic
-from olrd.finish import finish
+from olrd.files import children, remove_tree, write_atomic
+from olrd.finish import finish, note_shards
+from olrd.locks import locked
 from olrd.plan import Share, Unit, plan_units
 from olrd.progress import progress_bar, say
+from olrd.remote import Remote, place
 from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import SourceInfo, open_source, source_info
 from olrd.tally import Tally
-from olrd.work import build_unit, read_mark, start_worker, write_mark
+from olrd.work import build_unit, mark_path, read_marks, start_worker, write_mark
 
 PLAN_FILE = "plan.json"
 
 
 def build(
-    config: BuildConfig, out: Path | str, workers: int = 1, retry_failed: bool = False,
+    config: BuildConfig, out: Path | Remote | str, workers: int = 1, retry_failed: bool = False,
     share: Share | None = None, engine: EngineSpec | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Build, or finish building, a dataset in `out`; returns the content of its build.json.
+    """Build, or finish building, a dataset in the folder or at the URL `out`; returns its build.json.
 
     The same call after any interruption goes on where it stopped and ends with the same bytes.
     retry_failed: build again the units in which a photo could not be read. share: build that share
@@ -43,7 +41,7 @@ def build(
     `OutputError` if `out` holds something else or is being built right now.
     """
     crew = open_engine(engine or EngineSpec(workers=workers))
-    out = Path(out)
+    out = place(out)
     source = open_source(config.source)
     identity = config.hash(source.fingerprint)
     with locked(out):
@@ -55,14 +53,14 @@ def build(
                 return Dataset(out).build
             reopen(out, units, config, identity)
         parts = out / "parts"
-        done = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
+        done = read_marks(parts, units)
         if retry_failed:
             done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
         mine = share.take(units) if share else units
         todo = [unit for unit in mine if unit not in done]
         _run(config, parts, todo, mine, crew)
         if share:
-            built = sum(read_mark(parts, unit) is not None for unit in units)
+            built = len(read_marks(parts, units))
             return {"share": list(share), "units": len(units), "units_done": built}
         fresh = {unit.name for unit in todo}
         return finish(out, config, source_info(source), identity, units, fresh)
@@ -77,23 +75,24 @@ def _about(config: BuildConfig, source: SourceInfo, units: list[Unit]) -> dict[s
     }
 
 
-def open_parts(out: Path, identity: str, about: dict[str, Any] | None = None) -> bool:
+def open_parts(out: Path | Remote, identity: str, about: dict[str, Any] | None = None) -> bool:
     """Make `out/parts` ready for this build; False if the build is finished already.
 
     about: kept in plan.json beside the identity. Raises `OutputError` if `out` holds anything else.
     """
-    for folder in (out, out / "data", out / "parts"):
-        for leftover in folder.glob(".*.tmp"):  # of a run that was killed
-            leftover.unlink(missing_ok=True)
+    if isinstance(out, Path):
+        for folder in (out, out / "data", out / "parts"):
+            for leftover in folder.glob(".*.tmp"):  # of a run that was killed
+                leftover.unlink(missing_ok=True)
     if _is_finished(out, identity):
-        shutil.rmtree(out / "parts", ignore_errors=True)
+        remove_tree(out / "parts")
         return False
     _start_parts(out / "parts", identity, about)
     return True
 
 
 def _run(
-    config: BuildConfig, parts: Path, todo: list[Unit], units: list[Unit], crew: Engine
+    config: BuildConfig, parts: Path | Remote, todo: list[Unit], units: list[Unit], crew: Engine
 ) -> None:
     total = sum(len(unit.photos) for unit in units)
     left = sum(len(unit.photos) for unit in todo)
@@ -105,26 +104,7 @@ def _run(
             bar.set_postfix(triplets=triplets, refresh=False)
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the folder for this process; a second build of the same folder is refused at once."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
-    except OSError as error:
-        raise OutputError(f"{out} cannot be used as an output folder: {error}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(f"another process is building in {out} right now") from error
-        try:
-            yield
-        finally:
-            (out / ".lock").unlink(missing_ok=True)
-
-
-def _is_finished(out: Path, identity: str) -> bool:
+def _is_finished(out: Path | Remote, identity: str) -> bool:
     """Whether `out` holds this very build, finished. Raises if it holds something else."""
     if (out / BUILD_FILE).exists():
         if Dataset(out).build["identity"] != identity:
@@ -133,8 +113,9 @@ def _is_finished(out: Path, identity: str) -> bool:
                 "give another --out, or delete that folder first"
             )
         return True
-    strangers = sorted(p.name for p in out.iterdir() if p.name not in {".lock", "parts", "data",
-                                                                       "README.md", "sample.png"})  # fmt: skip
+    strangers = sorted(
+        {p.name for p in children(out)} - {".lock", "parts", "data", "README.md", "sample.png"}
+    )
     if strangers or ((out / "data").exists() and not (out / "parts" / PLAN_FILE).exists()):
         raise OutputError(
             f"{out} is not empty and holds no build of ours: {strangers[:3] or 'data'}"
@@ -142,7 +123,7 @@ def _is_finished(out: Path, identity: str) -> bool:
     return False
 
 
-def _start_parts(parts: Path, identity: str, about: dict[str, Any] | None = None) -> None:
+def _start_parts(parts: Path | Remote, identity: str, about: dict[str, Any] | None = None) -> None:
     """Open `parts/` for this build; refuse one that another configuration began."""
     parts.mkdir(exist_ok=True)
     plan = parts / PLAN_FILE
@@ -153,26 +134,28 @@ def _start_parts(parts: Path, identity: str, about: dict[str, Any] | None = None
             begun = None
         if begun != identity:
             raise OutputError(
-                f"{parts.parent} holds an unfinished build with other options, annotations or olrd "
+                f"{str(parts).removesuffix('/parts')} holds an unfinished build with other options, annotations or olrd "
                 "version: finish that one with its own command, or delete the folder first"
             )
     write_atomic(plan, json.dumps({"identity": identity} | (about or {})))
 
 
-def reopen(out: Path, units: list[Unit], config: BuildConfig, identity: str) -> None:
+def reopen(out: Path | Remote, units: list[Unit], config: BuildConfig, identity: str) -> None:
     """Turn a finished build back into parts, so that some units can be built again.
 
     build.json goes last: killed before that, the finished build is still there, whole.
     """
     dataset = Dataset(out)
     parts = out / "parts"
-    shutil.rmtree(parts, ignore_errors=True)
+    remove_tree(parts)
     _start_parts(parts, identity, _about(config, SourceInfo(**dataset.build["source"]), units))
+    note_shards(parts, {shard.name for shard in dataset.shards})
     by_name = {unit.name: unit for unit in units}
     rows = dataset.rows()
     for record in dataset.build["units"]:
         mine = [next(rows) for _ in range(record["rows"])]
         if record["failures"]:
+            mark_path(parts, by_name[record["name"]]).unlink(missing_ok=True)
             continue
         writer = ShardWriter(parts, config.form, config.shard_bytes)
         files: list[Written] = writer.write(mine, numbered(record["name"]))

@@ -14,6 +14,7 @@ from olrd.dataset import Dataset
 from olrd.files import atomic_path, write_atomic
 from olrd.licenses import is_permissive
 from olrd.reasons import ALL_REASONS
+from olrd.remote import Remote
 from olrd.schema import features
 from olrd.summary import size_text
 
@@ -23,7 +24,7 @@ _STATISTICS = ["split", "category", "background_labels", "license", "license_url
                "donor_license_url", "image_id"]  # fmt: skip
 
 
-def write_card(out: Path, build: dict[str, Any]) -> None:
+def write_card(out: Path | Remote, build: dict[str, Any]) -> None:
     """Write README.md, and sample.png where there are pixels, for the shards in `out/data`."""
     dataset = Dataset(out, build)
     if dataset.form == "full" and len(dataset):

@@ -11,6 +11,7 @@ from typing import Any
 from olrd.arrays import MAX_PIXELS
 from olrd.config import BLENDS, DONORS, FORMS, BuildConfig, CandidateRules, parse_splits
 from olrd.errors import UsageError
+from olrd.remote import is_url
 from olrd.sources import SourceSpec
 
 _RULES = CandidateRules()
@@ -28,7 +29,7 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--root",
         metavar="DIR",
-        help="the source's folder (coco without it: the embedded demo photos)",
+        help="the source's folder or its URL, s3://... (coco without it: the embedded demo photos)",
     )
     source.add_argument("--subset", metavar="NAME", help="which part of the source, e.g. train2017")
     source.add_argument(
@@ -183,7 +184,9 @@ def config_from(args: argparse.Namespace) -> BuildConfig:
         scale = float(low), float(high or low)
     except ValueError as error:
         raise UsageError(f"--scale expects LOW,HIGH, got '{args.scale}'") from error
-    root = None if args.root is None else str(Path(args.root).expanduser())
+    root = args.root
+    if root is not None and not is_url(root):
+        root = str(Path(root).expanduser())
     options = key_values("--source-option", args.source_option)
     return BuildConfig(
         source=SourceSpec(args.source, root, args.subset, args.max_pixels, options),

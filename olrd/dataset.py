@@ -14,16 +14,17 @@ import pyarrow.parquet as pq
 from olrd.arrays import decode_mask, decode_photo
 from olrd.compose import Triplet
 from olrd.errors import IntegrityError, Rejected, SourceError
+from olrd.remote import Remote, place
 
 BUILD_FILE = "build.json"
 
 
 class Dataset:
-    """A finished build. build: the content of build.json (read from the folder if not given).
+    """A finished build in a folder or at a URL. build: the content of build.json (read from the folder if not given).
     form: `full` or `recipes`."""
 
-    def __init__(self, folder: Path | str, build: dict[str, Any] | None = None) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path | Remote | str, build: dict[str, Any] | None = None) -> None:
+        self.folder = place(folder)
         self.build: dict[str, Any] = self._read() if build is None else build
         self.form: str = self.build["config"]["form"]
         self.shards = [self.folder / shard["file"] for shard in self.build["shards"]]
@@ -47,15 +48,16 @@ class Dataset:
     def __len__(self) -> int:
         return sum(shard["rows"] for shard in self.build["shards"])
 
-    def open(self, shard: Path) -> pq.ParquetFile:
+    def open(self, shard: Path | Remote) -> pq.ParquetFile:
         """A shard, opened. `IntegrityError` names the file if it is missing or damaged."""
         try:
-            return pq.ParquetFile(shard, pre_buffer=False, buffer_size=1 << 20)
+            where = shard.open() if isinstance(shard, Remote) else shard
+            return pq.ParquetFile(where, pre_buffer=False, buffer_size=1 << 20)
         except (OSError, pa.ArrowException) as error:
             raise IntegrityError(f"{shard} is missing or damaged: {error}") from error
 
     def batches(
-        self, columns: Sequence[str] | None = None, shards: Sequence[Path] | None = None
+        self, columns: Sequence[str] | None = None, shards: Sequence[Path | Remote] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Rows in order, in small batches; memory does not grow with the dataset."""
         for shard in self.shards if shards is None else shards:
@@ -89,7 +91,7 @@ class Dataset:
         )
 
 
-def readable(shard: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def readable(shard: Path | Remote, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The batches; `IntegrityError` names the shard if its bytes are damaged."""
     try:
         yield from batches

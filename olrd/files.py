@@ -6,16 +6,18 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from olrd.errors import OutputError
+from olrd.remote import Remote, staging_folder
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path | Remote) -> Iterator[None]:
     """Turn a full disk into an `OutputError` that says what to do; let other errors through."""
     try:
         yield
@@ -28,27 +30,40 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def temporary_beside(path: Path) -> Path:
-    """A hidden name beside `path` that no other process uses, on this machine or on another."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-
-
 @contextmanager
-def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it on success, removed on failure.
+def atomic_path(path: Path | Remote, durable: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it on success, removed on failure. For a URL it
+    is local, and uploaded.
 
     durable: synced to the disk first. Without, a power cut (no kill) may leave a damaged file.
     """
-    temporary = temporary_beside(path)
+    temporary = staging(path)
     try:
         with disk_errors(path):
             yield temporary
-            if durable:
-                sync(temporary)
-            os.replace(temporary, path)
+            publish(temporary, path, durable)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def staging(path: Path | Remote) -> Path:
+    """Where a file is written before it gets its name: hidden beside it, or locally for a URL. Every
+    call gives a name that no other process uses, on this machine or on another."""
+    if isinstance(path, Remote):
+        return staging_folder() / f"{path.name}.{uuid.uuid4().hex}.tmp"
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def publish(temporary: Path, path: Path | Remote, durable: bool = True) -> None:
+    """Give a finished temporary file its name, by renaming or uploading it."""
+    if isinstance(path, Remote):
+        path.upload(temporary)
+        temporary.unlink()
+        return
+    if durable:
+        sync(temporary)
+    os.replace(temporary, path)
 
 
 def sync(path: Path) -> None:
@@ -57,8 +72,11 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_atomic(path: Path, data: bytes | str, durable: bool = True) -> None:
+def write_atomic(path: Path | Remote, data: bytes | str, durable: bool = True) -> None:
     """Write a whole small file atomically."""
+    if isinstance(path, Remote):
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return
     with atomic_path(path, durable) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
@@ -68,7 +86,45 @@ def to_json(values: object) -> str:
     return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
-def sha256_file(path: Path) -> str:
+def link_or_copy(source: Path | Remote, target: Path | Remote) -> None:
+    """`target` holds what `source` does, whole and on the disk, or is not there."""
+    if isinstance(target, Remote):
+        if isinstance(source, Path):
+            target.upload(source)
+        elif type(source.fs) is type(target.fs):
+            target.copy_from(source)
+        else:
+            with atomic_path(target) as temporary:
+                source.fetch(temporary)
+        return
+    if isinstance(source, Remote):
+        with atomic_path(target) as temporary:
+            source.fetch(temporary)
+        return
+    temporary = staging(target)
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, temporary)
+    publish(temporary, target)
+
+
+def children(folder: Path | Remote) -> list[Path] | list[Remote]:
+    """What lies directly in a folder, sorted; nothing if it is not there."""
+    if isinstance(folder, Remote):
+        return sorted(folder.iterdir())
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def remove_tree(folder: Path | Remote) -> None:
+    """Remove a folder and all that is in it, if it is there."""
+    if isinstance(folder, Remote):
+        folder.rmtree()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def sha256_file(path: Path | Remote) -> str:
     """The sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import json
 import platform
-import shutil
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,26 @@ from olrd.command import canonical_command
 from olrd.config import BuildConfig
 from olrd.dataset import BUILD_FILE
 from olrd.errors import OutputError
-from olrd.files import disk_errors, sha256_file, sync, temporary_beside, to_json, write_atomic
+from olrd.files import (
+    children,
+    disk_errors,
+    link_or_copy,
+    remove_tree,
+    sha256_file,
+    to_json,
+    write_atomic,
+)
 from olrd.plan import Unit
 from olrd.progress import progress_bar
+from olrd.remote import Remote
 from olrd.shards import Written, join_files
 from olrd.sources import SourceInfo
 from olrd.tally import Tally
-from olrd.work import mark_path, read_mark
+from olrd.work import mark_path, read_marks
 
 
 def finish(
-    out: Path,
+    out: Path | Remote,
     config: BuildConfig,
     source: SourceInfo,
     identity: str,
@@ -39,18 +47,21 @@ def finish(
     """
     parts, data = out / "parts", out / "data"
     data.mkdir(exist_ok=True)
-    marks = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
+    marks = read_marks(parts, units)
     if len(marks) < len(units):
         raise OutputError(f"{parts}: finished parts have vanished; run the same command again")
     shards: list[dict[str, Any]] = []
+    packed = {}
     for split, _ in config.splits:
         files = [file for unit, (fs, _) in marks.items() if unit.split == split for file in fs]
-        batches = list(pack(files, config.shard_bytes))
+        packed[split] = list(pack(files, config.shard_bytes))
+    kept = {shard_name(s, k, len(b)) for s, b in packed.items() for k in range(len(b))}
+    begun = note_shards(parts, kept)
+    for split, batches in packed.items():
         shards += _write_split(parts, data, split, batches, config, fresh)
-    kept = {Path(shard["file"]).name for shard in shards}
-    for old in data.iterdir():
-        if old.name not in kept:
-            old.unlink()
+    for old in sorted(begun | {path.name for path in children(data)}):
+        if old not in kept:
+            (data / old).unlink(missing_ok=True)
     total = Tally()
     for _, tally in marks.values():
         total.add(tally)
@@ -75,8 +86,25 @@ def finish(
     }
     write_card(out, build)
     write_atomic(out / BUILD_FILE, to_json(build))
-    shutil.rmtree(parts)
+    remove_tree(parts)
     return build
+
+
+def note_shards(parts: Path | Remote, names: Set[str]) -> set[str]:
+    """Note which names in `data/` are about to be used; returns all that ever were, this build's
+    earlier attempts included. So none can stay behind because a listing does not show it yet."""
+    path = parts / "shards.json"
+    try:
+        begun = {*names, *json.loads(path.read_text())}
+    except FileNotFoundError:
+        begun = set(names)
+    write_atomic(path, json.dumps(sorted(begun)), durable=False)
+    return begun
+
+
+def shard_name(split: str, number: int, count: int) -> str:
+    """The file name in `data/` of a split's shard."""
+    return f"{split}-{number:05d}-of-{count:05d}.parquet"
 
 
 def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
@@ -97,8 +125,8 @@ def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
 
 
 def _write_split(
-    parts: Path,
-    data: Path,
+    parts: Path | Remote,
+    data: Path | Remote,
     split: str,
     batches: list[list[Written]],
     config: BuildConfig,
@@ -116,7 +144,7 @@ def _write_split(
                         f"{parts / file.file} was damaged after it was written; it will be built "
                         "again: run the same command once more"
                     )
-            name = f"{split}-{number:05d}-of-{len(batches):05d}.parquet"
+            name = shard_name(split, number, len(batches))
             if len(batch) == 1:
                 written = batch[0]._replace(file=name)
                 with disk_errors(data / name):
@@ -133,17 +161,6 @@ def _write_split(
 def _unit_of(file: str) -> Unit:
     split, _, number = file.split(".")[0].rpartition("-")
     return Unit(split, int(number), ())
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """`target` holds what `source` does, whole and on the disk, or is not there."""
-    temporary = temporary_beside(target)
-    try:
-        os.link(source, temporary)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, temporary)
-    sync(temporary)
-    os.replace(temporary, target)
 
 
 def versions() -> dict[str, str]:

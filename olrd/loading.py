@@ -11,6 +11,7 @@ from olrd.arrays import MAX_PIXELS
 from olrd.dataset import BUILD_FILE, Dataset
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.recipe import Recipe
+from olrd.remote import Remote, is_url
 from olrd.render import Renderer
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def load(
-    folder: Path | str, split: str | None = None, root: Path | str | None = None
+    folder: Path | Remote | str, split: str | None = None, root: Path | Remote | str | None = None
 ) -> datasets.Dataset | datasets.DatasetDict:
-    """Open a built folder with `datasets`.
+    """Open a built folder, or one at a URL, with `datasets`.
 
     A `full` folder opens as `datasets.load_dataset` opens it. A `recipes` folder needs `root`, the
     folder of the photos: `image`, `mask` and `background` are rendered, and proven by hash, each
@@ -34,7 +35,13 @@ def load(
         raise did_you_mean("split", split, known)
     if not len(built):
         raise SourceError(f"{folder} holds no triplets; its build.json says why")
-    loaded = datasets.load_dataset(str(folder), split=split)
+    if isinstance(built.folder, Remote):
+        files: dict[str, list[str]] = {}
+        for shard in built.build["shards"]:
+            files.setdefault(shard["split"], []).append(f"{built.folder}/{shard['file']}")
+        loaded = datasets.load_dataset("parquet", data_files=files, split=split)
+    else:
+        loaded = datasets.load_dataset(str(folder), split=split)
     if built.form == "full":
         return loaded
     if root is None:
@@ -45,13 +52,15 @@ def load(
 
 
 def open_splits(root: str) -> datasets.DatasetDict:
-    """All splits of a folder or hub id, as `datasets` opens it: rows without pictures for recipes.
+    """All splits of a folder, URL or hub id, as `datasets` opens it: rows without pictures for recipes.
 
     Raises `SourceError` if `datasets` cannot open it, or if it is a build without triplets.
     """
     import datasets
 
     datasets.disable_progress_bars()
+    if is_url(root):
+        return load(root)
     if (Path(root) / BUILD_FILE).is_file() and not len(Dataset(root)):
         raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
     try:
@@ -66,7 +75,7 @@ def open_splits(root: str) -> datasets.DatasetDict:
 class RenderBatch:
     """The transform: a batch of recipe rows in, the same rows with pictures out."""
 
-    def __init__(self, root: Path | str, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
         self.root, self.max_pixels = str(root), max_pixels
         self._renderer: Renderer | None = Renderer(root, max_pixels)
 

@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from olrd.build import PLAN_FILE, locked, open_parts
+from olrd.build import PLAN_FILE, open_parts
 from olrd.config import BuildConfig
 from olrd.dataset import BUILD_FILE, Dataset
 from olrd.errors import SourceError, UsageError
-from olrd.files import sha256_file
-from olrd.finish import finish, link_or_copy
+from olrd.files import link_or_copy, sha256_file
+from olrd.finish import finish
+from olrd.locks import locked
 from olrd.plan import Unit
 from olrd.progress import progress_bar, say
+from olrd.remote import Remote, place
 from olrd.sources import SourceInfo
 from olrd.work import mark_path, read_mark
 
@@ -30,7 +32,7 @@ class _Plan(NamedTuple):
     units: list[Unit]
 
 
-def merge(folders: Sequence[Path | str], out: Path | str) -> dict[str, Any]:
+def merge(folders: Sequence[Path | Remote | str], out: Path | Remote | str) -> dict[str, Any]:
     """Join the shares in `folders` into the dataset `out`; returns its build.json.
 
     The result is, byte for byte, what one build without shares gives. The shares stay as they are;
@@ -38,8 +40,8 @@ def merge(folders: Sequence[Path | str], out: Path | str) -> dict[str, Any]:
     Raises `SourceError` for a folder that is no share, or of another build; `UsageError` if units are
     missing, with their number and examples; `SourceError` for a damaged part.
     """
-    out, shares = Path(out), [Path(folder) for folder in folders]
-    if out.resolve() in [share.resolve() for share in shares]:
+    out, shares = place(out), [place(folder) for folder in folders]
+    if _resolved(out) in [_resolved(share) for share in shares]:
         raise UsageError(f"{out} is one of the shares: give another --out")
     plans = [_read_plan(share) for share in shares]
     first = plans[0]
@@ -64,12 +66,16 @@ def merge(folders: Sequence[Path | str], out: Path | str) -> dict[str, Any]:
         return finish(out, first.config, first.source, first.identity, first.units, whole)
 
 
-def _read_plan(share: Path) -> _Plan:
+def _resolved(folder: Path | Remote) -> Path | Remote:
+    return folder.resolve() if isinstance(folder, Path) else folder
+
+
+def _read_plan(share: Path | Remote) -> _Plan:
     if (share / BUILD_FILE).is_file():
         raise SourceError(f"{share} is a finished dataset, not a share of one")
     path = share / "parts" / PLAN_FILE
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = json.loads(path.read_bytes())
         names = [name.rpartition("-") for name in raw["units"]]
         return _Plan(
             raw["identity"],
@@ -84,9 +90,9 @@ def _read_plan(share: Path) -> _Plan:
         ) from error
 
 
-def _where(shares: Sequence[Path], units: Sequence[Unit]) -> dict[Unit, Path]:
+def _where(shares: Sequence[Path | Remote], units: Sequence[Unit]) -> dict[Unit, Path | Remote]:
     """For every unit the first share that has it, done. `UsageError` if some are nowhere."""
-    found: dict[Unit, Path] = {}
+    found: dict[Unit, Path | Remote] = {}
     for unit in units:
         for share in shares:
             if read_mark(share / "parts", unit) is not None:
@@ -100,7 +106,7 @@ def _where(shares: Sequence[Path], units: Sequence[Unit]) -> dict[Unit, Path]:
     return found
 
 
-def _bring(unit: Unit, source: Path, target: Path) -> None:
+def _bring(unit: Unit, source: Path | Remote, target: Path | Remote) -> None:
     """A unit's files, checked, then its mark."""
     mark = read_mark(source, unit)
     assert mark is not None

@@ -8,15 +8,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from olrd.build import locked, open_parts
+from olrd.build import open_parts
 from olrd.config import BuildConfig
 from olrd.dataset import Dataset
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import UsageError
 from olrd.finish import finish
+from olrd.locks import locked
 from olrd.plan import Unit
 from olrd.progress import progress_bar, say
 from olrd.recipe import Recipe
+from olrd.remote import Remote, place
 from olrd.render import Renderer
 from olrd.shards import ShardWriter, numbered
 from olrd.sources import SourceInfo
@@ -28,14 +30,17 @@ _state: dict[str, Any] = {}
 
 
 def rebuild(
-    recipes: Path | str, root: Path | str, out: Path | str, workers: int = 1
+    recipes: Path | Remote | str,
+    root: Path | Remote | str,
+    out: Path | Remote | str,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Render every recipe of the dataset `recipes` from the photos under `root` into `out`.
 
     Every triplet is proven by the hash in its recipe. The result is the folder that building with
     `--form full` would have given. Resumes after an interruption. Returns build.json.
     """
-    out, dataset = Path(out), Dataset(recipes)
+    out, dataset = place(out), Dataset(recipes)
     if dataset.form != "recipes":
         raise UsageError(f"{recipes} holds pixels already: there is nothing to rebuild")
     config = replace(BuildConfig.from_resolved(dataset.build["config"]), form="full")
@@ -70,7 +75,7 @@ def start_rebuild(recipes: str, root: str, parts: str, config: BuildConfig) -> N
     _state.update(
         dataset=Dataset(recipes),
         renderer=Renderer(root, config.source.max_pixels),
-        parts=Path(parts),
+        parts=place(parts),
         config=config,
     )
 

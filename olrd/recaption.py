@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from olrd.build import locked
 from olrd.caption import caption_dataset
 from olrd.card import write_card
 from olrd.dataset import BUILD_FILE, Dataset
 from olrd.errors import UsageError
 from olrd.files import disk_errors, sha256_file, to_json, write_atomic
+from olrd.locks import locked
+from olrd.remote import Remote
 from olrd.shards import ROW_GROUP, open_writer
 
 
@@ -23,6 +24,8 @@ def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[
     Run again after an interruption, it goes on where it stopped.
     """
     dataset = Dataset(folder)
+    if isinstance(dataset.folder, Remote):
+        raise UsageError(f"captions are written into a local folder: download {folder} first")
     if dataset.form != "full":
         raise UsageError(f"{folder} holds recipes without pixels: `olrd rebuild` it first")
     with locked(dataset.folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 from olrd.arrays import MAX_PIXELS
@@ -10,7 +11,9 @@ from olrd.compose import Triplet, compose, pixels_sha256
 from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError
 from olrd.files import sha256
 from olrd.panoptic import decode_rle
+from olrd.places import Place, folders_in, open_root
 from olrd.recipe import PhotoRef, Recipe
+from olrd.remote import Remote
 from olrd.sources import safe_path
 from olrd.working import WorkingPhoto, working_photo
 
@@ -19,15 +22,15 @@ KEEP = 4
 
 
 class Renderer:
-    """Renders recipes from the photos under `root` (the folder that holds them, or one above)."""
+    """Renders recipes from the photos under `root`: the folder, URL or archive that holds them, or a
+    folder that holds that one."""
 
-    def __init__(self, root: Path | str, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
-        self.root = Path(root)
+        self.root: Place = open_root(root)
         if not self.root.is_dir():
             raise SourceError(f"--root {self.root} is not a folder; it should hold the photos")
-        self._folders = [self.root, *sorted(p for p in self.root.glob("*") if p.is_dir())]
-        self._folders += sorted(p for p in self.root.glob("images/*") if p.is_dir())
+        self._folders = [self.root, *folders_in(self.root), *folders_in(self.root / "images")]
         self._photos: OrderedDict[tuple[str, str, int | None], WorkingPhoto] = OrderedDict()
 
     def photo(self, reference: PhotoRef, size: int | None) -> WorkingPhoto:
@@ -47,7 +50,7 @@ class Renderer:
                 path = safe_path(folder, reference.file_name)
             except Rejected as error:
                 raise IntegrityError(str(error)) from error
-            if path.is_file():
+            with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 data = path.read_bytes()
                 if sha256(data) != reference.sha256:
                     raise IntegrityError(

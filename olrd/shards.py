@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from olrd.errors import OutputError
-from olrd.files import disk_errors, sha256_file, sync, temporary_beside
+from olrd.files import disk_errors, publish, sha256_file, staging
+from olrd.remote import Remote
 from olrd.schema import PICTURES, schema
 
 ROW_GROUP = 100
@@ -45,9 +45,9 @@ class ShardWriter:
     dictionary. A file is always below `limit` unless a single row is larger.
     """
 
-    def __init__(self, folder: Path, form: str, limit: int) -> None:
+    def __init__(self, folder: Path | Remote, form: str, limit: int) -> None:
         self.folder, self.limit = folder, limit
-        self._temporary = temporary_beside(folder / "part.parquet")
+        self._temporary = staging(folder / "part.parquet")
         self.schema = schema(form)
         self._rows: list[dict[str, Any]] = []
         self._writer: pq.ParquetWriter | None = None
@@ -91,8 +91,8 @@ class ShardWriter:
         path = self.folder / name
         with disk_errors(path):
             self._writer.close()
-            os.replace(self._temporary, path)
-        written = Written(name, self._count, path.stat().st_size, sha256_file(path))
+            written = _written(name, self._count, self._temporary)
+            publish(self._temporary, path, durable=False)
         self._writer, self._bytes, self._count = None, FILE_OVERHEAD, 0
         return written
 
@@ -101,6 +101,10 @@ class ShardWriter:
             with suppress(OSError, pa.ArrowException):
                 self._writer.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def _written(name: str, rows: int, path: Path) -> Written:
+    return Written(name, rows, path.stat().st_size, sha256_file(path))
 
 
 def to_table(rows: list[dict[str, Any]], table_schema: pa.Schema) -> pa.Table:
@@ -148,10 +152,10 @@ def row_bytes(row: dict[str, Any]) -> int:
     )
 
 
-def join_files(paths: Iterable[Path], target: Path, form: str) -> Written:
+def join_files(paths: Iterable[Path | Remote], target: Path | Remote, form: str) -> Written:
     """Several files as one, row groups filled up again; a row group in memory at a time."""
     pa.default_memory_pool().release_unused()  # what building left behind
-    temporary = temporary_beside(target)
+    temporary = staging(target)
     joined = schema(form)
     waiting: list[pa.RecordBatch] = []
     rows = 0
@@ -167,15 +171,17 @@ def join_files(paths: Iterable[Path], target: Path, form: str) -> Written:
                 rows += batch.num_rows
             if waiting:
                 writer.write_table(pa.Table.from_batches(waiting, joined), row_group_size=ROW_GROUP)
-        sync(temporary)
-        os.replace(temporary, target)
-    return Written(target.name, rows, target.stat().st_size, sha256_file(target))
+        written = _written(target.name, rows, temporary)
+        publish(temporary, target)
+    return written
 
 
-def _batches(paths: Iterable[Path]) -> Iterator[pa.RecordBatch]:
+def _batches(paths: Iterable[Path | Remote]) -> Iterator[pa.RecordBatch]:
     for path in paths:
         try:
-            with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            # Only small parts are joined (see `pack`): a remote one is fetched whole.
+            where = pa.BufferReader(path.read_bytes()) if isinstance(path, Remote) else path
+            with pq.ParquetFile(where, pre_buffer=False, buffer_size=1 << 20) as file:
                 yield from file.iter_batches(batch_size=ROW_GROUP // 5)
         except (OSError, pa.ArrowException) as error:
             raise OutputError(f"{path} is missing or damaged: {error}") from error

@@ -24,6 +24,7 @@ from olrd.dataset import Dataset, row_triplet
 from olrd.errors import UsageError
 from olrd.files import atomic_path, write_atomic
 from olrd.progress import progress_bar
+from olrd.remote import Remote
 from olrd.schema import PICTURES
 
 _PAPER, _TILE, _INK, _MUTED = (255, 255, 255), (243, 244, 246), (24, 24, 27), (113, 113, 122)
@@ -43,14 +44,15 @@ def show(
 ) -> dict[str, str]:
     """Write `contact.png` (`count` triplets) and `page.html` (`limit` triplets); returns their paths.
 
-    out: a folder, by default `<folder>-show` beside the dataset. It may not lie inside the dataset,
+    out: a folder, by default `<folder>-show` beside the dataset (here, if that lies at a URL). It may not lie inside the dataset,
     whose content is hashed. The rows are spread evenly over the dataset; `seed` picks others.
     """
     dataset = Dataset(folder)
     _need_pictures(dataset)
-    home = dataset.folder.resolve()
-    target = home.with_name(home.name + "-show") if out is None else Path(out)
-    if target.resolve().is_relative_to(home):
+    home = dataset.folder
+    beside = Path.cwd() if isinstance(home, Remote) else home.resolve().parent
+    target = beside / f"{_name(dataset)}-show" if out is None else Path(out)
+    if isinstance(home, Path) and target.resolve().is_relative_to(home.resolve()):
         raise UsageError(
             f"expected a folder outside {dataset.folder}, got {target}: the dataset's own folder is "
             "covered by hashes; choose another --out"
@@ -62,6 +64,11 @@ def show(
         Pillow.fromarray(sheet).save(temporary, "PNG", optimize=True)
     write_page(dataset, page, limit, seed)
     return {"contact": str(contact), "page": str(page)}
+
+
+def _name(dataset: Dataset) -> str:
+    home = dataset.folder
+    return home.name if isinstance(home, Remote) else home.resolve().name
 
 
 def _need_pictures(dataset: Dataset) -> None:
@@ -166,7 +173,7 @@ def write_page(dataset: Dataset, path: Path, limit: int = 60, seed: int = 0) -> 
         for row in rows_at(dataset, numbers):
             entries.append(_entry(row))
             bar.update()
-    name = dataset.folder.resolve().name
+    name = _name(dataset)
     payload = json.dumps({"name": name, "total": len(dataset), "rows": entries}, ensure_ascii=True)
     template = resources.files("olrd").joinpath("page.html").read_text(encoding="utf-8")
     write_atomic(path, template.replace("__DATA__", payload.replace("<", "\\u003c")))

@@ -13,7 +13,7 @@ from olrd.compose import pixels_sha256, prove
 from olrd.dataset import Dataset, batch_rows, row_triplet
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, Rejected
-from olrd.files import sha256, sha256_file
+from olrd.files import children, sha256, sha256_file
 from olrd.panoptic import decode_rle, mask_box
 from olrd.progress import progress_bar
 from olrd.recipe import Recipe
@@ -170,6 +170,6 @@ def _check_totals(dataset: Dataset, rows: int) -> Iterator[str]:
     if not totals.triplets == rows == len(dataset) == sum(unit["rows"] for unit in build["units"]):
         yield f"{rows} rows found, build.json counts {totals.triplets} triplets and {len(dataset)} rows"
     listed = {dataset.folder / shard["file"] for shard in build["shards"]}
-    for path in sorted((dataset.folder / "data").glob("*")):
+    for path in children(dataset.folder / "data"):
         if path not in listed:
             yield f"{path} is not part of the build"

@@ -92,7 +92,7 @@ def test_a_full_cache_disk_is_said(
 
 @pytest.mark.parametrize(
     "where",
-    ["olrd.shards.pq.ParquetWriter.write_table", "olrd.shards.os.replace", "olrd.files.os.fsync"],
+    ["olrd.shards.pq.ParquetWriter.write_table", "olrd.files.os.replace", "olrd.files.os.fsync"],
 )
 def test_no_space_left_is_an_output_error(
     where: str, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,8 +24,8 @@ from magiceraser_ref.training.denoiser import check_base
 from magiceraser_ref.training.examples import Rows
 from magiceraser_ref.training.log import LossLog, write_strips
 from magiceraser_ref.training.trainer import Trainer
-from olrd.build import locked
 from olrd.errors import IntegrityError
+from olrd.locks import locked
 from olrd.progress import progress_bar, say
 
 

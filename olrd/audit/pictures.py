@@ -20,6 +20,7 @@ from olrd.errors import SourceError
 from olrd.files import sha256
 from olrd.progress import progress_bar
 from olrd.recipe import Recipe
+from olrd.remote import is_url
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -48,6 +49,8 @@ class Collection(NamedTuple):
 
 def collect(folder: Path | str) -> Collection:
     """All pictures of a folder. `SourceError` if there are none."""
+    if is_url(folder):
+        return Collection(str(folder), "olrd", photos(Dataset(folder)), 0)
     folder = Path(folder)
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder: expected a dataset or a folder of images")

@@ -20,7 +20,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="The same command run again goes on where it was stopped.",
     )
     command.add_argument("--version", action="version", version=f"olrd {olrd.__version__}")
-    command.add_argument("--out", required=True, metavar="DIR", help="the dataset folder to write")
+    command.add_argument(
+        "--out", required=True, metavar="DIR", help="the dataset folder to write, or its URL"
+    )
     add_build_options(command)
     run = command.add_argument_group("running")
     add_engine_options(run, f"{local_workers()} processes")

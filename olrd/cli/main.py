@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if folder:
             command.add_argument(
-                folder, type=Path, metavar=folder.upper(), help="a built dataset folder"
+                folder, metavar=folder.upper(), help="a built dataset folder, or its URL"
             )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         return command
@@ -53,19 +53,21 @@ def parser() -> argparse.ArgumentParser:
         help="triplets on the page (default %(default)s)",
     )
     audit = add("audit", run_audit, "Edge leak, near duplicates and distributions.")
-    audit.add_argument("--against", type=Path, action="append", default=[], metavar="DIR",
+    audit.add_argument("--against", action="append", default=[], metavar="DIR",
                        help="another dataset or photo folder to look for shared photos in; repeatable")  # fmt: skip
     rebuild = add("rebuild", run_rebuild, "Recipes and photos back to the full dataset.", "recipes")
     rebuild.add_argument(
-        "--root", type=Path, required=True, metavar="DIR", help="the folder of the photos"
+        "--root", required=True, metavar="DIR", help="the folder of the photos, or its URL"
     )
     rebuild.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the folder to write"
+        "--out", required=True, metavar="DIR", help="the folder to write, or its URL"
     )
     _workers(rebuild)
     merge = add("merge", run_merge, "Join the shares that `olrd-build --shards` built.", "")
-    merge.add_argument("shares", type=Path, nargs="+", metavar="SHARE", help="their folders")
-    merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
+    merge.add_argument("shares", nargs="+", metavar="SHARE", help="their folders, or URLs")
+    merge.add_argument(
+        "--out", required=True, metavar="DIR", help="the folder to write, or its URL"
+    )
     caption = add("caption", run_caption, "Fill the caption column with an image-to-text model.")
     caption.add_argument(
         "--checkpoint",

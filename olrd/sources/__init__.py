@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import ClassVar, NamedTuple, Protocol
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from olrd.arrays import MAX_PIXELS
 from olrd.errors import Rejected
 from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
+
+if TYPE_CHECKING:
+    from olrd.places import Place
 
 SOURCES = Registry(
     "source",
@@ -34,7 +37,7 @@ SOURCES = Registry(
 class SourceSpec:
     """Everything needed to open a source again, in any process.
 
-    root: its folder. subset: which part (`train2017`), or None for the only one. options: the
+    root: its folder, or the URL of one. subset: which part (`train2017`), or None for the only one. options: the
     source's own settings, from `--source-option KEY=VALUE`; unknown keys are errors.
     """
 
@@ -96,15 +99,15 @@ def open_source(spec: SourceSpec) -> Source:
     return source
 
 
-def safe_path(root: Path, file_name: str) -> Path:
+def safe_path(root: Place, file_name: str) -> Place:
     """`root / file_name`, refused (`path_outside_root`) if it is absolute or climbs out of `root`."""
     relative = PurePosixPath(file_name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or ":" in file_name or "\0" in file_name:
         raise Rejected("path_outside_root", f"file name '{file_name}' leaves the folder {root}")
-    return root / relative
+    return root / str(relative)
 
 
-def read_file(root: Path, file_name: str, what: str) -> bytes:
+def read_file(root: Place, file_name: str, what: str) -> bytes:
     """A file's bytes; `Rejected` with `<what>_missing` or `<what>_unreadable` when they cannot be had."""
     path = safe_path(root, file_name)
     try:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from olrd.archives import Member
 from olrd.arrays import decode_ids
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
+from olrd.places import Place, archive_at, folder_or_archive, local_copy, names_in
+from olrd.remote import place
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.panoptic_index import panoptic_index
 
 
 class PanopticFolder:
-    """A folder of photos, a folder of panoptic PNGs and the JSON that joins them (see `Source`)."""
+    """A folder of photos, a folder of panoptic PNGs and the JSON that joins them (see `Source`).
+    The folders may be archives, or at URLs."""
 
     background_kind = "stuff"
 
-    def __init__(self, name: str, json_path: Path, png_folder: Path, photo_folder: Path,
+    def __init__(self, name: str, json_path: Path, png_folder: Place, photo_folder: Place,
                  max_pixels: int) -> None:  # fmt: skip
         self.name, self.json_path = name, json_path
         self.png_folder, self.photo_folder = png_folder, photo_folder
@@ -64,30 +70,43 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
         from olrd.sources.demo import open_demo
 
         return open_demo(spec)
-    root = Path(spec.root)
-    subset = find_subset(root, spec.subset)
+    root = place(spec.root)
+    found = find_annotations(root)
+    subset = choose_subset(str(root), sorted(found), spec.subset)
     return PanopticFolder(
         "coco",
-        root / "annotations" / f"panoptic_{subset}.json",
-        _find_png_folder(root, subset),
+        local_copy(found[subset]),
+        _find_png_folder(root, subset, found[subset]),
         _find_photo_folder(root, subset),
         spec.max_pixels,
     )
 
 
-def find_subset(root: Path, wanted: str | None) -> str:
-    """The subset to read: the wanted one, or the only one there is. Raises with what was found."""
+def find_annotations(root: Place) -> dict[str, Place]:
+    """The panoptic JSON of each subset: a file, or inside the official annotation archive."""
     if not root.is_dir():
         raise SourceError(f"--root {root} is not a folder")
-    found = sorted(
-        p.stem.removeprefix("panoptic_") for p in root.glob("annotations/panoptic_*.json")
-    )
+    folders: list[Place] = [root / "annotations"]
+    for folder in (root, root / "annotations"):
+        packed = [n for n in names_in(folder) if fnmatch(n, "panoptic_annotations*.zip")]
+        folders += [archive for name in packed if (archive := archive_at(folder / name))]
+    found: dict[str, Place] = {}
+    for folder in folders:
+        for name in names_in(folder):
+            if fnmatch(name, "panoptic_*.json"):
+                subset = name.removeprefix("panoptic_").removesuffix(".json")
+                found.setdefault(subset, folder / name)
     if not found:
         raise SourceError(
             f"expected annotations/panoptic_<subset>.json under {root}, found none. Get "
-            "panoptic_annotations_trainval2017.zip from https://cocodataset.org/#download and "
-            f"unpack it in {root}"
+            "panoptic_annotations_trainval2017.zip from https://cocodataset.org/#download and put it, "
+            f"or what is in it, in {root}"
         )
+    return found
+
+
+def choose_subset(root: str, found: Sequence[str], wanted: str | None) -> str:
+    """The subset to read: the wanted one, or the only one there is. Raises with what was found."""
     if wanted is None and len(found) > 1:
         raise UsageError(
             f"{root} holds several subsets: choose one with --subset {{{','.join(found)}}}"
@@ -97,32 +116,26 @@ def find_subset(root: Path, wanted: str | None) -> str:
     return wanted or found[0]
 
 
-def _find_png_folder(root: Path, subset: str) -> Path:
+def _find_png_folder(root: Place, subset: str, annotations: Place) -> Place:
     name = f"panoptic_{subset}"
-    for folder in (root / "annotations" / name, root / name):
-        if folder.is_dir():
-            return folder
-    for zipped in (root / "annotations" / f"{name}.zip", root / f"{name}.zip"):
-        if zipped.is_file():
-            raise SourceError(
-                f"the panoptic PNGs are still packed: unzip {zipped} in {zipped.parent} (the official "
-                "annotation archive holds a second archive with the PNGs)"
-            )
+    if folder := folder_or_archive(root, f"annotations/{name}", name):
+        return folder
+    # The official annotation archive holds a second one with the PNGs.
+    inside = annotations.archive if isinstance(annotations, Member) else None
+    if inside and (folder := folder_or_archive(inside, name)):
+        return folder
     raise SourceError(
-        f"expected the panoptic PNGs in {root}/annotations/{name} or {root}/{name}; neither is there"
+        f"expected the panoptic PNGs in {root}/annotations/{name} or {root}/{name}, as a folder, .zip or "
+        ".tar; neither is there"
     )
 
 
-def _find_photo_folder(root: Path, subset: str) -> Path:
-    named = [root / subset, root / "images" / subset]
-    loose = [root / "images", root / "photos"]
-    for folder in named:
-        if folder.is_dir():
-            return folder
-    for zipped in (root / f"{subset}.zip", root / "images" / f"{subset}.zip"):
-        if zipped.is_file():
-            raise SourceError(f"the photos are still packed: unzip {zipped} in {zipped.parent}")
-    for folder in loose:
-        if folder.is_dir():
-            return folder
-    raise SourceError(f"expected the photos in {root}/{subset} or {root}/images/{subset}")
+def _find_photo_folder(root: Place, subset: str) -> Place:
+    if folder := folder_or_archive(root, subset, f"images/{subset}"):
+        return folder
+    for name in ("images", "photos"):
+        if (root / name).is_dir():
+            return root / name
+    raise SourceError(
+        f"expected the photos in {root}/{subset} or {root}/images/{subset}, as a folder, .zip or .tar"
+    )

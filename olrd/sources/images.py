@@ -1,4 +1,4 @@
-"""Any folder of photos, segmented once by Mask2Former; the result is kept beside it."""
+"""Any folder or archive of photos, segmented once by Mask2Former; the result is kept beside it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from olrd.archives import Archive
 from olrd.arrays import Image, decode_photo
 from olrd.errors import Rejected, SourceError, UsageError
+from olrd.places import Place, open_root
 from olrd.progress import progress_bar, say
+from olrd.remote import Remote
 from olrd.segmenter import Mask2FormerSegmenter
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.coco import PanopticFolder
@@ -28,7 +31,8 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
     corrected JSON and PNG stay; delete a photo's PNG to have it segmented again. A photo that
     cannot be read is listed without an annotation, and tried again next time.
     """
-    if spec.root is None or not Path(spec.root).is_dir():
+    root = None if spec.root is None else open_root(spec.root)
+    if root is None or not root.is_dir():
         raise SourceError(
             f"the source images needs --root FOLDER, a folder of photos; got {spec.root or 'none'}"
         )
@@ -37,10 +41,8 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
             f"the source images has no subsets, got --subset {spec.subset}: give that folder as "
             "--root"
         )
-    root = Path(spec.root)
     options = ImagesOptions.parse(spec.options)
-    beside = root.resolve().with_name(f"{root.resolve().name}-panoptic")
-    cache = PanopticCache(Path(options.panoptic) if options.panoptic else beside)
+    cache = PanopticCache(Path(options.panoptic) if options.panoptic else _beside(root))
     photos = list_photos(root, cache.folder)
     if not photos:
         raise SourceError(
@@ -50,21 +52,30 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
     return PanopticFolder("images", cache.json_path, cache.png_folder, root, spec.max_pixels)
 
 
-def list_photos(root: Path, apart: Path) -> list[str]:
+def _beside(root: Place) -> Path:
+    """Where annotations lie by default: `<root>-panoptic`, without the ending of an archive."""
+    where = root.where if isinstance(root, Archive) else root
+    if not isinstance(where, Path):
+        raise UsageError(
+            f"{root} is not on this machine: say where its annotations are kept with --source-option "
+            "panoptic=FOLDER"
+        )
+    whole = where.resolve()
+    return whole.with_name(f"{whole.stem if isinstance(root, Archive) else whole.name}-panoptic")
+
+
+def list_photos(root: Place, apart: Path) -> list[str]:
     """The photos under `root` as sorted relative POSIX paths, without hidden files or folders.
 
     Linked folders are not followed, and the folder `apart` is left out. Raises `SourceError` for a
     name that is not valid Unicode and for two names with one id.
     """
-    apart, found = apart.resolve(), []
-    for folder, folders, files in os.walk(root):
-        here = Path(folder)
-        folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() != apart]
-        found += [
-            (here / name).relative_to(root).as_posix()
-            for name in files
-            if name[0] != "." and PurePosixPath(name).suffix.lower() in SUFFIXES
-        ]
+    found = [
+        name
+        for name in _all_names(root, apart.resolve())
+        if PurePosixPath(name).suffix.lower() in SUFFIXES
+        and not any(part[0] == "." for part in name.split("/") if part)
+    ]
     for name in found:
         try:
             name.encode()
@@ -76,8 +87,20 @@ def list_photos(root: Path, apart: Path) -> list[str]:
     return sorted(found)
 
 
+def _all_names(root: Place, apart: Path) -> Iterator[str]:
+    """The relative names of all files under `root`, in any order."""
+    if not isinstance(root, Path):
+        assert isinstance(root, Remote | Archive)
+        yield from root.walk_names() if isinstance(root, Remote) else root.names()
+        return
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() != apart]
+        yield from ((here / name).relative_to(root).as_posix() for name in files)
+
+
 def segment_missing(
-    root: Path, photos: list[str], cache: PanopticCache, options: ImagesOptions, max_pixels: int
+    root: Place, photos: list[str], cache: PanopticCache, options: ImagesOptions, max_pixels: int
 ) -> None:
     """Bring the annotations up to date with the folder; nothing is loaded if they already are."""
     before = cache.settings()
@@ -111,7 +134,7 @@ def segment_missing(
 
 
 def _batches(
-    root: Path, names: list[str], size: int, max_pixels: int, rejected: dict[str, str]
+    root: Place, names: list[str], size: int, max_pixels: int, rejected: dict[str, str]
 ) -> Iterator[list[tuple[str, Image]]]:
     """Decoded photos with their names, `size` at a time; the unreadable go to `rejected`."""
     batch: list[tuple[str, Image]] = []

@@ -7,15 +7,20 @@ There are no stuff labels. Background is what no mask and no box covers; rows sa
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from olrd.archives import COMPRESSED, is_archive
 from olrd.arrays import Ids, decode_mask, resize_ids
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.licenses import license_code
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment, mask_box
+from olrd.places import Place, archive_at, folder_or_archive, local_copy, names_in
+from olrd.remote import place
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.openimages_index import openimages_index
 
@@ -32,14 +37,13 @@ class OpenImages:
     name = "openimages"
     background_kind = "unlabelled"
 
-    def __init__(self, root: Path, subset: str, csv: Path, max_pixels: int) -> None:
+    def __init__(self, root: Place, subset: str, home: Place, csv: str, max_pixels: int) -> None:
         self.subset, self.max_pixels = subset, max_pixels
-        self.photo_folder = _photo_folder(root, subset)
+        self.photo_folders = _photo_folders(root, subset)
         self.mask_folders = _mask_folders(root, subset)
-        home = csv.parent
         self._table = openimages_index(
-            csv,
-            self.photo_folder,
+            local_copy(home / csv),
+            _photo_ids(self.photo_folders),
             {
                 "boxes": _first(home, f"{subset}-annotations-bbox.csv"),
                 "names": _first(home, "class-descriptions-boxable.csv", "oidv6-class-descriptions.csv",
@@ -96,7 +100,7 @@ class OpenImages:
         )
 
     def photo_bytes(self, record: Record) -> bytes:
-        return read_file(self.photo_folder, record.file_name, "photo")
+        return _read_first(self.photo_folders, (record.file_name,), "photo")
 
     def panoptic(self, record: Record, width: int, height: int) -> PanopticMap:
         """Instance masks drawn into one map, the smaller over the larger where they overlap."""
@@ -113,7 +117,8 @@ class OpenImages:
         return PanopticMap(ids, tuple(_measured(segment, ids) for segment in record.segments))
 
     def _mask(self, file: str, width: int, height: int) -> Any:
-        data = _read_mask(self.mask_folders, file)
+        names = (file, f"{file[:1].upper()}/{file}")
+        data = _read_first(self.mask_folders, names, "panoptic")
         mask = decode_mask(data, file, self.max_pixels)
         # Masks come at other sizes than photos; the shape must agree within a pixel.
         if abs(mask.shape[1] * height / mask.shape[0] - width) > 1 + mask.shape[1] / mask.shape[0]:
@@ -160,15 +165,16 @@ def _measured(segment: Segment, ids: Ids) -> Segment:
     return Segment(segment.id, segment.category_id, area, box, segment.iscrowd)
 
 
-def _read_mask(folders: list[Path], file: str) -> bytes:
+def _read_first(folders: Sequence[Place], names: Sequence[str], what: str) -> bytes:
+    """The first of these files that any of the folders has."""
     for folder in folders:
-        for name in (file, f"{file[:1].upper()}/{file}"):
+        for name in names:
             try:
-                return read_file(folder, name, "panoptic")
+                return read_file(folder, name, what)
             except Rejected as error:
-                if error.code != "panoptic_missing":
+                if error.code != f"{what}_missing":
                     raise
-    raise Rejected("panoptic_missing", f"mask {file} is in none of {[str(f) for f in folders]}")
+    raise Rejected(f"{what}_missing", f"{names[0]} is in none of {[str(f) for f in folders]}")
 
 
 def open_openimages(spec: SourceSpec) -> OpenImages:
@@ -179,14 +185,18 @@ def open_openimages(spec: SourceSpec) -> OpenImages:
         raise UsageError(
             "--source openimages needs --root, the folder with the CSV, photos and masks"
         )
-    root = Path(spec.root)
-    found = {
-        path.name.removesuffix(_CSV): path
+    root = place(spec.root)
+    found: dict[str, tuple[Place, str]] = {
+        name.removesuffix(_CSV): (folder, name)
         for folder in (root, root / "annotations", root / "labels", root / "metadata")
-        for path in sorted(folder.glob(f"*{_CSV}"))
+        for name in names_in(folder)
+        if name.endswith(_CSV)
     }
-    if not found and (zoo := root / "labels" / "segmentations.csv").is_file():
-        found = {spec.subset or root.resolve().name: zoo}  # a FiftyOne download: a folder a subset
+    labels = root / "labels"
+    if not found and (labels / "segmentations.csv").is_file():
+        whole = root.resolve() if isinstance(root, Path) else root
+        # a FiftyOne download: a folder a subset
+        found = {spec.subset or whole.name: (labels, "segmentations.csv")}
     if not found:
         raise SourceError(
             f"expected <subset>{_CSV} under {root}, found none. Get it, the mask archives and the "
@@ -197,35 +207,60 @@ def open_openimages(spec: SourceSpec) -> OpenImages:
     subset = spec.subset or next(iter(found))
     if subset not in found:
         raise did_you_mean("subset", subset, found)
-    return OpenImages(root, subset, found[subset], spec.max_pixels)
+    return OpenImages(root, subset, *found[subset], spec.max_pixels)
 
 
-def _first(folder: Path, *names: str) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+def _first(folder: Place, *names: str) -> Path | None:
+    return next((local_copy(folder / name) for name in names if (folder / name).is_file()), None)
 
 
-def _photo_folder(root: Path, subset: str) -> Path:
-    for folder in (root / subset, root / "images" / subset, root / "data", root / "images"):
-        if folder.is_dir():
-            return folder
-    raise SourceError(f"expected the photos in {root}/{subset} or {root}/images/{subset}")
+def _photo_folders(root: Place, subset: str) -> list[Place]:
+    """One folder or archive, or the archives that the photos come in: train_0.tar to train_f.tar."""
+    if folder := folder_or_archive(root, subset, f"images/{subset}"):
+        return [folder]
+    parts = _archives(root, f"{subset}_?") + _archives(root / "images", f"{subset}_?")
+    if parts:
+        return parts
+    if folder := folder_or_archive(root, "data", "images"):
+        return [folder]
+    raise SourceError(
+        f"expected the photos in {root}/{subset} or {root}/images/{subset}, as a folder, .zip or .tar"
+    )
 
 
-def _mask_folders(root: Path, subset: str) -> list[Path]:
-    """One folder, or the sixteen that the official archives unpack to."""
-    bases = [
-        root / f"{subset}-masks",
-        root / "masks" / subset,
-        root / "masks",
-        root / "labels" / "masks",
-    ]
-    folders = [
-        f
-        for base in bases
-        if base.is_dir()
-        for f in (base, *sorted(base.glob(f"{subset}-masks-?")))
-    ]
-    folders += sorted(root.glob(f"{subset}-masks-?"))
+def _photo_ids(folders: Sequence[Place]) -> list[str]:
+    names = (name for folder in folders for name in names_in(folder))
+    return sorted({name.removesuffix(".jpg") for name in names if name.endswith(".jpg")})
+
+
+def _mask_folders(root: Place, subset: str) -> list[Place]:
+    """One folder, or the sixteen that the official archives unpack to, or those archives."""
+    name = f"{subset}-masks"
+    bases = [root / name, root / "masks" / subset, root / "masks", root / "labels" / "masks"]
+    folders: list[Place] = []
+    for base in bases:
+        if base.is_dir():
+            folders += [base, *_sixteen(base, name)]
+    folders += _sixteen(root, name)
+    if found := archive_at(root / f"{name}.zip"):
+        folders.append(found)
     if not folders:
-        raise SourceError(f"expected the mask PNGs in {root}/{subset}-masks or {root}/masks")
-    return [folder for folder in folders if folder.is_dir()]
+        raise SourceError(
+            f"expected the mask PNGs in {root}/{name} or {root}/masks, as folders or .zip files"
+        )
+    return folders
+
+
+def _sixteen(base: Place, name: str) -> list[Place]:
+    folders = [base / part for part in names_in(base) if fnmatch(part, f"{name}-?")]
+    return [folder for folder in folders if folder.is_dir()] + _archives(base, f"{name}-?")
+
+
+def _archives(folder: Place, pattern: str) -> list[Place]:
+    """The archives in a folder whose names, but for the ending, fit. `SourceError` for a .tar.gz."""
+    found = []
+    for name in names_in(folder):
+        if any(fnmatch(name, pattern + ending) for ending in (".zip", ".tar", *COMPRESSED)):
+            is_archive(name)
+            found.append(archive_at(folder / name))
+    return [archive for archive in found if archive]

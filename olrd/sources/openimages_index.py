@@ -25,18 +25,15 @@ _NO_BOXES = pa.table(
 )
 
 
-def openimages_index(
-    masks_csv: Path, photo_folder: Path, extra: dict[str, Path | None]
-) -> pa.Table:
+def openimages_index(masks_csv: Path, photos: list[str], extra: dict[str, Path | None]) -> pa.Table:
     """The memory-mapped index of one subset, built first if it is not there yet.
 
-    extra: paths of the optional CSVs: `boxes` (all boxes, with IsGroupOf), `names` (label id, name)
+    photos: the ids of those that are there, sorted. extra: paths of the optional CSVs: `boxes` (all boxes, with IsGroupOf), `names` (label id, name)
     and `images` (author, licence, URL of each photo). Columns: image_id, masks, boxes, author,
     license_url, source_url. Photos without a mask are listed with none. Schema metadata:
     fingerprint, labels (JSON: label id to name).
     """
     files = [masks_csv, *(path for path in extra.values() if path)]
-    photos = sorted(path.stem for path in photo_folder.glob("*.jpg"))
     key = [INDEX_VERSION, str(len(photos)), hashlib.sha256("\n".join(photos).encode()).hexdigest()]
     for path in files:
         stat = path.stat()
