@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from olrd.files import write_atomic
 from olrd.finish import finish
 from olrd.plan import Share, Unit, plan_units
 from olrd.progress import progress_bar, say
+from olrd.repair import damaged_shards, unit_rows, units_in
 from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import SourceInfo, open_source, source_info
 from olrd.tally import Tally
@@ -32,14 +34,16 @@ PLAN_FILE = "plan.json"
 
 def build(
     config: BuildConfig, out: Path | str, workers: int = 1, retry_failed: bool = False,
-    share: Share | None = None,
+    share: Share | None = None, repair: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Build, or finish building, a dataset in `out`; returns the content of its build.json.
 
     The same call after any interruption goes on where it stopped and ends with the same bytes.
     retry_failed: build again the units in which a photo could not be read. share: build that share
     alone and leave its parts for `merge`; returns {"share", "units", "units_done"}, unless the folder
-    is complete. Raises `OutputError` if `out` holds something else or is being built right now.
+    is complete. repair: check the hashes of a finished build, and build again the units of shards
+    that are damaged or missing. Raises `OutputError` if `out` holds something else or is being built
+    right now.
     """
     out = Path(out)
     source = open_source(config.source)
@@ -47,11 +51,11 @@ def build(
     with locked(out):
         units = plan_units(source, config)
         if not open_parts(out, identity, _about(config, source_info(source), units)):
-            failed = retry_failed and any(unit["failures"] for unit in Dataset(out).build["units"])
-            if not failed:
-                say(f"{out} is complete already")
+            again = _to_build_again(Dataset(out), retry_failed, repair)
+            if not again:
+                say(f"{out} is complete already" + (", every hash holds" if repair else ""))
                 return Dataset(out).build
-            reopen(out, units, config, identity)
+            reopen(out, units, config, identity, again)
         parts = out / "parts"
         done = {unit: mark for unit in units if (mark := read_mark(parts, unit))}
         if retry_failed:
@@ -64,6 +68,25 @@ def build(
             return {"share": list(share), "units": len(units), "units_done": built}
         fresh = {unit.name for unit in todo}
         return finish(out, config, source_info(source), identity, units, fresh)
+
+
+def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[str]:
+    """The names of a finished build's units that have failures, or lie in damaged shards.
+
+    Whatever the reason to reopen it, rows are taken over only from shards whose hash holds.
+    """
+    failed = {unit["name"] for unit in dataset.build["units"] if unit["failures"]}
+    again = failed if retry_failed else set()
+    if (repair or again) and (damaged := damaged_shards(dataset)):
+        lost = units_in(dataset, damaged)
+        say(
+            f"damaged: {', '.join(shard['file'] for shard in damaged)}; building {len(lost)} of "
+            f"{len(dataset.build['units'])} units again"
+        )
+        again |= lost
+    if again and "captions" in dataset.build:
+        say("what is built again has no captions: run `olrd caption` again afterwards")
+    return again
 
 
 def _about(config: BuildConfig, source: SourceInfo, units: list[Unit]) -> dict[str, Any]:
@@ -106,14 +129,18 @@ def _run(
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Hold the folder for this process; a second build of the same folder is refused at once."""
+    path = out / ".lock"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
+        lock = path.open("w")
     except OSError as error:
         raise OutputError(f"{out} cannot be used as an output folder: {error}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A build that ended between the two calls took the file away: its lock guards nothing.
+            if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                raise FileNotFoundError(path)
         except OSError as error:
             raise OutputError(f"another process is building in {out} right now") from error
         try:
@@ -157,8 +184,10 @@ def _start_parts(parts: Path, identity: str, about: dict[str, Any] | None = None
     write_atomic(plan, json.dumps({"identity": identity} | (about or {})))
 
 
-def reopen(out: Path, units: list[Unit], config: BuildConfig, identity: str) -> None:
-    """Turn a finished build back into parts, so that some units can be built again.
+def reopen(
+    out: Path, units: list[Unit], config: BuildConfig, identity: str, again: Set[str]
+) -> None:
+    """Turn a finished build back into parts, without the units `again`, to be built again.
 
     build.json goes last: killed before that, the finished build is still there, whole.
     """
@@ -167,11 +196,7 @@ def reopen(out: Path, units: list[Unit], config: BuildConfig, identity: str) -> 
     shutil.rmtree(parts, ignore_errors=True)
     _start_parts(parts, identity, _about(config, SourceInfo(**dataset.build["source"]), units))
     by_name = {unit.name: unit for unit in units}
-    rows = dataset.rows()
-    for record in dataset.build["units"]:
-        mine = [next(rows) for _ in range(record["rows"])]
-        if record["failures"]:
-            continue
+    for record, mine in unit_rows(dataset, without=again):
         writer = ShardWriter(parts, config.form, config.shard_bytes)
         files: list[Written] = writer.write(mine, numbered(record["name"]))
         write_mark(parts, by_name[record["name"]], files, Tally.from_dict(record["tally"]))

@@ -39,6 +39,11 @@ def parser() -> argparse.ArgumentParser:
         "--retry-failed", action="store_true", help="build again where photos could not be read"
     )
     run.add_argument(
+        "--repair",
+        action="store_true",
+        help="check the hashes of a finished build, build damaged shards again",
+    )
+    run.add_argument(
         "--dry-run", action="store_true", help="say what would be built; write nothing"
     )
     run.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -64,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from olrd.plan import Share
 
     share = Share.parse(args.shards) if args.shards else None
-    result = build(config, args.out, args.workers, args.retry_failed, share)
+    result = build(config, args.out, args.workers, args.retry_failed, share, args.repair)
     if "share" in result:
         text = (
             f"share {args.shards}: {result['units_done']} of {result['units']} units are built in {args.out}\n"

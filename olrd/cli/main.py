@@ -103,7 +103,12 @@ def run_verify(args: argparse.Namespace) -> int:
             else f"{len(result['problems'])} PROBLEMS"
         )
     )
-    emit(result, "\n".join([text, *result["problems"][:50]]), args.json)
+    hint = (
+        []
+        if good
+        else ["the olrd-build command of this folder with --repair builds damaged shards again"]
+    )
+    emit(result, "\n".join([text, *result["problems"][:50], *hint]), args.json)
     return 0 if good else 1
 
 
