@@ -3,10 +3,16 @@ The counted runs are in docs/reliability.md."""
 
 from __future__ import annotations
 
+import gc
+import operator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
 import pytest
 
 from bench.faults.count import FAULTS, count_fault
 from bench.faults.scene import Scene, prepare
+from olrd.engine import run_local
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +30,20 @@ def test_a_build_comes_back(name: str, scene: Scene) -> None:
         pytest.skip(count.problems[0])
     assert count.problems == []
     assert (count.recovered, count.rows_lost) == (1, 0)
+
+
+def test_no_worker_waits_when_the_pool_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was killed while the pool closed made a complete build hang: the others waited
+    for a lock that the dead one held."""
+    alive: list[bool] = []
+    shutdown = ProcessPoolExecutor.shutdown
+
+    def watched(pool: ProcessPoolExecutor, *args: Any, **options: Any) -> None:
+        for process in list(pool._processes.values()):
+            process.join(5)
+            alive.append(process.is_alive())
+        shutdown(pool, *args, **options)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", watched)
+    assert sorted(run_local(operator.index, [1, 2, 3], 2, gc.collect, ())) == [1, 2, 3]
+    assert alive == [False, False]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from bench.faults.scene import PATIENCE, FaultError, Scene
+from bench.faults.scene import FaultError, Scene, ended
 from bench.faults.shards import truncate
 
 LEAVING = 5.0
@@ -31,8 +31,8 @@ def worker_killed(scene: Scene, folder: Path, draw: random.Random) -> Path:
                     os.kill(draw.choice(workers), signal.SIGKILL)
                     killed = True
             time.sleep(0.01)
-        _, said = process.communicate(timeout=PATIENCE)
-        if process.returncode != 0:
+        code, said = ended(process)
+        if code != 0:
             raise FaultError(f"the build did not survive its worker: {said[-500:]}")
         if killed:
             return out

@@ -6,7 +6,7 @@ import random
 import time
 from pathlib import Path
 
-from bench.faults.scene import PATIENCE, FaultError, Scene
+from bench.faults.scene import FaultError, Scene, ended
 
 REFUSAL = "another process is building in"
 
@@ -21,9 +21,9 @@ def two_at_once(scene: Scene, folder: Path, draw: random.Random) -> Path:
         second = scene.start(out)
         codes = []
         for process in (first, second):
-            _, said = process.communicate(timeout=PATIENCE)
-            codes.append(process.returncode)
-            if process.returncode != 0 and REFUSAL not in said:
+            code, said = ended(process)
+            codes.append(code)
+            if code != 0 and REFUSAL not in said:
                 raise FaultError(f"not a refusal: {said[-500:]}")
         if sorted(codes) == [0, 1]:
             return out

@@ -16,7 +16,7 @@ from olrd.dataset import Dataset
 
 PHOTOS = 100
 SHARD_BYTES = 3_000_000
-PATIENCE = 300
+PATIENCE = 120
 """Seconds after which a command counts as hanging."""
 
 
@@ -50,9 +50,7 @@ class Scene:
 
     def build(self, out: Path, *more: object, before: tuple[str, ...] = ()) -> tuple[int, str]:
         """`olrd-build` to its end: exit code and stderr."""
-        process = self.start(out, *more, before=before)
-        _, said = process.communicate(timeout=PATIENCE)
-        return process.returncode, said
+        return ended(self.start(out, *more, before=before))
 
     def must_build(self, out: Path, *more: object, before: tuple[str, ...] = ()) -> None:
         """`olrd-build`, which has to succeed."""
@@ -93,6 +91,16 @@ class Scene:
             [*before, sys.executable, "-m", module, *map(str, words)], env=self.environment,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and stderr of a command. `FaultError` if it hangs."""
+    try:
+        _, said = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        raise FaultError(f"the command hangs: no end after {PATIENCE} seconds") from error
+    return process.returncode, said
 
 
 def prepare(folder: Path, photos: int = PHOTOS) -> Scene:
