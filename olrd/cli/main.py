@@ -66,6 +66,21 @@ def parser() -> argparse.ArgumentParser:
     merge = add("merge", run_merge, "Join the shares that `olrd-build --shards` built.", "")
     merge.add_argument("shares", type=Path, nargs="+", metavar="SHARE", help="their folders")
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
+    publish = add(
+        "publish", run_publish, "Upload to the Hugging Face Hub: recipes, or pixels if they may be."
+    )
+    publish.add_argument(
+        "--repo", required=True, metavar="NAME/SET", help="the dataset repository, made if need be"
+    )
+    publish.add_argument("--private", action="store_true", help="make the repository private")
+    publish.add_argument(
+        "--revision", metavar="BRANCH", help="upload to this branch (default: main)"
+    )
+    publish.add_argument("--i-may-redistribute", action="store_true",
+                         help="upload the pixels too; refused unless every photo's licence allows derivatives")  # fmt: skip
+    publish.add_argument(
+        "--dry-run", action="store_true", help="say what would be uploaded; send nothing"
+    )
     caption = add("caption", run_caption, "Fill the caption column with an image-to-text model.")
     caption.add_argument(
         "--checkpoint",
@@ -147,6 +162,23 @@ def run_merge(args: argparse.Namespace) -> int:
 
     result = merge(args.shares, args.out)
     emit(result, build_summary(result) + f"\n\nwritten to {args.out}", args.json)
+    return 0
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    """To the Hub. The token is the one of `hf auth login` or of HF_TOKEN, never an option."""
+    from olrd.publish import publish
+    from olrd.summary import publish_summary
+
+    result = publish(
+        args.folder,
+        args.repo,
+        pixels=args.i_may_redistribute,
+        private=args.private,
+        revision=args.revision,
+        dry_run=args.dry_run,
+    )
+    emit(result, publish_summary(result), args.json)
     return 0
 
 
