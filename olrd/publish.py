@@ -129,13 +129,12 @@ def _stale(api: HfApi, repo: str, revision: str | None, files: set[str]) -> list
     """Files there of another build of ours, which would be read as part of this one. `HubError` if
     the data there is not ours."""
     there = api.list_repo_files(repo, repo_type="dataset", revision=revision)
-    stale = sorted(
-        name for name in there
-        if (name.startswith("data/") or name == "sample.png") and name not in files
-    )  # fmt: skip
-    if stale and BUILD_FILE not in there:
+    data = sorted(name for name in there if name.startswith("data/") or name == "sample.png")
+    stale = [name for name in data if name not in files]
+    # Of ours, an upload that was cut off has shards, but no card yet.
+    if data and BUILD_FILE not in there and (stale or "README.md" in there):
         raise HubError(
-            f"{repo} holds other data ({stale[0]}): give another --repo, or empty it first"
+            f"{repo} holds other data ({(stale or data)[0]}): give another --repo, or empty it first"
         )
     return stale
 
@@ -145,10 +144,8 @@ def _hub_errors(repo: str) -> Iterator[None]:
     """What the Hub's library raises, as one `HubError` that says what to do."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    network: Any = HfHubHTTPError.__bases__[
-        0
-    ]  # of httpx, httpx2 or requests, as the version has it
-
+    # The base is httpx's, httpx2's or requests', as the library's version has it.
+    network: Any = HfHubHTTPError.__bases__[0]
     try:
         yield
     except HFValidationError as error:

@@ -193,6 +193,11 @@ def test_the_hub_says_no(hub: Hub, free: Path, monkeypatch: pytest.MonkeyPatch) 
     hub.repos[REPO].branches["main"]["data/other.parquet"] = b"not ours"
     with pytest.raises(HubError, match=r"holds other data \(data/other.parquet\)"):
         publish(free, REPO)
+    name = Dataset(free).build["shards"][0]["file"]
+    hub.repos[REPO].branches["main"] = {name: b"not ours", "README.md": b"nor this"}
+    with pytest.raises(HubError, match=rf"holds other data \({name}\)"):
+        publish(free, REPO, pixels=True)
+    assert hub.commits == []
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(HubError, match="hf auth login"):
         publish(free, "somebody/new")
