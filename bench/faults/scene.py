@@ -16,7 +16,7 @@ from olrd.dataset import Dataset
 
 PHOTOS = 100
 SHARD_BYTES = 3_000_000
-PATIENCE = 120
+PATIENCE = 600
 """Seconds after which a command counts as hanging."""
 
 
