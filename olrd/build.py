@@ -7,6 +7,7 @@ the parts become `data/{split}-*.parquet`, then README.md and build.json are wri
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from olrd.locks import locked
 from olrd.plan import Share, Unit, plan_units
 from olrd.progress import progress_bar, say
 from olrd.remote import Remote, place
+from olrd.repair import damaged_shards, unit_rows, units_in
 from olrd.shards import ShardWriter, Written, numbered
 from olrd.sources import SourceInfo, open_source, source_info
 from olrd.tally import Tally
@@ -30,15 +32,17 @@ PLAN_FILE = "plan.json"
 
 def build(
     config: BuildConfig, out: Path | Remote | str, workers: int = 1, retry_failed: bool = False,
-    share: Share | None = None, engine: EngineSpec | None = None,
+    share: Share | None = None, repair: bool = False,
+    engine: EngineSpec | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Build, or finish building, a dataset in the folder or at the URL `out`; returns its build.json.
 
     The same call after any interruption goes on where it stopped and ends with the same bytes.
     retry_failed: build again the units in which a photo could not be read. share: build that share
     alone and leave its parts for `merge`; returns {"share", "units", "units_done"}, unless the folder
-    is complete. engine: what runs the units; without it, `workers` processes of this machine. Raises
-    `OutputError` if `out` holds something else or is being built right now.
+    is complete. repair: check the hashes of a finished build, and build again the units of shards
+    that are damaged or missing. engine: what runs the units; without it, `workers` processes of this
+    machine. Raises `OutputError` if `out` holds something else or is being built right now.
     """
     crew = open_engine(engine or EngineSpec(workers=workers))
     out = place(out)
@@ -47,11 +51,11 @@ def build(
     with locked(out):
         units = plan_units(source, config)
         if not open_parts(out, identity, _about(config, source_info(source), units)):
-            failed = retry_failed and any(unit["failures"] for unit in Dataset(out).build["units"])
-            if not failed:
-                say(f"{out} is complete already")
+            again = _to_build_again(Dataset(out), retry_failed, repair)
+            if not again:
+                say(f"{out} is complete already" + (", every hash holds" if repair else ""))
                 return Dataset(out).build
-            reopen(out, units, config, identity)
+            reopen(out, units, config, identity, again)
         parts = out / "parts"
         done = read_marks(parts, units)
         if retry_failed:
@@ -64,6 +68,25 @@ def build(
             return {"share": list(share), "units": len(units), "units_done": built}
         fresh = {unit.name for unit in todo}
         return finish(out, config, source_info(source), identity, units, fresh)
+
+
+def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[str]:
+    """The names of a finished build's units that have failures, or lie in damaged shards.
+
+    Whatever the reason to reopen it, rows are taken over only from shards whose hash holds.
+    """
+    failed = {unit["name"] for unit in dataset.build["units"] if unit["failures"]}
+    again = failed if retry_failed else set()
+    if (repair or again) and (damaged := damaged_shards(dataset)):
+        lost = units_in(dataset, damaged)
+        say(
+            f"damaged: {', '.join(shard['file'] for shard in damaged)}; building {len(lost)} of "
+            f"{len(dataset.build['units'])} units again"
+        )
+        again |= lost
+    if again and "captions" in dataset.build:
+        say("what is built again has no captions: run `olrd caption` again afterwards")
+    return again
 
 
 def _about(config: BuildConfig, source: SourceInfo, units: list[Unit]) -> dict[str, Any]:
@@ -140,8 +163,10 @@ def _start_parts(parts: Path | Remote, identity: str, about: dict[str, Any] | No
     write_atomic(plan, json.dumps({"identity": identity} | (about or {})))
 
 
-def reopen(out: Path | Remote, units: list[Unit], config: BuildConfig, identity: str) -> None:
-    """Turn a finished build back into parts, so that some units can be built again.
+def reopen(
+    out: Path | Remote, units: list[Unit], config: BuildConfig, identity: str, again: Set[str]
+) -> None:
+    """Turn a finished build back into parts, without the units `again`, to be built again.
 
     build.json goes last: killed before that, the finished build is still there, whole.
     """
@@ -151,12 +176,9 @@ def reopen(out: Path | Remote, units: list[Unit], config: BuildConfig, identity:
     _start_parts(parts, identity, _about(config, SourceInfo(**dataset.build["source"]), units))
     note_shards(parts, {shard.name for shard in dataset.shards})
     by_name = {unit.name: unit for unit in units}
-    rows = dataset.rows()
-    for record in dataset.build["units"]:
-        mine = [next(rows) for _ in range(record["rows"])]
-        if record["failures"]:
-            mark_path(parts, by_name[record["name"]]).unlink(missing_ok=True)
-            continue
+    for name in again:
+        mark_path(parts, by_name[name]).unlink(missing_ok=True)
+    for record, mine in unit_rows(dataset, without=again):
         writer = ShardWriter(parts, config.form, config.shard_bytes)
         files: list[Written] = writer.write(mine, numbered(record["name"]))
         write_mark(parts, by_name[record["name"]], files, Tally.from_dict(record["tally"]))

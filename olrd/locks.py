@@ -42,20 +42,24 @@ def locked(out: Path | Remote) -> Iterator[None]:
 
 @contextmanager
 def _file_lock(out: Path) -> Iterator[None]:
+    path = out / ".lock"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
+        lock = path.open("w")
     except OSError as error:
         raise OutputError(f"{out} cannot be used as an output folder: {error}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A build that ended between the two calls took the file away: its lock guards nothing.
+            if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                raise FileNotFoundError(path)
         except OSError as error:
             raise OutputError(f"another process is building in {out} right now") from error
         try:
             yield
         finally:
-            (out / ".lock").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def rebuild(
     config = replace(BuildConfig.from_resolved(dataset.build["config"]), form="full")
     info = SourceInfo(**dataset.build["source"])
     identity = config.hash(info.fingerprint)
-    units = [_unit(record) for record in dataset.build["units"]]
+    units = [unit_of(record) for record in dataset.build["units"]]
     Renderer(root)  # a wrong --root should fail before anything is written
     with locked(out):
         if not open_parts(out, identity):
@@ -86,7 +86,7 @@ def rebuild_unit(number: int) -> int:
     config: BuildConfig = _state["config"]
     records = dataset.build["units"]
     start = sum(record["rows"] for record in records[:number])
-    unit, record = _unit(records[number]), records[number]
+    unit, record = unit_of(records[number]), records[number]
     rows = islice(dataset.rows_from(start), record["rows"])
     writer = ShardWriter(_state["parts"], config.form, config.shard_bytes)
     files = writer.write(_rendered(rows), numbered(unit.name))
@@ -102,6 +102,7 @@ def _rendered(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield row | pictures(photo, triplet, recipe.id)
 
 
-def _unit(record: dict[str, Any]) -> Unit:
+def unit_of(record: dict[str, Any]) -> Unit:
+    """The unit that a record of build.json is about; how many photos it had, not which."""
     split, _, number = record["name"].rpartition("-")
     return Unit(split, int(number), tuple(range(record["tally"]["photos_read"])))

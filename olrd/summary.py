@@ -56,3 +56,16 @@ def estimate_summary(estimate: Mapping[str, Any]) -> str:
         f"{size_text(estimate['bytes'])} in {estimate['shards']} shards, "
         f"{minutes:.1f} minutes. Nothing was written."
     )
+
+
+def publish_summary(result: Mapping[str, Any]) -> str:
+    """What `olrd publish` sent, or would send."""
+    lines = [
+        f"{'sent to' if result['sent'] else 'would be sent to'} {result['repo']} ({result['revision']}): "
+        f"{result['triplets']:,} triplets as {result['form']}, {len(result['files'])} files, "
+        f"{size_text(result['bytes'])}",
+        *(f"  {size_text(size):>9}  {name}" for name, size in list(result["files"].items())[-20:]),
+        "licences of the photos:",
+        *(f"  {count:>9,}  {code}" for code, count in result["licenses"].items()),
+    ]
+    return "\n".join(lines)

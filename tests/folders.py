@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-from pathlib import Path
 
-
-def digest(folder: Path) -> dict[str, str]:
-    """The sha256 of every file under a folder, by relative name."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+from bench.faults.scene import digest as digest
 
 
 def command(*words: object, module: str = "olrd.cli.build") -> subprocess.CompletedProcess[str]:

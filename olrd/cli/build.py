@@ -35,6 +35,11 @@ def parser() -> argparse.ArgumentParser:
         "--retry-failed", action="store_true", help="build again where photos could not be read"
     )
     run.add_argument(
+        "--repair",
+        action="store_true",
+        help="check the hashes of a finished build, build damaged shards again",
+    )
+    run.add_argument(
         "--dry-run", action="store_true", help="say what would be built; write nothing"
     )
     run.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -61,7 +66,12 @@ def run(args: argparse.Namespace) -> int:
 
     share = Share.parse(args.shards) if args.shards else None
     result = build(
-        config, args.out, retry_failed=args.retry_failed, share=share, engine=engine_from(args)
+        config,
+        args.out,
+        retry_failed=args.retry_failed,
+        share=share,
+        repair=args.repair,
+        engine=engine_from(args),
     )
     if "share" in result:
         text = (

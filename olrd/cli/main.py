@@ -68,6 +68,21 @@ def parser() -> argparse.ArgumentParser:
     merge.add_argument(
         "--out", required=True, metavar="DIR", help="the folder to write, or its URL"
     )
+    publish = add(
+        "publish", run_publish, "Upload to the Hugging Face Hub: recipes, or pixels if they may be."
+    )
+    publish.add_argument(
+        "--repo", required=True, metavar="NAME/SET", help="the dataset repository, made if need be"
+    )
+    publish.add_argument("--private", action="store_true", help="make the repository private")
+    publish.add_argument(
+        "--revision", metavar="BRANCH", help="upload to this branch (default: main)"
+    )
+    publish.add_argument("--i-may-redistribute", action="store_true",
+                         help="upload the pixels too; refused unless every photo's licence allows derivatives")  # fmt: skip
+    publish.add_argument(
+        "--dry-run", action="store_true", help="say what would be uploaded; send nothing"
+    )
     caption = add("caption", run_caption, "Fill the caption column with an image-to-text model.")
     caption.add_argument(
         "--checkpoint",
@@ -105,7 +120,12 @@ def run_verify(args: argparse.Namespace) -> int:
             else f"{len(result['problems'])} PROBLEMS"
         )
     )
-    emit(result, "\n".join([text, *result["problems"][:50]]), args.json)
+    hint = (
+        []
+        if good
+        else ["the olrd-build command of this folder with --repair builds damaged shards again"]
+    )
+    emit(result, "\n".join([text, *result["problems"][:50], *hint]), args.json)
     return 0 if good else 1
 
 
@@ -144,6 +164,23 @@ def run_merge(args: argparse.Namespace) -> int:
 
     result = merge(args.shares, args.out)
     emit(result, build_summary(result) + f"\n\nwritten to {args.out}", args.json)
+    return 0
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    """To the Hub. The token is the one of `hf auth login` or of HF_TOKEN, never an option."""
+    from olrd.publish import publish
+    from olrd.summary import publish_summary
+
+    result = publish(
+        args.folder,
+        args.repo,
+        pixels=args.i_may_redistribute,
+        private=args.private,
+        revision=args.revision,
+        dry_run=args.dry_run,
+    )
+    emit(result, publish_summary(result), args.json)
     return 0
 
 

@@ -55,6 +55,11 @@ class LocalEngine:
                     result = future.result()
                     left.remove(futures[future])
                     yield result
+                # Nothing is in hand any more. Asked to leave, workers queue for a lock that one of
+                # them holds: were that one killed meanwhile, the pool would wait for the others for
+                # ever.
+                for process in list(pool._processes.values()):
+                    process.kill()
             except BrokenProcessPool as error:
                 deaths = 0 if len(left) < before else deaths + 1
                 if deaths >= RETRIES:
