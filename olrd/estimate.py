@@ -7,7 +7,7 @@ from typing import Any
 
 from olrd.config import BuildConfig
 from olrd.plan import plan_units
-from olrd.shards import row_bytes
+from olrd.shards import added_bytes
 from olrd.sources import open_source
 from olrd.tally import Tally
 from olrd.triplets import TripletMaker
@@ -23,9 +23,10 @@ def estimate(config: BuildConfig, workers: int) -> dict[str, Any]:
     step = max(1, len(photos) // SAMPLE)
     sample = sorted(photos)[::step][:SAMPLE]
     maker, tally = TripletMaker(source, config), Tally()
+    shared: set[str] = set()
     started, size = time.perf_counter(), 0
     for index in sample:
-        size += sum(row_bytes(row) for row in maker.photo(index, tally))
+        size += sum(added_bytes(row, shared) for row in maker.photo(index, tally))
     factor = len(photos) / max(len(sample), 1)
     seconds = (time.perf_counter() - started) * factor / max(1, workers)
     total = int(size * factor)

@@ -20,6 +20,8 @@ ROW_GROUP_BYTES = 64_000_000
 """A row group ends at 100 rows (more make the Hub's viewer run out of memory) or at these bytes."""
 ROW_OVERHEAD = 2048
 """Bytes assumed for the plain columns and the page headers of a row when deciding to roll over."""
+SHARED = "background.bytes"
+"""The column whose values repeat: see `open_writer`."""
 FILE_OVERHEAD = 64_000
 """Bytes assumed for the schema, the footer and the indexes of a file."""
 
@@ -41,8 +43,8 @@ def numbered(stem: str) -> Callable[[int], str]:
 class ShardWriter:
     """Writes rows to files in `folder`, rolling over before `limit` bytes.
 
-    The bytes counted are the real ones: pictures are stored as they are, uncompressed and without a
-    dictionary. A file is always below `limit` unless a single row is larger.
+    The bytes counted are the real ones: pictures are stored as they are, uncompressed, a background
+    once per row group. A file is always below `limit` unless a single row is larger.
     """
 
     def __init__(self, folder: Path | Remote, form: str, limit: int) -> None:
@@ -53,15 +55,17 @@ class ShardWriter:
         self._writer: pq.ParquetWriter | None = None
         self._bytes, self._count = FILE_OVERHEAD, 0
         self._waiting = 0
+        self._shared: set[str] = set()
 
     def write(self, rows: Iterable[dict[str, Any]], name: Callable[[int], str]) -> list[Written]:
         """Write all rows to the files name(0), name(1), ...; returns the finished ones in order."""
         files: list[Written] = []
         try:
             for row in rows:
-                size = row_bytes(row)
+                size = added_bytes(row, self._shared)
                 if self._count and self._bytes + size > self.limit:
                     files.append(self._finish(name(len(files))))
+                    size = added_bytes(row, self._shared)
                 self._bytes += size
                 self._count += 1
                 self._rows.append(row)
@@ -82,6 +86,7 @@ class ShardWriter:
                 self._writer = open_writer(self._temporary, self.schema)
             self._writer.write_table(to_table(self._rows, self.schema), row_group_size=ROW_GROUP)
         self._rows.clear()
+        self._shared.clear()
         self._waiting = 0
 
     def _finish(self, name: str) -> Written:
@@ -94,6 +99,7 @@ class ShardWriter:
             written = _written(name, self._count, self._temporary)
             publish(self._temporary, path, durable=False)
         self._writer, self._bytes, self._count = None, FILE_OVERHEAD, 0
+        self._shared.clear()
         return written
 
     def _abandon(self) -> None:
@@ -122,16 +128,19 @@ def to_table(rows: list[dict[str, Any]], table_schema: pa.Schema) -> pa.Table:
 
 
 def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
-    """A Parquet writer with our encoding: pictures as they are, the rest snappy."""
+    """A Parquet writer with our encoding: pictures as they are, the rest snappy. Composites and masks
+    have no dictionary. Backgrounds have one per row group: triplets of one photo have the same."""
     pictures = [f"{name}.{part}" for name in PICTURES for part in ("bytes", "path")]
     plain = [name for name in file_schema.names if name not in PICTURES]
     present = [leaf for leaf in pictures if leaf.split(".")[0] in file_schema.names]
+    strings = [name for name in plain if pa.types.is_string(file_schema.field(name).type)]
     return pq.ParquetWriter(
         path,
         file_schema,
         compression=dict.fromkeys(present, "none")
         | dict.fromkeys(_leaves(file_schema, plain), "snappy"),
-        use_dictionary=[name for name in plain if pa.types.is_string(file_schema.field(name).type)],
+        use_dictionary=strings + [leaf for leaf in present if leaf == SHARED],
+        dictionary_pagesize_limit=ROW_GROUP_BYTES,
         write_page_index=True,
         write_statistics=plain,
     )
@@ -145,11 +154,13 @@ def _leaves(file_schema: pa.Schema, names: list[str]) -> list[str]:
     ]
 
 
-def row_bytes(row: dict[str, Any]) -> int:
-    """The bytes that a row adds to a file, counted."""
-    return (
-        ROW_OVERHEAD + len(row["recipe"]) + sum(len(row[n]["bytes"]) for n in PICTURES if n in row)
-    )
+def added_bytes(row: dict[str, Any], shared: set[str]) -> int:
+    """The bytes that a row adds to a row group with the backgrounds of the photos `shared`, counted.
+    Its own photo is added to them."""
+    again = row["image_id"] in shared
+    shared.add(row["image_id"])
+    pictures = [n for n in PICTURES if n in row and not (again and SHARED.startswith(n))]
+    return ROW_OVERHEAD + len(row["recipe"]) + sum(len(row[n]["bytes"]) for n in pictures)
 
 
 def join_files(paths: Iterable[Path | Remote], target: Path | Remote, form: str) -> Written:

@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from folders import command, digest
 from synthetic_coco import write_coco
@@ -151,6 +152,23 @@ def test_shards_stay_below_the_byte_limit(config: BuildConfig, tmp_path: Path) -
         result = build(replace(config, shard_bytes=limit), tmp_path / str(limit))
         assert all(shard["bytes"] <= limit for shard in result["shards"])
         assert verify(tmp_path / str(limit))["problems"] == []
+
+
+def test_a_background_is_stored_once_per_row_group(config: BuildConfig, tmp_path: Path) -> None:
+    """Triplets of one photo have the same background; composites and masks are all different."""
+    build(replace(config, shard_bytes=100_000_000), tmp_path / "out")
+    for path in sorted((tmp_path / "out" / "data").glob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            rows = file.read(["image_id", "background", "image"]).to_pylist()
+            group = file.metadata.row_group(0)
+        sizes = {group.column(k).path_in_schema: group.column(k) for k in range(group.num_columns)}
+        first = rows[: group.num_rows]
+        once = sum(map(len, {row["background"]["bytes"] for row in first}))
+        assert once < 0.7 * sum(len(row["background"]["bytes"]) for row in first)
+        assert once < sizes["background.bytes"].total_compressed_size < once + 4096
+        images = sum(len(row["image"]["bytes"]) for row in first)
+        assert images < sizes["image.bytes"].total_compressed_size
+        assert "RLE_DICTIONARY" not in sizes["image.bytes"].encodings
 
 
 @pytest.mark.parametrize(
