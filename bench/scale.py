@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,13 +31,21 @@ from olrd.sources import SourceSpec
 from olrd.work import start_worker
 start_worker(BuildConfig(SourceSpec("coco", {root!r})), {parts!r})
 """
-REPORT = """
-import time, resource
-started = time.perf_counter()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-{code}
-print(time.perf_counter() - started, before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+INDEX = """
+from pathlib import Path
+from olrd.sources.panoptic_index import panoptic_index
+print(panoptic_index(Path({file!r})).num_rows)
 """
+REPORT = """
+import time
+{setup}
+started = time.perf_counter()
+{code}
+taken = time.perf_counter() - started
+status = open("/proc/self/status").read()
+print(taken, int(status.split("VmHWM:")[1].split()[0]) / 1024)
+"""
+"""Runs code and says its seconds and peak MB. Not `ru_maxrss`: a process inherits its parent's."""
 
 
 def watched(argv: list[str], environment: dict[str, str] | None = None) -> tuple[float, float, str]:
@@ -60,22 +69,13 @@ def photos(
     for count in counts:
         out = scratch / f"{form}-{count}"
         argv = [sys.executable, "-m", "olrd.cli.build", "--source", "synthetic", "--json"]
-        argv += [
-            "--source-option",
-            f"count={count}",
-            "--source-option",
-            f"width={side}",
-            "--source-option",
-            f"height={side * 3 // 4}",
-            "--form",
-            form,
-            "--workers",
-            str(workers),
-        ]
-        seconds, memory, output = watched([*argv, "--out", str(out)])
+        for option in (f"count={count}", f"width={side}", f"height={side * 3 // 4}"):
+            argv += ["--source-option", option]
+        argv += ["--form", form, "--workers", str(workers), "--out", str(out)]
+        seconds, memory, output = watched(argv)
         triplets = json.loads(output)["totals"]["triplets"]
         stored = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-        subprocess.run(["rm", "-rf", str(out)], check=True)
+        shutil.rmtree(out)
         rows.append({"photos": count, "width": side, "form": form, "workers": workers, "triplets": triplets,
                      "seconds": round(seconds, 1), "triplets_per_second": round(triplets / seconds, 1),
                      "peak_mb": round(memory), "megabytes": round(stored / 1e6, 1)})  # fmt: skip
@@ -86,30 +86,36 @@ def photos(
 def annotations(root: Path, images: int, scratch: Path) -> dict[str, Any]:
     """Indexing time and memory, and what a worker's start costs above its imports."""
     (listed,) = root.glob("annotations/panoptic_*.json")
-    sample = len(json.loads(listed.read_text())["images"])
-    large = repeated(root, -(-images // sample), scratch / "photos")
+    whole = json.loads(listed.read_text())
+    sample = len(whole["images"])
+    segments = sum(len(annotation["segments_info"]) for annotation in whole["annotations"])
+    times = -(-images // sample)
+    large = repeated(root, times, scratch / "photos")
     (file,) = large.glob("annotations/panoptic_*.json")
     cache = {"OLRD_CACHE": str(scratch / "cache")}
-    code = f"from pathlib import Path\nfrom olrd.sources.panoptic_index import panoptic_index\nprint(panoptic_index(Path({str(file)!r})).num_rows)"
-    plain = _reported("import olrd.sources.panoptic_index", cache)
-    indexing = _reported(code, cache)
+    indexing = _reported(
+        "import ijson, olrd.sources.panoptic_index", INDEX.format(file=str(file)), cache
+    )
     start = OPEN.format(root=str(large), parts=str(scratch))
-    imports, opened = _reported(IMPORTS, cache), _reported(f"{IMPORTS}\n{start}", cache)
+    imports, opened = _reported("", IMPORTS, cache), _reported(IMPORTS, start, cache)
     return {
-        "images": int(indexing["output"]), "file_mb": round(file.stat().st_size / 1e6),
-        "indexing_seconds": round(indexing["seconds"] - plain["seconds"], 1),
+        "images": int(indexing["output"]), "segments": times * segments,
+        "file_mb": round(file.stat().st_size / 1e6),
+        "indexing_seconds": round(indexing["seconds"], 1),
         "indexing_mb": round(indexing["peak_mb"]),
-        "start_seconds": round(opened["seconds"] - imports["seconds"], 3),
+        "start_seconds": round(opened["seconds"], 3),
         "start_mb_above_imports": round(opened["peak_mb"] - imports["peak_mb"], 1),
         "imports_mb": round(imports["peak_mb"]), "imports_seconds": round(imports["seconds"], 2),
     }  # fmt: skip
 
 
-def _reported(code: str, environment: dict[str, str]) -> dict[str, Any]:
-    """Runs the code in a fresh Python; its seconds and peak MB."""
-    _, _, output = watched([sys.executable, "-c", REPORT.format(code=code)], environment)
+def _reported(setup: str, code: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Runs both in a fresh Python; the code's seconds and the peak MB."""
+    _, _, output = watched(
+        [sys.executable, "-c", REPORT.format(setup=setup, code=code)], environment
+    )
     *printed, last = output.strip().splitlines()
-    seconds, _, peak = map(float, last.split())
+    seconds, peak = map(float, last.split())
     return {"seconds": seconds, "peak_mb": peak, "output": printed[-1] if printed else "0"}
 
 

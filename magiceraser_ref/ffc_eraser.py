@@ -31,7 +31,7 @@ NAME = "ffc-small"
 FOLDER = Path(__file__).parent / "weights" / "ffc"
 RESOLUTION = 256
 """Short side of the canvas: large holes of large photos are filled at this size and enlarged."""
-LICENSE = "see the model card"
+LICENSE = "research use, see docs/small-model.md"
 
 
 def open_ffc(spec: EraserSpec) -> Eraser:

@@ -15,6 +15,7 @@ model.
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from olrd.progress import say
 SHIPPED_SCALE = 2
 """The small model works at twice the side that it was trained at: its photos are mostly smaller than
 those it is used on, its networks are convolutional, and small details survive (docs/small-model.md)."""
-SHIPPED_STEPS, SHIPPED_GUIDANCE = 30, 1.0
+SHIPPED_STEPS, SHIPPED_GUIDANCE = 12, 1.0
 
 
 def main() -> int:
@@ -97,17 +98,20 @@ def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
 
 def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     """Stage 3's model if it is there, else stage 2's, whole and in half precision, with the settings
-    of a model that needs no download."""
+    of a model that needs no download; the initialiser beside it."""
     from magiceraser_ref.checkpoint import load, save
+    from magiceraser_ref.ffc_eraser import NAME as FFC
 
     trained = out / "trained" / "model"
     parts = load(trained if trained.is_dir() else out / "pipeline", device="cpu", dtype="float16")
     settings = replace(
-        parts.settings, initializer="opencv-telea", resolution=SHIPPED_SCALE * sizes.resolution,
+        parts.settings, initializer=FFC, resolution=SHIPPED_SCALE * sizes.resolution,
         steps=SHIPPED_STEPS, guidance=SHIPPED_GUIDANCE, license="research use, see docs/small-model.md",
     )  # fmt: skip
     target = Path(args.to)
     save(target, parts.pipeline, settings)
+    if (out / "ffc-result").is_dir():
+        shutil.copytree(out / "ffc-result", target.parent / "ffc", dirs_exist_ok=True)
     size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     say(f"{target}: {size / 1e6:.1f} MB")
 

@@ -18,6 +18,7 @@ Rows = Sequence[Mapping[str, float]]
 STAGES = {
     "vae": ("vae/log.jsonl", "autoencoder", ("l1", "lpips")),
     "base": ("base/log.jsonl", "inpainter: error of the noise", ("eps",)),
+    "ffc": ("ffc/log.jsonl", "initialiser", ("l1", "lpips")),
     "lora": ("trained/losses.csv", "LoRA and R*", ("loss",)),
 }
 """What is drawn, by the name of the picture: the log, a title, the columns."""

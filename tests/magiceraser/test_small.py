@@ -252,7 +252,7 @@ def test_what_ships_is_a_model_that_needs_no_download(
     monkeypatch.setattr("sys.argv", words)
     assert stages.main() == 0
     model = MagicEraser.from_pretrained(tmp_path / "to", device="cpu")
-    assert model.settings.resolution == 64 and model.settings.initializer == "opencv-telea"
+    assert model.settings.resolution == 64 and model.settings.initializer == "ffc-small"
     photo = np.full((32, 32, 3), 90, np.uint8)
     mask = np.zeros((32, 32), np.bool_)
     mask[8:20, 8:20] = True
