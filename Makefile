@@ -48,9 +48,10 @@ check: $(VENV)/full  ## format, lint, types, import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/full  ## build throughput against the codec floor (COCO=folder for real COCO), and of Ray; the benchmark's own share
+bench: $(VENV)/full  ## throughput against the codec floor (COCO=folder for real COCO), engines, storage; the benchmark's own share
 	$(BIN)/python -m bench.throughput $(if $(COCO),--root $(COCO))
 	$(BIN)/python -m bench.engines $(if $(COCO),--root $(COCO))
+	$(BIN)/python -m bench.storage $(if $(COCO),--root $(COCO))
 	$(BIN)/python -m bench.harness
 
 clean:  ## remove the environment and the demo's output
