@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from bad_folder import COUNT, Folder
 from hypothesis import HealthCheck, settings
 from synthetic_coco import write_coco
+
+from olrd.arrays import Image
 
 _cache = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
 
@@ -63,4 +66,16 @@ def folder(pristine: Path, tmp_path: Path) -> Folder:
 @pytest.fixture
 def no_sample_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The card's picture takes half the time of a small build and is not looked at here."""
-    monkeypatch.setattr("olrd.show.contact_sheet", lambda rows: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr("olrd.show.contact_sheet", _blank)
+
+
+@pytest.fixture(scope="module")
+def no_sample_sheets() -> Iterator[None]:
+    """The same for a whole module, with what its own fixtures build. Other processes draw theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("olrd.show.contact_sheet", _blank)
+        yield
+
+
+def _blank(rows: object) -> Image:
+    return np.zeros((8, 8, 3), np.uint8)

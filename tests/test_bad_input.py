@@ -20,6 +20,8 @@ from olrd.errors import Rejected
 from olrd.sources import SourceSpec
 from olrd.verify import verify
 
+pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+
 
 @pytest.fixture(scope="module")
 def good(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Json]]:

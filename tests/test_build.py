@@ -122,14 +122,17 @@ def _cmdline(pid: str) -> str:
         return ""
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_complete_build_is_left_alone(config: BuildConfig, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = build(config, out)
+    own = replace(config, limit=16)
+    first = build(own, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    assert build(config, out) == first
+    assert build(own, out) == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_seed_changes_positions_but_not_splits(config: BuildConfig, tmp_path: Path) -> None:
     columns = ["id", "split", "shift"]
     build(config, tmp_path / "a")
@@ -142,11 +145,13 @@ def test_seed_changes_positions_but_not_splits(config: BuildConfig, tmp_path: Pa
     assert sum(a[k]["shift"] != b[k]["shift"] for k in both) > 0.9 * len(both)
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_limit_is_a_prefix_of_the_photos(config: BuildConfig, tmp_path: Path) -> None:
     result = build(replace(config, limit=10), tmp_path / "out")
     assert result["totals"]["photos_read"] == 10
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_shards_stay_below_the_byte_limit(config: BuildConfig, tmp_path: Path) -> None:
     for limit in (150_000, 1_000_000):
         result = build(replace(config, shard_bytes=limit), tmp_path / str(limit))
@@ -154,6 +159,7 @@ def test_shards_stay_below_the_byte_limit(config: BuildConfig, tmp_path: Path) -
         assert verify(tmp_path / str(limit))["problems"] == []
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_a_background_is_stored_once_per_row_group(config: BuildConfig, tmp_path: Path) -> None:
     """Triplets of one photo have the same background; composites and masks are all different."""
     build(replace(config, shard_bytes=100_000_000), tmp_path / "out")
@@ -171,6 +177,7 @@ def test_a_background_is_stored_once_per_row_group(config: BuildConfig, tmp_path
         assert "RLE_DICTIONARY" not in sizes["image.bytes"].encodings
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 @pytest.mark.parametrize(
     "change",
     [
@@ -189,6 +196,7 @@ def test_every_option_gives_a_verified_dataset(
     assert verify(tmp_path / "out")["problems"] == []
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_donor_other_never_mixes_photos_or_splits(config: BuildConfig, tmp_path: Path) -> None:
     build(replace(config, donor="other"), tmp_path / "out")
     split: dict[str, str] = {}
@@ -198,6 +206,7 @@ def test_donor_other_never_mixes_photos_or_splits(config: BuildConfig, tmp_path:
             assert split.setdefault(photo, row["split"]) == row["split"]
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_another_build_is_refused(config: BuildConfig, tmp_path: Path) -> None:
     build(replace(config, limit=4), tmp_path / "out")
     with pytest.raises(OutputError, match="another build"):
@@ -242,13 +251,14 @@ def test_damaged_part_is_found_and_built_again(
     assert digest(tmp_path / "out") == reference
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_retry_failed_builds_what_was_missing(
     config: BuildConfig, root: Path, tmp_path: Path
 ) -> None:
     """A photo is missing at first; once it is there, only --retry-failed picks it up, and the
     result equals a build that never missed it."""
     copy = shutil.copytree(root, tmp_path / "photos")
-    own = replace(config, source=SourceSpec("coco", str(copy)))
+    own = replace(config, source=SourceSpec("coco", str(copy)), limit=24)
     build(own, tmp_path / "whole")
     used = next(iter(Dataset(tmp_path / "whole").rows(["recipe"])))
     name = json.loads(used["recipe"])["background"]["file_name"]
@@ -263,6 +273,7 @@ def test_retry_failed_builds_what_was_missing(
     assert digest(tmp_path / "out") == digest(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 def test_on_error_stop(config: BuildConfig, root: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(root, tmp_path / "photos")
     for photo in (copy / "train2017").iterdir():

@@ -17,6 +17,8 @@ from olrd.config import BuildConfig
 from olrd.sources import SourceSpec
 from olrd.verify import verify
 
+pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+
 
 def test_max_pixels_refuses_what_is_larger(folder: Folder, tmp_path: Path) -> None:
     """Exactly the photos over the limit; the message says how to raise it."""
@@ -57,7 +59,6 @@ def test_what_was_built_with_raised_max_pixels_verifies_and_rebuilds(
     assert digest(tmp_path / "again") == digest(tmp_path / "full")
 
 
-@pytest.mark.usefixtures("no_sample_sheet")
 @pytest.mark.parametrize("licenses", ["any", "permissive", "cc-by", "4,7", "unknown", "4,unknown"])
 def test_unknown_licences_are_refused_unless_asked_for(
     licenses: str, folder: Folder, tmp_path: Path

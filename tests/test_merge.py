@@ -20,12 +20,14 @@ from olrd.merge import merge
 from olrd.plan import Share, plan_units
 from olrd.sources import SourceSpec, open_source
 
+pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+
 SHARES = 3
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> BuildConfig:
-    root = write_coco(tmp_path_factory.mktemp("photos"), count=60, seed=5)
+    root = write_coco(tmp_path_factory.mktemp("photos"), count=44, seed=5)
     return BuildConfig(SourceSpec("coco", str(root)), shard_bytes=400_000)
 
 

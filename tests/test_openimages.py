@@ -29,6 +29,8 @@ from olrd.build import build
 from olrd.dataset import Dataset
 from olrd.verify import verify
 
+pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Drawn:

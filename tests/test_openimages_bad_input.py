@@ -27,6 +27,8 @@ from PIL import Image as Pillow
 from olrd.build import build
 from olrd.errors import SourceError
 
+pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Drawn:

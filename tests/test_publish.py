@@ -28,6 +28,8 @@ from olrd.sources import SourceSpec
 from olrd.strip import strip_pixels
 from olrd.verify import verify
 
+pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+
 REPO = "somebody/triplets"
 
 

@@ -76,6 +76,7 @@ def test_two_workers_and_the_command_give_the_same(
     assert digest(tmp_path / "out") == digest(full)
 
 
+@pytest.mark.usefixtures("no_sample_sheet")
 @pytest.mark.parametrize(
     "change",
     [

@@ -33,7 +33,7 @@ from olrd.remote import Remote, place
 from olrd.sources import SourceSpec, open_source
 from olrd.verify import verify
 
-pytestmark = pytest.mark.usefixtures("no_sample_sheet", "empty_store")
+pytestmark = pytest.mark.usefixtures("no_sample_sheets", "empty_store")
 OUT = "memory://out"
 
 
@@ -63,10 +63,11 @@ def config(root: Path) -> BuildConfig:
     return BuildConfig(SourceSpec("coco", str(root)), shard_bytes=500_000, per_object=1)
 
 
-@pytest.fixture
-def reference(config: BuildConfig, tmp_path: Path) -> dict[str, str]:
-    build(config, tmp_path / "reference")
-    return digest(tmp_path / "reference")
+@pytest.fixture(scope="module")
+def reference(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    out = tmp_path_factory.mktemp("reference") / "out"
+    build(config, out)
+    return digest(out)
 
 
 def stored(out: str = OUT) -> dict[str, str]:

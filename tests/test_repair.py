@@ -22,6 +22,8 @@ from olrd.plan import Unit
 from olrd.repair import damaged_shards, unit_rows, units_in
 from olrd.sources import SourceSpec
 
+pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> BuildConfig:

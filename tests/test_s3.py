@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import signal
 import subprocess
@@ -104,6 +105,19 @@ def test_from_s3_to_s3_gives_the_bytes_of_a_local_build(
 ) -> None:
     assert stored(plain) == reference
     assert olrd_main(["verify", plain, "--workers", "1"]) == 0
+
+
+def test_ray_builds_from_s3_to_s3_with_the_same_bytes(
+    s3_root: str, reference: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two workers of a Ray on this machine; nothing but the bucket is shared between them."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    out = f"s3://{BUCKET}/ray"
+    done = command(*words(s3_root, out, "--engine", "ray", "--workers", 2))
+    assert done.returncode == 0, done.stderr
+    assert stored(out) == reference
+    assert olrd_main(["verify", out, "--workers", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["problems"] == []
 
 
 def test_a_dataset_at_s3_opens_with_datasets(plain: str) -> None:

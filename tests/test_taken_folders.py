@@ -12,6 +12,8 @@ from olrd.build import build
 from olrd.cli.build import main as olrd_build
 from olrd.errors import OlrdError
 
+pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+
 
 def test_a_folder_with_another_build_is_left_alone(pristine: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"

@@ -69,9 +69,7 @@ class Scene:
         return problems
 
     def check(self, out: Path) -> None:
-        """The folder must verify and be, file for file, the undisturbed build."""
-        if problems := self.problems(out):
-            raise FaultError(f"verify found: {problems[:3]}")
+        """The folder must be, file for file, the undisturbed build, which `prepare` verified."""
         found = digest(out)
         if found != self.whole:
             differ = {name for name, _ in found.items() ^ self.whole.items()}
@@ -111,6 +109,8 @@ def prepare(folder: Path, photos: int = PHOTOS) -> Scene:
     started = time.monotonic()
     scene.must_build(out)
     seconds = time.monotonic() - started
+    if problems := scene.problems(out):
+        raise FaultError(f"verify found in the undisturbed build: {problems[:3]}")
     ids = frozenset(row["id"] for row in Dataset(out).rows(["id"]))
     return replace(scene, whole=digest(out), rows=ids, seconds=seconds)
 
