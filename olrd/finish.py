@@ -31,6 +31,9 @@ from olrd.sources import SourceInfo
 from olrd.tally import Tally
 from olrd.work import mark_path, read_marks
 
+SHARD_ROWS = 50_000
+"""Most rows of joined parts: whoever writes or opens a file holds what is said of each row group."""
+
 
 def finish(
     out: Path | Remote,
@@ -108,12 +111,14 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 
 def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
-    """Neighbouring part files joined as long as they fit into `limit` bytes together. Joining
-    copies the bytes, so a part of at least 1/128 of the limit (4 MB) stays a shard of its own."""
+    """Neighbouring part files joined as long as they fit into `limit` bytes and `SHARD_ROWS` rows
+    together. Joining copies the bytes, so a part of at least 1/128 of the limit (4 MB) stays a shard
+    of its own."""
     batch: list[Written] = []
     for file in files:
         large = file.bytes >= limit // 128
-        if batch and (large or sum(f.bytes for f in batch) + file.bytes > limit):
+        size = sum(f.bytes for f in batch) + file.bytes
+        if batch and (large or size > limit or sum(f.rows for f in batch) + file.rows > SHARD_ROWS):
             yield batch
             batch = []
         if large:
