@@ -90,7 +90,6 @@ def test_a_full_cache_disk_is_said(
     assert verify(tmp_path / "out")["problems"] == []
 
 
-@pytest.mark.usefixtures("no_sample_sheet")
 @pytest.mark.parametrize(
     "where",
     ["olrd.shards.pq.ParquetWriter.write_table", "olrd.files.os.replace", "olrd.files.os.fsync"],
