@@ -40,7 +40,7 @@ demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; b
 	$(BIN)/benchmark report $(OUT)/runs/* --root $(OUT)/triplets --out $(OUT)/report
 
 test: $(VENV)/full  ## install everything and run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/full  ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -83,11 +83,14 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
         raise did_you_mean("dtype", dtype, DTYPES)
     name = ("float32" if device == "cpu" else "float16") if dtype == "auto" else dtype
     index = json.loads((base / "model_index.json").read_text())
+    # The automatic choice imports every pipeline there is, which takes seconds.
+    named = str(index.get("_class_name"))
+    kind = getattr(diffusers, named if "Inpaint" in named else "AutoPipelineForInpainting")
     # A photo whose hole looks indecent to a classifier would come back black.
     without = {k: None for k in ("safety_checker", "feature_extractor") if k in index}
     try:
         with quiet():
-            pipeline = diffusers.AutoPipelineForInpainting.from_pretrained(
+            pipeline = kind.from_pretrained(
                 str(base), torch_dtype=getattr(torch, name), variant=variant_of(base),
                 use_safetensors=True, local_files_only=True, **without,
             )  # fmt: skip
