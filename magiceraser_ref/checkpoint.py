@@ -36,6 +36,7 @@ from olrd.errors import OutputError, UsageError, did_you_mean
 from olrd.files import disk_errors, write_atomic
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
+INPAINTING = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
 
 
 @dataclass
@@ -85,12 +86,12 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
     index = json.loads((base / "model_index.json").read_text())
     # The automatic choice imports every pipeline there is, which takes seconds.
     named = str(index.get("_class_name"))
-    kind = getattr(diffusers, named if "Inpaint" in named else "AutoPipelineForInpainting")
+    chosen = named if named in INPAINTING else "AutoPipelineForInpainting"
     # A photo whose hole looks indecent to a classifier would come back black.
     without = {k: None for k in ("safety_checker", "feature_extractor") if k in index}
     try:
         with quiet():
-            pipeline = kind.from_pretrained(
+            pipeline = getattr(diffusers, chosen).from_pretrained(
                 str(base), torch_dtype=getattr(torch, name), variant=variant_of(base),
                 use_safetensors=True, local_files_only=True, **without,
             )  # fmt: skip
