@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -49,8 +49,9 @@ class LocalEngine:
                 min(self.workers, len(left)), multiprocessing.get_context("spawn"), _prepare,
                 (os.getpid(), start, start_args),
             )  # fmt: skip
+            futures: dict[Future[Any], Task] = {}
             try:
-                futures = {pool.submit(work, task): task for task in left}
+                futures |= {pool.submit(work, task): task for task in left}
                 for future in as_completed(futures):
                     result = future.result()
                     left.remove(futures[future])
@@ -69,7 +70,11 @@ class LocalEngine:
                         "`if __name__ == '__main__':`. Run again to go on from here"
                     ) from error
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+                # Here and not by `cancel_futures`: the pool's own thread does that only as long as
+                # it still finds the pool, which is gone once this iterator is closed.
+                for future in futures:
+                    future.cancel()
+                pool.shutdown(wait=False)
 
 
 def _prepare(parent: int, start: Callable[..., None], start_args: tuple[Any, ...]) -> None:
