@@ -24,6 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """No test, and no process that a test starts, touches the user's own cache."""
     config.stash[_cache] = tempfile.TemporaryDirectory(prefix="olrd-test-cache-")
     os.environ["OLRD_CACHE"] = config.stash[_cache].name
+    # Before torch is loaded: where test processes run beside each other, its threads wait for cores
+    # that the others' threads hold, and all of them take several times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # A busy machine is no failure: no limit on the time of one example.
     settings.register_profile("olrd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("olrd")
