@@ -157,7 +157,7 @@ def _content(token: str, count: int) -> bytes:
 def _read(lock: Remote) -> dict[str, Any]:
     """The lock's content, {} if there is none."""
     try:
-        found = json.loads(lock.read_bytes())
+        found = json.loads(lock.read_text())
     except FileNotFoundError:
         return {}
     except ValueError:

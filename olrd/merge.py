@@ -75,7 +75,7 @@ def _read_plan(share: Path | Remote) -> _Plan:
         raise SourceError(f"{share} is a finished dataset, not a share of one")
     path = share / "parts" / PLAN_FILE
     try:
-        raw = json.loads(path.read_bytes())
+        raw = json.loads(path.read_text())
         names = [name.rpartition("-") for name in raw["units"]]
         return _Plan(
             raw["identity"],

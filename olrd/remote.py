@@ -127,25 +127,27 @@ class Remote:
             return False
 
     def read_bytes(self) -> bytes:
-        return self._read(lambda: self.fs.cat_file(self.path))
+        return self._content(lambda: self.fs.cat_file(self.path))
 
     def read_text(self) -> str:
+        """As it is now, even if this process knew an older one."""
+        self.fs.invalidate_cache(self.path)
         return self.read_bytes().decode()
 
     def read_range(self, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start` on."""
-        return self._read(lambda: self.fs.cat_file(self.path, start=start, end=start + size))
+        return self._content(lambda: self.fs.cat_file(self.path, start=start, end=start + size))
 
     def open(self, mode: str = "rb") -> io.BufferedIOBase:
         """For reading alone; a few megabytes are fetched at a time."""
         assert mode == "rb"
-        return self._read(
+        return self._content(
             lambda: self.fs.open(self.path, "rb", block_size=_BLOCK, cache_type="readahead")
         )
 
     def fetch(self, target: Path) -> None:
         """Download to a local file."""
-        self._read(lambda: self.fs.get_file(self.path, str(target)))
+        self._content(lambda: self.fs.get_file(self.path, str(target)))
 
     def iterdir(self) -> Iterator[Remote]:
         """What a listing shows, perhaps late. Nothing for a folder that is not there."""
@@ -219,6 +221,14 @@ class Remote:
     def rmtree(self) -> None:
         """Remove what a listing shows; what it does not show yet stays behind."""
         many(lambda name: (self / name).unlink(missing_ok=True), self.walk_names())
+
+    def _content(self, call: Callable[[], Result]) -> Result:
+        """Some file systems look in listings of their own, older than what another process wrote."""
+        try:
+            return self._read(call)
+        except FileNotFoundError:
+            self.fs.invalidate_cache(self.path)
+            return self._read(call)
 
     def _read(self, call: Callable[[], Result]) -> Result:
         return self._tried(call, "be read", SourceError, (FileNotFoundError,))

@@ -1,4 +1,4 @@
-"""A stand-in of the Hub's HTTP API for dataset repositories: what huggingface_hub calls to upload.
+"""A stand-in of the Hub's HTTP API for dataset repositories: what huggingface_hub calls to upload and read.
 
 In memory: repositories, branches, their files, and the store of large files. It refuses what has no
 token, keeps what is sent, and counts it.
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 TOKEN = "hf_test"
 Files = dict[str, bytes]
@@ -85,16 +85,37 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0])
-        found = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/(tree|revision)/([^/]+))?", path)
+        if found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self.content(self.hub.repos[found[1]].branches[found[2]].get(found[3]))
+            return
+        found = re.fullmatch(
+            r"/api/datasets/([^/]+/[^/]+)(?:/(tree|revision)/([^/]+)(?:/(.+))?)?", path
+        )
         repo = self.hub.repos.get(found[1]) if found else None
         if found is None or repo is None:
             self.answer({"error": "Repository not found"}, 404, X_Error_Code="RepoNotFound")
         elif found[2] == "tree":
-            files = repo.branches[found[3]].items()
-            self.answer([{"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
-                         for name, data in files])  # fmt: skip
+            listed = entries(
+                repo.branches[found[3]], found[4], "recursive=true" in self.path.lower()
+            )
+            if listed or not found[4]:
+                self.answer(listed)
+            else:
+                self.answer({"error": "Entry not found"}, 404, X_Error_Code="EntryNotFound")
         else:
             self.answer({"id": found[1], "sha": "0" * 40, "private": repo.private})
+
+    def content(self, data: bytes | None) -> None:
+        """A file, or the range of it that is asked for."""
+        if data is None:
+            self.answer({"error": "Entry not found"}, 404, X_Error_Code="EntryNotFound")
+            return
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        part = data[int(asked[1]) : int(asked[2]) + 1] if asked else data
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
 
     def do_PUT(self) -> None:
         oid, data = self.path.rpartition("/")[2], self.body()
@@ -127,6 +148,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer({})
         elif found := re.fullmatch(r"/api/datasets/(.+)/preupload/(.+)", path):
             self.preupload(self.hub.repos[found[1]].branches[found[2]], json.loads(data))
+        elif found := re.fullmatch(r"/api/datasets/(.+)/paths-info/(.+)", path):
+            files = self.hub.repos[found[1]].branches[found[2]]
+            names = parse_qs(data.decode())["paths"]
+            self.answer([entry(name, files[name]) for name in names if name in files])
         elif path.endswith(".git/info/lfs/objects/batch"):
             self.batch(json.loads(data))
         elif found := re.fullmatch(r"/api/datasets/(.+)/commit/(.+)", path):
@@ -184,6 +209,24 @@ def oid_of(data: bytes, large: bool) -> str:
     if large:
         return hashlib.sha256(data).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def entry(name: str, data: bytes) -> dict[str, Any]:
+    """What the Hub says of a file."""
+    return {"type": "file", "path": name, "size": len(data), "oid": oid_of(data, False)}
+
+
+def entries(files: Files, folder: str | None, recursive: bool) -> list[dict[str, Any]]:
+    """What lies in a folder, or below it."""
+    start = f"{folder}/" if folder else ""
+    below = {name: data for name, data in files.items() if name.startswith(start)}
+    folders = {start + name.removeprefix(start).partition("/")[0]
+               for name in below if "/" in name.removeprefix(start)}  # fmt: skip
+    shown = (
+        below if recursive else {n: d for n, d in below.items() if "/" not in n.removeprefix(start)}
+    )
+    listed = [{"type": "directory", "path": name, "size": 0, "oid": "0" * 40} for name in folders]
+    return listed + [entry(name, data) for name, data in shown.items()]
 
 
 @contextmanager
