@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from folders import command, digest
+from folders import command, digest, stored
 from synthetic_coco import write_coco
 
 import olrd
@@ -80,14 +79,6 @@ def words(root: str, out: str, *more: object) -> list[object]:
     """The command line of the same build."""
     return ["--source", "coco", "--root", root, "--out", out, "--shard-bytes", 400_000,
             "--per-object", 1, *more]  # fmt: skip
-
-
-def stored(url: str) -> dict[str, str]:
-    out = place(url)
-    assert isinstance(out, Remote)
-    return {
-        name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in out.walk_names()
-    }
 
 
 @pytest.fixture(scope="module")
