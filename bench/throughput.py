@@ -5,7 +5,7 @@ bytes, on one core, with the fastest codecs available: simplejpeg for photos, Op
 maps, Pillow for PNG and WebP. What the build must decode is decoded once: the map of every photo
 with a candidate, and each photo that gives triplets, however many.
 
-    python -m bench.throughput [--root COCO] [--repeat 3] [--json]
+    python -m bench.throughput [--root COCO] [--times 10] [--repeat 3] [--only native] [--json]
 """
 
 from __future__ import annotations
@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("--root", help="a COCO panoptic folder; without it the demo photos")
     parser.add_argument("--times", type=int, default=10, help="list the photos so often")
     parser.add_argument("--repeat", type=int, default=3, help="runs; the median counts")
+    parser.add_argument("--only", choices=["native", "512", "recipes"], help="one build, as JSON")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -182,11 +183,15 @@ def main() -> None:
         spec = SourceSpec("coco", str(root))
         memory = worker_memory(root, Path(scratch) / "memory")
         for name, config in (
-            ("full, native", BuildConfig(spec)),
-            ("full, 512", BuildConfig(spec, size=512)),
-            ("recipes, native", BuildConfig(spec, form="recipes")),
+            ("native", BuildConfig(spec)),
+            ("512", BuildConfig(spec, size=512)),
+            ("recipes", BuildConfig(spec, form="recipes")),
         ):
-            rows.append({"build": name} | measured(config, args.repeat, Path(scratch)))
+            if args.only in (None, name):
+                rows.append({"build": name} | measured(config, args.repeat, Path(scratch)))
+        if args.only:
+            print(json.dumps(rows, indent=1))
+            return
         two, limit = gain_of_two(BuildConfig(spec), args.repeat, Path(scratch))
     if args.json:
         figures = {"rows": rows, "two_workers": two, "two_builds": limit, "peak_memory_mb": memory}
