@@ -37,13 +37,15 @@ def gs(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def hf(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A stand-in of the Hub."""
+    """A stand-in of the Hub, for this process and those that it starts."""
+    constants = pytest.importorskip("huggingface_hub.constants", reason="the Hub's library")
     with fake_hub() as hub:
         hub.repos["me/photos"] = Repo(private=True)
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-        # What is read when the library is imported, which may have been before:
+        # What the library read from the environment when it was imported:
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         storage_options = {"endpoint": hub.url, "token": TOKEN, "skip_instance_cache": True}
         monkeypatch.setitem(fsspec.config.conf, "hf", storage_options)
         yield "hf://datasets/me/photos"
