@@ -132,7 +132,7 @@ class Remote:
     def read_text(self) -> str:
         """As it is now, even if this process knew an older one."""
         self.fs.invalidate_cache(self.path)
-        return self.read_bytes().decode()
+        return self._read(lambda: self.fs.cat_file(self.path)).decode()
 
     def read_range(self, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start` on."""
@@ -223,7 +223,8 @@ class Remote:
         many(lambda name: (self / name).unlink(missing_ok=True), self.walk_names())
 
     def _content(self, call: Callable[[], Result]) -> Result:
-        """Some file systems look in listings of their own, older than what another process wrote."""
+        """`_read`, and a second look for what is missing: some file systems search listings of their
+        own, older than what another process wrote."""
         try:
             return self._read(call)
         except FileNotFoundError:
