@@ -109,8 +109,10 @@ def photo_header(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS)
     return Header(image, size, orientation, icc)
 
 
-def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode a photo's file into the contract.
+def decode_photo(
+    data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS, header: Header | None = None
+) -> Photo:
+    """Decode a photo's file into the contract. header: what `photo_header` gave, if it was asked.
 
     JPEGs are decoded by simplejpeg, which shares libjpeg-turbo with Pillow and gives the same pixels
     (tested) in two thirds of the time.
@@ -118,7 +120,7 @@ def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS)
     Greyscale becomes RGB. CMYK, 16-bit, palette and alpha images are rejected (`photo_mode`):
     turning them into RGB is a choice that belongs to the owner of the photo.
     """
-    image, _, orientation, icc = photo_header(data, name, max_pixels)
+    image, _, orientation, icc = header or photo_header(data, name, max_pixels)
     if image.format == "JPEG" and orientation == 1:
         with suppress(ValueError):  # damaged: Pillow shall say whether it can be read
             return Photo(simplejpeg.decode_jpeg(data, strict=True), True, icc)
@@ -164,7 +166,12 @@ def encode_image(pixels: Image, icc: bytes | None = None) -> bytes:
     extra = {"icc_profile": icc} if icc else {}
     if max(pixels.shape[:2]) > _WEBP_LONGEST:
         return encode_png(pixels, **extra)
-    return _save(Pillow.fromarray(pixels), "WEBP", lossless=True, method=0, quality=20, **extra)
+    import cv2  # here, so that the command line need not load it
+
+    # With the fourth byte that Pillow and libwebp add to a pixel in any case, nothing is copied.
+    padded = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
+    image = Pillow.frombuffer("RGBX", pixels.shape[1::-1], padded, "raw", "RGBX", 0, 1)
+    return _save(image, "WEBP", lossless=True, method=0, quality=20, **extra)
 
 
 def encode_png(pixels: Image, **options: object) -> bytes:

@@ -90,6 +90,8 @@ def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:
     own = np.zeros((y1 - y0, x1 - x0), np.uint8)
     own[box.y - y0 : box.y - y0 + box.h, box.x - x0 : box.x - x0 + box.w] = mask
     others = (things[y0:y1, x0:x1] & (own == 0)).view(np.uint8)
+    if not np.count_nonzero(others):
+        return 0.0
     outline = own & ~cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=0)
     near = cv2.dilate(others, disc(reach))
     total = np.count_nonzero(outline)

@@ -138,15 +138,20 @@ def _largest_difference(one: Image, other: Image) -> float:
     return cv2.norm(one, other, cv2.NORM_INF) if one.size else 0.0
 
 
-def pixels_sha256(triplet: Triplet, background_sha256: str | None = None) -> str:
+def pixels_sha256(
+    triplet: Triplet, background_sha256: str | None = None, box: Box | None = None
+) -> str:
     """The hash a recipe promises: of the hash of the background's bytes (in hexadecimal), the mask's
     bits, eight to a byte, and the composite's pixels inside the mask. Outside it the composite's
     pixels are the background's, so all three pictures are covered.
 
     background_sha256: the first part where it is known, as it is the same for a photo's triplets.
+    box: the mask's, where it is known.
     """
-    box = mask_box(triplet.mask).crop()  # the same bytes as of the whole mask, read faster
-    pixels = np.ascontiguousarray(triplet.image[box]).reshape(-1, 3)
-    inside = pixels.take(np.flatnonzero(triplet.mask[box]), axis=0)
+    crop = (
+        box or mask_box(triplet.mask)
+    ).crop()  # the same bytes as of the whole mask, read faster
+    pixels = np.ascontiguousarray(triplet.image[crop]).reshape(-1, 3)
+    inside = pixels.take(np.flatnonzero(triplet.mask[crop]), axis=0)
     under = background_sha256 or sha256(np.ascontiguousarray(triplet.background).data)
     return sha256(under.encode(), np.packbits(triplet.mask).data, inside.data)

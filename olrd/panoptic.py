@@ -139,9 +139,13 @@ def check_panoptic(
         inside = ids[crop] == np.uint32(segment.id)
         exact = min(segment.bbox.x, segment.bbox.y) >= 0
         exact = exact and inside.shape == (segment.bbox.h, segment.bbox.w) and inside.size > 0
-        edges = exact and inside[0].any() and inside[-1].any()
-        edges = edges and inside[:, 0].any() and inside[:, -1].any()
-        if not edges or np.count_nonzero(inside) != segment.area:
+        # Counting is a third of the price of `any` here: seventy thousand calls a thousand photos.
+        edges = (inside[0], inside[-1], inside[:, 0], inside[:, -1]) if exact else ()
+        if (
+            not edges
+            or not all(map(np.count_nonzero, edges))
+            or np.count_nonzero(inside) != segment.area
+        ):
             raise Rejected(
                 "panoptic_area",
                 f"{name}: segment {segment.id}: the JSON says area "

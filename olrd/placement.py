@@ -2,8 +2,8 @@
 
 A position is the top-left corner of the object's box. It is legal if no pixel of the object's mask
 lands on a blocked pixel. That is a morphological erosion with the mask as its element; here it runs
-on big integers, one bit a pixel, one OR per horizontal run of the mask: exact, no floating point, a
-millisecond or two per object.
+on one bit a pixel, two ORs per horizontal run of the mask: exact, no floating point, below a
+millisecond per object.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ import numpy.typing as npt
 from olrd.arrays import Mask
 
 Legal = npt.NDArray[np.bool_]
+Bits = npt.NDArray[np.uint8]
+"""Eight pixels a byte, row after row without a gap; the first pixel is the lowest bit."""
+Words = npt.NDArray[np.uint64]
+WORD = np.dtype("<u8")
 Run = tuple[int, int, int]
 SPARSE = 8
 """Every how many runs of a mask are tried before all of them."""
@@ -30,12 +34,14 @@ class Field:
 
     def __init__(self, blocked: Mask) -> None:
         self.height, self.width = blocked.shape
-        bits = int.from_bytes(np.packbits(blocked.ravel(), bitorder="little").tobytes(), "little")
-        self._levels = [bits]
+        packed = np.packbits(blocked.ravel(), bitorder="little")
+        bits = np.zeros(-(-len(packed) // 8), WORD)
+        bits.view(np.uint8)[: len(packed)] = packed
+        self._levels = [bits.view(np.uint8)]
         reach = 1
         while reach < self.width:
-            bits |= bits >> reach
-            self._levels.append(bits)
+            bits = bits | _moved(bits, reach)
+            self._levels.append(bits.view(np.uint8))
             reach *= 2
 
     def rows(self, mask_height: int, first: float = 0, last: float | None = None) -> range:
@@ -64,35 +70,47 @@ class Field:
             if not len(hopeful):
                 break
             first, last = int(hopeful[0]), int(hopeful[-1]) + 1
-            hit = self._collisions(some, mask.shape[0], rows[first:last])
+            hit = self._collisions(some, rows[first:last])
             legal[first:last] &= self._free(hit, last - first, mask.shape[1])
             legal[:first], legal[last:] = False, False
         return legal
 
-    def _collisions(self, runs: list[Run], mask_height: int, rows: range) -> int:
+    def _collisions(self, runs: list[Run], rows: range) -> Bits:
         """One bit per position (y - rows[0]) * W + x for y in `rows`: set if a run of a mask with its
         corner at (x, y) lands on a blocked pixel."""
-        base = rows.start * self.width
-        window = (1 << (len(rows) + mask_height) * self.width) - 1
-        cropped: dict[int, int] = {}
-        hit = 0
+        words = len(rows) * self.width // 64 + 2
+        # Bytes can be taken from any place at once. The bits of a byte that are left over, 0 to 7, are
+        # the same for all that goes into one of these sums; each sum is moved by them once.
+        sums = np.zeros((8, words), WORD)
+        by_rest = list(sums.view(np.uint8))
         for y, x, length in runs:
             level = length.bit_length() - 1
-            if level not in cropped:
-                cropped[level] = (self._levels[level] >> base) & window
-            bits, start = cropped[level], y * self.width + x
-            hit |= bits >> start
-            if length != 1 << level:
-                hit |= bits >> (start + length - (1 << level))
-        return hit
+            bits, start = self._levels[level], (rows.start + y) * self.width + x
+            for at in {start, start + length - (1 << level)}:
+                part = bits[at >> 3 : (at >> 3) + words * 8]
+                total = by_rest[at & 7][: len(part)]  # below the photo nothing is blocked
+                np.bitwise_or(total, part, out=total)
+        for half in (4, 2, 1):
+            sums[:half] |= _moved(sums[half : 2 * half], half)
+        return sums[0].view(np.uint8)
 
-    def _free(self, hit: int, count: int, mask_width: int) -> Legal:
+    def _free(self, hit: Bits, count: int, mask_width: int) -> Legal:
         """The positions without a collision, bool [count, W - w + 1]. Nothing wraps: a position that
         would cross the right edge is outside the returned array."""
-        size = count * self.width
-        raw = (hit & ((1 << size) - 1)).to_bytes((size + 7) // 8, "little")
-        bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=size, bitorder="little")
+        bits = np.unpackbits(hit, count=count * self.width, bitorder="little")
         return bits.reshape(count, self.width)[:, : self.width - mask_width + 1] == 0
+
+
+def _moved(bits: Words, places: int) -> Words:
+    """[..., n] words in which bit i is what bit i + places was; zeros come in at the end."""
+    whole, rest = divmod(places, 64)
+    moved = np.zeros_like(bits)
+    moved[..., : bits.shape[-1] - whole] = bits[..., whole:]
+    if rest:
+        over = moved[..., 1:] << np.uint64(64 - rest)
+        moved >>= np.uint64(rest)
+        moved[..., :-1] |= over
+    return moved
 
 
 def legal_positions(blocked: Mask, mask: Mask) -> Legal:

@@ -22,10 +22,10 @@ def background_labels(scene: Scene, box: Box, mask: Mask) -> list[str]:
     over 5 %."""
     counts = np.bincount(scene.panoptic.index[box.crop()][mask], minlength=len(scene.kinds))
     areas: dict[str, int] = {}
-    for number, count in enumerate(counts.tolist()):
+    for number in np.flatnonzero(counts).tolist():
         category = scene.categories.get(int(scene.kinds[number]))
-        if count and category and not category.isthing and category.supercategory != UNLABELLED:
-            areas[category.label] = areas.get(category.label, 0) + count
+        if category and not category.isthing and category.supercategory != UNLABELLED:
+            areas[category.label] = areas.get(category.label, 0) + int(counts[number])
     total = sum(areas.values())
     ranked = sorted(areas, key=lambda label: (-areas[label], label))
     return [label for label in ranked if areas[label] >= MIN_SHARE * total][:MAX_LABELS]

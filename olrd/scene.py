@@ -18,6 +18,8 @@ from olrd.sources import Source
 from olrd.working import WorkingPhoto, working_photo
 
 Answer = TypeVar("Answer")
+FEW = 4
+"""So many segments are found faster by comparing than by looking every pixel up."""
 
 
 class Scene:
@@ -46,7 +48,12 @@ class Scene:
 
     def pixels_where(self, chosen: np.ndarray) -> Mask:
         """bool [H, W]: the pixels whose index value k has chosen[k] (bool [len(segments) + 1])."""
-        index = self.panoptic.index
+        index, numbers = self.panoptic.index, np.flatnonzero(chosen).tolist()
+        if 0 < len(numbers) <= FEW:
+            pixels = index == numbers[0]
+            for number in numbers[1:]:
+                pixels |= index == number
+            return pixels
         if index.dtype != np.uint8:
             return chosen.astype(np.bool_)[index]
         table = np.zeros(256, np.uint8)  # cv2.LUT is twenty times as fast as fancy indexing
@@ -87,7 +94,8 @@ class Scene:
     def surface_field(self, surface: frozenset[int]) -> Field:
         """Blocked wherever the category is not one of `surface`."""
         if surface not in self._fields:
-            self._fields[surface] = Field(~self.pixels_where(np.isin(self.kinds, list(surface))))
+            chosen = np.array([kind in surface for kind in self.kinds.tolist()])
+            self._fields[surface] = Field(~self.pixels_where(chosen))
         return self._fields[surface]
 
     def remembered(self, mask: Mask, key: object, answer: Callable[[], Answer]) -> Answer:
@@ -112,7 +120,7 @@ def open_scene(source: Source, record: Record, size: int | None, max_pixels: int
         raise Rejected("annotation_missing", f"{record.file_name} has no panoptic annotation")
     data = source.photo_bytes(record)
     photo = working_photo(data, record.file_name, size, max_pixels)
-    width, height = photo.full_size
+    width, height = photo.header.size
     if record.width and (width, height) != (record.width, record.height):
         raise Rejected(
             "photo_size",

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -119,12 +120,22 @@ def to_table(rows: list[dict[str, Any]], table_schema: pa.Schema) -> pa.Table:
     for column in table_schema:
         values = [row[column.name] for row in rows]
         if column.name in PICTURES:
-            parts = [[value[part.name] for value in values] for part in column.type]
-            arrays = [pa.array(p, f.type) for p, f in zip(parts, column.type, strict=True)]
-            columns.append(pa.StructArray.from_arrays(arrays, fields=list(column.type)))
+            data = _joined([value["bytes"] for value in values])
+            paths = pa.array([value["path"] for value in values], pa.string())
+            columns.append(pa.StructArray.from_arrays([data, paths], fields=list(column.type)))
         else:
             columns.append(pa.array(values, column.type))
     return pa.Table.from_arrays(columns, schema=table_schema)
+
+
+def _joined(values: list[bytes | None]) -> pa.BinaryArray:
+    """An Arrow array of bytes whose memory is taken once: pyarrow, value by value, grows it as it goes."""
+    whole = [value for value in values if value is not None]
+    if len(whole) < len(values):  # a damaged row, which is not ours to refuse
+        return pa.array(values, pa.binary())
+    ends = np.cumsum([0, *map(len, whole)]).astype(np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(whole))]
+    return pa.BinaryArray.from_buffers(pa.binary(), len(values), buffers)
 
 
 def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:

@@ -67,11 +67,12 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
         return None
     rows, columns = foot.rows + segment.bbox.y, foot.columns + segment.bbox.x
     reach = max(6, segment.bbox.h // 12)
-    vote = np.zeros(len(rows), index.dtype)
-    for step in range(1, reach + 1):
-        value = index[np.minimum(rows + step, height - 1), columns]
-        vote = np.where((vote == 0) & (value != number), value, vote)
-    counts = np.bincount(vote[vote > 0], minlength=len(scene.kinds))
+    below = np.minimum(rows[:, None] + np.arange(1, reach + 1), height - 1)
+    seen = index[below, columns[:, None]]
+    labelled = (seen != 0) & (seen != number)
+    first = labelled.argmax(axis=1)  # of those that see any
+    vote = seen[np.arange(len(seen)), first][labelled.any(axis=1)]
+    counts = np.bincount(vote, minlength=len(scene.kinds))
     if not counts.any():
         return None
     by_kind: dict[int, int] = {}

@@ -18,7 +18,7 @@ from olrd.config import BLENDS, PLACEMENTS, BuildConfig
 from olrd.draws import draw_integer, draw_share
 from olrd.errors import Rejected
 from olrd.licenses import license_allowed, license_patterns
-from olrd.panoptic import Record, Segment, check_categories, encode_rle, mask_box
+from olrd.panoptic import Box, Record, Segment, check_categories, encode_rle, mask_box
 from olrd.plan import photos_by_split
 from olrd.prompts import background_labels, short_prompt
 from olrd.recipe import PhotoRef, Recipe
@@ -207,8 +207,11 @@ class TripletMaker:
             match=config.match,
         )
         triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
-        recipe = replace(recipe, pixels_sha256=pixels_sha256(triplet, ground.photo.pixels_sha256))
-        row = self._describe(ground, scene, cut, recipe, triplet)
+        box = mask_box(triplet.mask)
+        hashed = pixels_sha256(triplet, ground.photo.pixels_sha256, box)
+        row = self._describe(
+            ground, scene, cut, replace(recipe, pixels_sha256=hashed), triplet, box
+        )
         return row | pictures(ground.photo, triplet, recipe.id) if config.form == "full" else row
 
     def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
@@ -241,11 +244,10 @@ class TripletMaker:
         raise Rejected("no_position", "no other photo of the split offers a legal position")
 
     def _describe(
-        self, ground: Scene, donor: Scene, cut: Cut, recipe: Recipe, triplet: Triplet
+        self, ground: Scene, donor: Scene, cut: Cut, recipe: Recipe, triplet: Triplet, box: Box
     ) -> Row:
-        """The plain columns of a row."""
+        """The plain columns of a row. box: of the triplet's mask."""
         category = donor.categories[cut.segment.category_id]
-        box = mask_box(triplet.mask)
         labels = background_labels(ground, box, triplet.mask[box.crop()])
         height, width = ground.shape
         x, y = recipe.position
@@ -294,7 +296,7 @@ def _reference(scene: Scene) -> PhotoRef:
 
 def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:
     """The pixel columns: composite and mask encoded losslessly, the background as it is stored."""
-    image = encode_image(triplet.image, photo.icc)
+    image = encode_image(triplet.image, photo.header.icc)
     return {
         "image": {"bytes": image, "path": image_name(name, image)},
         "mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -63,6 +64,19 @@ def test_long_runs_equal_the_double_loop(width: int, data: st.DataObject) -> Non
         hnp.arrays(np.bool_, (3, width), fill=st.just(False), elements=st.just(True))
     )
     assert_legal(blocked, np.ones((2, length), np.bool_))
+
+
+@pytest.mark.parametrize("width", [199, 200, 263])
+def test_at_the_size_of_a_photo(width: int) -> None:
+    """Many words a row, and rows that start at any bit of a byte."""
+    rng = np.random.default_rng(width)
+    blocked = np.zeros((140, width), np.bool_)
+    blocked[rng.integers(0, 140, 40), rng.integers(0, width, 40)] = True
+    mask = np.hypot(*np.mgrid[-20:21, -33:34] / [[[20]], [[33]]]) < rng.uniform(0.6, 1.0, (41, 67))
+    windows = np.lib.stride_tricks.sliding_window_view(blocked, mask.shape)
+    expected = ~(windows & mask).any(axis=(2, 3))
+    assert 0 < expected.sum() < expected.size
+    assert np.array_equal(legal_positions(blocked, mask), expected)
 
 
 def test_mask_with_empty_rows_and_columns() -> None:

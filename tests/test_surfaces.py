@@ -83,6 +83,29 @@ def test_an_overhang_does_not_vote() -> None:
     assert under(index) == kind("grass-merged")
 
 
+@given(hnp.arrays(np.int8, (12, 6), elements=st.sampled_from([0, 2, 2, 3, 3, 7, 8])))
+def test_the_vote_equals_the_walk_down(below: npt.NDArray[np.int8]) -> None:
+    """Under each contact pixel the first label within reach that is not the object's own counts."""
+    index = np.full((30, 10), 1)
+    index[6:18, 2:8] = 7
+    index[18:, 2:8] = below
+    votes: list[int] = []
+    scene = make_scene(index, NAMES)
+    place = [segment.id for segment in scene.panoptic.segments].index(7)
+    box = scene.panoptic.segments[place].bbox
+    foot = find_foot(index[box.crop()] == 7)
+    for y, x in zip((foot.rows + box.y).tolist(), (foot.columns + box.x).tolist(), strict=True):
+        reach = index[y + 1 : y + 1 + max(6, box.h // 12), x]
+        votes += [v for v in reach.tolist() if v not in (0, 7)][:1]
+    counts = {v: votes.count(v) for v in votes}
+    best = [v for v, count in counts.items() if count == max(counts.values())]
+    if len(best) == 1:
+        expected = None if best == [8] else kind(NAMES[best[0]])
+        assert surface_of(scene, 7) == expected
+    elif not votes:
+        assert surface_of(scene, 7) is None
+
+
 def naive_foot(mask: npt.NDArray[np.bool_], share: float = 0.08) -> set[tuple[int, int]]:
     """The lowest pixel of each column, if it is low enough."""
     lowest = {
