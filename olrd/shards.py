@@ -134,8 +134,11 @@ def _joined(values: list[bytes | None]) -> pa.BinaryArray:
     if len(whole) < len(values):  # a damaged row, which is not ours to refuse
         return pa.array(values, pa.binary())
     ends = np.cumsum([0, *map(len, whole)]).astype(np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(whole))]
-    return pa.BinaryArray.from_buffers(pa.binary(), len(values), buffers)
+    data = pa.allocate_buffer(int(ends[-1]))
+    into = memoryview(data).cast("B")
+    for start, value in zip(ends.tolist(), whole, strict=False):
+        into[start : start + len(value)] = value
+    return pa.BinaryArray.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), data])
 
 
 def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
