@@ -148,9 +148,8 @@ def pixels_sha256(
     background_sha256: the first part where it is known, as it is the same for a photo's triplets.
     box: the mask's, where it is known.
     """
-    crop = (
-        box or mask_box(triplet.mask)
-    ).crop()  # the same bytes as of the whole mask, read faster
+    # Inside the mask's box there are the same bytes as in the whole picture, read faster.
+    crop = (box or mask_box(triplet.mask)).crop()
     pixels = np.ascontiguousarray(triplet.image[crop]).reshape(-1, 3)
     inside = pixels.take(np.flatnonzero(triplet.mask[crop]), axis=0)
     under = background_sha256 or sha256(np.ascontiguousarray(triplet.background).data)

@@ -139,7 +139,7 @@ def check_panoptic(
         inside = ids[crop] == np.uint32(segment.id)
         exact = min(segment.bbox.x, segment.bbox.y) >= 0
         exact = exact and inside.shape == (segment.bbox.h, segment.bbox.w) and inside.size > 0
-        # Counting is a third of the price of `any` here: seventy thousand calls a thousand photos.
+        # Counting takes a fifth of the time of `any` on a line this short.
         edges = (inside[0], inside[-1], inside[:, 0], inside[:, -1]) if exact else ()
         if (
             not edges

@@ -2,7 +2,7 @@
 
 A position is the top-left corner of the object's box. It is legal if no pixel of the object's mask
 lands on a blocked pixel. That is a morphological erosion with the mask as its element; here it runs
-on one bit a pixel, two ORs per horizontal run of the mask: exact, no floating point, below a
+on one bit a pixel, two ORs per horizontal run of the mask: exact, no floating point, about a
 millisecond per object.
 """
 
