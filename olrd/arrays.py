@@ -109,10 +109,8 @@ def photo_header(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS)
     return Header(image, size, orientation, icc)
 
 
-def decode_photo(
-    data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS, header: Header | None = None
-) -> Photo:
-    """Decode a photo's file into the contract. header: what `photo_header` gave, if it was asked.
+def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode a photo's file into the contract.
 
     JPEGs are decoded by simplejpeg, which shares libjpeg-turbo with Pillow and gives the same pixels
     (tested) in two thirds of the time.
@@ -120,7 +118,7 @@ def decode_photo(
     Greyscale becomes RGB. CMYK, 16-bit, palette and alpha images are rejected (`photo_mode`):
     turning them into RGB is a choice that belongs to the owner of the photo.
     """
-    image, _, orientation, icc = header or photo_header(data, name, max_pixels)
+    image, _, orientation, icc = photo_header(data, name, max_pixels)
     if image.format == "JPEG" and orientation == 1:
         with suppress(ValueError):  # damaged: Pillow shall say whether it can be read
             return Photo(simplejpeg.decode_jpeg(data, strict=True), True, icc)

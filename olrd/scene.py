@@ -120,7 +120,7 @@ def open_scene(source: Source, record: Record, size: int | None, max_pixels: int
         raise Rejected("annotation_missing", f"{record.file_name} has no panoptic annotation")
     data = source.photo_bytes(record)
     photo = working_photo(data, record.file_name, size, max_pixels)
-    width, height = photo.header.size
+    width, height = photo.full_size
     if record.width and (width, height) != (record.width, record.height):
         raise Rejected(
             "photo_size",

@@ -296,7 +296,7 @@ def _reference(scene: Scene) -> PhotoRef:
 
 def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:
     """The pixel columns: composite and mask encoded losslessly, the background as it is stored."""
-    image = encode_image(triplet.image, photo.header.icc)
+    image = encode_image(triplet.image, photo.icc)
     return {
         "image": {"bytes": image, "path": image_name(name, image)},
         "mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"},

@@ -7,7 +7,6 @@ from functools import cached_property
 
 from olrd.arrays import (
     MAX_PIXELS,
-    Header,
     Image,
     decode_photo,
     encode_image,
@@ -20,20 +19,23 @@ from olrd.files import sha256
 
 @dataclass(frozen=True)
 class WorkingPhoto:
-    """data: the photo's own file, and what its header says. original: whether every reader of `data`
-    sees exactly `pixels`. shape: (height, width) at working size."""
+    """data: the photo's own file. icc: its colour profile, if any. original: whether every reader of
+    `data` sees exactly `pixels`. full_size: (width, height) before resizing. shape: (height, width)
+    at working size. max_pixels: the limit that it passed."""
 
     data: bytes
     file_name: str
-    header: Header
+    icc: bytes | None
     original: bool
+    full_size: tuple[int, int]
     shape: tuple[int, int]
+    max_pixels: int
 
     @cached_property
     def pixels(self) -> Image:
         """uint8 [H, W, 3], decoded when first asked for: a photo that offers no place for an object
         never is. Raises `Rejected` for damaged data."""
-        pixels = decode_photo(self.data, self.file_name, header=self.header).pixels
+        pixels = decode_photo(self.data, self.file_name, self.max_pixels).pixels
         if pixels.shape[:2] == self.shape:
             return pixels
         return resize_image(pixels, (self.shape[1], self.shape[0]))
@@ -51,7 +53,7 @@ class WorkingPhoto:
     @cached_property
     def lossless(self) -> bytes:
         """The lossless copy, encoded once for all triplets on this photo."""
-        return encode_image(self.pixels, self.header.icc)
+        return encode_image(self.pixels, self.icc)
 
     def stored(self, name: str) -> dict[str, bytes | str]:
         """The `background` column: the photo's own file where that gives the same pixels, else (it
@@ -70,7 +72,8 @@ def working_photo(
     if size is not None and min(full) != size:
         width, height = working_size(*full, size)
     original = header.orientation == 1 and (width, height) == full
-    return WorkingPhoto(data, file_name, header, original, (height, width))
+    shape = height, width
+    return WorkingPhoto(data, file_name, header.icc, original, full, shape, max_pixels)
 
 
 def working_size(width: int, height: int, size: int) -> tuple[int, int]:

@@ -49,7 +49,7 @@ def test_what_was_built_with_raised_max_pixels_verifies_and_rebuilds(
     from olrd.rebuild import rebuild
 
     root = folder.save()
-    monkeypatch.setattr(arrays.decode_photo, "__defaults__", ("photo", 10_000, None))
+    monkeypatch.setattr(arrays.decode_photo, "__defaults__", ("photo", 10_000))
     monkeypatch.setattr(arrays.decode_mask, "__defaults__", ("mask", 10_000))
     monkeypatch.setattr(working.working_photo, "__defaults__", (10_000,))
     assert build(config_of(root), tmp_path / "full")["totals"]["photos_rejected"] == {}
