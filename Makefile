@@ -49,10 +49,10 @@ check: $(VENV)/full  ## format, lint, types, import layers
 	$(BIN)/lint-imports
 
 bench: $(VENV)/full  ## throughput against the codec floor (COCO=folder for real COCO), engines, storage; the benchmark's own share
-	$(BIN)/python -m bench.throughput $(if $(COCO),--root $(COCO))
-	$(BIN)/python -m bench.engines $(if $(COCO),--root $(COCO))
-	$(BIN)/python -m bench.storage $(if $(COCO),--root $(COCO))
-	$(BIN)/python -m bench.harness
+	$(BIN)/python -m perf.throughput $(if $(COCO),--root $(COCO))
+	$(BIN)/python -m perf.engines $(if $(COCO),--root $(COCO))
+	$(BIN)/python -m perf.storage $(if $(COCO),--root $(COCO))
+	$(BIN)/python -m perf.harness
 
 clean:  ## remove the environment and the demo's output
 	rm -rf $(VENV) $(OUT)

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 import cv2
 import numpy as np
 
-from baselines.controls import Filler, mean_fill
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
+from baselines.fill import Filler, mean_fill
 from olrd.arrays import Image, Mask
 from olrd.errors import MissingExtraError, UsageError
 from olrd.registry import checked_options
@@ -35,18 +35,14 @@ def _opencv(spec: EraserSpec, how: int) -> Eraser:
     except ValueError:
         radius = 0.0
     if not 1 <= radius <= 100:
-        raise UsageError(
-            f"{spec.name}: radius must be between 1 and 100 pixels, got '{options['radius']}'"
-        )
+        raise UsageError(f"{spec.name}: radius must be between 1 and 100 pixels, got '{options['radius']}'")
 
     def fill(image: Image, mask: Mask, hint: Hints) -> Image:
         if mask.all():  # nothing to march from
             return mean_fill(image, mask, hint)
         return cv2.inpaint(image, mask.astype(np.uint8), radius, how)
 
-    return Filler(
-        EraserInfo(spec.name, f"opencv-{cv2.__version__}", "Apache-2.0", options=options), fill
-    )
+    return Filler(EraserInfo(spec.name, f"opencv-{cv2.__version__}", "Apache-2.0", options=options), fill)
 
 
 LIMIT = 20_000

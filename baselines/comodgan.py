@@ -18,8 +18,8 @@ from baselines.eraser import Eraser, EraserSpec
 from baselines.gan import Drawn, Gan, resize_hole, sampling
 from baselines.weights import Pinned, locate
 from olrd.arrays import Image, Mask
-from olrd.checkpoints import require
 from olrd.errors import UsageError
+from olrd.models.checkpoints import require
 from olrd.registry import checked_options
 
 README = "https://github.com/Picsart-AI-Research/MI-GAN"

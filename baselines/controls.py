@@ -7,34 +7,14 @@ the ceiling. None of them is a method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import cv2
 import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
+from baselines.fill import Fill, Filler, mean_fill
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.registry import checked_options
-
-Fill = Callable[[Image, Mask, Hints], Image]
-
-
-class Filler:
-    """An eraser made of a function (image, mask, hints) -> image that needs no weights."""
-
-    def __init__(self, info: EraserInfo, fill: Fill) -> None:
-        self.info, self._fill = info, fill
-
-    def erase(
-        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
-    ) -> list[Image]:
-        """See `Eraser.erase`; one sample after the other."""
-        hints = hints or [Hints()] * len(images)
-        return [
-            self._fill(image, mask, hint) if mask.any() else image.copy()
-            for image, mask, hint in zip(images, masks, hints, strict=True)
-        ]
 
 
 def _control(spec: EraserSpec, fill: Fill, **defaults: str) -> Eraser:
@@ -55,24 +35,13 @@ def open_ground_truth(spec: EraserSpec) -> Eraser:
 
 def _truth(image: Image, mask: Mask, hint: Hints) -> Image:
     if hint.truth is None:
-        raise UsageError(
-            "the control ground-truth needs a data set with a truth; this one has none"
-        )
+        raise UsageError("the control ground-truth needs a data set with a truth; this one has none")
     return hint.truth.copy()
 
 
 def open_mean_fill(spec: EraserSpec) -> Eraser:
     """The mean colour of everything outside the mask (grey 128 if the mask covers all)."""
     return _control(spec, mean_fill)
-
-
-def mean_fill(image: Image, mask: Mask, hint: Hints) -> Image:
-    """See `open_mean_fill`. The mean is rounded to whole grey levels."""
-    outside = image[~mask]
-    colour = outside.mean(axis=0) if len(outside) else np.full(3, 128.0)
-    filled = image.copy()
-    filled[mask] = np.rint(colour).astype(np.uint8)
-    return filled
 
 
 def open_blur_fill(spec: EraserSpec) -> Eraser:
@@ -112,9 +81,7 @@ def copy_twin(image: Image, mask: Mask, hint: Hints) -> Image:
         return image.copy()
     x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
     twin = image[hint.twin.crop()]
-    patch = (
-        twin if twin.shape[:2] == (h, w) else cv2.resize(twin, (w, h), interpolation=cv2.INTER_AREA)
-    )
+    patch = twin if twin.shape[:2] == (h, w) else cv2.resize(twin, (w, h), interpolation=cv2.INTER_AREA)
     filled = image.copy()
     inside = mask[y : y + h, x : x + w]
     filled[y : y + h, x : x + w][inside] = patch[inside]

@@ -2,7 +2,7 @@
 
 To add an eraser: write one file with a function `open_<name>(options) -> Eraser`, and add one line to
 `ERASERS` (or, from another distribution, one entry point in the group `baselines.erasers`). The
-conformance suite in tests/test_erasers.py runs on everything registered.
+conformance suite in tests/baselines/test_erasers.py runs on everything registered.
 
 `open_<name>` is cheap: it checks that weights and libraries are there and downloads nothing. The
 network is loaded by the first call of `erase`.

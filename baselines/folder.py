@@ -14,8 +14,8 @@ from pathlib import Path
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import SourceError, UsageError
-from olrd.files import sha256_file
 from olrd.registry import checked_options
+from olrd.storage.files import file_name_of, sha256_file
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 
@@ -30,16 +30,8 @@ def open_folder(spec: EraserSpec) -> Eraser:
         )
     root = Path(options["path"])
     if not root.is_dir():
-        raise SourceError(
-            f"folder: path={root} is not a folder; it should hold <sample id>.png files"
-        )
+        raise SourceError(f"folder: path={root} is not a folder; it should hold <sample id>.png files")
     return FolderEraser(root, options)
-
-
-def file_name_of(key: str) -> str:
-    """The file stem of a sample: its id, with everything that is no letter, digit, `.`, `-` or `_`
-    turned into `_`."""
-    return "".join(c if c.isalnum() or c in ".-_" else "_" for c in key)
 
 
 class FolderEraser:

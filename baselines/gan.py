@@ -13,9 +13,9 @@ import numpy.typing as npt
 from baselines.eraser import EraserInfo, EraserSpec, Hints
 from baselines.weights import Pinned, revision_of
 from olrd.arrays import Image, Mask
-from olrd.checkpoints import choose_device, require
 from olrd.draws import digest
 from olrd.errors import UsageError
+from olrd.models.checkpoints import choose_device, require
 
 NOISES = ("const", "random", "none")
 Drawn = npt.NDArray[np.float32]
@@ -46,9 +46,7 @@ def sampling(name: str, options: Mapping[str, str]) -> Sampling:
     except ValueError:
         truncation = -1.0
     if not 0 <= truncation <= 1:
-        raise UsageError(
-            f"{name}: truncation must be between 0 and 1, got '{options['truncation']}'"
-        )
+        raise UsageError(f"{name}: truncation must be between 0 and 1, got '{options['truncation']}'")
     if options["noise"] not in NOISES:
         raise UsageError(f"{name}: noise is one of {', '.join(NOISES)}, not '{options['noise']}'")
     return Sampling(truncation, options["noise"])
@@ -58,8 +56,16 @@ class Gan:
     """One sample at a time: z and all other draws of a sample come from (seed, key) alone, and
     another batch would change the last bits. load: path and device to the generator, called once."""
 
-    def __init__(self, spec: EraserSpec, pinned: Pinned, weights: Path, load: Callable[[Path, str], Any],
-                 frame: Frame, chosen: Sampling, options: Mapping[str, str]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        spec: EraserSpec,
+        pinned: Pinned,
+        weights: Path,
+        load: Callable[[Path, str], Any],
+        frame: Frame,
+        chosen: Sampling,
+        options: Mapping[str, str],
+    ) -> None:
         self.spec, self.pinned, self.weights = spec, pinned, weights
         self.load, self.frame, self.chosen = load, frame, chosen
         self.options = {**options, "weights": weights.name, "seed": str(spec.seed)}
@@ -69,10 +75,13 @@ class Gan:
     def info(self) -> EraserInfo:
         """The revision is that of the weights file."""
         return EraserInfo(
-            self.spec.name, revision_of(self.weights), self.pinned.license,
-            f"{self.pinned.file_name} ({self.pinned.size / 1e6:.0f} MB)", self.options,
+            self.spec.name,
+            revision_of(self.weights),
+            self.pinned.license,
+            f"{self.pinned.file_name} ({self.pinned.size / 1e6:.0f} MB)",
+            self.options,
             device=self.device,
-        )  # fmt: skip
+        )
 
     @cached_property
     def _network(self) -> Any:
@@ -99,9 +108,7 @@ class Gan:
         network = self._network
         z = draws.normal(1, network.shape.latent)
         with torch.inference_mode():
-            drawn = network(
-                *(part.to(self.device) for part in (photo, known, z)), draws, self.chosen.truncation
-            )
+            drawn = network(*(part.to(self.device) for part in (photo, known, z)), draws, self.chosen.truncation)
         result: Drawn = drawn[0].permute(1, 2, 0).float().cpu().numpy()
         return self.frame.leave(result, (image.shape[0], image.shape[1]))
 

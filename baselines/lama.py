@@ -17,8 +17,8 @@ import numpy as np
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
 from baselines.weights import Pinned, locate, revision_of
 from olrd.arrays import Image, Mask
-from olrd.checkpoints import choose_device, require
 from olrd.errors import UsageError
+from olrd.models.checkpoints import choose_device, require
 from olrd.registry import checked_options
 
 BIG_LAMA = Pinned(
@@ -55,9 +55,13 @@ class Lama:
     def info(self) -> EraserInfo:
         """The revision is that of the weights file; both runtimes feed it the same tensors."""
         return EraserInfo(
-            "lama", revision_of(self.weights), BIG_LAMA.license, "Big-LaMa weights (206 MB)",
-            {"weights": self.weights.name}, device=self.device,
-        )  # fmt: skip
+            "lama",
+            revision_of(self.weights),
+            BIG_LAMA.license,
+            "Big-LaMa weights (206 MB)",
+            {"weights": self.weights.name},
+            device=self.device,
+        )
 
     @cached_property
     def _network(self) -> Any:
@@ -83,8 +87,7 @@ class Lama:
     ) -> list[Image]:
         """See `Eraser.erase`. The network itself keeps the photo outside the mask."""
         return [
-            self._one(image, mask) if mask.any() else image.copy()
-            for image, mask in zip(images, masks, strict=True)
+            self._one(image, mask) if mask.any() else image.copy() for image, mask in zip(images, masks, strict=True)
         ]
 
     def _one(self, image: Image, mask: Mask) -> Image:

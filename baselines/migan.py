@@ -63,9 +63,13 @@ class Migan:
     def info(self) -> EraserInfo:
         """The revision is that of the pipeline's file."""
         return EraserInfo(
-            "migan", revision_of(self.weights), PIPELINE.license, "MI-GAN pipeline (28 MB)",
-            {"weights": self.weights.name}, device=self.device,
-        )  # fmt: skip
+            "migan",
+            revision_of(self.weights),
+            PIPELINE.license,
+            "MI-GAN pipeline (28 MB)",
+            {"weights": self.weights.name},
+            device=self.device,
+        )
 
     @cached_property
     def _pipeline(self) -> Any:
@@ -75,9 +79,7 @@ class Migan:
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
         try:
             pipeline = _runtime().InferenceSession(str(self.weights), providers=providers)
-            names = [
-                [end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)
-            ]
+            names = [[end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)]
         except Exception as error:  # onnxruntime's own kinds, which differ between versions
             raise WeightsUnusableError(f"{self.weights} is no ONNX model: {error}") from error
         if names != [["image", "mask"], ["result"]]:
@@ -92,8 +94,7 @@ class Migan:
     ) -> list[Image]:
         """See `Eraser.erase`. One sample at a time: sizes differ."""
         return [
-            self._one(image, mask) if mask.any() else image.copy()
-            for image, mask in zip(images, masks, strict=True)
+            self._one(image, mask) if mask.any() else image.copy() for image, mask in zip(images, masks, strict=True)
         ]
 
     def _one(self, image: Image, mask: Mask) -> Image:

@@ -31,8 +31,7 @@ ERASERS = Registry(
 )
 
 
-def open_eraser(name: str, options: dict[str, str] | None = None, device: str = "auto",
-                seed: int = 0) -> Eraser:  # fmt: skip
+def open_eraser(name: str, options: dict[str, str] | None = None, device: str = "auto", seed: int = 0) -> Eraser:
     """Open an eraser by name. Raises `UsageError` (no such name or option), `MissingExtraError`
     (what to install) or `WeightsMissingError` (how to get them)."""
     eraser: Eraser = ERASERS.get(name)(EraserSpec(name, options or {}, device, seed))

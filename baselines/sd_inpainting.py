@@ -8,7 +8,6 @@ what the VAE loses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from baselines.eraser import (
-    Eraser,
-    EraserInfo,
-    EraserSpec,
-    Hints,
-    WeightsMissingError,
-    WeightsUnusableError,
-)
-from baselines.weights import hash_of_ends
+from baselines.checkpoints import CHECKPOINT, checkpoint_folder, content_hash, license_of
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
 from olrd.arrays import Image, Mask, resize_image
-from olrd.checkpoints import choose_device
 from olrd.draws import digest
 from olrd.errors import MissingExtraError, UsageError
+from olrd.models.checkpoints import choose_device
 from olrd.registry import checked_options
 
-CHECKPOINT = "stable-diffusion-v1-5/stable-diffusion-inpainting"
-LICENSE = "CreativeML OpenRAIL-M"
-REVISION = "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb"
 DEFAULTS = {
     "checkpoint": CHECKPOINT,
     "revision": "",
@@ -78,61 +67,14 @@ def _numbers(options: dict[str, str]) -> dict[str, float]:
         except ValueError:
             numbers[name] = float("nan")
         if not low <= numbers[name] <= high:
-            raise UsageError(
-                f"sd-inpainting: {name} is a number from {low} to {high}, not '{options[name]}'"
-            )
+            raise UsageError(f"sd-inpainting: {name} is a number from {low} to {high}, not '{options[name]}'")
     return numbers
-
-
-def checkpoint_folder(checkpoint: str, revision: str) -> Path:
-    """The checkpoint's folder: a local one, or that of the hub's cache. Downloads nothing."""
-    if (Path(checkpoint) / "model_index.json").is_file():
-        return Path(checkpoint)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    pinned = revision or (REVISION if checkpoint == CHECKPOINT else None)
-    try:
-        return Path(snapshot_download(checkpoint, revision=pinned, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
-        raise WeightsMissingError(
-            f"sd-inpainting: the checkpoint '{checkpoint}' is neither a folder with model_index.json nor in "
-            f"the hub's cache. Get it with `hf download {checkpoint}"
-            + (f" --revision {pinned}" if pinned else "")
-            + "`, or give --option checkpoint=FOLDER"
-        ) from error
-
-
-def content_hash(folder: Path) -> str:
-    """See `hash_of_ends`; of configurations and weights."""
-    kinds = (".json", ".safetensors", ".bin")
-    return hash_of_ends(folder, (path for path in folder.rglob("*") if path.suffix in kinds))
-
-
-def license_of(checkpoint: str, folder: Path) -> str:
-    """Of the default checkpoint the known licence, else what the head of the model card in `folder`
-    says (a name of the hub, e.g. `openrail++`), else where to look."""
-    if checkpoint == CHECKPOINT:
-        return LICENSE
-    card: Any = None
-    if (path := folder / "README.md").is_file():
-        from huggingface_hub import metadata_load
-
-        with suppress(Exception):  # a card is written by hand: yaml raises its own kinds
-            card = metadata_load(path)
-    card = card if isinstance(card, dict) else {}
-    said = card.get("license")
-    if said == "other":
-        said = card.get("license_name", said)
-    return said if isinstance(said, str) and said.strip() else "see the checkpoint"
 
 
 class SDInpainting:
     """folder: a diffusers inpainting pipeline with safetensors weights."""
 
-    def __init__(
-        self, spec: EraserSpec, options: dict[str, str], numbers: dict[str, float], folder: Path
-    ) -> None:
+    def __init__(self, spec: EraserSpec, options: dict[str, str], numbers: dict[str, float], folder: Path) -> None:
         self.folder, self.seed, self._options, self._numbers = folder, spec.seed, options, numbers
         self.device = choose_device(spec.device, "the eraser sd-inpainting")
 
@@ -142,30 +84,31 @@ class SDInpainting:
         name = self.folder.name
         revision = name[:12] if len(name) == 40 else f"local-{content_hash(self.folder)}"
         return EraserInfo(
-            "sd-inpainting", revision, license_of(self._options["checkpoint"], self.folder),
-            "an inpainting checkpoint of diffusers", self._options | {"seed": str(self.seed)},
+            "sd-inpainting",
+            revision,
+            license_of(self._options["checkpoint"], self.folder),
+            "an inpainting checkpoint of diffusers",
+            self._options | {"seed": str(self.seed)},
             device=self.device,
-        )  # fmt: skip
+        )
 
     @cached_property
     def _pipeline(self) -> Any:
         import torch
         from diffusers import AutoPipelineForInpainting
 
-        half = self._options["dtype"] == "float16" or (
-            self._options["dtype"] == "auto" and self.device != "cpu"
-        )
+        half = self._options["dtype"] == "float16" or (self._options["dtype"] == "auto" and self.device != "cpu")
         load: Any = AutoPipelineForInpainting.from_pretrained
         try:
             # safetensors where the checkpoint has them; diffusers reads .bin files with weights_only
             pipeline = load(
-                self.folder, torch_dtype=torch.float16 if half else torch.float32,
-                local_files_only=True, safety_checker=None,
-            )  # fmt: skip
+                self.folder,
+                torch_dtype=torch.float16 if half else torch.float32,
+                local_files_only=True,
+                safety_checker=None,
+            )
         except (OSError, ValueError, KeyError) as error:
-            raise WeightsUnusableError(
-                f"{self.folder} is no diffusers inpainting pipeline: {error}"
-            ) from error
+            raise WeightsUnusableError(f"{self.folder} is no diffusers inpainting pipeline: {error}") from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
 

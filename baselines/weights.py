@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from baselines.eraser import WeightsMissingError
 from olrd.errors import IntegrityError, SourceError
-from olrd.files import atomic_path, cache_folder, sha256_file
 from olrd.progress import progress_bar, say
 from olrd.registry import Registry
+from olrd.storage.files import atomic_path, cache_folder, sha256_file
 
 
 class Pinned(NamedTuple):
@@ -118,8 +118,7 @@ def _check(pinned: Pinned, path: Path, what: str, advice: str) -> None:
     got = sha256_file(path)
     if pinned.sha256 and got != pinned.sha256:
         raise IntegrityError(
-            f"{what} not the published {pinned.file_name}: expected sha256 {pinned.sha256}, got "
-            f"{got}; {advice}"
+            f"{what} not the published {pinned.file_name}: expected sha256 {pinned.sha256}, got {got}; {advice}"
         )
     if not pinned.sha256:
         say(f"{pinned.file_name}: no checksum is published for this file; got sha256 {got}")

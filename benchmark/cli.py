@@ -25,22 +25,23 @@ def _pairs(name: str) -> Any:
 
 def _data(command: argparse.ArgumentParser, default: str | None = "olrd") -> None:
     """The options that name a data set."""
-    command.add_argument("--dataset", default=default, metavar="NAME",
-                         help="default: " + (default or "the first run's"))  # fmt: skip
     command.add_argument(
-        "--root", metavar="DIR", help="its folder or hub id (olrd without one: the embedded demo)"
+        "--dataset", default=default, metavar="NAME", help="default: " + (default or "the first run's")
     )
+    command.add_argument("--root", metavar="DIR", help="its folder or hub id (olrd without one: the embedded demo)")
     command.add_argument(
-        "--data-option", type=_pairs("--data-option"), action="append", default=[],
-        metavar="KEY=VALUE", help="a setting of the data set; repeatable",
-    )  # fmt: skip
+        "--data-option",
+        type=_pairs("--data-option"),
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the data set; repeatable",
+    )
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
-        prog="benchmark", description="Score any eraser so that the number can be trusted."
-    )
+    top = argparse.ArgumentParser(prog="benchmark", description="Score any eraser so that the number can be trusted.")
     top.add_argument("--version", action="version", version=f"benchmark {olrd.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -51,91 +52,72 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     run = add("run", run_run, "Run an eraser on a data set and score it.")
+    run.add_argument("--method", required=True, metavar="NAME", help="an eraser; `benchmark list` shows all")
     run.add_argument(
-        "--method", required=True, metavar="NAME", help="an eraser; `benchmark list` shows all"
+        "--option",
+        type=_pairs("--option"),
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the eraser; repeatable",
     )
-    run.add_argument("--option", type=_pairs("--option"), action="append", default=[], metavar="KEY=VALUE",
-                     help="a setting of the eraser; repeatable")  # fmt: skip
     _data(run)
-    run.add_argument(
-        "--protocol",
-        default="native",
-        metavar="NAME",
-        help="a name or a JSON file (default: native)",
-    )
-    run.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: runs/DATASET/PROTOCOL/METHOD"
-    )
+    run.add_argument("--protocol", default="native", metavar="NAME", help="a name or a JSON file (default: native)")
+    run.add_argument("--out", type=Path, metavar="DIR", help="default: runs/DATASET/PROTOCOL/METHOD")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default auto)")
-    run.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="samples per call of the eraser"
-    )
+    run.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call of the eraser")
     run.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
-    run.add_argument(
-        "--seed", type=int, metavar="N", help="of the eraser (default: the protocol's)"
-    )
-    run.add_argument(
-        "--save", action="store_true", help="keep the method's pictures in OUT/outputs"
-    )
+    run.add_argument("--seed", type=int, metavar="N", help="of the eraser (default: the protocol's)")
+    run.add_argument("--save", action="store_true", help="keep the method's pictures in OUT/outputs")
     add_engine_options(run, "1, this process")
     run.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
 
     add("list", run_list, "List erasers and metrics with their state, data sets and protocols.")
     fetch = add("fetch", run_fetch, "Download an eraser's published weights, checked by sha256.")
     fetch.add_argument("name", help="an eraser or metric with published weights")
-    export = add(
-        "export", run_export, "Write a data set's photos and masks as files, to erase elsewhere."
-    )
+    export = add("export", run_export, "Write a data set's photos and masks as files, to erase elsewhere.")
     _data(export)
-    export.add_argument(
-        "--protocol", default="native", metavar="NAME", help="a name or a JSON file"
-    )
-    export.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the folder to write"
-    )
+    export.add_argument("--protocol", default="native", metavar="NAME", help="a name or a JSON file")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
     export.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
     compare = add("compare", run_compare, "Paired differences A - B on the same samples.")
     compare.add_argument("a", type=Path, metavar="A", help="a run's folder")
     compare.add_argument("b", type=Path, nargs="?", metavar="B", help="the baseline's folder")
-    compare.add_argument(
-        "--score", action="append", metavar="COLUMN", help="e.g. psnr/mask/raw; repeatable"
-    )
-    compare.add_argument(
-        "--by", choices=("area", "category", "background"), help="break A's scores down instead"
-    )
-    board = add(
-        "leaderboard", run_leaderboard, "Add runs to a leaderboard and write its pages anew."
-    )
+    compare.add_argument("--score", action="append", metavar="COLUMN", help="e.g. psnr/mask/raw; repeatable")
+    compare.add_argument("--by", choices=("area", "category", "background"), help="break A's scores down instead")
+    board = add("leaderboard", run_leaderboard, "Add runs to a leaderboard and write its pages anew.")
     board.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="finished runs to add")
-    board.add_argument("--board", type=Path, default=Path("leaderboards"), metavar="DIR",
-                       help="default: leaderboards")  # fmt: skip
-    report = add(
-        "report", run_report, "Write a page that shows runs side by side, sample by sample."
-    )
-    report.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="runs made with --save, of one protocol"
-    )
+    board.add_argument("--board", type=Path, default=Path("leaderboards"), metavar="DIR", help="default: leaderboards")
+    report = add("report", run_report, "Write a page that shows runs side by side, sample by sample.")
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="runs made with --save, of one protocol")
     report.add_argument("--out", type=Path, required=True, metavar="DIR", help="for report.html")
     _data(report, None)
-    report.add_argument(
-        "--limit", type=int, default=200, metavar="N", help="samples to show (default 200)"
-    )
+    report.add_argument("--limit", type=int, default=200, metavar="N", help="samples to show (default 200)")
     return top
 
 
 def run_run(args: argparse.Namespace) -> int:
     """`benchmark run`."""
-    from benchmark.compare import table_of
-    from benchmark.request import Request
-    from benchmark.run import plan, run
+    from benchmark.board.compare import table_of
+    from benchmark.runner.opened import Request
+    from benchmark.runner.run import plan, run
 
     for name in ("batch", "limit"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise UsageError(f"--{name} is a whole number from 1, not {value}")
     request = Request(
-        args.method, args.dataset, args.root, args.protocol, dict(args.option),
-        dict(args.data_option), args.device, args.batch, args.limit, args.save, args.seed,
-    )  # fmt: skip
+        args.method,
+        args.dataset,
+        args.root,
+        args.protocol,
+        dict(args.option),
+        dict(args.data_option),
+        args.device,
+        args.batch,
+        args.limit,
+        args.save,
+        args.seed,
+    )
     if args.dry_run:
         planned = plan(request)
         emit(planned, "\n".join(f"{k}: {v}" for k, v in planned.items()), args.json)
@@ -157,15 +139,10 @@ def run_list(args: argparse.Namespace) -> int:
         "erasers": {name: state_of(name) for name in ERASERS.names()},
         "metrics": {name: state_of(name, open_metric) for name in METRICS.names()},
     }
-    names = {
-        "datasets": DATASETS.names(),
-        "protocols": sorted(p.stem for p in FOLDER.glob("*.json")),
-    }
+    names = {"datasets": DATASETS.names(), "protocols": sorted(p.stem for p in FOLDER.glob("*.json"))}
     lines = []
     for what, found in states.items():
-        rows = (
-            f"  {name:<23}{s.word:<22}{' '.join(s.advice.split())}" for name, s in found.items()
-        )
+        rows = (f"  {name:<23}{s.word:<22}{' '.join(s.advice.split())}" for name, s in found.items())
         lines += [what, *(row.rstrip() for row in rows)]
     for what, listed in names.items():
         lines += [what, *(f"  {name}" for name in listed)]
@@ -202,9 +179,9 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_compare(args: argparse.Namespace) -> int:
     """`benchmark compare`."""
-    from benchmark.compare import compare, headline
-    from benchmark.results import Run
-    from benchmark.summary import breakdown
+    from benchmark.board.compare import compare, headline
+    from benchmark.runner.results import Run
+    from benchmark.runner.summary import breakdown
 
     a = Run(args.a)
     columns = args.score or headline(a)
@@ -225,8 +202,8 @@ def run_compare(args: argparse.Namespace) -> int:
 
 def run_leaderboard(args: argparse.Namespace) -> int:
     """`benchmark leaderboard`."""
-    from benchmark.leaderboard import leaderboard, publish
-    from benchmark.results import Run
+    from benchmark.board.leaderboard import leaderboard, publish
+    from benchmark.runner.results import Run
 
     added = [str(publish(Run(folder), args.board)) for folder in args.runs]
     written = [str(path) for path in leaderboard(args.board)]
@@ -237,8 +214,8 @@ def run_leaderboard(args: argparse.Namespace) -> int:
 def run_report(args: argparse.Namespace) -> int:
     """`benchmark report`."""
     from benchmark.datasets import open_dataset
-    from benchmark.report import report
-    from benchmark.results import Run
+    from benchmark.page.report import report
+    from benchmark.runner.results import Run
 
     runs = [Run(folder) for folder in args.runs]
     name = args.dataset or runs[0].summary["request"]["dataset"]

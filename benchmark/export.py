@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.folder import file_name_of
 from benchmark.datasets import DataSet, check_file_names
 from benchmark.protocol import Protocol
 from benchmark.scoring import prepared
 from olrd.arrays import encode_mask, encode_png
-from olrd.files import write_atomic
 from olrd.progress import progress_bar
+from olrd.storage.files import file_name_of, write_atomic
 
 
 def export(data: DataSet, protocol: Protocol, out: Path, limit: int | None = None) -> int:

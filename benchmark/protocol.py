@@ -88,15 +88,21 @@ def parsed(raw: Any, where: str) -> Protocol:
         raise UsageError(f"the protocol {where}: name is a text, not {protocol.name!r}")
     if type(protocol.mask_threshold) not in (int, float) or not 0 <= protocol.mask_threshold <= 1:
         raise UsageError(f"the protocol {where}: mask_threshold is a share from 0 to 1")
-    numbers = (protocol.version, protocol.size, protocol.mask_dilate, protocol.ring, protocol.box_margin,
-               protocol.outside_margin, protocol.bootstrap, protocol.seed)  # fmt: skip
+    numbers = (
+        protocol.version,
+        protocol.size,
+        protocol.mask_dilate,
+        protocol.ring,
+        protocol.box_margin,
+        protocol.outside_margin,
+        protocol.bootstrap,
+        protocol.seed,
+    )
     widths = (protocol.mask_dilate, protocol.ring, protocol.box_margin, protocol.outside_margin)
     if all(type(n) is int for n in widths) and max(widths) > WIDEST:
         raise UsageError(f"the protocol {where}: margins and rings are at most {WIDEST} pixels")
     if not all(type(n) is int and 0 <= n <= 1_000_000 for n in numbers):
-        raise UsageError(
-            f"the protocol {where}: version, sizes and counts are whole numbers from 0"
-        )
+        raise UsageError(f"the protocol {where}: version, sizes and counts are whole numbers from 0")
     if protocol.resize not in RESIZES:
         raise did_you_mean(f"resize rule of the protocol {where}", protocol.resize, RESIZES)
     if (protocol.resize == "none") != (protocol.size == 0):

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmark.protocol import Protocol
 from olrd.arrays import Mask
-from olrd.candidates import disc
+from olrd.masks import disc
 
 REGIONS = ("full", "mask", "ring", "box", "outside")
 MODES = ("raw", "composited")

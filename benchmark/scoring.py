@@ -18,7 +18,7 @@ from benchmark.regions import MODES, REGIONS, dilated, regions_of
 from olrd.arrays import Image, Mask, resize_image
 from olrd.errors import IntegrityError, OlrdError, UsageError
 from olrd.panoptic import Box
-from olrd.working import working_size
+from olrd.triplets.photo import working_size
 
 CHANGES = ("change", "change-max")
 """How far the output differs from the *input* in a region, in grey levels: mean and largest."""
@@ -33,11 +33,7 @@ class Metrics(NamedTuple):
 
     def infos(self) -> list[MetricInfo]:
         """What each metric says of itself."""
-        return [
-            *(m.info for m in self.maps),
-            *(m.info for m in self.samples),
-            *(m.info for m in self.sets),
-        ]
+        return [*(m.info for m in self.maps), *(m.info for m in self.samples), *(m.info for m in self.sets)]
 
 
 class Scored(NamedTuple):
@@ -57,9 +53,7 @@ def open_metrics(protocol: Protocol, device: str) -> Metrics:
         metric = open_metric(name, device)
         kinds = {"map": opened.maps, "sample": opened.samples, "set": opened.sets}
         if metric.info.kind not in kinds:
-            raise UsageError(
-                f"the metric {name} says it is of kind '{metric.info.kind}'; known: {', '.join(kinds)}"
-            )
+            raise UsageError(f"the metric {name} says it is of kind '{metric.info.kind}'; known: {', '.join(kinds)}")
         kinds[metric.info.kind].append(metric)  # type: ignore[attr-defined]
     return opened
 
@@ -86,9 +80,7 @@ def prepared(sample: Sample, protocol: Protocol) -> Sample:
     height, width = mask.shape
     for what, pixels in (("photo", image), ("truth", truth)):
         if pixels is not None and pixels.shape != (height, width, 3):
-            raise IntegrityError(
-                f"{sample.id}: the {what} is {list(pixels.shape)}, the mask {width} x {height} pixels"
-            )
+            raise IntegrityError(f"{sample.id}: the {what} is {list(pixels.shape)}, the mask {width} x {height} pixels")
     size = _size(width, height, protocol)
     twin = sample.twin
     if size != (width, height):
@@ -132,17 +124,14 @@ def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -
         found |= _or_why(_map_columns(metric), _map_scores, metric, outputs, sample.truth, regions)
     for whole in metrics.samples:
         found |= _or_why(_picture_columns(whole), _picture_scores, whole, outputs, sample)
-    for name, change in zip(
-        CHANGES, changes(sample.image, output, regions["outside"]), strict=True
-    ):
+    for name, change in zip(CHANGES, changes(sample.image, output, regions["outside"]), strict=True):
         found[f"{name}/outside/raw"] = change
     pictures = [output, composited] + ([] if sample.truth is None else [sample.truth])
     features, missing = _features(metrics.sets, pictures, regions["box"])
     found = {column: _finite(result) for column, result in found.items()}
     return Scored(
         {column: result.value for column, result in found.items()},
-        {column: result.reason for column, result in found.items() if result.value is None}
-        | missing,
+        {column: result.reason for column, result in found.items() if result.value is None} | missing,
         features,
         hashlib.sha256(np.ascontiguousarray(output).data).hexdigest(),
     )
@@ -156,9 +145,7 @@ def _map_scores(
         return [Score(None, "no_truth")] * (len(MODES) * len(regions))
     maps = _one_each(metric.maps(outputs, truth), outputs)
     return [
-        metric.finish(region_mean(maps[k % len(maps)], where))
-        if where.any()
-        else Score(None, "empty_region")
+        metric.finish(region_mean(maps[k % len(maps)], where)) if where.any() else Score(None, "empty_region")
         for k in range(len(MODES))
         for where in regions.values()
     ]
@@ -209,9 +196,7 @@ def _crops(pictures: Sequence[Image], box: Mask) -> list[Image]:
     return [np.ascontiguousarray(picture[y : y + h, x : x + w]) for picture in pictures]
 
 
-def _or_why(
-    columns: list[str], compute: Callable[..., list[Score]], *given: Any
-) -> dict[str, Score]:
+def _or_why(columns: list[str], compute: Callable[..., list[Score]], *given: Any) -> dict[str, Score]:
     """The scores of one metric by column; what went wrong in place of all of them if it raises."""
     try:
         return dict(zip(columns, compute(*given), strict=True))

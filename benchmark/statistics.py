@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy import stats
 
 Floats = npt.NDArray[np.float64]
@@ -69,9 +70,7 @@ def estimate(values: Floats, clusters: Sequence[str], resamples: int, seed: int)
     return Estimate(mean, float(low), float(high), n, len(sums))
 
 
-def difference(
-    a: Floats, b: Floats, clusters: Sequence[str], resamples: int, seed: int
-) -> Difference:
+def difference(a: Floats, b: Floats, clusters: Sequence[str], resamples: int, seed: int) -> Difference:
     """Paired differences a - b on the samples where both have a value."""
     sums, counts = _by_cluster(a - b, clusters)
     if not len(sums):
@@ -88,10 +87,7 @@ GROUPS = 20
 
 
 def jackknife(
-    score_of: Callable[[npt.NDArray[np.bool_]], float | None],
-    value: float,
-    clusters: Sequence[str],
-    seed: int,
+    score_of: Callable[[npt.NDArray[np.bool_]], float | None], value: float, clusters: Sequence[str], seed: int
 ) -> tuple[float | None, float | None]:
     """A 95 % interval for a score of a whole set, by the grouped jackknife (Efron & Tibshirani, An
     Introduction to the Bootstrap, 1993, chapter 11): each group of photos is left out once, and
@@ -143,3 +139,26 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, p * (len(order) - rank)))
         corrected[i] = largest
     return corrected
+
+
+def median_interval(seconds: pd.Series, clusters: Sequence[str], resamples: int, seed: int) -> list[float] | None:
+    """The 95 % percentile interval of the median of `seconds` (null = none), source photos resampled as
+    everywhere. None with fewer than two photos."""
+    values = seconds.to_numpy(dtype=np.float64, na_value=np.nan)
+    there = ~np.isnan(values)
+    values = values[there]
+    names, numbers = np.unique(np.asarray(clusters, dtype=str)[there], return_inverse=True)
+    if len(names) < 2 or not resamples:
+        return None
+    order = np.argsort(values, kind="stable")
+    values, numbers = values[order], numbers[order]
+    generator = np.random.Generator(np.random.Philox(seed))
+    medians = np.empty(resamples)
+    for k in range(resamples):
+        drawn = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
+        # A photo drawn twice counts each of its samples twice; values are in order already.
+        weights = np.cumsum(drawn[numbers])
+        low, high = np.searchsorted(weights, [weights[-1] / 2, weights[-1] / 2 + 0.5])
+        medians[k] = (values[low] + values[high]) / 2
+    low_high = np.quantile(medians, [0.025, 0.975])
+    return [round(float(bound), 6) for bound in low_high]

@@ -8,27 +8,44 @@ from functools import cached_property
 from typing import Any
 
 from baselines import open_eraser
+from baselines.checkpoints import license_of
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError
-from baselines.sd_inpainting import license_of
-from magiceraser_ref.checkpoint import DTYPES
-from magiceraser_ref.checkpoint_files import SHIPPED, Located, locate
+from magiceraser_ref.erase.painting import Choices
+from magiceraser_ref.erase.segmentation import KINDS
 from magiceraser_ref.extras import need
-from magiceraser_ref.painting import Choices
-from magiceraser_ref.refocus import Refocus
-from magiceraser_ref.segmentation import KINDS
-from magiceraser_ref.settings import Settings
+from magiceraser_ref.model.checkpoint import DTYPES
+from magiceraser_ref.model.locate import SHIPPED, Located, locate
+from magiceraser_ref.model.settings import Settings
+from magiceraser_ref.refocus.settings import Refocus
 from olrd.arrays import Image, Mask
-from olrd.checkpoints import choose_device
 from olrd.errors import UsageError
+from olrd.models.checkpoints import choose_device
 from olrd.registry import checked_options
 
 NAME = "magiceraser"
 DEFAULTS = {
-    "model": SHIPPED, "revision": "", "initializer": "", "steps": "", "guidance": "", "strength": "",
-    "negative": "", "refocus": "", "lambda_pos": "", "lambda_neg": "", "rule": "similar",
-    "segmenter": "given", "prompt": "short", "content": "on", "token": "on", "lora": "on", "composite": "on",
-    "margin": "", "dilate": "0", "dtype": "auto", "batch": "1",
-}  # fmt: skip
+    "model": SHIPPED,
+    "revision": "",
+    "initializer": "",
+    "steps": "",
+    "guidance": "",
+    "strength": "",
+    "negative": "",
+    "refocus": "",
+    "lambda_pos": "",
+    "lambda_neg": "",
+    "rule": "similar",
+    "segmenter": "given",
+    "prompt": "short",
+    "content": "on",
+    "token": "on",
+    "lora": "on",
+    "composite": "on",
+    "margin": "",
+    "dilate": "0",
+    "dtype": "auto",
+    "batch": "1",
+}
 """Empty: as the model's own settings say."""
 PROMPTS = ("short", "caption", "labels")
 SWITCH = ("on", "off")
@@ -44,9 +61,15 @@ def open_magiceraser(spec: EraserSpec) -> Registered:
         need(library, f"the eraser {NAME}")
     options = checked_options(spec, DEFAULTS)
     for name, known in (
-        ("refocus", ("", *SWITCH)), ("segmenter", KINDS), ("prompt", PROMPTS), ("content", SWITCH),
-        ("token", SWITCH), ("lora", SWITCH), ("composite", SWITCH), ("dtype", DTYPES),
-    ):  # fmt: skip
+        ("refocus", ("", *SWITCH)),
+        ("segmenter", KINDS),
+        ("prompt", PROMPTS),
+        ("content", SWITCH),
+        ("token", SWITCH),
+        ("lora", SWITCH),
+        ("composite", SWITCH),
+        ("dtype", DTYPES),
+    ):
         if options[name] not in known:
             words = [word for word in known if word]
             raise UsageError(f"{NAME}: {name} is one of {words}, not '{options[name]}'")
@@ -105,11 +128,16 @@ def _choices(options: Mapping[str, str], settings: Settings) -> Choices:
     if options["steps"]:
         numbers["steps"] = _number(options, "steps", int)
     return replace(
-        own, refocus=refocus, rule=options["rule"], content=options["content"] == "on",
-        token=options["token"] == "on", composite=options["composite"] == "on",
-        negative=options["negative"] or own.negative, dilate=_number(options, "dilate", int),
+        own,
+        refocus=refocus,
+        rule=options["rule"],
+        content=options["content"] == "on",
+        token=options["token"] == "on",
+        composite=options["composite"] == "on",
+        negative=options["negative"] or own.negative,
+        dilate=_number(options, "dilate", int),
         **numbers,
-    )  # fmt: skip
+    )
 
 
 class Registered:
@@ -119,9 +147,14 @@ class Registered:
     progress = False
 
     def __init__(
-        self, spec: EraserSpec, options: dict[str, str], located: Located, choices: Choices,
-        initializer: Eraser, batch: int,
-    ) -> None:  # fmt: skip
+        self,
+        spec: EraserSpec,
+        options: dict[str, str],
+        located: Located,
+        choices: Choices,
+        initializer: Eraser,
+        batch: int,
+    ) -> None:
         self._options, self._located, self._choices = options, located, choices
         self._initializer, self._batch, self._seed = initializer, batch, spec.seed
         self.device = choose_device(spec.device, f"the eraser {NAME}")
@@ -133,29 +166,39 @@ class Registered:
         model = self._options["model"]
         resolved = {
             "initializer": filler.name,
-            "initializer_revision": filler.revision, "seed": str(self._seed),
-            "steps": str(self._choices.steps), "guidance": str(self._choices.guidance),
-            "strength": str(self._choices.strength), "negative": self._choices.negative,
+            "initializer_revision": filler.revision,
+            "seed": str(self._seed),
+            "steps": str(self._choices.steps),
+            "guidance": str(self._choices.guidance),
+            "strength": str(self._choices.strength),
+            "negative": self._choices.negative,
             "refocus": "on" if self._choices.refocus else "off",
-        }  # fmt: skip
+        }
         maps = self._choices.refocus is not None or self._options["prompt"] == "labels"
         wanted = maps and self._options["segmenter"] == "given"
         return EraserInfo(
-            NAME, self._located.revision, settings.license if settings else license_of(model, self._located.folder),
+            NAME,
+            self._located.revision,
+            settings.license if settings else license_of(model, self._located.folder),
             "" if model == SHIPPED else f"the model {self._located.folder.name}",
-            self._options | resolved, device=self.device,
+            self._options | resolved,
+            device=self.device,
             wants=frozenset({"panoptic"} if wanted else ()),
-        )  # fmt: skip
+        )
 
     @cached_property
     def _magic(self) -> Any:
-        from magiceraser_ref.pipeline import MagicEraser
+        from magiceraser_ref.erase.pipeline import MagicEraser
 
         found = MagicEraser.from_pretrained(
-            self._options["model"], revision=self._options["revision"] or None,
-            device=self.device, dtype=self._options["dtype"], initializer=self._initializer,
-            segmenter=self._options["segmenter"], lora=self._options["lora"] == "on",
-        )  # fmt: skip
+            self._options["model"],
+            revision=self._options["revision"] or None,
+            device=self.device,
+            dtype=self._options["dtype"],
+            initializer=self._initializer,
+            segmenter=self._options["segmenter"],
+            lora=self._options["lora"] == "on",
+        )
         found.choices = self._choices
         return found
 
@@ -167,14 +210,17 @@ class Registered:
         if not any(mask.any() for mask in masks):
             return [image.copy() for image in images]
         found: list[Image] = self._magic.erase(
-            images, masks,
+            images,
+            masks,
             panoptic=[h.panoptic if h.categories else None for h in hints],
             categories=[h.categories for h in hints],
             erased=[_erased(h) for h in hints],
             prompts=[self._prompt(h) for h in hints],
-            keys=[h.key for h in hints], seed=self._seed, batch_size=self._batch,
+            keys=[h.key for h in hints],
+            seed=self._seed,
+            batch_size=self._batch,
             progress=self.progress,
-        )  # fmt: skip
+        )
         return found
 
     def _prompt(self, hint: Hints) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from olrd.checkpoints import require
+from olrd.models.checkpoints import require
 
 EXTRA = "magiceraser"
 

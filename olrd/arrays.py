@@ -98,10 +98,7 @@ def photo_header(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS)
     image = _open(data, name, "photo", max_pixels)
     mode = _true_mode(image, data)
     if mode not in ("RGB", "L"):
-        raise Rejected(
-            "photo_mode",
-            f"{name}: expected an 8-bit RGB or grey photo, got mode {mode}; convert it first",
-        )
+        raise Rejected("photo_mode", f"{name}: expected an 8-bit RGB or grey photo, got mode {mode}; convert it first")
     orientation = _orientation(image, name)
     # The profile of a grey photo does not fit its RGB form.
     icc = image.info.get("icc_profile") if mode == "RGB" else None
@@ -135,8 +132,7 @@ def decode_ids(data: bytes, name: str = "panoptic map", max_pixels: int = MAX_PI
     image = _open(data, name, "panoptic", max_pixels)
     if (mode := _true_mode(image, data)) != "RGB":
         raise Rejected(
-            "panoptic_unreadable",
-            f"{name}: expected an 8-bit RGB PNG (id = R + 256 G + 65536 B), got mode {mode}",
+            "panoptic_unreadable", f"{name}: expected an 8-bit RGB PNG (id = R + 256 G + 65536 B), got mode {mode}"
         )
     import cv2  # here, so that the command line need not load it
 
@@ -191,9 +187,7 @@ def decode_mask(data: bytes, name: str = "mask", max_pixels: int = MAX_PIXELS) -
     """Decode a binary mask file to bool [H, W]. Grey values other than 0 and the maximum are refused."""
     image = _open(data, name, "panoptic", max_pixels)
     if image.mode not in ("1", "L"):
-        raise Rejected(
-            "panoptic_unreadable", f"{name}: expected a 1-bit or grey mask, got {image.mode}"
-        )
+        raise Rejected("panoptic_unreadable", f"{name}: expected a 1-bit or grey mask, got {image.mode}")
     _load(image, name, "panoptic")
     # Not np.asarray of a 1-bit image: its True is the byte 255, which is no valid bool.
     pixels = np.asarray(image.convert("L"))

@@ -9,10 +9,10 @@ from typing import Any
 
 import olrd
 from olrd.errors import UsageError, did_you_mean
-from olrd.files import sha256
 from olrd.licenses import license_patterns
 from olrd.registry import Registry
 from olrd.sources import SourceSpec
+from olrd.storage.files import sha256
 
 DONORS = ("same", "other")
 FORMS = ("full", "recipes")
@@ -24,19 +24,19 @@ BLENDS = Registry(
     "blend",
     "olrd.blends",
     {
-        "hard": "olrd.blending:HARD",
-        "feather": "olrd.blending:FEATHER",
-        "matting": "olrd.blending:MATTING",
-        "poisson": "olrd.poisson:POISSON",
+        "hard": "olrd.triplets.blends:HARD",
+        "feather": "olrd.triplets.blends:FEATHER",
+        "matting": "olrd.triplets.blends:MATTING",
+        "poisson": "olrd.triplets.poisson:POISSON",
     },
 )
 PLACEMENTS = Registry(
     "placement",
     "olrd.placements",
     {
-        "centroid": "olrd.choosing:centroid",
-        "uniform": "olrd.choosing:uniform",
-        "supported": "olrd.choosing:supported",
+        "centroid": "olrd.triplets.placements:centroid",
+        "uniform": "olrd.triplets.placements:uniform",
+        "supported": "olrd.triplets.placements:supported",
     },
 )
 
@@ -116,17 +116,14 @@ class BuildConfig:
             if value < least:
                 raise UsageError(f"--{name} must be at least {least}, got {value}")
         if not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
-            raise UsageError(
-                f"--scale must be LOW,HIGH with 0.05 <= LOW <= HIGH <= 20, got {self.scale}"
-            )
+            raise UsageError(f"--scale must be LOW,HIGH with 0.05 <= LOW <= HIGH <= 20, got {self.scale}")
         if not 0 <= self.rules.max_contact <= 1:
             raise UsageError(f"--max-contact must be between 0 and 1, got {self.rules.max_contact}")
         if not self.splits:
             raise UsageError("--splits needs at least one NAME=SHARE")
         if not 0 < self.rules.min_area < self.rules.max_area <= 1:
             raise UsageError(
-                "expected 0 < --min-area < --max-area <= 1, got "
-                f"{self.rules.min_area} and {self.rules.max_area}"
+                f"expected 0 < --min-area < --max-area <= 1, got {self.rules.min_area} and {self.rules.max_area}"
             )
 
     @property
@@ -146,9 +143,7 @@ class BuildConfig:
         """The inverse of `resolved`, but for the path of the source's folder."""
         raw = dict(values)
         raw["source"] = SourceSpec(**raw["source"])
-        raw["rules"] = CandidateRules(
-            **raw["rules"] | {"categories": tuple(raw["rules"]["categories"])}
-        )
+        raw["rules"] = CandidateRules(**raw["rules"] | {"categories": tuple(raw["rules"]["categories"])})
         raw["match"], raw["scale"] = tuple(raw["match"]), tuple(raw["scale"])
         raw["splits"] = tuple((name, share) for name, share in raw["splits"])
         return cls(**raw)

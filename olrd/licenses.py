@@ -12,14 +12,7 @@ from fnmatch import fnmatchcase
 from olrd.errors import did_you_mean
 
 UNKNOWN = "unknown"
-PERMISSIVE = (
-    "CC0-*",
-    "PDM-*",
-    "CC-BY-[0-9]*",
-    "CC-BY-SA-[0-9]*",
-    "no-known-copyright",
-    "US-government-work",
-)
+PERMISSIVE = ("CC0-*", "PDM-*", "CC-BY-[0-9]*", "CC-BY-SA-[0-9]*", "no-known-copyright", "US-government-work")
 # The eight licence ids of COCO's `licenses` list, so that --licenses 4,7 works as people type it.
 COCO_IDS = {
     "1": "CC-BY-NC-SA-2.0",
@@ -32,10 +25,7 @@ COCO_IDS = {
     "8": "US-government-work",
 }
 _NAMES = {"cc-by", "cc-by-sa", "cc-by-nd", "cc-by-nc", "cc-by-nc-sa", "cc-by-nc-nd", "cc0", "pdm"}
-_SPECIAL = {
-    "flickr.com/commons/usage": "no-known-copyright",
-    "usa.gov/copyright": "US-government-work",
-}
+_SPECIAL = {"flickr.com/commons/usage": "no-known-copyright", "usa.gov/copyright": "US-government-work"}
 
 
 def license_code(url: str | None) -> str:
@@ -73,9 +63,7 @@ def license_patterns(text: str) -> tuple[str, ...]:
         elif re.fullmatch(r"(cc-[a-z-]+|cc0|pdm)-\d\.\d", lower):
             patterns.append(lower.upper())
         else:
-            raise did_you_mean(
-                "licence", word, {"any", "permissive", UNKNOWN, *_NAMES, *COCO_IDS.values()}
-            )
+            raise did_you_mean("licence", word, {"any", "permissive", UNKNOWN, *_NAMES, *COCO_IDS.values()})
     return tuple(patterns)
 
 

@@ -89,23 +89,13 @@ class SegmentMap:
     segments: tuple[Segment, ...]
 
 
-def mask_box(mask: Mask) -> Box:
-    """The exact extent of a non-empty mask."""
-    import cv2  # here, so that the command line need not load it
-
-    return Box(*cv2.boundingRect(mask.view(np.uint8)))
-
-
-def check_categories(
-    name: str, segments: tuple[Segment, ...], categories: Mapping[int, Category]
-) -> None:
+def check_categories(name: str, segments: tuple[Segment, ...], categories: Mapping[int, Category]) -> None:
     """Raise `Rejected` for a segment of a category that does not exist."""
     for segment in segments:
         if segment.category_id not in categories:
             raise Rejected(
                 "category_unknown",
-                f"{name}: segment {segment.id} has category {segment.category_id}, "
-                "which is not in the category list",
+                f"{name}: segment {segment.id} has category {segment.category_id}, which is not in the category list",
             )
 
 
@@ -121,8 +111,7 @@ def check_panoptic(
     ids, segments = panoptic
     if ids.shape != (size[1], size[0]):
         raise Rejected(
-            "panoptic_size",
-            f"{name}: expected {size[0]} x {size[1]} as the photo, got {ids.shape[1]} x {ids.shape[0]}",
+            "panoptic_size", f"{name}: expected {size[0]} x {size[1]} as the photo, got {ids.shape[1]} x {ids.shape[0]}"
         )
     numbers = [segment.id for segment in segments]
     if len(set(numbers)) < len(numbers) or not all(0 < number < 1 << 32 for number in numbers):
@@ -153,10 +142,7 @@ def check_panoptic(
         index[crop] += inside * index.dtype.type(number)  # 16 times as fast as assigning by mask
     if np.count_nonzero(ids) != np.count_nonzero(index):
         unknown = sorted(set(np.unique(ids).tolist()) - {0} - {s.id for s in segments})
-        raise Rejected(
-            "panoptic_unknown_id",
-            f"{name}: ids {unknown[:5]} are in the PNG but not in the JSON",
-        )
+        raise Rejected("panoptic_unknown_id", f"{name}: ids {unknown[:5]} are in the PNG but not in the JSON")
     return SegmentMap(index, segments)
 
 
@@ -176,12 +162,7 @@ def decode_rle(counts: str, height: int, width: int) -> Mask:
         rle = {"size": [height, width], "counts": counts.encode("ascii")}
         mask: Mask = np.ascontiguousarray(coco.decode(rle)).view(np.bool_)
     except ValueError as error:
-        raise Rejected(
-            "panoptic_unreadable", f"not RLE counts: {counts[:40]!r} ({error})"
-        ) from error
+        raise Rejected("panoptic_unreadable", f"not RLE counts: {counts[:40]!r} ({error})") from error
     if encode_rle(mask) != counts:
-        raise Rejected(
-            "panoptic_unreadable",
-            f"RLE counts {counts[:40]!r} do not describe {width} x {height} pixels",
-        )
+        raise Rejected("panoptic_unreadable", f"RLE counts {counts[:40]!r} do not describe {width} x {height} pixels")
     return mask

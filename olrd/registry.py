@@ -47,8 +47,7 @@ class Registry:
             return getattr(import_module(module), attribute)
         except Exception as error:  # a plug-in may fail in any way; it is named, not ours to fix
             raise UsageError(
-                f"the {self.kind} '{name}' is registered as {targets[name]}, "
-                f"which cannot be imported: {error}"
+                f"the {self.kind} '{name}' is registered as {targets[name]}, which cannot be imported: {error}"
             ) from error
 
 

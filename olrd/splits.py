@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from olrd.config import BuildConfig
 from olrd.draws import draw_share
+from olrd.sources import Source
 
 
 def split_of(image_id: str, splits: tuple[tuple[str, float], ...]) -> str:
@@ -17,3 +19,12 @@ def split_of(image_id: str, splits: tuple[tuple[str, float], ...]) -> str:
         if share < total:
             return name
     return splits[-1][0]
+
+
+def photos_by_split(source: Source, config: BuildConfig) -> dict[str, list[int]]:
+    """The indices of the photos of each split, up to --limit."""
+    count = len(source) if config.limit is None else min(config.limit, len(source))
+    by_split: dict[str, list[int]] = {name: [] for name, _ in config.splits}
+    for index in range(count):
+        by_split[split_of(source.image_id(index), config.splits)].append(index)
+    return by_split

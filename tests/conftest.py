@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bad_folder import COUNT, Folder
 from hypothesis import HealthCheck, settings
+from places import SAMPLES
 from synthetic_coco import write_coco
 
 from olrd.arrays import Image
@@ -46,9 +47,9 @@ def coco_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The development data beside the repository."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = SAMPLES / "data"
     if not folder.is_dir():
-        pytest.skip("shared development data is not here")
+        pytest.skip(f"the sample data is not at {folder} (OLRD_TEST_DATA names its folder)")
     return folder
 
 
@@ -69,14 +70,14 @@ def folder(pristine: Path, tmp_path: Path) -> Folder:
 @pytest.fixture
 def no_sample_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The card's picture takes half the time of a small build and is not looked at here."""
-    monkeypatch.setattr("olrd.show.contact_sheet", _blank)
+    monkeypatch.setattr("olrd.dataset.sheet.contact_sheet", _blank)
 
 
 @pytest.fixture(scope="module")
 def no_sample_sheets() -> Iterator[None]:
     """The same for a whole module, with what its own fixtures build. Other processes draw theirs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("olrd.show.contact_sheet", _blank)
+        patch.setattr("olrd.dataset.sheet.contact_sheet", _blank)
         yield
 
 

@@ -82,9 +82,7 @@ def grabcut(rgb: np.ndarray, coarse: np.ndarray, segment: dict[str, Any]) -> np.
     labels = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)
     cv2.setRNGSeed(0)
     models = np.zeros((2, 1, 65))
-    cv2.grabCut(
-        big, labels, None, models[0], models[1], refine.get("steps", 4), cv2.GC_INIT_WITH_MASK
-    )
+    cv2.grabCut(big, labels, None, models[0], models[1], refine.get("steps", 4), cv2.GC_INIT_WITH_MASK)
     cut = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
     blurred = cv2.GaussianBlur(cut, (0, 0), refine.get("smooth", 1.2))
     mask = np.zeros_like(coarse)
@@ -155,9 +153,7 @@ def panoptic(
     return ids, info
 
 
-def build(
-    originals: Path, output: Path, data: dict[str, Any], categories: list[dict[str, Any]]
-) -> None:
+def build(originals: Path, output: Path, data: dict[str, Any], categories: list[dict[str, Any]]) -> None:
     """Write ``demo/*.jpg``, ``annotations/panoptic_demo/*.png`` and ``panoptic_demo.json``."""
     by_name = {category["name"]: category for category in categories}
     photos, masks = output / SPLIT, output / "annotations" / f"panoptic_{SPLIT}"
@@ -186,9 +182,7 @@ def build(
                 "title": photo["title"],
             }
         )
-        annotations.append(
-            {"image_id": photo["id"], "file_name": f"{stem}.png", "segments_info": info}
-        )
+        annotations.append({"image_id": photo["id"], "file_name": f"{stem}.png", "segments_info": info})
     result = {
         "info": data["info"],
         "licenses": data["licenses"],
@@ -205,12 +199,9 @@ def main() -> None:
     """Read the command line and build the split."""
     parser = argparse.ArgumentParser(description="Build the demo split of annotated photos.")
     parser.add_argument("originals", type=Path, help="folder with the original photos")
-    parser.add_argument("output", type=Path, help="folder to write, e.g. olrd/demo_photos")
+    parser.add_argument("output", type=Path, help="folder to write, e.g. olrd/sources/demo_photos")
     parser.add_argument(
-        "--categories",
-        type=Path,
-        required=True,
-        help="a COCO panoptic JSON, for its list of 133 categories",
+        "--categories", type=Path, required=True, help="a COCO panoptic JSON, for its list of 133 categories"
     )
     parser.add_argument("--data", type=Path, default=Path(__file__).with_name("demo_polygons.json"))
     options = parser.parse_args()

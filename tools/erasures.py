@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from baselines.folder import file_name_of
 from benchmark.datasets import open_dataset
 from olrd.arrays import Image, Mask
+from olrd.storage.files import file_name_of
 
 SIDE, GAP, ACROSS = 150, 4, 2
 CONTEXT = 1.6
@@ -33,10 +33,7 @@ def cut(picture: Image, mask: Mask) -> Image:
     side = min(side, *picture.shape[:2])
     top, left = (
         int(np.clip((low + high - side) // 2, 0, full - side))
-        for low, high, full in (
-            (ys.min(), ys.max(), picture.shape[0]),
-            (xs.min(), xs.max(), picture.shape[1]),
-        )
+        for low, high, full in ((ys.min(), ys.max(), picture.shape[0]), (xs.min(), xs.max(), picture.shape[1]))
     )
     square = Pillow.fromarray(picture[top : top + side, left : left + side])
     return np.asarray(square.resize((SIDE, SIDE), Pillow.Resampling.LANCZOS))
@@ -46,9 +43,7 @@ def outlined(picture: Image, mask: Mask) -> Image:
     """The picture with the mask's rim in red."""
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     shown = picture.copy()
-    cv2.drawContours(
-        shown, found, -1, (255, 0, 0), max(1, int(max(np.ptp(np.nonzero(mask), 1)) / 60))
-    )
+    cv2.drawContours(shown, found, -1, (255, 0, 0), max(1, int(max(np.ptp(np.nonzero(mask), 1)) / 60)))
     return shown
 
 

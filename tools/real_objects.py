@@ -18,8 +18,8 @@ from PIL import Image as Pillow
 
 from baselines import open_eraser
 from baselines.eraser import Hints
-from magiceraser_ref.initialization import grown
-from magiceraser_ref.masks import random_mask
+from magiceraser_ref.erase.initialization import grown
+from magiceraser_ref.training.masks import random_mask
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.panoptic import PanopticMap
 from olrd.sources import SourceSpec, open_source

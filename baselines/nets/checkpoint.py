@@ -41,7 +41,5 @@ def load_network(build: Callable[[], Any], path: Path, device: str) -> Any:
     try:
         network.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
-        raise WeightsUnusableError(
-            f"{path} does not fit the network: {str(error)[:500]}"
-        ) from error
+        raise WeightsUnusableError(f"{path} does not fit the network: {str(error)[:500]}") from error
     return network.eval().requires_grad_(False).to(device)

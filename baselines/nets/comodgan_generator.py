@@ -122,8 +122,9 @@ class StyleConv(nn.Module):  # type: ignore[misc]
     """Modulated convolution, noise, bias, activation. side: of the result and of the stored noise.
     filtered: whether the checkpoints hold a low-pass filter for it."""
 
-    def __init__(self, inputs: int, outputs: int, style: int, side: int, up: bool = False,
-                 filtered: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self, inputs: int, outputs: int, style: int, side: int, up: bool = False, filtered: bool = False
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -170,7 +171,7 @@ class FirstBlock(nn.Module):  # type: ignore[misc]
         self.conv = StyleConv(width, width, style, 4, filtered=True)
         self.torgb = ToRGB(width, style)
 
-    def forward(self, code: Tensor, skip: Tensor, style: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def forward(self, code: Tensor, skip: Tensor, style: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         x = self.fc(code).view(skip.shape) + skip
         x = self.conv(x, style, draws)
         return x, self.torgb(x, style)
@@ -186,8 +187,7 @@ class Block(nn.Module):  # type: ignore[misc]
         self.conv1 = StyleConv(outputs, outputs, style, side)
         self.torgb = ToRGB(outputs, style)
 
-    def forward(self, x: Tensor, image: Tensor, skip: Tensor, style: Tensor,
-                draws: Draws) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def forward(self, x: Tensor, image: Tensor, skip: Tensor, style: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         x = self.conv0(x, style, draws) + skip
         x = self.conv1(x, style, draws)
         return x, doubled(image, self.resample_filter) + self.torgb(x, style)
@@ -224,8 +224,7 @@ class Generator(nn.Module):  # type: ignore[misc]
         self.encoder = Encoder(shape)
         self.synthesis = Synthesis(shape)
 
-    def forward(self, images: Tensor, known: Tensor, z: Tensor, draws: Draws,
-                truncation: float = 1.0) -> Tensor:  # fmt: skip
+    def forward(self, images: Tensor, known: Tensor, z: Tensor, draws: Draws, truncation: float = 1.0) -> Tensor:
         """images: float32 [B, 3, side, side] in [-1, 1]. known: 1 = keep, 0 = erase, [B, 1, side,
         side]. z: [B, latent]. Returns images drawn anew everywhere, not clipped."""
         w = self.mapping(z, truncation)

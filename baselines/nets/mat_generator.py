@@ -51,7 +51,7 @@ class FirstStage(nn.Module):  # type: ignore[misc]
     GRID = 64
     HEADS = 6
     # depth, side of the windows, side of the grid, change of resolution
-    STAGES = ((2, 8, 64, ""), (3, 16, 32, "down"), (4, 16, 16, "down"), (3, 16, 32, "up"), (2, 8, 64, "up"))  # fmt: skip
+    STAGES = ((2, 8, 64, ""), (3, 16, 32, "down"), (4, 16, 16, "down"), (3, 16, 32, "up"), (2, 8, 64, "up"))
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -60,17 +60,14 @@ class FirstStage(nn.Module):  # type: ignore[misc]
         self.conv_first = PartialConv(4, width)
         self.enc_conv = nn.ModuleList(PartialConv(width, width, down=True) for _ in range(halvings))
         self.tran = nn.ModuleList(
-            Stage(width, self.HEADS, depth, side, grid, resize)
-            for depth, side, grid, resize in self.STAGES
+            Stage(width, self.HEADS, depth, side, grid, resize) for depth, side, grid, resize in self.STAGES
         )
         pooling = [Conv(width, width, down=True) for _ in range(4)]
         self.down_conv = nn.Sequential(*pooling, nn.AdaptiveAvgPool2d(1))
         self.to_style = Dense(width, 2 * width, active=True)
         self.ws_style = Dense(shape.latent, width, active=True)
         self.to_square = Dense(width, SMALLEST * SMALLEST, active=True)
-        self.dec_conv = nn.ModuleList(
-            DecoderBlock(width, width, 3 * width) for _ in range(halvings)
-        )
+        self.dec_conv = nn.ModuleList(DecoderBlock(width, width, 3 * width) for _ in range(halvings))
 
     def forward(self, images: Tensor, known: Tensor, w: Tensor, draws: Draws) -> Tensor:
         """See `Generator.forward`; w: [B, latent]."""
@@ -149,9 +146,7 @@ class FirstBlock(nn.Module):  # type: ignore[misc]
         self.conv1 = StyleConv(width, width, style, side=SMALLEST)
         self.toRGB = ToRGB(width, style)
 
-    def forward(
-        self, x: Tensor, style: Tensor, skip: Tensor, draws: Draws
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, style: Tensor, skip: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         x = self.conv1(self.conv0(x) + skip, style, draws)
         return x, self.toRGB(x, style, None)
 
@@ -216,8 +211,7 @@ class Generator(nn.Module):  # type: ignore[misc]
         self.synthesis = Synthesis(shape)
         self.mapping = Mapping(shape.latent, shape.latent)
 
-    def forward(self, images: Tensor, known: Tensor, z: Tensor, draws: Draws,
-                truncation: float = 1.0) -> Tensor:  # fmt: skip
+    def forward(self, images: Tensor, known: Tensor, z: Tensor, draws: Draws, truncation: float = 1.0) -> Tensor:
         """images: float32 [B, 3, H, W] in [-1, 1], sides multiples of `Shape.side`. known: 1 = keep,
         0 = erase, [B, 1, H, W]. z: [B, latent]. Returns images; known pixels are the input's own."""
         return self.synthesis(images, known, self.mapping(z, truncation), draws)

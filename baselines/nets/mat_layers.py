@@ -6,23 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.nets.stylegan_ops import (
-    Dense,
-    Draws,
-    activated,
-    convolved,
-    doubled,
-    equalised,
-    low_pass,
-    per_sample,
-)
+from baselines.nets.stylegan_ops import Dense, Draws, activated, convolved, doubled, equalised, low_pass, per_sample
 
 
 class Conv(nn.Module):  # type: ignore[misc]
     """Convolution and activation; `down` halves the size, `up` doubles it."""
 
-    def __init__(self, inputs: int, outputs: int, size: int = 3, up: bool = False,
-                 down: bool = False) -> None:  # fmt: skip
+    def __init__(self, inputs: int, outputs: int, size: int = 3, up: bool = False, down: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -57,8 +47,9 @@ class PartialConv(nn.Module):  # type: ignore[misc]
 class ModulatedConv(nn.Module):  # type: ignore[misc]
     """A convolution whose input channels are scaled by a style."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, style: int, up: bool = False,
-                 demodulate: bool = True) -> None:  # fmt: skip
+    def __init__(
+        self, inputs: int, outputs: int, size: int, style: int, up: bool = False, demodulate: bool = True
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(1, outputs, inputs, size, size))
         self.register_buffer("resample_filter", low_pass())
@@ -78,9 +69,7 @@ class ModulatedConv(nn.Module):  # type: ignore[misc]
 class StyleConv(nn.Module):  # type: ignore[misc]
     """Modulated convolution, noise, bias, activation. side: of the stored noise; 0 for no noise."""
 
-    def __init__(
-        self, inputs: int, outputs: int, style: int, up: bool = False, side: int = 0
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, style: int, up: bool = False, side: int = 0) -> None:
         super().__init__()
         self.conv = ModulatedConv(inputs, outputs, 3, style, up=up)
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -119,8 +108,9 @@ class DecoderBlock(nn.Module):  # type: ignore[misc]
         self.conv1 = StyleConv(outputs, outputs, style, side=side)
         self.toRGB = ToRGB(outputs, style)
 
-    def forward(self, x: Tensor, image: Tensor | None, style: Tensor, skip: Tensor,
-                draws: Draws) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def forward(
+        self, x: Tensor, image: Tensor | None, style: Tensor, skip: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
         x = self.conv0(x, style, draws) + skip
         x = self.conv1(x, style, draws)
         return x, self.toRGB(x, style, image)

@@ -148,16 +148,13 @@ class Stage(nn.Module):  # type: ignore[misc]
     """Perhaps a change of resolution, then blocks with alternating shifts and a convolution around
     them. resize: `up`, `down` or empty. trained: the side of its token grid in training."""
 
-    def __init__(self, width: int, heads: int, depth: int, side: int, trained: int,
-                 resize: str) -> None:  # fmt: skip
+    def __init__(self, width: int, heads: int, depth: int, side: int, trained: int, resize: str) -> None:
         super().__init__()
         # A window as large as the grid is not shifted: there is nothing beyond it.
         step = side // 2 if side < trained else 0
         side = min(side, trained)
         self.downsample = Resize(width, up=resize == "up") if resize else None
-        self.blocks = nn.ModuleList(
-            Block(width, heads, side, step * (index % 2), trained) for index in range(depth)
-        )
+        self.blocks = nn.ModuleList(Block(width, heads, side, step * (index % 2), trained) for index in range(depth))
         self.conv = PartialConv(width, width)
 
     def forward(self, features: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from baselines.eraser import WeightsUnusableError
 from olrd.errors import OlrdError
-from olrd.files import atomic_path, sha256_file
+from olrd.storage.files import atomic_path, sha256_file
 
 KNOWN_LIBRARIES = ("dnnlib", "networks", "numpy", "torch", "torch_utils", "training")
 """Names under these packages are replaced by stand-ins; none of them is imported on a pickle's word."""
@@ -72,9 +72,7 @@ def _storage(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def _tensor(
-    storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> Any:
+def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Any:
     return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict())
 
 

@@ -71,8 +71,15 @@ def doubled(x: Tensor, kernel: Tensor) -> Tensor:
     return filtered(spread, kernel, 2, 1, gain=4)
 
 
-def convolved(x: Tensor, weight: Tensor, kernel: Tensor | None = None, up: bool = False,
-              down: bool = False, groups: int = 1, mirrored: bool = True) -> Tensor:  # fmt: skip
+def convolved(
+    x: Tensor,
+    weight: Tensor,
+    kernel: Tensor | None = None,
+    up: bool = False,
+    down: bool = False,
+    groups: int = 1,
+    mirrored: bool = True,
+) -> Tensor:
     """A convolution that keeps the size, doubles it (`up`) or halves it (`down`), without aliasing.
 
     weight: [groups * O, I, k, k] with odd k. kernel: the low-pass filter of `up` and `down`. mirrored:
@@ -96,8 +103,9 @@ def convolved(x: Tensor, weight: Tensor, kernel: Tensor | None = None, up: bool 
     return filtered(x, kernel, 2 - edge, 2 - edge, gain=4)
 
 
-def per_sample(x: Tensor, weights: Tensor, kernel: Tensor | None = None, up: bool = False,
-               mirrored: bool = True) -> Tensor:  # fmt: skip
+def per_sample(
+    x: Tensor, weights: Tensor, kernel: Tensor | None = None, up: bool = False, mirrored: bool = True
+) -> Tensor:
     """`convolved` with weights [B, O, I, k, k] of each sample's own, as one grouped convolution."""
     batch, outputs, inputs, *sides = weights.shape
     stacked = x.reshape(1, batch * inputs, *x.shape[2:])
@@ -121,8 +129,9 @@ class Dense(nn.Module):  # type: ignore[misc]
     """Fully connected on the last axis. rate: the learning rate multiplier the weights were stored
     under. active: whether the activation follows."""
 
-    def __init__(self, inputs: int, outputs: int, active: bool = False, rate: float = 1.0,
-                 clamp: float | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, inputs: int, outputs: int, active: bool = False, rate: float = 1.0, clamp: float | None = None
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
         self.bias = nn.Parameter(torch.zeros(outputs))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol
 
-from baselines.folder import file_name_of
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.panoptic import Box, Category, PanopticMap
 from olrd.registry import Registry
+from olrd.storage.files import file_name_of
 
 DATASETS = Registry(
     "data set",
@@ -86,8 +86,7 @@ class DataSpec:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_dataset(name: str, root: str | None = None,
-                 options: Mapping[str, str] | None = None) -> DataSet:  # fmt: skip
+def open_dataset(name: str, root: str | None = None, options: Mapping[str, str] | None = None) -> DataSet:
     """Open a data set by name. Raises `UsageError` or `SourceError`, which say how to get it."""
     data: DataSet = DATASETS.get(name)(DataSpec(name, root, options or {}))
     return data

@@ -17,31 +17,33 @@ import numpy as np
 from benchmark.datasets import Annotated, DataSpec, Sample, duplicates
 from benchmark.datasets.panoptic_maps import SourceMaps, source_maps
 from olrd.arrays import MAX_PIXELS, decode_mask, decode_photo
-from olrd.cached import demo_triplets
+from olrd.builder.cached import demo_triplets
 from olrd.draws import digest as keyed_draw
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Box
 from olrd.registry import checked_options
 
-PLAIN = ("id", "image_id", "donor_image_id", "category", "background_labels", "prompt", "caption",
-         "source_bbox", "recipe")  # fmt: skip
+PLAIN = (
+    "id",
+    "image_id",
+    "donor_image_id",
+    "category",
+    "background_labels",
+    "prompt",
+    "caption",
+    "source_bbox",
+    "recipe",
+)
 PICTURES = ("image", "mask", "background")
 
 
 def open_olrd(spec: DataSpec) -> OlrdTriplets:
     """Options: split (`all` or a split's name), photos (for a folder of recipes: where the photos are),
     maps (the folder that the build's --root named, for erasers that use panoptic maps), name (what tables call it; letters, digits, `.`, `_` and `-`)."""
-    defaults = {
-        "split": "all",
-        "photos": "",
-        "maps": "",
-        "name": "olrd" if spec.root else "olrd-demo",
-    }
+    defaults = {"split": "all", "photos": "", "maps": "", "name": "olrd" if spec.root else "olrd-demo"}
     options = checked_options(spec, defaults)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", options["name"]):
-        raise UsageError(
-            f"a data set's name is letters, digits, '.', '_' and '-', not '{options['name']}'"
-        )
+        raise UsageError(f"a data set's name is letters, digits, '.', '_' and '-', not '{options['name']}'")
     root = spec.root or str(demo_triplets())
     maps = source_maps(root, options["maps"])
     return OlrdTriplets(options["name"], root, options["split"], options["photos"], maps)
@@ -52,9 +54,7 @@ class OlrdTriplets:
 
     warnings: tuple[str, ...] = ()
 
-    def __init__(
-        self, name: str, root: str, split: str, photos: str, maps: SourceMaps | None = None
-    ) -> None:
+    def __init__(self, name: str, root: str, split: str, photos: str, maps: SourceMaps | None = None) -> None:
         self.name, self._maps = name, maps
         self.offers = frozenset({"panoptic"} if maps else ())
         self._rows = _open(root, split, photos)
@@ -63,11 +63,7 @@ class OlrdTriplets:
         if missing:
             raise SourceError(
                 f"{root}: expected the columns of an OLRD data set, missing {', '.join(missing)}"
-                + (
-                    "; a folder of recipes needs --data-option photos=FOLDER"
-                    if "image" in missing
-                    else ""
-                )
+                + ("; a folder of recipes needs --data-option photos=FOLDER" if "image" in missing else "")
             )
         self._plain = self._rows.with_format(None).select_columns(list(PLAIN)).to_list()
         ids = self.ids()
@@ -85,9 +81,7 @@ class OlrdTriplets:
 
     def draw(self, count: int, seed: int) -> None:
         """Keep `count` triplets, drawn by id, in their old order; fewer if there are fewer."""
-        keyed = sorted(
-            range(len(self._plain)), key=lambda i: keyed_draw(seed, self._plain[i]["id"])
-        )
+        keyed = sorted(range(len(self._plain)), key=lambda i: keyed_draw(seed, self._plain[i]["id"]))
         kept = sorted(keyed[:count])
         self._plain = [self._plain[i] for i in kept]
         self._rows = self._rows.select(kept)
@@ -116,9 +110,7 @@ class OlrdTriplets:
             annotated=self._reader(plain["image_id"], mask.shape[1], mask.shape[0]),
         )
 
-    def _reader(
-        self, image_id: str, width: int, height: int
-    ) -> Callable[[], Annotated | None] | None:
+    def _reader(self, image_id: str, width: int, height: int) -> Callable[[], Annotated | None] | None:
         """Reads the photo's map once, when asked."""
         if self._maps is None:
             return None
@@ -129,7 +121,7 @@ def _open(root: str, split: str, photos: str) -> Any:
     """All rows as one `datasets.Dataset` with undecoded pictures, or rendered ones for recipes."""
     import datasets
 
-    from olrd.loading import RenderBatch, open_splits
+    from olrd.dataset.loading import RenderBatch, open_splits
 
     loaded = open_splits(root)
     if split != "all" and split not in loaded:

@@ -12,7 +12,7 @@ import hashlib
 from benchmark.datasets import DataSpec, Sample
 from benchmark.datasets.olrd import OlrdTriplets
 from olrd.arrays import decode_photo
-from olrd.cached import built_once
+from olrd.builder.cached import built_once
 from olrd.config import BuildConfig
 from olrd.draws import digest
 from olrd.errors import UsageError
@@ -25,18 +25,14 @@ WHERE = (
     "<split>-annotations-object-segmentation.csv from https://storage.googleapis.com/openimages; give "
     "--root the folder that holds them, e.g. test/, test-masks/ and the CSV"
 )
-LEGACY = (
-    "legacy: the reference is the original photo with the object in it; doing nothing scores best"
-)
+LEGACY = "legacy: the reference is the original photo with the object in it; doing nothing scores best"
 
 
 def open_shift(spec: DataSpec) -> OlrdTriplets:
     """Options: size (`all`, or how many triplets, drawn by id with a fixed seed; papers: 1000 and 10000),
     subset. Built once into the user's cache."""
     options = checked_options(spec, {"size": "all", "subset": ""})
-    folder = built_once(
-        BuildConfig(_source(spec, options["subset"]), seed=SEED), "openimages-shift"
-    )
+    folder = built_once(BuildConfig(_source(spec, options["subset"]), seed=SEED), "openimages-shift")
     data = OlrdTriplets("openimages-shift", str(folder), "all", "")
     if options["size"] != "all":
         data.draw(_count(options["size"]), SEED)

@@ -37,9 +37,7 @@ def open_pairs(spec: DataSpec) -> Pairs:
         raise UsageError(f"pairs: cluster is stem or prefix, not '{options['cluster']}'")
     folders = LAYOUTS[options["layout"]]
     if spec.root is None:
-        raise UsageError(
-            f"pairs: name the folder with --root; it should hold {', '.join(folders)}/"
-        )
+        raise UsageError(f"pairs: name the folder with --root; it should hold {', '.join(folders)}/")
     return Pairs(Path(spec.root), folders, threshold_of(options["threshold"]), options["cluster"])
 
 
@@ -56,22 +54,17 @@ class Pairs:
     name = "pairs"
     warnings: tuple[str, ...] = ()
 
-    def __init__(
-        self, root: Path, folders: tuple[str, str, str], threshold: int, cluster: str
-    ) -> None:
+    def __init__(self, root: Path, folders: tuple[str, str, str], threshold: int, cluster: str) -> None:
         self.root, self.threshold, self.cluster = root, threshold, cluster
         self._files = [_by_stem(root / folder) for folder in folders]
         self._stems = sorted(self._files[0])
         for folder, files in zip(folders[1:], self._files[1:], strict=True):
             if lost := [stem for stem in self._stems if stem not in files]:
                 raise SourceError(
-                    f"{root}/{folder} holds no file for {len(lost)} of {len(self._stems)} photos "
-                    f"(first: {lost[0]})"
+                    f"{root}/{folder} holds no file for {len(lost)} of {len(self._stems)} photos (first: {lost[0]})"
                 )
         if not self._stems:
-            raise SourceError(
-                f"{root}/{folders[0]} holds no picture ({', '.join(sorted(SUFFIXES))})"
-            )
+            raise SourceError(f"{root}/{folders[0]} holds no picture ({', '.join(sorted(SUFFIXES))})")
         digest = hashlib.sha256(f"{threshold} {cluster}".encode())
         for files in self._files:
             for stem in self._stems:
@@ -126,8 +119,7 @@ def fitted(mask: Mask, image: Image, path: Path) -> Mask:
     if abs(mask.shape[0] * width / mask.shape[1] - height) > 1.0:
         raise Rejected(
             "panoptic_size",
-            f"{path}: the mask is {mask.shape[1]} x {mask.shape[0]}, the photo {width} x {height}: "
-            "another aspect",
+            f"{path}: the mask is {mask.shape[1]} x {mask.shape[0]}, the photo {width} x {height}: another aspect",
         )
     return resize_ids(mask, (width, height))
 
@@ -137,8 +129,7 @@ def same_size(truth: Image, image: Image, path: Path) -> None:
     if truth.shape != image.shape:
         raise Rejected(
             "photo_size",
-            f"{path}: the truth is {truth.shape[1]} x {truth.shape[0]}, the photo {image.shape[1]} x "
-            f"{image.shape[0]}",
+            f"{path}: the truth is {truth.shape[1]} x {truth.shape[0]}, the photo {image.shape[1]} x {image.shape[0]}",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.datasets import Annotated
 from olrd.arrays import photo_header, resize_ids
-from olrd.dataset import BUILD_FILE, Dataset
+from olrd.dataset.folder import BUILD_FILE, Dataset
 from olrd.errors import SourceError
 from olrd.panoptic import PanopticMap
 from olrd.sources import Source, SourceSpec, open_source
@@ -22,9 +22,7 @@ def source_maps(root: str, maps: str) -> SourceMaps | None:
     """
     if not (Path(root) / BUILD_FILE).is_file():
         if maps:
-            raise SourceError(
-                f"maps={maps}: {root} has no {BUILD_FILE} that says what it was built from"
-            )
+            raise SourceError(f"maps={maps}: {root} has no {BUILD_FILE} that says what it was built from")
         return None
     build = Dataset(root).build
     source: dict[str, Any] = build["config"].get("source", {"root": ""})

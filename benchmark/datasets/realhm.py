@@ -38,9 +38,7 @@ class RealHM:
 
     def __init__(self, root: Path, threshold: int) -> None:
         self.root, self.threshold = root, threshold
-        stems = sorted(
-            p.with_name(p.name.removesuffix("_small.jpg")) for p in root.rglob("*_small.jpg")
-        )
+        stems = sorted(p.with_name(p.name.removesuffix("_small.jpg")) for p in root.rglob("*_small.jpg"))
         if not stems:
             raise SourceError(f"{root} holds no *_small.jpg. {WHERE}")
         self._stems = stems
@@ -53,12 +51,8 @@ class RealHM:
             digest.update(f"\n{stem.relative_to(root).as_posix()}\n".encode())
             digest.update(b"".join(_file(stem, p).read_bytes() for p in ("gt", "mask", "fore")))
         self.fingerprint = digest.hexdigest()[:16]
-        count = (
-            "" if len(stems) == COUNT else f"; {len(stems)} items instead of the published {COUNT}"
-        )
-        self.warnings: tuple[str, ...] = (
-            f"input and truth differ outside the mask (harmonised); see facts{count}",
-        )
+        count = "" if len(stems) == COUNT else f"; {len(stems)} items instead of the published {COUNT}"
+        self.warnings: tuple[str, ...] = (f"input and truth differ outside the mask (harmonised); see facts{count}",)
 
     def ids(self) -> list[str]:
         """`vendor_testing_1/X`, sorted."""
@@ -68,8 +62,7 @@ class RealHM:
         """Input, thresholded mask, truth; facts: their difference outside the mask."""
         stem = self._stems[index]
         image, truth = (
-            decode_photo(_file(stem, part).read_bytes(), str(_file(stem, part))).pixels
-            for part in ("gt", "fore")
+            decode_photo(_file(stem, part).read_bytes(), str(_file(stem, part))).pixels for part in ("gt", "fore")
         )
         same_size(truth, image, _file(stem, "fore"))
         mask = grey_mask(_file(stem, "mask"), self.threshold, image)

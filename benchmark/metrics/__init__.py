@@ -4,7 +4,7 @@ A map metric gives one value per pixel; its mean over any region is finished int
 serves all regions. A sample metric gives one score per picture. A set metric compares the features
 of all outputs with those of all truths. To add one: write one file, add one line to `METRICS` (or,
 from another distribution, one entry point in the group `benchmark.metrics`). The suite in
-tests/test_metrics.py runs on everything registered.
+tests/benchmark/metrics/test_metrics.py runs on everything registered.
 
 A metric that raises costs one sample's value of that metric. An `OlrdError` stops the run: it is for
 what no sample can do without, such as weights.
@@ -33,9 +33,9 @@ METRICS = Registry(
         "kid": "benchmark.metrics.inception:open_kid",
         "kid-alex-box": "benchmark.metrics.alex:open_kid_alex_box",
         "kid-box": "benchmark.metrics.inception:open_kid_box",
-        "legacy:attentive-fid": "benchmark.metrics.legacy_networks:open_attentive_fid",
+        "legacy:attentive-fid": "benchmark.metrics.legacy:open_attentive_fid",
         "legacy:brushnet-psnr": "benchmark.metrics.legacy:open_brushnet_psnr",
-        "legacy:remove-64": "benchmark.metrics.legacy_networks:open_remove_64",
+        "legacy:remove-64": "benchmark.metrics.legacy:open_remove_64",
         "legacy:ssh-psnr": "benchmark.metrics.legacy:open_ssh_psnr",
         "lpips-alex": "benchmark.metrics.lpips:open_lpips_alex",
         "lpips-vgg": "benchmark.metrics.lpips:open_lpips_vgg",

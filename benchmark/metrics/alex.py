@@ -16,12 +16,12 @@ import numpy as np
 from baselines.weights import revision_of
 from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
 from benchmark.metrics.backbones import ALEX, Backbone
+from benchmark.metrics.encoders import check_installed, exact, load_tensors
 from benchmark.metrics.fidelity import compared, kernel_distance
 from benchmark.metrics.lpips import SCALE, SHIFT, SHIPPED
-from benchmark.metrics.networks import check_installed, exact, load_tensors
 from benchmark.metrics.pictures import as_batch, check_picture, resize_float
 from olrd.arrays import Image
-from olrd.checkpoints import choose_device
+from olrd.models.checkpoints import choose_device
 
 SIDE = 128
 WIDTHS = (64, 192, 384, 256, 256)
@@ -34,12 +34,16 @@ class AlexDistance:
     def __init__(self, spec: MetricSpec, weights: Path) -> None:
         self._device, self._weights = spec.device, weights
         self.info = MetricInfo(
-            spec.name, "set", higher_is_better=False, unit="",
+            spec.name,
+            "set",
+            higher_is_better=False,
+            unit="",
             definition="KID (cubic kernel, unbiased, all pictures in one set) of the mask's box, grown, "
             f"stretched to {SIDE} x {SIDE} by a float antialiased bicubic filter; features: the spatial "
             "means of AlexNet's five layers after their ReLU, each layer divided by its length",
-            revision=f"1+{revision_of(weights)}", region="box",
-        )  # fmt: skip
+            revision=f"1+{revision_of(weights)}",
+            region="box",
+        )
 
     @cached_property
     def _network(self) -> tuple[str, Backbone, Any, Any]:
@@ -59,10 +63,7 @@ class AlexDistance:
             device, backbone, shift, scale = self._network
             with exact():
                 x = as_batch([resize_float(image, (SIDE, SIDE))], device)
-                layers = [
-                    layer.mean((2, 3)).double()
-                    for layer in backbone.taps((x / 127.5 - 1 - shift) / scale)
-                ]
+                layers = [layer.mean((2, 3)).double() for layer in backbone.taps((x / 127.5 - 1 - shift) / scale)]
             unit = [v / v.norm(dim=1, keepdim=True).clamp_min(1e-12) for v in layers]
             row = np.concatenate([v.cpu().numpy() for v in unit], axis=1)
             rows.append(row * np.sqrt(sum(WIDTHS) / len(WIDTHS)))

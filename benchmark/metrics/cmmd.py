@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
+from benchmark.metrics.encoders import check_installed, exact, find_checkpoint, fingerprint, load_encoder
 from benchmark.metrics.fidelity import compared, gaussian_distance
-from benchmark.metrics.hub import find_checkpoint, fingerprint, load_encoder
-from benchmark.metrics.networks import check_installed, exact
 from benchmark.metrics.pictures import as_batch, batches, check_picture, resize_float
 from olrd.arrays import Image
 

@@ -10,11 +10,11 @@ from typing import Any
 from baselines.weights import locate, revision_of
 from benchmark.metrics import MetricInfo, MetricSpec, Score
 from benchmark.metrics.backbones import VGG, Backbone
-from benchmark.metrics.networks import check_installed, exact, load_tensors
+from benchmark.metrics.encoders import check_installed, exact, load_tensors
 from benchmark.metrics.pictures import as_batch, check_pairs
 from benchmark.metrics.pinned import VGG16
 from olrd.arrays import Image, Mask
-from olrd.checkpoints import choose_device
+from olrd.models.checkpoints import choose_device
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "dists.safetensors"
 CHANNELS = (3, 64, 128, 256, 512, 512)  # the picture itself, then VGG16's five taps
@@ -59,9 +59,7 @@ class Dists:
             picture = as_batch([truth, *outputs], device) / 255
             mean, deviation = (picture.new_tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
             features = (picture, *backbone.taps((picture - mean) / deviation, pool))
-            likeness = sum(
-                _likeness(layer, a, b) for layer, a, b in zip(features, alpha, beta, strict=True)
-            )
+            likeness = sum(_likeness(layer, a, b) for layer, a, b in zip(features, alpha, beta, strict=True))
         return [Score(1 - float(value)) for value in likeness]
 
 

@@ -18,18 +18,14 @@ BLOCK = 1024
 """Rows of a kernel matrix held at a time."""
 
 
-def compared(
-    metric: str, a: Features, b: Features, distance: Callable[[Features, Features], float]
-) -> Score:
+def compared(metric: str, a: Features, b: Features, distance: Callable[[Features, Features], float]) -> Score:
     """The distance as a score: None (`too_few`) below two rows; `UsageError` for features that do not
     belong together or are not finite."""
     for features in (a, b):
         if features.ndim != 2 or not np.isfinite(features).all():
             raise UsageError(f"{metric}: features must be finite, [n, d], got {features.shape}")
     if a.shape[1] != b.shape[1]:
-        raise UsageError(
-            f"{metric}: features of {a.shape[1]} and {b.shape[1]} numbers: two networks?"
-        )
+        raise UsageError(f"{metric}: features of {a.shape[1]} and {b.shape[1]} numbers: two networks?")
     if min(len(a), len(b)) < 2:
         return Score(None, "too_few")
     return Score(distance(a.astype(np.float64), b.astype(np.float64)))
@@ -83,13 +79,8 @@ def gaussian_distance(a: Features, b: Features, sigma: float) -> float:
     def mean(x: Features, y: Features) -> float:
         # 1 - kernel: with a wide sigma all kernels are near 1, and their differences would cancel.
         squares = np.einsum("nd,nd->n", y, y)
-        distances = (
-            np.einsum("nd,nd->n", rows, rows)[:, None] + squares - 2 * rows @ y.T
-            for rows in _blocks(x)
-        )
-        return sum(
-            float(-np.expm1(-np.maximum(d, 0) / (2 * sigma**2)).sum()) for d in distances
-        ) / (len(x) * len(y))
+        distances = (np.einsum("nd,nd->n", rows, rows)[:, None] + squares - 2 * rows @ y.T for rows in _blocks(x))
+        return sum(float(-np.expm1(-np.maximum(d, 0) / (2 * sigma**2)).sum()) for d in distances) / (len(x) * len(y))
 
     return 2 * mean(a, b) - mean(a, a) - mean(b, b)
 

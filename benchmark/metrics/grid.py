@@ -17,8 +17,6 @@ def overlap(pixels: int, cells: int, extent: float | None = None) -> npt.NDArray
     """
     edges = np.arange(cells + 1) * ((extent or pixels) / cells)
     left = np.arange(pixels)[:, None]
-    shared = np.clip(
-        np.minimum(left + 1, edges[None, 1:]) - np.maximum(left, edges[None, :-1]), 0, None
-    )
+    shared = np.clip(np.minimum(left + 1, edges[None, 1:]) - np.maximum(left, edges[None, :-1]), 0, None)
     shared.flags.writeable = False
     return shared

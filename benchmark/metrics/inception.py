@@ -11,13 +11,13 @@ import numpy as np
 
 from baselines.weights import locate, revision_of
 from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
+from benchmark.metrics.encoders import check_installed, exact, load_tensors
 from benchmark.metrics.fidelity import compared, frechet, kernel_distance
-from benchmark.metrics.networks import check_installed, exact, load_tensors
 from benchmark.metrics.pictures import as_batch, batches, check_picture, resize_float
 from benchmark.metrics.pinned import INCEPTION
 from olrd.arrays import Image
-from olrd.checkpoints import choose_device
 from olrd.errors import SourceError
+from olrd.models.checkpoints import choose_device
 
 SIDE = 299
 WIDTH = 2048
@@ -27,9 +27,7 @@ FEATURES = "2048 pool features of the TensorFlow Inception 2015-12-05, input str
 class InceptionDistance:
     """A set metric on Inception's features. `features` is the same for FID and KID."""
 
-    def __init__(
-        self, info: MetricInfo, device: str, weights: Path, compare: Callable[..., Score]
-    ) -> None:
+    def __init__(self, info: MetricInfo, device: str, weights: Path, compare: Callable[..., Score]) -> None:
         self.info, self._device, self._weights, self._compare = info, device, weights, compare
 
     def features(self, images: Sequence[Image]) -> Features:
@@ -68,7 +66,7 @@ def load_network(weights: Path, device: str) -> Any:
         raise SourceError(
             f"{weights} does not hold the Inception of FID: expected {INCEPTION.file_name} ({error})"
         ) from error
-    average = partial(functional.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)  # fmt: skip
+    average = partial(functional.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
     for name in ("5b", "5c", "5d", "6b", "6c", "6d", "6e", "7b"):
         _pool_by(getattr(network, f"Mixed_{name}"), average)
     maximum = partial(functional.max_pool2d, kernel_size=3, stride=1, padding=1)
@@ -96,9 +94,7 @@ def _kid(metric: str, outputs: Features, truths: Features) -> Score:
     return compared(metric, outputs, truths, kernel_distance)
 
 
-def _open(
-    spec: MetricSpec, definition: str, compare: Callable[..., Score], region: str = "full"
-) -> InceptionDistance:
+def _open(spec: MetricSpec, definition: str, compare: Callable[..., Score], region: str = "full") -> InceptionDistance:
     check_installed(spec.name, "torch", "torchvision")
     weights = locate(INCEPTION, variable="FID_INCEPTION")
     revision = f"1+{revision_of(weights)}"

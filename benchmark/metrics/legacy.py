@@ -6,13 +6,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
 
-from benchmark.metrics import MetricInfo, MetricSpec, Score
-from benchmark.metrics.pictures import check_pairs
+from baselines.weights import locate, revision_of
+from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
+from benchmark.metrics.encoders import check_installed, exact, find_checkpoint, load_tensors
+from benchmark.metrics.fidelity import compared, frechet
+from benchmark.metrics.pictures import as_batch, check_pairs, check_picture
+from benchmark.metrics.pinned import IMAGENET_INCEPTION
+from benchmark.metrics.remove import CHECKPOINT, MODEL, Remove, Weights
 from olrd.arrays import Image, Mask
+from olrd.errors import SourceError
+from olrd.models.checkpoints import choose_device
 
 
 class BrushNetPsnr:
@@ -20,10 +30,13 @@ class BrushNetPsnr:
     divided by a one-channel pixel count: always 10 log10(3) = 4.77 dB too low; 1000 for equal pictures."""
 
     info = MetricInfo(
-        "legacy:brushnet-psnr", "sample", True, "dB",
+        "legacy:brushnet-psnr",
+        "sample",
+        True,
+        "dB",
         "BrushNet's evaluation: outside the mask, error summed over 3 channels over a 1-channel count "
         "(-4.77 dB), 1000 for equal pictures",
-    )  # fmt: skip
+    )
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
         """See `SampleMetric.scores`."""
@@ -44,9 +57,12 @@ class SshPsnr:
     minus smallest value) as the peak."""
 
     info = MetricInfo(
-        "legacy:ssh-psnr", "sample", True, "dB",
+        "legacy:ssh-psnr",
+        "sample",
+        True,
+        "dB",
         "RealHM's authors: resized to 256 x 256, data range = max - min of the output",
-    )  # fmt: skip
+    )
     size = 256
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
@@ -79,3 +95,81 @@ def open_brushnet_psnr(spec: MetricSpec) -> BrushNetPsnr:
 def open_ssh_psnr(spec: MetricSpec) -> SshPsnr:
     """See `SshPsnr`."""
     return SshPsnr()
+
+
+class Remove64(Remove):
+    """ReMOVE as its published code computes it: the mask goes to SAM's grid by Pillow's default filter
+    and an integer division, so only cells that are wholly white count and thin masks vanish (`no_cell`);
+    it is stretched over SAM's padding, so regions of pictures that are not square are displaced."""
+
+    definition = "ReMOVE's published code: mask to the grid by Pillow's default filter, then // 255; padding ignored"
+
+    def regions(self, mask: Mask, cells: int) -> tuple[Weights, Weights]:
+        """1 for cells that are wholly white, and for all others."""
+        grey = Pillow.fromarray(mask.astype(np.uint8) * 255).resize((cells, cells))
+        white = np.asarray(grey) // 255
+        return white.astype(np.float64), (1 - white).astype(np.float64)
+
+
+class AttentiveFid:
+    """The Frechet distance of Attentive Eraser's evaluation: torchvision's ImageNet network instead of
+    FID's, on 512 x 512 pictures in 0..1 although the network's own input step expects normalised ones.
+    Its authors compare with the original photos, object included (`--dataset openimages-original`)."""
+
+    side = 512
+
+    def __init__(self, spec: MetricSpec, weights: Path) -> None:
+        self.info = MetricInfo(
+            spec.name,
+            "set",
+            False,
+            "",
+            "Attentive Eraser's evaluation: torchvision's ImageNet Inception, pictures stretched to "
+            "512 x 512 and not normalised; comparable with no other FID",
+            revision=f"1+{revision_of(weights)}",
+        )
+        self._device, self._weights = spec.device, weights
+
+    @cached_property
+    def _network(self) -> tuple[str, Any]:
+        import torch
+        from torchvision.models import Inception3
+
+        network = Inception3(1000, aux_logits=True, transform_input=True, init_weights=False)
+        try:
+            network.load_state_dict(load_tensors(self._weights))
+        except RuntimeError as error:
+            raise SourceError(
+                f"{self._weights}: expected torchvision's {IMAGENET_INCEPTION.file_name} ({error})"
+            ) from error
+        network.fc = torch.nn.Identity()
+        device = choose_device(self._device, self.info.name)
+        return device, network.eval().requires_grad_(False).to(device)
+
+    def features(self, images: Sequence[Image]) -> Features:
+        """float64 [n, 2048]."""
+        device, network = self._network
+        rows = [np.empty((0, 2048))]
+        for image in images:
+            check_picture(self.info.name, image)
+            small = Pillow.fromarray(image).resize((self.side,) * 2, Pillow.Resampling.BICUBIC)
+            with exact():
+                x = as_batch([np.asarray(small, np.float32) / 255], device)
+                rows.append(network(x).double().cpu().numpy())
+        return np.concatenate(rows)
+
+    def compare(self, outputs: Features, truths: Features) -> Score:
+        """0 for equal sets."""
+        return compared(self.info.name, outputs, truths, frechet)
+
+
+def open_remove_64(spec: MetricSpec) -> Remove64:
+    """Needs what `remove` needs."""
+    check_installed(spec.name, "torch", "transformers")
+    return Remove64(spec, find_checkpoint(spec.name, "REMOVE_MODEL", CHECKPOINT, MODEL))
+
+
+def open_attentive_fid(spec: MetricSpec) -> AttentiveFid:
+    """Needs torchvision's weights: $IMAGENET_INCEPTION, or `benchmark fetch imagenet-inception`."""
+    check_installed(spec.name, "torch", "torchvision")
+    return AttentiveFid(spec, locate(IMAGENET_INCEPTION, variable="IMAGENET_INCEPTION"))

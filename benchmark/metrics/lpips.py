@@ -14,12 +14,12 @@ import numpy as np
 from baselines.weights import locate, revision_of
 from benchmark.metrics import FloatMap, MetricInfo, MetricSpec, Score
 from benchmark.metrics.backbones import ALEX, VGG, Backbone, Plan
+from benchmark.metrics.encoders import check_installed, exact, load_tensors
 from benchmark.metrics.grid import overlap
-from benchmark.metrics.networks import check_installed, exact, load_tensors
 from benchmark.metrics.pictures import as_batch, check_pairs
 from benchmark.metrics.pinned import VGG16
 from olrd.arrays import Image
-from olrd.checkpoints import choose_device
+from olrd.models.checkpoints import choose_device
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 
@@ -61,13 +61,7 @@ class Lpips:
         backbone, heads = (load_tensors(path) for path in self._files)
         layers = [heads[f"lin{i}.model.1.weight"].float().flatten().to(device) for i in range(5)]
         shift, scale = (torch.tensor(v, device=device)[:, None, None] for v in (SHIFT, SCALE))
-        return (
-            device,
-            Backbone(self._plan, backbone, device, str(self._files[0])),
-            layers,
-            shift,
-            scale,
-        )
+        return (device, Backbone(self._plan, backbone, device, str(self._files[0])), layers, shift, scale)
 
     def maps(self, outputs: Sequence[Image], truth: Image) -> list[FloatMap]:
         """Distance per pixel, 0 and up. NaN throughout where a side is below the network's smallest."""
@@ -105,8 +99,7 @@ def _spread(cells: Any, height: int, width: int) -> Any:
     if cells.shape[1:] == (height, width):
         return cells
     rows, columns = (
-        cells.new_tensor(overlap(pixels, count))
-        for pixels, count in zip((height, width), cells.shape[1:], strict=True)
+        cells.new_tensor(overlap(pixels, count)) for pixels, count in zip((height, width), cells.shape[1:], strict=True)
     )
     return rows @ cells @ columns.T
 

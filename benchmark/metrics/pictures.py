@@ -16,9 +16,7 @@ from olrd.errors import UsageError
 def check_picture(metric: str, image: Image, what: str = "a picture") -> None:
     """`UsageError` unless `image` is uint8 [H, W, 3] with at least one pixel."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise UsageError(
-            f"{metric}: {what} must be RGB, uint8 [H, W, 3], got {image.dtype} {list(image.shape)}"
-        )
+        raise UsageError(f"{metric}: {what} must be RGB, uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
 
 
 def check_pairs(metric: str, outputs: Sequence[Image], truth: Image | None) -> Image:
@@ -53,7 +51,6 @@ def resize_float(image: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]
     """float32 [height, width, 3] in about 0..255: bicubic, antialiased, channel by channel in float,
     never rounded (Parmar et al., "On Aliased Resizing", CVPR 2022). size: (width, height)."""
     channels = [
-        Pillow.fromarray(image[..., c].astype(np.float32)).resize(size, Pillow.Resampling.BICUBIC)
-        for c in range(3)
+        Pillow.fromarray(image[..., c].astype(np.float32)).resize(size, Pillow.Resampling.BICUBIC) for c in range(3)
     ]
     return np.stack([np.asarray(channel) for channel in channels], axis=2)

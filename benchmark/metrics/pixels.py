@@ -90,9 +90,7 @@ class Ssim:
 
 
 def _blur(values: Planes) -> Planes:
-    return cv2.GaussianBlur(
-        values, (WINDOW, WINDOW), SIGMA, sigmaY=SIGMA, borderType=cv2.BORDER_REFLECT_101
-    )
+    return cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA, sigmaY=SIGMA, borderType=cv2.BORDER_REFLECT_101)
 
 
 def _local(truth: Image) -> _Local:
@@ -112,9 +110,7 @@ def _ssim(output: Image, truth: Image, reference: _Local) -> FloatMap:
         return result
     box = left // 3, top, -(-(left + width) // 3) - left // 3, height
     seen, context = _grown(box, RADIUS, truth), _grown(box, 2 * RADIUS, truth)
-    inner = tuple(
-        slice(s.start - c.start, s.stop - c.start) for s, c in zip(seen, context, strict=True)
-    )
+    inner = tuple(slice(s.start - c.start, s.stop - c.start) for s, c in zip(seen, context, strict=True))
     change = cv2.subtract(output[context], truth[context], dtype=cv2.CV_64F)
     result[seen] = _compare(change, _Local(*(values[context] for values in reference)))[inner]
     return result

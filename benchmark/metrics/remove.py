@@ -13,9 +13,8 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from benchmark.metrics import MetricInfo, MetricSpec, Score
+from benchmark.metrics.encoders import check_installed, exact, find_checkpoint, fingerprint, load_encoder
 from benchmark.metrics.grid import overlap
-from benchmark.metrics.hub import find_checkpoint, fingerprint, load_encoder
-from benchmark.metrics.networks import check_installed, exact
 from benchmark.metrics.pictures import as_batch, check_picture
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError

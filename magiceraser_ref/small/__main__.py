@@ -25,8 +25,8 @@ from magiceraser_ref.small.architecture import SIZES, Sizes
 from magiceraser_ref.small.loop import Schedule
 from olrd.cli.shell import guarded
 from olrd.errors import SourceError
-from olrd.files import to_json, write_atomic
 from olrd.progress import say
+from olrd.storage.files import to_json, write_atomic
 
 SHIPPED_SCALE = 2
 """The small model works at twice the side that it was trained at: its photos are mostly smaller than
@@ -37,23 +37,20 @@ SHIPPED_STEPS, SHIPPED_GUIDANCE = 12, 1.0
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m magiceraser_ref.small", description=__doc__,
+        prog="python -m magiceraser_ref.small",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("stage", choices=sorted(STAGES))
     parser.add_argument("--photos", help="a folder of Parquet files with columns image and label")
     parser.add_argument("--out", required=True, help="the folder of checkpoints and results")
-    parser.add_argument(
-        "--to", default="magiceraser_ref/weights/small", help="where `ship` and `curves` write"
-    )
+    parser.add_argument("--to", default="magiceraser_ref/weights/small", help="where `ship` and `curves` write")
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--steps", type=int, help="optimiser steps in all")
     parser.add_argument("--batch", type=int, help="samples a step")
     parser.add_argument("--rate", type=float, default=5e-4, help="learning rate")
     parser.add_argument("--minutes", type=float, help="stop in good order after so long")
-    parser.add_argument(
-        "--from", dest="start", help="go on from the weights of this pipeline folder"
-    )
+    parser.add_argument("--from", dest="start", help="go on from the weights of this pipeline folder")
     parser.add_argument("--pool", type=int, default=0, help="base: encode so many samples once")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0)
@@ -71,8 +68,9 @@ def _vae(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     from magiceraser_ref.small.vae_stage import train_vae
 
     schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate, warmup=100)
-    vae = train_vae(sizes, _photos(args, sizes), schedule, out / "vae", _device(args), args.seed,
-                    args.workers, _until(args))  # fmt: skip
+    vae = train_vae(
+        sizes, _photos(args, sizes), schedule, out / "vae", _device(args), args.seed, args.workers, _until(args)
+    )
     vae.save_pretrained(out / "vae-result")
 
 
@@ -90,24 +88,37 @@ def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
         start = known.unet, known.text_encoder
     schedule = Schedule(args.steps or 4000, args.batch or 32, args.rate)
     pipeline = train_base(
-        sizes, diffusers.AutoencoderKL.from_pretrained(trained), _photos(args, sizes), schedule,
-        out / "base", _device(args), args.seed, args.workers, _until(args), start, args.pool,
-    )  # fmt: skip
+        sizes,
+        diffusers.AutoencoderKL.from_pretrained(trained),
+        _photos(args, sizes),
+        schedule,
+        out / "base",
+        _device(args),
+        args.seed,
+        args.workers,
+        _until(args),
+        start,
+        args.pool,
+    )
     pipeline.save_pretrained(out / "pipeline")
 
 
 def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     """Stage 3's model if it is there, else stage 2's, whole and in half precision, with the settings
     of a model that needs no download; the initialiser beside it."""
-    from magiceraser_ref.checkpoint import load, save
-    from magiceraser_ref.ffc_eraser import NAME as FFC
+    from magiceraser_ref.ffc.eraser import NAME as FFC
+    from magiceraser_ref.model.checkpoint import load, save
 
     trained = out / "trained" / "model"
     parts = load(trained if trained.is_dir() else out / "pipeline", device="cpu", dtype="float16")
     settings = replace(
-        parts.settings, initializer=FFC, resolution=SHIPPED_SCALE * sizes.resolution,
-        steps=SHIPPED_STEPS, guidance=SHIPPED_GUIDANCE, license="research use, see docs/small-model.md",
-    )  # fmt: skip
+        parts.settings,
+        initializer=FFC,
+        resolution=SHIPPED_SCALE * sizes.resolution,
+        steps=SHIPPED_STEPS,
+        guidance=SHIPPED_GUIDANCE,
+        license="research use, see docs/small-model.md",
+    )
     target = Path(args.to)
     save(target, parts.pipeline, settings)
     if (out / "ffc-result").is_dir():
@@ -122,8 +133,9 @@ def _ffc(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     from magiceraser_ref.small.ffc_stage import train_ffc
 
     schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate)
-    network = train_ffc(_photos(args, sizes), schedule, out / "ffc", _device(args), None, args.seed,
-                        args.workers, _until(args))  # fmt: skip
+    network = train_ffc(
+        _photos(args, sizes), schedule, out / "ffc", _device(args), None, args.seed, args.workers, _until(args)
+    )
     (out / "ffc-result").mkdir(exist_ok=True)
     save_file(
         {k: v.half().cpu().contiguous() for k, v in network.state_dict().items()},
@@ -150,14 +162,12 @@ def _photos(args: argparse.Namespace, sizes: Sizes) -> Any:
     from magiceraser_ref.small.photos import TrainingPhotos
 
     if not args.photos:
-        raise SourceError(
-            "--photos: expected a folder of Parquet files with columns image and label"
-        )
+        raise SourceError("--photos: expected a folder of Parquet files with columns image and label")
     return TrainingPhotos(args.photos, sizes.resolution)
 
 
 def _device(args: argparse.Namespace) -> str:
-    from olrd.checkpoints import choose_device
+    from olrd.models.checkpoints import choose_device
 
     return choose_device(args.device, "training the small model")
 

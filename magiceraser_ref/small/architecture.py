@@ -39,14 +39,7 @@ TINY = Sizes()
 """What two CPU cores can train in an hour or two."""
 SMALL = Sizes(unet=(96, 160, 224), layers=2, text=(128, 4, 4, 32))
 """What one GPU trains in half an hour; under 60 MB in half precision."""
-MICRO = Sizes(
-    resolution=32,
-    vae=(8, 16, 16),
-    unet=(16, 32),
-    attention=(True, True),
-    heads=8,
-    text=(16, 1, 2, 32),
-)
+MICRO = Sizes(resolution=32, vae=(8, 16, 16), unet=(16, 32), attention=(True, True), heads=8, text=(16, 1, 2, 32))
 """For tests: every part there, nothing learned, a few milliseconds a step."""
 SIZES = {"tiny": TINY, "small": SMALL, "micro": MICRO}
 
@@ -56,11 +49,17 @@ def build_vae(sizes: Sizes) -> Any:
     diffusers = need("diffusers", "the small model")
     levels = len(sizes.vae)
     return diffusers.AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=sizes.latents, block_out_channels=sizes.vae,
-        down_block_types=["DownEncoderBlock2D"] * levels, up_block_types=["UpDecoderBlock2D"] * levels,
-        layers_per_block=sizes.vae_layers, norm_num_groups=8, sample_size=sizes.resolution,
+        in_channels=3,
+        out_channels=3,
+        latent_channels=sizes.latents,
+        block_out_channels=sizes.vae,
+        down_block_types=["DownEncoderBlock2D"] * levels,
+        up_block_types=["UpDecoderBlock2D"] * levels,
+        layers_per_block=sizes.vae_layers,
+        norm_num_groups=8,
+        sample_size=sizes.resolution,
         mid_block_add_attention=False,
-    )  # fmt: skip
+    )
 
 
 def build_unet(sizes: Sizes) -> Any:
@@ -70,11 +69,17 @@ def build_unet(sizes: Sizes) -> Any:
     up = ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(sizes.attention)]
     factor = 2 ** (len(sizes.vae) - 1)
     return diffusers.UNet2DConditionModel(
-        sample_size=sizes.resolution // factor, in_channels=2 * sizes.latents + 1,
-        out_channels=sizes.latents, down_block_types=down, up_block_types=up,
-        block_out_channels=sizes.unet, layers_per_block=sizes.layers, norm_num_groups=8,
-        cross_attention_dim=sizes.text[0], attention_head_dim=_head_counts(sizes),
-    )  # fmt: skip
+        sample_size=sizes.resolution // factor,
+        in_channels=2 * sizes.latents + 1,
+        out_channels=sizes.latents,
+        down_block_types=down,
+        up_block_types=up,
+        block_out_channels=sizes.unet,
+        layers_per_block=sizes.layers,
+        norm_num_groups=8,
+        cross_attention_dim=sizes.text[0],
+        attention_head_dim=_head_counts(sizes),
+    )
 
 
 def _head_counts(sizes: Sizes) -> list[int]:
@@ -88,11 +93,17 @@ def build_text(sizes: Sizes, words: Iterable[str]) -> tuple[Any, Any]:
     width, layers, heads, length = sizes.text
     tokenizer = small_tokenizer(words, length)
     config = transformers.CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=4 * width,
-        projection_dim=width, num_hidden_layers=layers, num_attention_heads=heads,
-        max_position_embeddings=length, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=4 * width,
+        projection_dim=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        max_position_embeddings=length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     return tokenizer, transformers.CLIPTextModel(config)
 
 
@@ -109,13 +120,23 @@ def build_pipeline(sizes: Sizes = MICRO, words: Iterable[str] | None = None, see
 def assemble(vae: Any, unet: Any, text: Any, tokenizer: Any, diffusers: Any) -> Any:
     """The parts as a pipeline, with SD 1.5's noise schedule and the method's default sampler, DDIM."""
     scheduler = diffusers.DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-        set_alpha_to_one=False, steps_offset=1,
-    )  # fmt: skip
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
     return diffusers.StableDiffusionInpaintPipeline(
-        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=vae,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
 
 
 def size_of(pipeline: Any) -> dict[str, int]:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from magiceraser_ref.extras import need
-from magiceraser_ref.masks import random_mask
 from magiceraser_ref.small.architecture import Sizes, assemble, build_text, build_unet
 from magiceraser_ref.small.latents import Encoder, LatentPool
 from magiceraser_ref.small.loop import Schedule, train
 from magiceraser_ref.small.photos import TrainingPhotos
 from magiceraser_ref.small.vae_stage import to_tensor
 from magiceraser_ref.small.vocabulary import known_words
+from magiceraser_ref.training.masks import random_mask
 from olrd.draws import draw_share
 
 UNPROMPTED = 0.15
@@ -31,9 +31,7 @@ class Holes:
     tokens: int64 [length].
     """
 
-    def __init__(
-        self, photos: TrainingPhotos, side: int, cell: int, tokenizer: Any, seed: int
-    ) -> None:
+    def __init__(self, photos: TrainingPhotos, side: int, cell: int, tokenizer: Any, seed: int) -> None:
         self.photos, self.side, self.cell, self.seed = photos, side, cell, seed
         self.empty = tokens_of(tokenizer, "")
         prompts = {photos.prompt(i) for i in range(len(photos))}
@@ -72,10 +70,18 @@ def tokens_of(tokenizer: Any, prompt: str) -> Any:
 
 
 def train_base(
-    sizes: Sizes, vae: Any, photos: TrainingPhotos, schedule: Schedule, folder: Path, device: str,
-    seed: int = 0, workers: int = 0, until: float | None = None, start: tuple[Any, Any] | None = None,
+    sizes: Sizes,
+    vae: Any,
+    photos: TrainingPhotos,
+    schedule: Schedule,
+    folder: Path,
+    device: str,
+    seed: int = 0,
+    workers: int = 0,
+    until: float | None = None,
+    start: tuple[Any, Any] | None = None,
     pool: int = 0,
-) -> Any:  # fmt: skip
+) -> Any:
     """The trained pipeline. vae: from stage 1, frozen. start: (unet, text encoder) to go on from
     instead of random weights. pool: encode so many photos with holes once and go round them, instead of
     encoding every sample; 0: do not."""

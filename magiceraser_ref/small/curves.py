@@ -66,15 +66,11 @@ def chart(rows: Rows, title: str, names: Sequence[str]) -> str:
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - 12}" stroke="#ddd"/>')
         parts.append(_text(LEFT - 6, y + 4, f"{value:.3g}", "end"))
         step = first + (last - first) * share
-        parts.append(
-            _text(at(step, value)[0], HEIGHT - 16, f"{step:.0f}", "end" if share == 1 else "middle")
-        )
+        parts.append(_text(at(step, value)[0], HEIGHT - 16, f"{step:.0f}", "end" if share == 1 else "middle"))
     parts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 3, "step", "middle"))
     for colour, (name, line) in zip(COLOURS, lines.items(), strict=False):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in line))
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-        )
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         x, y = at(*line[-1])
         parts.append(_text(x - 4, y - 6, name, "end", colour))
     body = "\n".join(parts)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from magiceraser_ref.extras import need
-from magiceraser_ref.masks import random_mask
 from magiceraser_ref.small.loop import Schedule, train
 from magiceraser_ref.small.perceptual import perceptual_loss
 from magiceraser_ref.small.photos import TrainingPhotos
 from magiceraser_ref.small.vae_stage import to_tensor
+from magiceraser_ref.training.masks import random_mask
 
 KNOWN_WEIGHT = 0.5
 """Of the L1 loss outside the hole, where the photo is pasted back anyway; inside it is 1."""
@@ -37,14 +37,20 @@ class HoledPhotos:
 
 
 def train_ffc(
-    photos: TrainingPhotos, schedule: Schedule, folder: Path, device: str, sizes: Any = None,
-    seed: int = 0, workers: int = 0, until: float | None = None,
-) -> Any:  # fmt: skip
+    photos: TrainingPhotos,
+    schedule: Schedule,
+    folder: Path,
+    device: str,
+    sizes: Any = None,
+    seed: int = 0,
+    workers: int = 0,
+    until: float | None = None,
+) -> Any:
     """The trained `FfcGenerator`: L1, and LPIPS of the photo with the hole filled. sizes: `FfcSizes`.
 
     LaMa's adversarial loss is left out: it needs a longer training than this one (inferred)."""
     torch = need("torch", "training")
-    from magiceraser_ref.ffc import FfcGenerator
+    from magiceraser_ref.ffc.network import FfcGenerator
 
     torch.manual_seed(seed)
     network = FfcGenerator(sizes).to(device, memory_format=torch.channels_last)

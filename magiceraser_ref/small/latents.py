@@ -36,9 +36,7 @@ class Encoder:
         both = torch.cat([pixels, pixels * (1 - wide)])  # one pass for both pictures
         half = torch.autocast(self.device.partition(":")[0], torch.bfloat16)
         with torch.no_grad(), half:
-            mean = self.vae.encode(
-                both.contiguous(memory_format=torch.channels_last)
-            ).latent_dist.mean
+            mean = self.vae.encode(both.contiguous(memory_format=torch.channels_last)).latent_dist.mean
         clean, masked = (mean.float() * self.vae.config.scaling_factor).chunk(2)
         return clean, masked
 
@@ -64,15 +62,11 @@ class LatentPool:
         which, place = divmod(n, self.count)
         if which != self._round:
             key = digest(self.samples.seed, "pool", which)
-            self._order = np.argsort(
-                np.random.Philox(key=key).random_raw(self.count), kind="stable"
-            )
+            self._order = np.argsort(np.random.Philox(key=key).random_raw(self.count), kind="stable")
             self._round = which
         pooled = int(self._order[place])
         clean, masked = torch.from_numpy(self.latents[pooled]).float()
-        return self.samples.words(n, pooled) | {
-            "clean": clean, "masked": masked, "hole": self.samples.hole(pooled),
-        }  # fmt: skip
+        return self.samples.words(n, pooled) | {"clean": clean, "masked": masked, "hole": self.samples.hole(pooled)}
 
 
 def _encode(samples: Any, encoder: Encoder, count: int, path: Path) -> None:

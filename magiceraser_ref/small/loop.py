@@ -57,8 +57,7 @@ def train(
     from diffusers.training_utils import EMAModel
 
     parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=schedule.decay,
-                                  betas=(0.9, 0.99))  # fmt: skip
+    optimiser = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=schedule.decay, betas=(0.9, 0.99))
     ema = EMAModel(parameters, decay=schedule.ema, use_ema_warmup=True, power=0.75)
     folder.mkdir(parents=True, exist_ok=True)
     step = _resume(folder, schedule, modules, optimiser, ema, device)
@@ -79,9 +78,7 @@ def train(
             bar.update()
             if step % 20 == 0:
                 figures = {name: round(float(value.detach()), 5) for name, value in losses.items()}
-                log.write(
-                    json.dumps({"step": step, "time": round(time.time(), 1)} | figures) + "\n"
-                )
+                log.write(json.dumps({"step": step, "time": round(time.time(), 1)} | figures) + "\n")
                 log.flush()
                 bar.set_postfix(figures, refresh=False)
             stop = until is not None and time.time() > until
@@ -98,14 +95,17 @@ def _batches(samples: Any, schedule: Schedule, step: int, workers: int) -> Itera
     todo = range(step * schedule.batch, schedule.steps * schedule.batch)
     return iter(
         torch.utils.data.DataLoader(
-            samples, batch_size=schedule.batch, sampler=todo, num_workers=workers,
-            persistent_workers=False, prefetch_factor=4 if workers else None,
+            samples,
+            batch_size=schedule.batch,
+            sampler=todo,
+            num_workers=workers,
+            persistent_workers=False,
+            prefetch_factor=4 if workers else None,
         )
-    )  # fmt: skip
+    )
 
 
-def _save(folder: Path, schedule: Schedule, step: int, modules: dict[str, Any], optimiser: Any,
-          ema: Any) -> None:  # fmt: skip
+def _save(folder: Path, schedule: Schedule, step: int, modules: dict[str, Any], optimiser: Any, ema: Any) -> None:
     import torch
 
     state = {
@@ -120,8 +120,7 @@ def _save(folder: Path, schedule: Schedule, step: int, modules: dict[str, Any], 
     os.replace(temporary, folder / "checkpoint.pt")
 
 
-def _resume(folder: Path, schedule: Schedule, modules: dict[str, Any], optimiser: Any, ema: Any,
-            device: str) -> int:  # fmt: skip
+def _resume(folder: Path, schedule: Schedule, modules: dict[str, Any], optimiser: Any, ema: Any, device: str) -> int:
     import torch
 
     path = folder / "checkpoint.pt"

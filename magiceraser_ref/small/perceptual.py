@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.nets.checkpoint import read_weights
-from olrd.checkpoints import require
+from olrd.models.checkpoints import require
 
 WEIGHTS = Path(__file__).parents[2] / "benchmark" / "weights" / "lpips_v0.1_alex.safetensors"
 SLICES = {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}
@@ -24,10 +24,6 @@ def perceptual_loss(device: str, weights: Path = WEIGHTS) -> Any:
     network = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False)
     own = network.state_dict()
     state |= {name: own[name] for name in own if name.startswith("scaling_layer")}
-    state |= {
-        name.replace("lin", "lins.", 1): state[name]
-        for name in list(state)
-        if name.startswith("lin")
-    }
+    state |= {name.replace("lin", "lins.", 1): state[name] for name in list(state) if name.startswith("lin")}
     network.load_state_dict({name: state[name].float() for name in own})
     return network.to(device).eval().requires_grad_(False)

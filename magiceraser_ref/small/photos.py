@@ -39,9 +39,7 @@ class TrainingPhotos:
             self.photos.append(_with_short_side(data, side))
             self.labels.append(label)
         if not self.photos:
-            raise SourceError(
-                f"{folder}: expected *.parquet files with columns image and label, found no photo"
-            )
+            raise SourceError(f"{folder}: expected *.parquet files with columns image and label, found no photo")
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -94,9 +92,7 @@ def pack(folder: Path, out: Path, side: int, quality: int = 85) -> int:
     photos = TrainingPhotos(folder, side)
     for start in range(0, len(photos), 4096):
         rows = []
-        for pixels, label in zip(
-            photos.photos[start : start + 4096], photos.labels[start : start + 4096], strict=True
-        ):
+        for pixels, label in zip(photos.photos[start : start + 4096], photos.labels[start : start + 4096], strict=True):
             file = io.BytesIO()
             Pillow.fromarray(pixels).save(file, "JPEG", quality=quality)
             rows.append({"image": {"bytes": file.getvalue(), "path": None}, "label": label})

@@ -38,9 +38,15 @@ def to_tensor(image: Any) -> Any:
 
 
 def train_vae(
-    sizes: Sizes, photos: TrainingPhotos, schedule: Schedule, folder: Path, device: str, seed: int = 0,
-    workers: int = 0, until: float | None = None,
-) -> Any:  # fmt: skip
+    sizes: Sizes,
+    photos: TrainingPhotos,
+    schedule: Schedule,
+    folder: Path,
+    device: str,
+    seed: int = 0,
+    workers: int = 0,
+    until: float | None = None,
+) -> Any:
     """The trained autoencoder: L1 + LPIPS + a little KL; its `scaling_factor` brings latents to
     standard deviation 1 (as for Stable Diffusion's)."""
     torch = need("torch", "training")

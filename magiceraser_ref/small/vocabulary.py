@@ -36,9 +36,12 @@ def byte_pairs(words: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, st
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=1 << 20, min_frequency=1, end_of_word_suffix=END_OF_WORD, initial_alphabet=letters,
+        vocab_size=1 << 20,
+        min_frequency=1,
+        end_of_word_suffix=END_OF_WORD,
+        initial_alphabet=letters,
         show_progress=False,
-    )  # fmt: skip
+    )
     learner.train_from_iterator(sorted(words), trainer)
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
     # A letter at a word's end is a token of its own, whether or not a known word ends with it.

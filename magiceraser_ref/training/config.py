@@ -139,8 +139,6 @@ def micro_batches(batch: int, micro_batch: int, devices: int) -> tuple[int, int]
     """
     share, left = divmod(batch, devices)
     if left:
-        raise UsageError(
-            f"--batch {batch} cannot be shared by {devices} devices: give a multiple of {devices}"
-        )
+        raise UsageError(f"--batch {batch} cannot be shared by {devices} devices: give a multiple of {devices}")
     size = max(n for n in range(1, min(micro_batch, share) + 1) if share % n == 0)
     return size, share // size

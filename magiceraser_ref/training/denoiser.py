@@ -74,9 +74,7 @@ class Batch(NamedTuple):
 
     def to(self, device: Any) -> Batch:
         """The same on a device."""
-        moved = {
-            name: part.to(device) for name, part in self._asdict().items() if name != "prompts"
-        }
+        moved = {name: part.to(device) for name, part in self._asdict().items() if name != "prompts"}
         return self._replace(**moved)
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from magiceraser_ref.checkpoint_files import cell_pixels
 from magiceraser_ref.extras import need
+from magiceraser_ref.model.locate import cell_pixels
 from magiceraser_ref.training.config import Running, TrainConfig, micro_batches
 
 BYTES_TRAINED = 16
@@ -16,8 +16,7 @@ OVERHEAD = 1.5e9
 """Libraries, workspace and the VAE's own passes on a GPU, in bytes: a round figure, not measured."""
 
 
-def estimate(base: Path, config: TrainConfig, running: Running, triplets: int,
-             devices: int = 1) -> dict[str, Any]:  # fmt: skip
+def estimate(base: Path, config: TrainConfig, running: Running, triplets: int, devices: int = 1) -> dict[str, Any]:
     """Parameters, passes and memory of a training. base: the folder of a checked diffusers pipeline.
 
     Memory is an estimate: weights and optimiser are counted; what backpropagation keeps is counted on
@@ -98,9 +97,7 @@ def saved_numbers(unet: Any, side: int) -> int:
     text = torch.empty(1, 77, config.cross_attention_dim, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         unet(z, torch.zeros((), dtype=torch.long, device="meta"), text)
-    return sum(
-        tensor.untyped_storage().nbytes() // tensor.element_size() for tensor in stored.values()
-    )
+    return sum(tensor.untyped_storage().nbytes() // tensor.element_size() for tensor in stored.values())
 
 
 def _network(folder: Path) -> Any:

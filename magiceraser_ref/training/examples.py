@@ -14,14 +14,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from magiceraser_ref.canvas import seen, whole_cells
-from magiceraser_ref.masks import random_mask
+from magiceraser_ref.erase.canvas import seen, whole_cells
 from magiceraser_ref.training.config import MASKS
+from magiceraser_ref.training.masks import random_mask
 from olrd.arrays import Image, Mask
-from olrd.compose import Triplet
 from olrd.draws import digest, draw_integer, draw_share
 from olrd.errors import UsageError, did_you_mean
-from olrd.panoptic import Box, mask_box
+from olrd.masks import mask_box
+from olrd.panoptic import Box
+from olrd.triplets.compose import Triplet
 
 Floats = npt.NDArray[np.float32]
 ROOM = 1.25
@@ -71,8 +72,7 @@ class ExampleRules:
             raise did_you_mean("kind of training mask", self.masks, MASKS)
         if self.resolution < 8 or self.resolution % self.factor:
             raise UsageError(
-                f"--resolution must be a multiple of {self.factor} (pixels per latent cell), "
-                f"got {self.resolution}"
+                f"--resolution must be a multiple of {self.factor} (pixels per latent cell), got {self.resolution}"
             )
         if self.batch < 1:
             raise UsageError(f"--batch must be at least 1, got {self.batch}")
@@ -103,9 +103,7 @@ class Examples:
         return make_example(triplet, self.rules, self.prompter(row, (*key, "prompt")), key)
 
 
-def make_example(
-    triplet: Triplet, rules: ExampleRules, prompt: str, key: tuple[object, ...]
-) -> Example:
+def make_example(triplet: Triplet, rules: ExampleRules, prompt: str, key: tuple[object, ...]) -> Example:
     """One example of a triplet; crop, mirror and random mask are drawn by `key`."""
     size = rules.resolution
     if rules.masks == "random":

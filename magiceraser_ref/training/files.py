@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from magiceraser_ref.checkpoint import load_base
-from magiceraser_ref.checkpoint_files import Located, locate
-from magiceraser_ref.settings import Settings
+from magiceraser_ref.model.checkpoint import load_base
+from magiceraser_ref.model.locate import Located, locate
+from magiceraser_ref.model.settings import Settings
 from magiceraser_ref.training.config import Running, TrainConfig
 from magiceraser_ref.training.estimate import estimate
 from magiceraser_ref.training.rows import TrainingRows
@@ -26,24 +26,29 @@ def estimated(base: Base, chosen: Chosen, config: TrainConfig, running: Running)
     return estimate(locate(*base).base, config, running, len(_rows(chosen, chosen[1])))
 
 
-def trained(
-    base: Base, chosen: Chosen, config: TrainConfig, running: Running, out: Path
-) -> dict[str, Any]:
+def trained(base: Base, chosen: Chosen, config: TrainConfig, running: Running, out: Path) -> dict[str, Any]:
     """Train, or finish training, into `out`. The base's own LoRA and token, if it has any, are left out."""
     located = locate(*base)
     rows = _rows(chosen, chosen[1])
     shown = _rows(chosen, chosen[2]) if chosen[2] else None
     pipeline = load_base(located.base, "cpu", "float32")
     return train(
-        pipeline, rows, config, out, running, base=f"{Path(base[0]).name} {located.revision}",
-        data=rows.fingerprint, settings=_settings(base, located), shown=shown,
-    )  # fmt: skip
+        pipeline,
+        rows,
+        config,
+        out,
+        running,
+        base=f"{Path(base[0]).name} {located.revision}",
+        data=rows.fingerprint,
+        settings=_settings(base, located),
+        shown=shown,
+    )
 
 
 def _rows(chosen: Chosen, split: str) -> TrainingRows:
     triplets, _, _, photos = chosen
     if triplets == DEMO:
-        from olrd.cached import demo_triplets
+        from olrd.builder.cached import demo_triplets
 
         triplets = str(demo_triplets())
     return TrainingRows(triplets, split, photos)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from olrd.arrays import Image, encode_png
-from olrd.files import write_atomic
 from olrd.progress import say
+from olrd.storage.files import write_atomic
 
 COLUMNS = ("step", "loss", "grad_norm", "lr_lora", "lr_token", "fixed_loss", "seconds")
 """step: finished steps, from 1. loss: the mean over the step's batch. fixed_loss: on the fixed batch, at
@@ -38,8 +38,9 @@ class LossLog:
     def __enter__(self) -> LossLog:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
         if self.board is not None:
             self.board.close()

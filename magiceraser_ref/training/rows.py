@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from olrd.compose import Triplet
-from olrd.dataset import BUILD_FILE, Dataset, row_triplet
+from olrd.dataset.folder import BUILD_FILE, Dataset, row_triplet
+from olrd.dataset.loading import load, open_splits
 from olrd.errors import SourceError, did_you_mean
-from olrd.loading import load, open_splits
+from olrd.triplets.compose import Triplet
 
 PICTURES = ("image", "mask", "background")
 PLAIN = ("id", "category", "background_labels", "prompt", "caption", "width", "height", "recipe")
@@ -30,9 +30,7 @@ class TrainingRows:
         self._rows = _opened(root, split, photos)
         rendered = PICTURES if photos else ()
         if missing := sorted({*PLAIN, *PICTURES} - {*self._rows.column_names, *rendered}):
-            raise SourceError(
-                f"{root}: expected the columns of an OLRD data set, missing {', '.join(missing)}"
-            )
+            raise SourceError(f"{root}: expected the columns of an OLRD data set, missing {', '.join(missing)}")
         if not len(self._rows):
             raise SourceError(f"{root}: the split {split} holds no triplets")
 
@@ -83,8 +81,4 @@ def _joined(parts: list[Any]) -> Any:
 
     joined = datasets.concatenate_datasets(parts)
     form = parts[0].format
-    return (
-        joined.with_transform(form["format_kwargs"]["transform"])
-        if form["type"] == "custom"
-        else joined
-    )
+    return joined.with_transform(form["format_kwargs"]["transform"]) if form["type"] == "custom" else joined

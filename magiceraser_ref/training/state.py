@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from olrd.errors import IntegrityError, OutputError
-from olrd.files import atomic_path, to_json, write_atomic
+from olrd.storage.files import atomic_path, to_json, write_atomic
 
 RUN_FILE, DONE_FILE = "run.json", "done.json"
 OURS = {RUN_FILE, DONE_FILE, "checkpoints", "losses.csv", "validation", "model", "tensorboard"}

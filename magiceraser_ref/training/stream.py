@@ -49,11 +49,7 @@ class Stream:
 
 def collated(samples: list[dict[str, Any]]) -> Batch:
     """Samples as one batch; the posterior's noise has its pair of draws first."""
-    parts = {
-        name: torch.stack([sample[name] for sample in samples])
-        for name in Batch._fields
-        if name != "prompts"
-    }
+    parts = {name: torch.stack([sample[name] for sample in samples]) for name in Batch._fields if name != "prompts"}
     parts["posterior"] = parts["posterior"].transpose(0, 1)
     return Batch(**parts, prompts=[sample["prompts"] for sample in samples])
 
@@ -65,9 +61,7 @@ class KeyBatches:
     the same batch however many there are.
     """
 
-    def __init__(
-        self, start: int, stop: int, size: int, passes: int, rank: int, devices: int
-    ) -> None:
+    def __init__(self, start: int, stop: int, size: int, passes: int, rank: int, devices: int) -> None:
         self.steps, self.size, self.passes = range(start, stop), size, passes
         self.rank, self.devices = rank, devices
 
@@ -84,6 +78,10 @@ class KeyBatches:
 def loader(stream: Stream, batches: KeyBatches, workers: int) -> Any:
     """A `DataLoader` over the keys. It draws nothing itself: its generator is its own and unused."""
     return torch.utils.data.DataLoader(
-        stream, batch_sampler=batches, num_workers=workers, collate_fn=collated,
-        generator=torch.Generator(), pin_memory=torch.cuda.is_available(),
-    )  # fmt: skip
+        stream,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collated,
+        generator=torch.Generator(),
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from magiceraser_ref.checkpoint import save
-from magiceraser_ref.prompts import TOKEN
-from magiceraser_ref.settings import LoraSettings, Settings
+from magiceraser_ref.model.checkpoint import save
+from magiceraser_ref.model.settings import LoraSettings, Settings
+from magiceraser_ref.model.token import TOKEN
 from magiceraser_ref.training import state
 from magiceraser_ref.training.config import Running, TrainConfig
 from magiceraser_ref.training.denoiser import check_base
@@ -25,8 +25,8 @@ from magiceraser_ref.training.examples import Rows
 from magiceraser_ref.training.log import LossLog, write_strips
 from magiceraser_ref.training.trainer import Trainer
 from olrd.errors import IntegrityError
-from olrd.locks import locked
 from olrd.progress import progress_bar, say
+from olrd.storage.locks import locked
 
 
 def train(
@@ -123,9 +123,7 @@ def _run(trainer: Trainer, out: Path, running: Running, shown: Rows) -> tuple[fl
     return before, max(start, stop)
 
 
-def _show(
-    trainer: Trainer, out: Path, running: Running, shown: Rows, step: int, log: LossLog
-) -> None:
+def _show(trainer: Trainer, out: Path, running: Running, shown: Rows, step: int, log: LossLog) -> None:
     """Validation pictures, as files and for TensorBoard."""
     strips = trainer.pictures(shown, running.validation_count, running.validation_steps)
     write_strips(out / "validation" / f"step-{step:08d}", strips)

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from magiceraser_ref.lora import add_lora
-from magiceraser_ref.prompts import TOKEN, add_token, training_prompt, worded
+from magiceraser_ref.model.lora import add_lora
+from magiceraser_ref.model.token import TOKEN, add_token
+from magiceraser_ref.prompts import training_prompt, worded
 from magiceraser_ref.training.config import Running, TrainConfig, micro_batches
 from magiceraser_ref.training.denoiser import Batch, Denoiser, cell_pixels, denoising_loss
 from magiceraser_ref.training.examples import ExampleRules, Examples, Rows, make_example
@@ -47,8 +48,7 @@ class Prompter:
 class Trainer:
     """The networks, the optimiser and the average of one training. accelerator: of accelerate."""
 
-    def __init__(self, accelerator: Any, pipeline: Any, rows: Rows, config: TrainConfig,
-                 running: Running) -> None:  # fmt: skip
+    def __init__(self, accelerator: Any, pipeline: Any, rows: Rows, config: TrainConfig, running: Running) -> None:
         self.accelerator, self.pipeline, self.config = accelerator, pipeline, config
         self.vae, self.tokenizer = pipeline.vae, pipeline.tokenizer
         self.denoiser = trainable(pipeline, config)
@@ -57,19 +57,16 @@ class Trainer:
             pipeline.unet.train()  # diffusers recomputes in training mode only
         pipeline.to(accelerator.device)
         self.rules = ExampleRules(
-            config.resolution, cell_pixels(self.vae), config.masks, config.mirror, config.batch,
-            config.seed,
-        )  # fmt: skip
+            config.resolution, cell_pixels(self.vae), config.masks, config.mirror, config.batch, config.seed
+        )
         self.prompter = Prompter(config)
         examples = Examples(rows, self.rules, self.prompter)
         self.scheduler = noise_schedule(pipeline)
-        self.stream = Stream(
-            examples, self.scheduler.config.num_train_timesteps, self.vae.config.latent_channels
-        )
+        self.stream = Stream(examples, self.scheduler.config.num_train_timesteps, self.vae.config.latent_channels)
         self.passes = micro_batches(config.batch, running.micro_batch, accelerator.num_processes)
         groups = [{"params": self.denoiser.lora(), "lr": config.lr_lora}]
         if self.denoiser.vector is not None:
-            groups.append({"params": [self.denoiser.vector], "lr": config.lr_token, "weight_decay": 0.0})  # fmt: skip
+            groups.append({"params": [self.denoiser.vector], "lr": config.lr_token, "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.rates = [config.lr_lora, config.lr_token][: len(groups)]
         self.model, self.optimizer = accelerator.prepare(self.denoiser, optimizer)
@@ -78,9 +75,7 @@ class Trainer:
     def batches(self, start: int, stop: int, workers: int) -> Iterator[list[Batch]]:
         """Per step the forward passes of this device."""
         size, passes = self.passes
-        keys = KeyBatches(
-            start, stop, size, passes, self.accelerator.process_index, self.accelerator.num_processes
-        )  # fmt: skip
+        keys = KeyBatches(start, stop, size, passes, self.accelerator.process_index, self.accelerator.num_processes)
         stream = iter(loader(self.stream, keys, workers))
         for _ in range(start, stop):
             yield [next(stream) for _ in range(passes)]
@@ -89,16 +84,17 @@ class Trainer:
         """The loss of each sample, float32 [B]."""
         batch = batch.to(self.accelerator.device)
         with self.accelerator.autocast():
-            return denoising_loss(
-                self.model, self.vae, self.scheduler, batch, self.token_ids(batch.prompts)
-            )
+            return denoising_loss(self.model, self.vae, self.scheduler, batch, self.token_ids(batch.prompts))
 
     def token_ids(self, prompts: list[str]) -> torch.Tensor:
         """int64 [B, L] of the prompts, cut at the tokenizer's length."""
         ids = self.tokenizer(
-            prompts, padding="max_length", truncation=True,
-            max_length=self.tokenizer.model_max_length, return_tensors="pt",
-        ).input_ids  # fmt: skip
+            prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=self.tokenizer.model_max_length,
+            return_tensors="pt",
+        ).input_ids
         return ids.to(self.accelerator.device)
 
     def step(self, number: int, batches: list[Batch]) -> tuple[float, float]:
@@ -126,7 +122,7 @@ class Trainer:
         batch = self.stream.batch([(FIXED_STEP, place) for place in range(count)])
         steps = self.scheduler.config.num_train_timesteps
         spread = torch.tensor([int((place + 0.5) / count * steps) for place in range(count)])
-        parts = (part._replace(timesteps=t) for part, t in zip(_ones(batch), spread.split(1), strict=True))  # fmt: skip
+        parts = (part._replace(timesteps=t) for part, t in zip(_ones(batch), spread.split(1), strict=True))
         with torch.no_grad(), self.averaged():
             return sum(float(self.loss(part).mean()) for part in parts) / count
 
@@ -176,9 +172,7 @@ class Trainer:
         """What the model makes of the first `count` triplets with the current weights: a strip each
         (photo with hole, result, truth), by id."""
         strips = {}
-        rules = ExampleRules(
-            self.config.resolution, self.rules.factor, seed=self.config.seed, mirror=False
-        )
+        rules = ExampleRules(self.config.resolution, self.rules.factor, seed=self.config.seed, mirror=False)
         for number in range(min(count, len(rows))):
             row, triplet = rows[number]
             key = ("validation", number)
@@ -196,12 +190,16 @@ class Trainer:
         pipeline.set_progress_bar_config(disable=True)
         with torch.no_grad(), self.averaged(), self.accelerator.autocast():
             return pipeline(
-                example.prompt, image=torch.from_numpy(example.masked)[None] / 2 + 0.5,
+                example.prompt,
+                image=torch.from_numpy(example.masked)[None] / 2 + 0.5,
                 mask_image=torch.nn.functional.interpolate(hole, scale_factor=factor),
-                height=size, width=size, num_inference_steps=steps, output_type="np",
+                height=size,
+                width=size,
+                num_inference_steps=steps,
+                output_type="np",
                 latents=keyed_normal(shape, self.config.seed, "validation", number),
                 generator=torch.Generator("cpu").manual_seed(number),
-            ).images[0]  # fmt: skip
+            ).images[0]
 
 
 def trainable(pipeline: Any, config: TrainConfig) -> Denoiser:
@@ -237,5 +235,12 @@ def _ones(batch: Batch) -> Iterator[Batch]:
     """A batch, sample by sample."""
     for k, prompt in enumerate(batch.prompts):
         one = slice(k, k + 1)
-        yield Batch(batch.target[one], batch.masked[one], batch.hole[one], batch.noise[one],
-                    batch.posterior[:, one], batch.timesteps[one], [prompt])  # fmt: skip
+        yield Batch(
+            batch.target[one],
+            batch.masked[one],
+            batch.hole[one],
+            batch.noise[one],
+            batch.posterior[:, one],
+            batch.timesteps[one],
+            [prompt],
+        )

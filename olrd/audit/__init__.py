@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def audit(
-    folder: Path | str, against: Sequence[Path | str] = (), flips: bool = True, seed: int = 0
-) -> dict[str, Any]:
+def audit(folder: Path | str, against: Sequence[Path | str] = (), flips: bool = True, seed: int = 0) -> dict[str, Any]:
     """Audit a built dataset; plain values, ready for JSON.
 
     against: other datasets, Parquet folders or image folders to look for shared photos in. flips:
@@ -20,7 +18,7 @@ def audit(
     from olrd.audit.distributions import distributions
     from olrd.audit.duplicates import duplicates
     from olrd.audit.edge_leak import edge_leak, leak_pairs
-    from olrd.dataset import Dataset
+    from olrd.dataset.folder import Dataset
 
     dataset = Dataset(folder)
     full = dataset.form == "full"

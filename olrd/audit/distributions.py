@@ -9,15 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from olrd.dataset import Dataset
+from olrd.dataset.folder import Dataset
 
 AREA_EDGES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0)
 GRID = 3
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _COLUMNS = (
-    "split", "source", "image_id", "category", "supercategory", "background_labels", "width", "height",
-    "bbox", "shift", "mask_area", "license",
-)  # fmt: skip
+    "split",
+    "source",
+    "image_id",
+    "category",
+    "supercategory",
+    "background_labels",
+    "width",
+    "height",
+    "bbox",
+    "shift",
+    "mask_area",
+    "license",
+)
 
 
 def distributions(dataset: Dataset) -> dict[str, Any]:
@@ -72,11 +82,7 @@ def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
 
 def _counts(values: Iterable[str | None]) -> dict[str, int]:
     """Counts, most frequent first, then by name."""
-    return dict(
-        sorted(
-            Counter(value or "" for value in values).items(), key=lambda item: (-item[1], item[0])
-        )
-    )
+    return dict(sorted(Counter(value or "" for value in values).items(), key=lambda item: (-item[1], item[0])))
 
 
 def _positions(rows: list[dict[str, Any]]) -> list[list[int]]:

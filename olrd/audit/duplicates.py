@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from olrd.audit.hashes import correlation, near_pairs
 from olrd.audit.pictures import Collection, Picture, collect, hash_array, photos
-from olrd.dataset import Dataset
+from olrd.dataset.folder import Dataset
 
 RADIUS = 10
 LEAST_CORRELATION = 0.95
@@ -47,11 +47,7 @@ def duplicates(
     matches = near_matches(own, own, flips, radius, same=True)
     crossing = [m for m in matches if len(m.a.splits | m.b.splits) > 1]
     staying = [m for m in matches if len(m.a.splits | m.b.splits) == 1]
-    shared = [
-        {"name": picture.name, "splits": sorted(picture.splits)}
-        for picture in own
-        if len(picture.splits) > 1
-    ]
+    shared = [{"name": picture.name, "splits": sorted(picture.splits)} for picture in own if len(picture.splits) > 1]
     return {
         "photos": len(own),
         "with_pixels": sum(picture.hash is not None for picture in own),
@@ -119,12 +115,7 @@ def _shared(own: list[Picture], others: list[Picture], key: str) -> dict[str, An
 
 
 def _described(match: Match) -> dict[str, Any]:
-    return {
-        "name": match.a.name,
-        "other": match.b.name,
-        "distance": match.distance,
-        "mirrored": match.mirrored,
-    }
+    return {"name": match.a.name, "other": match.b.name, "distance": match.distance, "mirrored": match.mirrored}
 
 
 def _finding(found: list[Any]) -> dict[str, Any]:

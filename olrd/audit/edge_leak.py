@@ -28,15 +28,7 @@ import numpy as np
 
 from olrd.audit.pairing import LeakPair, leak_pairs, paired_points
 from olrd.audit.rim import Rim, rim_features
-from olrd.audit.scoring import (
-    Interval,
-    Ints,
-    boosting,
-    clustered_auc,
-    clustered_mean,
-    cross_validated,
-    logistic,
-)
+from olrd.audit.scoring import Interval, Ints, boosting, clustered_auc, clustered_mean, cross_validated, logistic
 from olrd.progress import progress_bar
 
 __all__ = ["Interval", "LeakPair", "LeakResult", "edge_leak", "leak_pairs"]
@@ -65,8 +57,7 @@ class LeakResult(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Plain values: intervals become {value, low, high}."""
         return {
-            name: value._asdict() if isinstance(value, Interval) else value
-            for name, value in self._asdict().items()
+            name: value._asdict() if isinstance(value, Interval) else value for name, value in self._asdict().items()
         }
 
 
@@ -82,12 +73,8 @@ class _Patches(NamedTuple):
 def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
     """The edge leak over pairs (see the module's text). The same pairs always give the same result."""
     patches, skipped = _collect(pairs)
-    if patches is None or (
-        np.ptp(patches.photo) + 1 < LEAST_PHOTOS or np.ptp(patches.object) + 1 < LEAST_OBJECTS
-    ):
-        found = (
-            (0, 0) if patches is None else (np.ptp(patches.object) + 1, np.ptp(patches.photo) + 1)
-        )
+    if patches is None or (np.ptp(patches.photo) + 1 < LEAST_PHOTOS or np.ptp(patches.object) + 1 < LEAST_OBJECTS):
+        found = (0, 0) if patches is None else (np.ptp(patches.object) + 1, np.ptp(patches.photo) + 1)
         note = (
             f"{found[0]} objects of {found[1]} photos are too few: the edge leak needs {LEAST_OBJECTS} "
             f"objects of {LEAST_PHOTOS} photos, each with its untouched original in the dataset"
@@ -98,19 +85,14 @@ def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
     x = np.concatenate(rim, axis=1)
     scores = cross_validated(x, y, group, boosting(seed))
     # One mean score per object and side; objects and photos are numbered in order of appearance.
-    means = [
-        np.bincount(owner[y == label], scores[y == label]) / np.bincount(owner[y == label])
-        for label in (0, 1)
-    ]
+    means = [np.bincount(owner[y == label], scores[y == label]) / np.bincount(owner[y == label]) for label in (0, 1)]
     home = group[np.unique(owner, return_index=True)[1]]
     sides = np.repeat([0, 1], len(home))
     return LeakResult(
         auc=clustered_auc(scores, y, group, seed),
         auc_objects=clustered_auc(np.concatenate(means), sides, np.tile(home, 2), seed),
         pairs_won=clustered_mean((np.sign(means[1] - means[0]) + 1) / 2, home, seed),
-        context=clustered_auc(
-            cross_validated(rim.context, y, group, boosting(seed)), y, group, seed
-        ),
+        context=clustered_auc(cross_validated(rim.context, y, group, boosting(seed)), y, group, seed),
         logistic=clustered_auc(cross_validated(x, y, group, logistic()), y, group, seed),
         photos=int(group.max()) + 1,
         objects=len(home),

@@ -18,9 +18,7 @@ SIDE = 32
 """A picture is hashed from a grey thumbnail of SIDE x SIDE pixels, whatever its aspect."""
 _LOW = 8
 # Rows 0..7 of the orthonormal DCT-II matrix.
-_DCT = np.sqrt(2 / SIDE) * np.cos(
-    np.pi / SIDE * np.arange(_LOW)[:, None] * (np.arange(SIDE)[None, :] + 0.5)
-)
+_DCT = np.sqrt(2 / SIDE) * np.cos(np.pi / SIDE * np.arange(_LOW)[:, None] * (np.arange(SIDE)[None, :] + 0.5))
 _DCT[0] /= np.sqrt(2)
 _NOISE = 4.0
 """A DCT coefficient below this is as large as JPEG and rescaling noise, so its bit is a coin toss."""

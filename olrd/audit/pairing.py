@@ -9,12 +9,13 @@ import numpy as np
 
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.audit.rim import Outline, trace
-from olrd.audit.sampling import pick_evenly, rows_at
-from olrd.compose import transformed
-from olrd.dataset import Dataset, row_triplet
+from olrd.dataset.folder import Dataset, row_triplet
+from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.errors import UsageError
-from olrd.panoptic import Box, decode_rle, mask_box
-from olrd.recipe import Recipe
+from olrd.masks import mask_box
+from olrd.panoptic import Box, decode_rle
+from olrd.triplets.compose import transformed
+from olrd.triplets.recipe import Recipe
 
 POINTS = 24
 """Outline points per object, spread evenly."""

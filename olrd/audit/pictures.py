@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from olrd.audit.hashes import Hash, perceptual_hash, thumbnail
-from olrd.audit.sampling import rows_at
-from olrd.dataset import BUILD_FILE, Dataset
+from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.sampling import rows_at
 from olrd.errors import SourceError
-from olrd.files import sha256
 from olrd.progress import progress_bar
-from olrd.recipe import Recipe
-from olrd.remote import is_url
+from olrd.storage.files import sha256
+from olrd.storage.remote import is_url
+from olrd.triplets.recipe import Recipe
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -60,9 +60,7 @@ def collect(folder: Path | str) -> Collection:
     if shards:
         found, kind = _hashed(_parquet_bytes(shards), str(folder)), "parquet"
     else:
-        files = sorted(
-            p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file()
-        )
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
         found, kind = (
             _hashed(((p.relative_to(folder).as_posix(), p.read_bytes) for p in files), str(folder)),
             "images",
@@ -84,10 +82,7 @@ def photos(dataset: Dataset) -> list[Picture]:
     first: dict[str, int] = {}
     for number, row in enumerate(dataset.rows(columns)):
         recipe = Recipe.from_json(row["recipe"])
-        for image_id, ref in (
-            (row["image_id"], recipe.background),
-            (row["donor_image_id"], recipe.donor),
-        ):
+        for image_id, ref in ((row["image_id"], recipe.background), (row["donor_image_id"], recipe.donor)):
             key = f"{row['source']}/{image_id}"
             splits.setdefault(key, set()).add(row["split"])
             shas[key], files[key] = ref.sha256, PurePosixPath(ref.file_name).name
@@ -96,10 +91,7 @@ def photos(dataset: Dataset) -> list[Picture]:
     if dataset.form == "full":
         rows = rows_at(dataset, sorted(first.values()), ["source", "image_id", "background"])
         found = _hashed(
-            (
-                (f"{row['source']}/{row['image_id']}", _constant(row["background"]["bytes"]))
-                for row in rows
-            ),
+            ((f"{row['source']}/{row['image_id']}", _constant(row["background"]["bytes"])) for row in rows),
             str(dataset.folder),
             len(first),
         )
@@ -144,17 +136,12 @@ def _is_picture(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _hashed(
-    sources: Iterable[tuple[str, Callable[[], bytes]]], label: str, total: int = 0
-) -> list[Picture]:
+def _hashed(sources: Iterable[tuple[str, Callable[[], bytes]]], label: str, total: int = 0) -> list[Picture]:
     """Pictures of (name, reader) pairs, decoded in threads; a few dozen in memory at a time."""
     workers = min(8, os.cpu_count() or 1)
     found: list[Picture] = []
     pending = iter(sources)
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        progress_bar(f"hash {label}", total, "picture") as bar,
-    ):
+    with ThreadPoolExecutor(workers) as pool, progress_bar(f"hash {label}", total, "picture") as bar:
         while chunk := list(islice(pending, 8 * workers)):
             for picture in pool.map(_picture, chunk):
                 found.append(picture)
@@ -181,6 +168,4 @@ def _picture(source: tuple[str, Callable[[], bytes]]) -> Picture:
 
 def hash_array(pictures: list[Picture], mirrored: bool = False) -> np.ndarray:
     """uint64 [n]: the hashes of pictures that all have one."""
-    return np.array(
-        [p.hash.mirrored if mirrored else p.hash.bits for p in pictures if p.hash], np.uint64
-    )
+    return np.array([p.hash.mirrored if mirrored else p.hash.bits for p in pictures if p.hash], np.uint64)

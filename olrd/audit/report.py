@@ -14,14 +14,8 @@ _LINES = (
 
 def audit_text(result: dict[str, Any]) -> str:
     """Edge leak, duplicates and distributions of `olrd.audit.audit`'s result, for people."""
-    blocks = [
-        _leak(result["edge_leak"]),
-        _duplicates(result["duplicates"]),
-        _contents(result["distributions"]),
-    ]
-    return "\n\n".join(
-        f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in blocks
-    )
+    blocks = [_leak(result["edge_leak"]), _duplicates(result["duplicates"]), _contents(result["distributions"])]
+    return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in blocks)
 
 
 def _leak(leak: dict[str, Any] | None) -> tuple[str, list[str]]:
@@ -34,10 +28,7 @@ def _leak(leak: dict[str, Any] | None) -> tuple[str, list[str]]:
         f"{text:<38} {leak[key]['value']:.3f}   95 % {leak[key]['low']:.3f} to {leak[key]['high']:.3f}"
         for key, text in _LINES
     ]
-    return title, [
-        *lines,
-        f"{leak['patches']} patches, {leak['objects']} objects, {leak['photos']} photos",
-    ]
+    return title, [*lines, f"{leak['patches']} patches, {leak['objects']} objects, {leak['photos']} photos"]
 
 
 def _duplicates(found: dict[str, Any]) -> tuple[str, list[str]]:
@@ -71,9 +62,7 @@ def _named(finding: dict[str, Any]) -> str:
 
 def _contents(parts: dict[str, Any]) -> tuple[str, list[str]]:
     whole = parts["all"]
-    splits = ", ".join(
-        f"{name} {part['triplets']}" for name, part in parts.items() if name != "all"
-    )
+    splits = ", ".join(f"{name} {part['triplets']}" for name, part in parts.items() if name != "all")
     lines = [f"{whole['triplets']} triplets of {whole['photos']} photos ({splits})"]
     if whole["triplets"]:
         area, shift = whole["area"]["quantiles"], whole["shift"]["quantiles"]
@@ -82,9 +71,11 @@ def _contents(parts: dict[str, Any]) -> tuple[str, list[str]]:
             f"to {100 * area['95']:.1f} % of the picture",
             f"shift: median {100 * shift['50']:.0f} % of the diagonal",
             "mask centres, 3 x 3: " + " | ".join(" ".join(map(str, row)) for row in whole["position"]),
-            *(f"{name.replace('_', ' ')}: {_top(whole[name])}"
-              for name in ("categories", "background_labels", "licenses")),
-        ]  # fmt: skip
+            *(
+                f"{name.replace('_', ' ')}: {_top(whole[name])}"
+                for name in ("categories", "background_labels", "licenses")
+            ),
+        ]
     return "contents", lines
 
 

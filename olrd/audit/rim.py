@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from olrd.arrays import Image, Mask
-from olrd.candidates import disc
-from olrd.panoptic import mask_box
+from olrd.masks import disc, mask_box
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,11 +70,7 @@ def trace(mask: Mask, spacing: int = 2) -> Outline:
     soft = cv2.GaussianBlur(np.pad(mask, 8).astype(np.float64), (0, 0), 2.0)
     rows, columns = contour[:, 1] + 8, contour[:, 0] + 8
     slope = np.stack(
-        [
-            soft[rows, columns - 1] - soft[rows, columns + 1],
-            soft[rows - 1, columns] - soft[rows + 1, columns],
-        ],
-        axis=-1,
+        [soft[rows, columns - 1] - soft[rows, columns + 1], soft[rows - 1, columns] - soft[rows + 1, columns]], axis=-1
     )
     length = np.linalg.norm(slope, axis=1)
     sound = length > 1e-3  # the smoothed mask has no slope on a sliver

@@ -68,9 +68,7 @@ def clustered_auc(scores: Floats, y: Ints, group: Ints, seed: int) -> Interval:
     positive, owner = scores[y == 1], group[y == 1]
     for number in range(count):
         negative = np.sort(scores[(y == 0) & (group == number)])
-        below = np.searchsorted(negative, positive, "left") + np.searchsorted(
-            negative, positive, "right"
-        )
+        below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
         wins[:, number] = np.bincount(owner, below / 2, count)
     sizes = [np.bincount(group[y == label], minlength=count) for label in (1, 0)]
     weights = _resamples(count, seed)
@@ -83,10 +81,7 @@ def clustered_mean(values: Floats, group: Ints, seed: int) -> Interval:
     """Mean with a 95 % bootstrap interval over groups."""
     weights = _resamples(int(group.max()) + 1, seed)
     width = weights.shape[1]
-    return _interval(
-        (weights @ np.bincount(group, values, width))
-        / (weights @ np.bincount(group, minlength=width))
-    )
+    return _interval((weights @ np.bincount(group, values, width)) / (weights @ np.bincount(group, minlength=width)))
 
 
 def _resamples(count: int, seed: int) -> Floats:

@@ -13,8 +13,9 @@ from olrd.cli.shell import emit, guarded
 
 
 def _workers(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N",
-                         help="processes (default %(default)s)")  # fmt: skip
+    command.add_argument(
+        "--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="processes (default %(default)s)"
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,80 +28,52 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_text, description=help_text)
         command.set_defaults(run=run)
         if folder:
-            command.add_argument(
-                folder, metavar=folder.upper(), help="a built dataset folder, or its URL"
-            )
+            command.add_argument(folder, metavar=folder.upper(), help="a built dataset folder, or its URL")
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         return command
 
     _workers(add("verify", run_verify, "Check every invariant and hash."))
     show = add("show", run_show, "Write a contact sheet (PNG) and a page (HTML) to leaf through.")
+    show.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER-show)")
+    show.add_argument("--count", type=int, default=8, metavar="N", help="triplets on the sheet (default %(default)s)")
     show.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write (default: FOLDER-show)"
-    )
-    show.add_argument(
-        "--count",
-        type=int,
-        default=8,
-        metavar="N",
-        help="triplets on the sheet (default %(default)s)",
-    )
-    show.add_argument(
-        "--page-limit",
-        type=int,
-        default=60,
-        metavar="N",
-        help="triplets on the page (default %(default)s)",
+        "--page-limit", type=int, default=60, metavar="N", help="triplets on the page (default %(default)s)"
     )
     audit = add("audit", run_audit, "Edge leak, near duplicates and distributions.")
-    audit.add_argument("--against", action="append", default=[], metavar="DIR",
-                       help="another dataset or photo folder to look for shared photos in; repeatable")  # fmt: skip
+    audit.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="another dataset or photo folder to look for shared photos in; repeatable",
+    )
     rebuild = add("rebuild", run_rebuild, "Recipes and photos back to the full dataset.", "recipes")
-    rebuild.add_argument(
-        "--root", required=True, metavar="DIR", help="the folder of the photos, or its URL"
-    )
-    rebuild.add_argument(
-        "--out", required=True, metavar="DIR", help="the folder to write, or its URL"
-    )
+    rebuild.add_argument("--root", required=True, metavar="DIR", help="the folder of the photos, or its URL")
+    rebuild.add_argument("--out", required=True, metavar="DIR", help="the folder to write, or its URL")
     _workers(rebuild)
     merge = add("merge", run_merge, "Join the shares that `olrd-build --shards` built.", "")
     merge.add_argument("shares", nargs="+", metavar="SHARE", help="their folders, or URLs")
-    merge.add_argument(
-        "--out", required=True, metavar="DIR", help="the folder to write, or its URL"
-    )
-    publish = add(
-        "publish", run_publish, "Upload to the Hugging Face Hub: recipes, or pixels if they may be."
-    )
-    publish.add_argument(
-        "--repo", required=True, metavar="NAME/SET", help="the dataset repository, made if need be"
-    )
+    merge.add_argument("--out", required=True, metavar="DIR", help="the folder to write, or its URL")
+    publish = add("publish", run_publish, "Upload to the Hugging Face Hub: recipes, or pixels if they may be.")
+    publish.add_argument("--repo", required=True, metavar="NAME/SET", help="the dataset repository, made if need be")
     publish.add_argument("--private", action="store_true", help="make the repository private")
+    publish.add_argument("--revision", metavar="BRANCH", help="upload to this branch (default: main)")
     publish.add_argument(
-        "--revision", metavar="BRANCH", help="upload to this branch (default: main)"
+        "--i-may-redistribute",
+        action="store_true",
+        help="upload the pixels too; refused unless every photo's licence allows derivatives",
     )
-    publish.add_argument("--i-may-redistribute", action="store_true",
-                         help="upload the pixels too; refused unless every photo's licence allows derivatives")  # fmt: skip
-    publish.add_argument(
-        "--dry-run", action="store_true", help="say what would be uploaded; send nothing"
-    )
+    publish.add_argument("--dry-run", action="store_true", help="say what would be uploaded; send nothing")
     caption = add("caption", run_caption, "Fill the caption column with an image-to-text model.")
     caption.add_argument(
-        "--checkpoint",
-        default="llava-hf/llava-1.5-7b-hf",
-        help="hub id or folder (default %(default)s)",
+        "--checkpoint", default="llava-hf/llava-1.5-7b-hf", help="hub id or folder (default %(default)s)"
     )
     caption.add_argument("--revision", help="pin a revision of the checkpoint")
     caption.add_argument("--limit", type=int, metavar="N", help="at most N new captions")
     caption.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
-    pq = add(
-        "pq", run_pq, "Panoptic quality of PREDICTED against TRUTH (two COCO panoptic JSONs).", ""
-    )
-    pq.add_argument(
-        "predicted", type=Path, help="JSON of the prediction; its PNGs in the folder of that name"
-    )
-    pq.add_argument(
-        "truth", type=Path, help="JSON of the truth; its PNGs in the folder of that name"
-    )
+    pq = add("pq", run_pq, "Panoptic quality of PREDICTED against TRUTH (two COCO panoptic JSONs).", "")
+    pq.add_argument("predicted", type=Path, help="JSON of the prediction; its PNGs in the folder of that name")
+    pq.add_argument("truth", type=Path, help="JSON of the truth; its PNGs in the folder of that name")
     sources = add("sources", run_sources, "List the registered sources.", "")
     sources.set_defaults(json=False)
     return top
@@ -108,30 +81,21 @@ def parser() -> argparse.ArgumentParser:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Exit code 1 if there is any problem."""
-    from olrd.verify import verify
+    from olrd.tools.verify import verify
 
     result = verify(args.folder, args.workers)
     good = not result["problems"]
-    text = (
-        f"{result['triplets']} triplets of {result['photos']} photos in {result['shards']} shards: "
-        + (
-            "every invariant and every hash holds"
-            if good
-            else f"{len(result['problems'])} PROBLEMS"
-        )
+    text = f"{result['triplets']} triplets of {result['photos']} photos in {result['shards']} shards: " + (
+        "every invariant and every hash holds" if good else f"{len(result['problems'])} PROBLEMS"
     )
-    hint = (
-        []
-        if good
-        else ["the olrd-build command of this folder with --repair builds damaged shards again"]
-    )
+    hint = [] if good else ["the olrd-build command of this folder with --repair builds damaged shards again"]
     emit(result, "\n".join([text, *result["problems"][:50], *hint]), args.json)
     return 0 if good else 1
 
 
 def run_show(args: argparse.Namespace) -> int:
     """Pictures to look at."""
-    from olrd.show import show
+    from olrd.tools.show import show
 
     result = show(args.folder, args.out, args.count, args.page_limit)
     emit(result, "\n".join(str(path) for path in result.values()), args.json)
@@ -149,8 +113,8 @@ def run_audit(args: argparse.Namespace) -> int:
 
 def run_rebuild(args: argparse.Namespace) -> int:
     """Pixels from recipes."""
-    from olrd.rebuild import rebuild
-    from olrd.summary import build_summary
+    from olrd.texts import build_summary
+    from olrd.tools.rebuild import rebuild
 
     result = rebuild(args.recipes, args.root, args.out, args.workers)
     emit(result, build_summary(result) + "\n\nevery triplet proven by its hash", args.json)
@@ -159,8 +123,8 @@ def run_rebuild(args: argparse.Namespace) -> int:
 
 def run_merge(args: argparse.Namespace) -> int:
     """One dataset from shares."""
-    from olrd.merge import merge
-    from olrd.summary import build_summary
+    from olrd.builder.merge import merge
+    from olrd.texts import build_summary
 
     result = merge(args.shares, args.out)
     emit(result, build_summary(result) + f"\n\nwritten to {args.out}", args.json)
@@ -169,8 +133,8 @@ def run_merge(args: argparse.Namespace) -> int:
 
 def run_publish(args: argparse.Namespace) -> int:
     """To the Hub. The token is the one of `hf auth login` or of HF_TOKEN, never an option."""
-    from olrd.publish import publish
-    from olrd.summary import publish_summary
+    from olrd.texts import publish_summary
+    from olrd.tools.publish import publish
 
     result = publish(
         args.folder,
@@ -186,18 +150,16 @@ def run_publish(args: argparse.Namespace) -> int:
 
 def run_caption(args: argparse.Namespace) -> int:
     """Long captions of the clean backgrounds."""
-    from olrd.recaption import caption_folder
+    from olrd.tools.captions import caption_folder
 
-    result = caption_folder(
-        args.folder, args.checkpoint, revision=args.revision, device=args.device, limit=args.limit
-    )
+    result = caption_folder(args.folder, args.checkpoint, revision=args.revision, device=args.device, limit=args.limit)
     emit(result, f"{result['captioned']} captions written", args.json)
     return 0
 
 
 def run_pq(args: argparse.Namespace) -> int:
     """Panoptic quality."""
-    from olrd.pq import format_quality, panoptic_quality
+    from olrd.tools.pq import format_quality, panoptic_quality
 
     result = panoptic_quality(args.predicted, args.truth)
     emit(result, format_quality(result), args.json)
@@ -209,11 +171,7 @@ def run_sources(args: argparse.Namespace) -> int:
     from olrd.sources import SOURCES
 
     targets = SOURCES.targets()
-    emit(
-        targets,
-        "\n".join(f"{name:<12} {target}" for name, target in sorted(targets.items())),
-        args.json,
-    )
+    emit(targets, "\n".join(f"{name:<12} {target}" for name, target in sorted(targets.items())), args.json)
     return 0
 
 

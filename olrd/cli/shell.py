@@ -17,14 +17,20 @@ from olrd.errors import OlrdError, UsageError
 
 def add_engine_options(command: Any, usual: str) -> None:
     """`--engine`, `--workers` and `--ray-address`. usual: the local engine's number of workers."""
-    command.add_argument("--engine", default="local", metavar="NAME",
-                         help="local (default): processes of this machine; ray: a Ray cluster")  # fmt: skip
-    command.add_argument("--workers", type=int, metavar="N",
-                         help=f"default: {usual}; with ray all CPUs or GPUs of the cluster")  # fmt: skip
     command.add_argument(
-        "--ray-address", metavar="ADDRESS",
+        "--engine",
+        default="local",
+        metavar="NAME",
+        help="local (default): processes of this machine; ray: a Ray cluster",
+    )
+    command.add_argument(
+        "--workers", type=int, metavar="N", help=f"default: {usual}; with ray all CPUs or GPUs of the cluster"
+    )
+    command.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
         help="join this cluster: auto or HOST:PORT (default: a Ray of its own on this machine)",
-    )  # fmt: skip
+    )
 
 
 def engine_from(args: argparse.Namespace, usual: int | None = None) -> EngineSpec:

@@ -5,7 +5,7 @@ the engine and the number of workers change the speed of a build or a run, never
 
 To add an engine: one file with a class that has the members of `Engine` and is made from an
 `EngineSpec`, and one line in `ENGINES`, or an entry point in the group `olrd.engines`.
-tests/test_engines.py runs on everything registered.
+tests/olrd/engines/test_engines.py runs on everything registered.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ RETRIES = 3
 """So often in a row may workers die without a result before the engine gives up."""
 
 ENGINES = Registry(
-    "engine",
-    "olrd.engines",
-    {"local": "olrd.engines.local:LocalEngine", "ray": "olrd.engines.ray:RayEngine"},
+    "engine", "olrd.engines", {"local": "olrd.engines.local:LocalEngine", "ray": "olrd.engines.ray:RayEngine"}
 )
 
 
@@ -56,9 +54,12 @@ class Engine(Protocol):
     """Runs tasks on workers. Opening one starts nothing; it raises what will not work."""
 
     def run(
-        self, work: Callable[[Task], Result], tasks: Sequence[Task], start: Callable[..., None],
+        self,
+        work: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        start: Callable[..., None],
         start_args: tuple[Any, ...],
-    ) -> Iterator[Result]:  # fmt: skip
+    ) -> Iterator[Result]:
         """Yield `work(task)` for every task, in the order of completion.
 
         Each worker is prepared once by `start(*start_args)`. The tasks of a worker that dies run

@@ -33,9 +33,12 @@ class LocalEngine:
         self.workers = spec.workers or local_workers()
 
     def run(
-        self, work: Callable[[Task], Result], tasks: Sequence[Task], start: Callable[..., None],
+        self,
+        work: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        start: Callable[..., None],
         start_args: tuple[Any, ...],
-    ) -> Iterator[Result]:  # fmt: skip
+    ) -> Iterator[Result]:
         """See `Engine`."""
         if self.workers == 1 or len(tasks) <= 1:
             start(*start_args)
@@ -46,9 +49,11 @@ class LocalEngine:
         while left:
             before = len(left)
             pool = ProcessPoolExecutor(
-                min(self.workers, len(left)), multiprocessing.get_context("spawn"), _prepare,
+                min(self.workers, len(left)),
+                multiprocessing.get_context("spawn"),
+                _prepare,
                 (os.getpid(), start, start_args),
-            )  # fmt: skip
+            )
             futures: dict[Future[Any], Task] = {}
             try:
                 futures |= {pool.submit(work, task): task for task in left}

@@ -45,9 +45,12 @@ class RayEngine:
         self.spec = spec
 
     def run(
-        self, work: Callable[[Task], Result], tasks: Sequence[Task], start: Callable[..., None],
+        self,
+        work: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        start: Callable[..., None],
         start_args: tuple[Any, ...],
-    ) -> Iterator[Result]:  # fmt: skip
+    ) -> Iterator[Result]:
         """See `Engine`."""
         if not tasks:
             return
@@ -63,7 +66,7 @@ class RayEngine:
 
 def _on_actors(
     work: Callable[[Task], Result], tasks: Sequence[Task], kind: Any, setup: tuple[Any, ...], size: int
-) -> Iterator[Result]:  # fmt: skip
+) -> Iterator[Result]:
     """`work(task)` of all tasks on at most `size` actors of this kind, one task on each."""
     import ray
 
@@ -122,9 +125,7 @@ def _on_actors(
 class _Worker:
     """Lives in a process of its own on some node."""
 
-    def prepare(
-        self, version: str, folder: str, start: Callable[..., None], start_args: tuple[Any, ...]
-    ) -> None:
+    def prepare(self, version: str, folder: str, start: Callable[..., None], start_args: tuple[Any, ...]) -> None:
         """Once, before any work. Relative paths mean what they mean to the driver."""
         if olrd.__version__ != version:
             raise EngineError(
@@ -152,8 +153,7 @@ def _connected(spec: EngineSpec) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    own: dict[str, Any] = {"num_cpus": spec.workers, "object_store_memory": OBJECT_STORE,
-                           "include_dashboard": False}  # fmt: skip
+    own: dict[str, Any] = {"num_cpus": spec.workers, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
     try:
         ray.init(spec.address or "local", **QUIET, **({} if spec.address else own))
     except Exception as error:  # Ray raises whatever it met

@@ -2,7 +2,7 @@
 
 A source is one class with the members of `Source`, registered by name. To add one: write one file,
 add one line to `SOURCES` (or, from another distribution, one entry point in the group
-`olrd.sources`). The conformance suite in tests/test_sources.py runs on everything registered.
+`olrd.sources`). The conformance suite in tests/olrd/sources/test_sources.py runs on everything registered.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
 
 if TYPE_CHECKING:
-    from olrd.places import Place
+    from olrd.storage.roots import Place
 
 SOURCES = Registry(
     "source",
     "olrd.sources",
     {
         "coco": "olrd.sources.coco:open_coco",
-        "demo": "olrd.sources.demo:open_demo",
+        "demo": "olrd.sources.coco:open_demo",
         "images": "olrd.sources.images:open_images",
         "openimages": "olrd.sources.openimages:open_openimages",
         "synthetic": "olrd.sources.synthetic:open_synthetic",

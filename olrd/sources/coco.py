@@ -8,14 +8,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from olrd.archives import Member
 from olrd.arrays import decode_ids
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
-from olrd.places import Place, archive_at, folder_or_archive, local_copy, names_in
-from olrd.remote import place
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.panoptic_index import panoptic_index
+from olrd.storage.archives import Member
+from olrd.storage.remote import place
+from olrd.storage.roots import Place, archive_at, folder_or_archive, local_copy, names_in
+
+DEMO_ROOT = Path(__file__).parent / "demo_photos"
 
 
 class PanopticFolder:
@@ -24,8 +26,7 @@ class PanopticFolder:
 
     background_kind = "stuff"
 
-    def __init__(self, name: str, json_path: Path, png_folder: Place, photo_folder: Place,
-                 max_pixels: int) -> None:  # fmt: skip
+    def __init__(self, name: str, json_path: Path, png_folder: Place, photo_folder: Place, max_pixels: int) -> None:
         self.name, self.json_path = name, json_path
         self.png_folder, self.photo_folder = png_folder, photo_folder
         self.max_pixels = max_pixels
@@ -48,8 +49,7 @@ class PanopticFolder:
         return Record(
             **row,
             segments=tuple(
-                Segment(s["id"], s["category_id"], s["area"], Box(*s["bbox"]), s["iscrowd"])
-                for s in segments
+                Segment(s["id"], s["category_id"], s["area"], Box(*s["bbox"]), s["iscrowd"]) for s in segments
             ),
         )
 
@@ -67,8 +67,6 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
     if spec.options:
         raise did_you_mean("option of the source coco", next(iter(spec.options)), ())
     if spec.root is None:
-        from olrd.sources.demo import open_demo
-
         return open_demo(spec)
     root = place(spec.root)
     found = find_annotations(root)
@@ -78,6 +76,17 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
         local_copy(found[subset]),
         _find_png_folder(root, subset, found[subset]),
         _find_photo_folder(root, subset),
+        spec.max_pixels,
+    )
+
+
+def open_demo(spec: SourceSpec) -> PanopticFolder:
+    """`--source demo`: free photos with attribution in demo_photos/ATTRIBUTION.md."""
+    return PanopticFolder(
+        "demo",
+        DEMO_ROOT / "annotations" / "panoptic_demo.json",
+        DEMO_ROOT / "annotations" / "panoptic_demo",
+        DEMO_ROOT / "demo",
         spec.max_pixels,
     )
 
@@ -108,9 +117,7 @@ def find_annotations(root: Place) -> dict[str, Place]:
 def choose_subset(root: str, found: Sequence[str], wanted: str | None) -> str:
     """The subset to read: the wanted one, or the only one there is. Raises with what was found."""
     if wanted is None and len(found) > 1:
-        raise UsageError(
-            f"{root} holds several subsets: choose one with --subset {{{','.join(found)}}}"
-        )
+        raise UsageError(f"{root} holds several subsets: choose one with --subset {{{','.join(found)}}}")
     if wanted is not None and wanted not in found:
         raise did_you_mean("subset", wanted, found)
     return wanted or found[0]
@@ -136,6 +143,4 @@ def _find_photo_folder(root: Place, subset: str) -> Place:
     for name in ("images", "photos"):
         if (root / name).is_dir():
             return root / name
-    raise SourceError(
-        f"expected the photos in {root}/{subset} or {root}/images/{subset}, as a folder, .zip or .tar"
-    )
+    raise SourceError(f"expected the photos in {root}/{subset} or {root}/images/{subset}, as a folder, .zip or .tar")

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from olrd.archives import Archive
 from olrd.arrays import Image, decode_photo
 from olrd.errors import Rejected, SourceError, UsageError
-from olrd.places import Place, open_root
+from olrd.models.mask2former import Mask2FormerSegmenter
 from olrd.progress import progress_bar, say
-from olrd.remote import Remote
-from olrd.segmenter import Mask2FormerSegmenter
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.coco import PanopticFolder
 from olrd.sources.images_options import ImagesOptions
 from olrd.sources.panoptic_cache import PanopticCache
 from olrd.sources.panoptic_json import check_ids, image_id
+from olrd.storage.archives import Archive
+from olrd.storage.remote import Remote
+from olrd.storage.roots import Place, open_root
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -33,21 +33,14 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
     """
     root = None if spec.root is None else open_root(spec.root)
     if root is None or not root.is_dir():
-        raise SourceError(
-            f"the source images needs --root FOLDER, a folder of photos; got {spec.root or 'none'}"
-        )
+        raise SourceError(f"the source images needs --root FOLDER, a folder of photos; got {spec.root or 'none'}")
     if spec.subset is not None:
-        raise UsageError(
-            f"the source images has no subsets, got --subset {spec.subset}: give that folder as "
-            "--root"
-        )
+        raise UsageError(f"the source images has no subsets, got --subset {spec.subset}: give that folder as --root")
     options = ImagesOptions.parse(spec.options)
     cache = PanopticCache(Path(options.panoptic) if options.panoptic else _beside(root))
     photos = list_photos(root, cache.folder)
     if not photos:
-        raise SourceError(
-            f"expected photos ({', '.join(sorted(SUFFIXES))}) under {root}, found none"
-        )
+        raise SourceError(f"expected photos ({', '.join(sorted(SUFFIXES))}) under {root}, found none")
     segment_missing(root, photos, cache, options, spec.max_pixels)
     return PanopticFolder("images", cache.json_path, cache.png_folder, root, spec.max_pixels)
 
@@ -57,8 +50,7 @@ def _beside(root: Place) -> Path:
     where = root.where if isinstance(root, Archive) else root
     if not isinstance(where, Path):
         raise UsageError(
-            f"{root} is not on this machine: say where its annotations are kept with --source-option "
-            "panoptic=FOLDER"
+            f"{root} is not on this machine: say where its annotations are kept with --source-option panoptic=FOLDER"
         )
     whole = where.resolve()
     return whole.with_name(f"{whole.stem if isinstance(root, Archive) else whole.name}-panoptic")
@@ -121,10 +113,7 @@ def segment_missing(
             bar.update(len(batch))
     if rejected:
         name, code = next(iter(rejected.items()))
-        say(
-            f"{len(rejected)} photos are not segmented (first: {name}, {code}); "
-            "the build counts them"
-        )
+        say(f"{len(rejected)} photos are not segmented (first: {name}, {code}); the build counts them")
     if not listed and len(rejected) == len(photos):
         raise SourceError(f"none of the {len(photos)} photos under {root} can be read")
     if cache.started():
@@ -156,11 +145,7 @@ def _load(settings: dict[str, Any], device: str) -> Mask2FormerSegmenter:
     """The network that the settings name; notes in them which commit of it was loaded."""
     say(f"segmenting with {settings['checkpoint']}")
     segmenter = Mask2FormerSegmenter(
-        settings["checkpoint"],
-        settings["revision"],
-        device,
-        settings["threshold"],
-        settings["things"],
+        settings["checkpoint"], settings["revision"], device, settings["threshold"], settings["things"]
     )
     if (earlier := settings.get("commit")) and earlier != segmenter.commit:
         say(

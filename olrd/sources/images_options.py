@@ -10,8 +10,8 @@ from typing import Any
 
 from olrd.errors import UsageError, did_you_mean
 from olrd.licenses import COCO_IDS, UNKNOWN, license_code
+from olrd.models.mask2former import CHECKPOINT, THRESHOLD
 from olrd.progress import say
-from olrd.segmenter import CHECKPOINT, THRESHOLD
 
 _DEFAULTS: dict[str, Any] = {
     "checkpoint": CHECKPOINT,
@@ -56,9 +56,7 @@ class ImagesOptions:
             given["license"] = license_url(options["license"])
         batch = _number("batch", options.get("batch", "1"), 1, 1024)
         if batch != int(batch):
-            raise UsageError(
-                f"source option batch: expected a whole number, got '{options['batch']}'"
-            )
+            raise UsageError(f"source option batch: expected a whole number, got '{options['batch']}'")
         return cls(given, options.get("device", "auto"), int(batch), options.get("panoptic"))
 
     def settings(self, before: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -109,9 +107,7 @@ def _number(key: str, text: str, low: float, high: float) -> float:
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
-        raise UsageError(
-            f"source option {key}: expected a number from {low} to {high}, got '{text}'"
-        )
+        raise UsageError(f"source option {key}: expected a number from {low} to {high}, got '{text}'")
     return value
 
 

@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from olrd.archives import COMPRESSED, is_archive
 from olrd.arrays import Ids, decode_mask, resize_ids
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.licenses import license_code
-from olrd.panoptic import Box, Category, PanopticMap, Record, Segment, mask_box
-from olrd.places import Place, archive_at, folder_or_archive, local_copy, names_in
-from olrd.remote import place
+from olrd.masks import mask_box
+from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.openimages_index import openimages_index
+from olrd.storage.archives import COMPRESSED, is_archive
+from olrd.storage.remote import place
+from olrd.storage.roots import Place, archive_at, folder_or_archive, local_copy, names_in
 
 LICENSE_URL = "https://creativecommons.org/licenses/by/2.0/"
 """What Open Images lists for all its photos (users are told to verify it)."""
@@ -46,19 +47,23 @@ class OpenImages:
             _photo_ids(self.photo_folders),
             {
                 "boxes": _first(home, f"{subset}-annotations-bbox.csv"),
-                "names": _first(home, "class-descriptions-boxable.csv", "oidv6-class-descriptions.csv",
-                                "oidv7-class-descriptions-boxable.csv"),
-                "images": _first(home, f"{subset}-images-with-rotation.csv",
-                                 f"{subset}-images-with-labels-with-rotation.csv"),
+                "names": _first(
+                    home,
+                    "class-descriptions-boxable.csv",
+                    "oidv6-class-descriptions.csv",
+                    "oidv7-class-descriptions-boxable.csv",
+                ),
+                "images": _first(
+                    home, f"{subset}-images-with-rotation.csv", f"{subset}-images-with-labels-with-rotation.csv"
+                ),
             },
-        )  # fmt: skip
+        )
         metadata = self._table.schema.metadata
         self.fingerprint: str = metadata[b"fingerprint"].decode()
         labels: dict[str, str] = json.loads(metadata[b"labels"])
         self._numbers = {label: number for number, label in enumerate(labels, start=2)}
         self.categories = {BACKGROUND.id: BACKGROUND} | {
-            self._numbers[label]: Category(self._numbers[label], name, "object", True)
-            for label, name in labels.items()
+            self._numbers[label]: Category(self._numbers[label], name, "object", True) for label, name in labels.items()
         }
 
     def __len__(self) -> int:
@@ -74,13 +79,7 @@ class OpenImages:
         masks = row["masks"]
         numbers = _segment_ids(masks)
         segments = [
-            Segment(
-                number,
-                self._numbers[mask["label"]],
-                0,
-                Box(0, 0, 0, 0),
-                _is_group(mask, row["boxes"]),
-            )
+            Segment(number, self._numbers[mask["label"]], 0, Box(0, 0, 0, 0), _is_group(mask, row["boxes"]))
             for number, mask in zip(numbers, masks, strict=True)
         ]
         if masks:
@@ -144,9 +143,7 @@ def _is_group(mask: dict[str, Any], boxes: list[dict[str, Any]]) -> bool:
     """Whether the mask's own box is a group box in the box CSV (same label, same corners)."""
     corners = ("xmin", "xmax", "ymin", "ymax")
     return any(
-        box["group"] == 1
-        and box["label"] == mask["label"]
-        and all(abs(box[c] - mask[c]) < 0.005 for c in corners)
+        box["group"] == 1 and box["label"] == mask["label"] and all(abs(box[c] - mask[c]) < 0.005 for c in corners)
         for box in boxes
     )
 
@@ -182,9 +179,7 @@ def open_openimages(spec: SourceSpec) -> OpenImages:
     if spec.options:
         raise did_you_mean("option of the source openimages", next(iter(spec.options)), ())
     if spec.root is None:
-        raise UsageError(
-            "--source openimages needs --root, the folder with the CSV, photos and masks"
-        )
+        raise UsageError("--source openimages needs --root, the folder with the CSV, photos and masks")
     root = place(spec.root)
     found: dict[str, tuple[Place, str]] = {
         name.removesuffix(_CSV): (folder, name)
@@ -223,9 +218,7 @@ def _photo_folders(root: Place, subset: str) -> list[Place]:
         return parts
     if folder := folder_or_archive(root, "data", "images"):
         return [folder]
-    raise SourceError(
-        f"expected the photos in {root}/{subset} or {root}/images/{subset}, as a folder, .zip or .tar"
-    )
+    raise SourceError(f"expected the photos in {root}/{subset} or {root}/images/{subset}, as a folder, .zip or .tar")
 
 
 def _photo_ids(folders: Sequence[Place]) -> list[str]:
@@ -245,9 +238,7 @@ def _mask_folders(root: Place, subset: str) -> list[Place]:
     if found := archive_at(root / f"{name}.zip"):
         folders.append(found)
     if not folders:
-        raise SourceError(
-            f"expected the mask PNGs in {root}/{name} or {root}/masks, as folders or .zip files"
-        )
+        raise SourceError(f"expected the mask PNGs in {root}/{name} or {root}/masks, as folders or .zip files")
     return folders
 
 

@@ -13,16 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from olrd.errors import SourceError
-from olrd.files import atomic_path, cache_folder, sha256_file
 from olrd.progress import say
+from olrd.storage.files import atomic_path, cache_folder, sha256_file
 
 INDEX_VERSION = "1"
 COLUMNS = ["MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax"]
 BOX_COLUMNS = ["ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf"]
 _NUMBERS = {*COLUMNS[4:], *BOX_COLUMNS[2:]}
-_NO_BOXES = pa.table(
-    {name: pa.array([], pa.float64() if name in _NUMBERS else pa.string()) for name in BOX_COLUMNS}
-)
+_NO_BOXES = pa.table({name: pa.array([], pa.float64() if name in _NUMBERS else pa.string()) for name in BOX_COLUMNS})
 
 
 def openimages_index(masks_csv: Path, photos: list[str], extra: dict[str, Path | None]) -> pa.Table:
@@ -74,17 +72,13 @@ def _csv(path: Path, columns: list[str]) -> pa.Table:
             ),
         )
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError) as error:
-        raise SourceError(
-            f"{path}: expected a CSV with the columns {', '.join(columns)} ({error})"
-        ) from error
+        raise SourceError(f"{path}: expected a CSV with the columns {', '.join(columns)} ({error})") from error
 
 
 def _read(masks_csv: Path) -> pa.Table:
     """Mask rows: image, label, mask file, box id, box as xmin, xmax, ymin, ymax (0 to 1)."""
     table = _csv(masks_csv, COLUMNS)
-    return table.rename_columns(
-        ["file", "image", "label", "box_id", "xmin", "xmax", "ymin", "ymax"]
-    )
+    return table.rename_columns(["file", "image", "label", "box_id", "xmin", "xmax", "ymin", "ymax"])
 
 
 def _names(path: Path | None) -> dict[str, str]:
@@ -103,9 +97,7 @@ def _lists(table: pa.Table, images: pa.Array, columns: list[str]) -> pa.ListArra
     table = table.take(pa.array(order)).combine_chunks()
     counts = np.bincount(position.astype(np.int64), minlength=len(images))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    values = pa.StructArray.from_arrays(
-        [table[name].combine_chunks() for name in columns], names=columns
-    )
+    values = pa.StructArray.from_arrays([table[name].combine_chunks() for name in columns], names=columns)
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
@@ -137,6 +129,5 @@ def _facts(path: Path | None, images: pa.Array) -> dict[str, pa.Array]:
     table = _csv(path, ["ImageID", *wanted.values()])
     position = pc.index_in(images, table["ImageID"].combine_chunks())
     return {
-        name: pc.fill_null(pc.take(table[column].combine_chunks(), position), "")
-        for name, column in wanted.items()
+        name: pc.fill_null(pc.take(table[column].combine_chunks(), position), "") for name, column in wanted.items()
     }

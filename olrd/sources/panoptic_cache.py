@@ -17,9 +17,8 @@ from pathlib import Path
 
 from olrd.arrays import encode_ids
 from olrd.errors import SourceError
-from olrd.files import write_atomic
+from olrd.models.mask2former import Segmentation
 from olrd.panoptic import Category
-from olrd.segmenter import Segmentation
 from olrd.sources.panoptic_index import panoptic_index
 from olrd.sources.panoptic_json import (
     Json,
@@ -32,6 +31,7 @@ from olrd.sources.panoptic_json import (
     read_json,
     write_document,
 )
+from olrd.storage.files import write_atomic
 
 
 class PanopticCache:
@@ -52,8 +52,7 @@ class PanopticCache:
             return {}
         table = panoptic_index(self.json_path).select(["file_name", "panoptic_name"])
         return {
-            row["file_name"]: bool(row["panoptic_name"])
-            and (self.png_folder / row["panoptic_name"]).exists()
+            row["file_name"]: bool(row["panoptic_name"]) and (self.png_folder / row["panoptic_name"]).exists()
             for row in table.to_pylist()
         }
 

@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from olrd.errors import SourceError
-from olrd.files import atomic_path, cache_folder
 from olrd.licenses import UNKNOWN, license_code
 from olrd.panoptic import Category
 from olrd.progress import progress_bar
+from olrd.storage.files import atomic_path, cache_folder
 
 INDEX_VERSION = "1"
 _BATCH = 1000
@@ -63,18 +63,13 @@ def panoptic_index(json_path: Path) -> pa.Table:
             with atomic_path(path) as temporary:
                 _write_index(json_path, temporary)
         except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
-            raise SourceError(
-                f"{json_path} is not a COCO panoptic JSON: {type(error).__name__} {error}"
-            ) from error
+            raise SourceError(f"{json_path} is not a COCO panoptic JSON: {type(error).__name__} {error}") from error
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def _write_index(json_path: Path, out: Path) -> None:
     images, categories, fingerprint = _read_heads(json_path)
-    metadata = {
-        "fingerprint": fingerprint,
-        "categories": json.dumps([tuple(category) for category in categories]),
-    }
+    metadata = {"fingerprint": fingerprint, "categories": json.dumps([tuple(category) for category in categories])}
     schema = _SCHEMA.with_metadata(metadata)
     with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         batch: list[dict[str, Any]] = []
@@ -93,9 +88,7 @@ def _write_index(json_path: Path, out: Path) -> None:
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
 
 
-def _row(
-    json_path: Path, annotation: dict[str, Any], images: dict[int, dict[str, Any]]
-) -> dict[str, Any]:
+def _row(json_path: Path, annotation: dict[str, Any], images: dict[int, dict[str, Any]]) -> dict[str, Any]:
     try:
         image = images.pop(annotation["image_id"])
         segments = [
@@ -125,11 +118,7 @@ def _read_heads(json_path: Path) -> tuple[dict[int, dict[str, Any]], list[Catego
     raw: list[Any] = ijson.sendable_list()
     feeds = [
         ijson.items_coro(target, prefix, use_float=True)
-        for target, prefix in (
-            (images, "images.item"),
-            (licenses, "licenses.item"),
-            (raw, "categories.item"),
-        )
+        for target, prefix in ((images, "images.item"), (licenses, "licenses.item"), (raw, "categories.item"))
     ]
     urls: dict[Any, str] = {}
     by_id: dict[int, dict[str, Any]] = {}
@@ -163,10 +152,7 @@ def _read_heads(json_path: Path) -> tuple[dict[int, dict[str, Any]], list[Catego
             "source_url": image.get("source_url") or image.get("coco_url") or "",
             "author": image.get("author") or "",
         }
-    categories = [
-        Category(c["id"], c["name"], c.get("supercategory", ""), bool(c.get("isthing", 1)))
-        for c in raw
-    ]
+    categories = [Category(c["id"], c["name"], c.get("supercategory", ""), bool(c.get("isthing", 1))) for c in raw]
     return by_id, categories, digest.hexdigest()
 
 
@@ -186,10 +172,7 @@ def _stream(json_path: Path, prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _chunks(json_path: Path, label: str) -> Iterator[bytes]:
-    with (
-        json_path.open("rb") as file,
-        progress_bar(label, json_path.stat().st_size, unit="B") as bar,
-    ):
+    with json_path.open("rb") as file, progress_bar(label, json_path.stat().st_size, unit="B") as bar:
         while chunk := file.read(_CHUNK):
             yield chunk
             bar.update(len(chunk))

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from olrd.errors import SourceError
-from olrd.files import atomic_path
+from olrd.models.mask2former import Segmentation
 from olrd.panoptic import Category
-from olrd.segmenter import Segmentation
+from olrd.storage.files import atomic_path
 
 Json = dict[str, Any]
 
@@ -37,9 +37,7 @@ def check_ids(images: Iterable[tuple[int, str]]) -> None:
     seen: dict[int, str] = {}
     for number, name in images:
         if (other := seen.setdefault(number, name)) != name:
-            raise SourceError(
-                f"the photos '{other}' and '{name}' both have the image id {number}: rename one"
-            )
+            raise SourceError(f"the photos '{other}' and '{name}' both have the image id {number}: rename one")
 
 
 def new_part(file_name: str, result: Segmentation) -> Json:
@@ -60,11 +58,7 @@ def new_part(file_name: str, result: Segmentation) -> Json:
 
 
 def join_document(
-    document: Json,
-    parts: Mapping[str, Json],
-    rejected: Mapping[str, str],
-    categories: list[Json],
-    settings: Json,
+    document: Json, parts: Mapping[str, Json], rejected: Mapping[str, str], categories: list[Json], settings: Json
 ) -> Json:
     """The document with more photos. What it says of other photos is kept word for word.
 
@@ -74,9 +68,7 @@ def join_document(
     images: dict[str, Json] = {image["file_name"]: image for image in document.get("images", [])}
     notes: dict[int, Json] = {note["image_id"]: note for note in document.get("annotations", [])}
     for name in sorted({*parts, *rejected}):
-        image = images.setdefault(
-            name, {"id": image_id(name), "file_name": name, "width": 0, "height": 0}
-        )
+        image = images.setdefault(name, {"id": image_id(name), "file_name": name, "width": 0, "height": 0})
         if name in parts:
             part = dict(parts[name])
             image |= {"width": part.pop("width"), "height": part.pop("height")}

@@ -17,10 +17,10 @@ from olrd.arrays import Ids, Image
 from olrd.coco_categories import coco_categories
 from olrd.draws import digest, draw_integer
 from olrd.errors import UsageError
-from olrd.files import sha256
 from olrd.panoptic import Box, PanopticMap, Record, Segment
 from olrd.registry import checked_options
 from olrd.sources import SourceSpec
+from olrd.storage.files import sha256
 
 DEFAULTS = {"count": "1000", "width": "640", "height": "480"}
 SMALLEST = 64
@@ -64,9 +64,17 @@ class Synthetic:
     def record(self, index: int) -> Record:
         name = self.image_id(index)
         return Record(
-            name, f"{name}.jpg", self.width, self.height, "CC0-1.0", LICENSE_URL,
-            f"synthetic:{index}", "drawn by olrd", f"{name}.png", self._segments(index),
-        )  # fmt: skip
+            name,
+            f"{name}.jpg",
+            self.width,
+            self.height,
+            "CC0-1.0",
+            LICENSE_URL,
+            f"synthetic:{index}",
+            "drawn by olrd",
+            f"{name}.png",
+            self._segments(index),
+        )
 
     def photo_bytes(self, record: Record) -> bytes:
         index = int(record.image_id)
@@ -103,11 +111,9 @@ class Synthetic:
         width, height = self.width, self.height
         return (
             Segment(1, SKY, width * horizon - above, Box(0, 0, width, horizon)),
-            Segment(2, GRASS, width * (height - horizon) - below,
-                    Box(0, horizon, width, height - horizon)),
-            *(Segment(3 + k, category, box.w * box.h, box)
-              for k, (category, box) in enumerate(boxes)),
-        )  # fmt: skip
+            Segment(2, GRASS, width * (height - horizon) - below, Box(0, horizon, width, height - horizon)),
+            *(Segment(3 + k, category, box.w * box.h, box) for k, (category, box) in enumerate(boxes)),
+        )
 
     def _ids(self, index: int) -> Ids:
         horizon, boxes = self.layout(index)
@@ -123,9 +129,7 @@ class Synthetic:
         rows, columns = -(-self.height // CELL), -(-self.width // CELL)
         draws = np.random.Philox(key=digest("synthetic", index, "pixels"))
         cells = rows * columns * 3
-        raw = np.asarray(
-            draws.random_raw(cells // 8 + 1 + self.height * self.width // 8 + 1), "<u8"
-        )
+        raw = np.asarray(draws.random_raw(cells // 8 + 1 + self.height * self.width // 8 + 1), "<u8")
         bytes_ = raw.view(np.uint8)
         coarse = (bytes_[:cells] >> 4).reshape(rows, columns, 3)
         wide = coarse.repeat(CELL, 0).repeat(CELL, 1)[: self.height, : self.width]
@@ -145,8 +149,6 @@ def open_synthetic(spec: SourceSpec) -> Synthetic:
     for name, text in options.items():
         least = 1 if name == "count" else SMALLEST
         if not text.isdecimal() or int(text) < least:
-            raise UsageError(
-                f"the source synthetic: {name} is a whole number of at least {least}, not '{text}'"
-            )
+            raise UsageError(f"the source synthetic: {name} is a whole number of at least {least}, not '{text}'")
         numbers[name] = int(text)
     return Synthetic(**numbers)

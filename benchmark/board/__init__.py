@@ -1,0 +1,1 @@
+"""What many runs say together: records, rankings, tables, comparisons, leaderboard pages."""

@@ -1,0 +1,65 @@
+"""The leaderboard: pages that follow from the records alone. Same records, same bytes.
+
+BOARD/results/...                      the records (benchmark/board/records.py), the only source
+BOARD/<dataset>.md, .csv, .tex, .html  tables: one section per protocol, fingerprint and metric
+                                       revisions, never ranked across
+BOARD/<dataset>.svg                    quality against seconds per image
+BOARD/reported.md                      the paper's own numbers, not measured here
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from benchmark.board.markup import escape_html, latex, markdown, page_body
+from benchmark.board.plot import plot
+from benchmark.board.ranking import Section, sections
+from benchmark.board.records import publish, read_records, safe_name
+from benchmark.board.reported import reported
+from benchmark.board.tables import csv_of
+from olrd.errors import SourceError
+from olrd.storage.files import write_atomic
+
+__all__ = ["leaderboard", "publish"]
+
+
+def leaderboard(board: Path) -> list[Path]:
+    """Write all pages of a board anew from its records; returns their paths. Raises `IntegrityError`
+    for a record that cannot be read, before anything is written."""
+    records = read_records(board)
+    if not records:
+        raise SourceError(f"{board} holds no records; `benchmark leaderboard RUN --board {board}` adds a run's")
+    by_page: dict[str, list[Section]] = {}
+    for section in sections(records):
+        by_page.setdefault(page_name(section.dataset), []).append(section)
+    written = []
+    for name, found in sorted(by_page.items()):
+        texts = {
+            "md": markdown(found, f"{name}.svg"),
+            "csv": csv_of(found),
+            "tex": latex(found),
+            "html": page(found),
+            "svg": plot(found),
+        }
+        for suffix, text in texts.items():
+            written.append(board / f"{name}.{suffix}")
+            write_atomic(written[-1], text)
+    written.append(board / "reported.md")
+    write_atomic(written[-1], reported())
+    return written
+
+
+def page_name(dataset: str) -> str:
+    """The stem of a data set's pages. `reported` and the like are taken."""
+    name = safe_name(dataset)
+    return f"{name}_" if name.lower() in ("reported", "readme", "results") else name
+
+
+def page(found: list[Section]) -> str:
+    """The sections as one HTML page without scripts that opens from disk."""
+    template = resources.files("benchmark.board").joinpath("leaderboard.html").read_text(encoding="utf-8")
+    body = page_body(found, [plot([section]) for section in found])
+    title = escape_html(found[0].dataset)
+    head, _, tail = template.replace("__TITLE__", title).partition("__BODY__")
+    return head + body + tail

@@ -1,0 +1,60 @@
+"""The numbers that the MagicEraser paper reports, for reading beside ours and for nothing else.
+
+Second-hand and unverified; the paper's protocol (sizes, compositing, metric nets, sample counts) is
+unknown. No test compares with them, and they never enter a ranking.
+"""
+
+from __future__ import annotations
+
+from benchmark.board.markup import escape_markdown
+
+Numbers = tuple[str, ...]
+"""As printed: PSNR, SSIM, LPIPS, FID; empty where the paper gives none."""
+
+OPENIMAGES: dict[str, Numbers] = {
+    "MAT": ("26.994", "0.949", "0.030", "31.30"),
+    "Co-Mod": ("26.446", "0.941", "0.033", "30.40"),
+    "LaMa": ("21.618", "0.936", "0.055", "37.10"),
+    "SD-Inpainting": ("26.096", "0.942", "0.036", "31.10"),
+    "MagicEraser": ("28.123", "0.947", "0.032", "30.02"),
+}
+REALHM: dict[str, Numbers] = {
+    "MAT": ("21.484", "0.843", "0.107", "51.73"),
+    "SD-Inpainting": ("21.758", "0.846", "0.116", "45.05"),
+    "MagicEraser": ("23.620", "0.861", "0.101", "46.56"),
+    "Photoshop Generative Fill": ("22.913", "", "", ""),
+    "Google Photos eraser": ("20.310", "", "", ""),
+}
+ABLATION: dict[str, Numbers] = {
+    "baseline, random masks": ("21.331", "0.815", "0.134", "52.10"),
+    "baseline, OLRD": ("22.130", "0.834", "0.119", "50.73"),
+    "+ content initialisation": ("22.891", "0.840", "0.109", "48.91"),
+    "+ attention refocusing": ("23.277", "0.844", "0.110", "48.93"),
+    "+ prompt tuning": ("23.311", "0.858", "0.104", "47.94"),
+    "all": ("23.620", "0.861", "0.101", "46.56"),
+}
+PREFACE = """\
+# Reported by the paper, not measured here
+
+These are the numbers of the MagicEraser paper (ECCV 2024, arXiv 2410.10207), taken over second-hand and not
+verified. How they were measured is not known: picture size, compositing, metric networks, sample counts.
+They cannot be compared with any number of the other tables in this folder and are never ranked with them.
+An empty cell: the paper reports nothing.
+"""
+
+
+def reported() -> str:
+    """The page `reported.md`."""
+    parts = [PREFACE]
+    for title, rows in (
+        ("OpenImages", OPENIMAGES),
+        ("RealHM", REALHM),
+        ("Ablation (its last row equals the RealHM row)", ABLATION),
+    ):
+        parts += [
+            f"\n## {title}, reported by the paper\n",
+            "| method | PSNR, dB ↑ | SSIM ↑ | LPIPS ↓ | FID ↓ |",
+            "| --- | ---: | ---: | ---: | ---: |",
+        ]
+        parts += [f"| {escape_markdown(name)} | {' | '.join(n)} |" for name, n in rows.items()]
+    return "\n".join(parts) + "\n"

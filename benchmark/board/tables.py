@@ -1,0 +1,196 @@
+"""A section as text cells, the same for Markdown, LaTeX and HTML; and as CSV with full precision."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from benchmark.board.ranking import TRUTH, Cell, Column, Row, Section
+
+
+class Text(NamedTuple):
+    """main: what the cell says. small: beside it, e.g. the interval. best: of all ranked methods."""
+
+    main: str
+    small: str = ""
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """title; head: one text per column; rows of as many cells; the first `words` columns are words."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    words: int
+
+
+def tables_of(section: Section) -> list[Table]:
+    """The ranked rows in two tables, and the partial ones in two more."""
+    first = section.first
+    better = "higher" if first.higher_is_better else "lower"
+    found = []
+    for rows, title in (
+        (section.ranked, f"Ranked by {first.name} ({better} is better)"),
+        (section.partial, "Partial, not ranked"),
+    ):
+        if rows:
+            found.append(_table(title, rows, section.main, section.ranked, whole=True))
+        if rows and section.further:
+            title = "The same rows: ring around the mask, and whole picture after pasting back"
+            found.append(_table(title, rows, section.further, section.ranked, whole=False))
+    return found
+
+
+def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], ranked: Sequence[Row], whole: bool) -> Table:
+    """whole: with why not, counts and seconds."""
+    partial = rows is not ranked
+    head = ["#", "method", "revision", "control"]
+    head += ["why not"] if partial and whole else []
+    head += [heading(column) for column in columns]
+    head += ["n", "failed", "seconds per image"] if whole else []
+    decimals = {c.name: decimals_of([*ranked, *rows], c.name) for c in columns}
+    best = {c.name: _best(ranked, c, decimals[c.name]) for c in columns}
+    body = []
+    for row in rows:
+        line = [
+            Text("-" if row.rank is None else str(row.rank)),
+            Text(row.method, row.settings),
+            Text(row.revision),
+            Text("yes" if row.control else "no"),
+        ]
+        line += [Text(row.why)] if partial and whole else []
+        for column in columns:
+            cell = row.cells[column.name]
+            text = score_text(cell, decimals[column.name], row.n, column.counted)
+            winner = not partial and not row.control and text.main == best[column.name]
+            line.append(text._replace(best=winner))
+        if whole:
+            line += [Text(str(row.n)), Text(str(row.n_failed)), seconds_text(row)]
+        body.append(tuple(line))
+    return Table(title, tuple(head), tuple(body), 4 + (partial and whole))
+
+
+def heading(column: Column) -> str:
+    """The score's name, its unit, and which way is better."""
+    unit = f", {column.unit}" if column.unit else ""
+    return f"{column.name}{unit} {'↑' if column.higher_is_better else '↓'}"
+
+
+def decimals_of(rows: Sequence[Row], name: str) -> int:
+    """As many decimals for all cells of a column as its largest value needs."""
+    values = [abs(v) for row in rows if (v := row.cells[name].value) is not None]
+    largest = max(values, default=0.0)
+    if largest == 0:
+        return 2
+    return 2 if largest >= 10 else 3 if largest >= 0.2 else 4 if largest >= 0.02 else 5
+
+
+def score_text(cell: Cell, decimals: int, n: int, counted: bool = False) -> Text:
+    """A score with its interval; what it is missing is said, never left out. n: of the row."""
+    if cell.is_truth:
+        return Text(TRUTH, cell.note)
+    if cell.value is None:
+        return Text("-", cell.note)
+    small = []
+    if cell.low is not None and cell.high is not None:
+        small.append(f"({cell.low:.{decimals}f} to {cell.high:.{decimals}f})")
+    if counted or cell.n + cell.same < n:
+        small.append(f"n={cell.n}")
+    if counted and cell.note:
+        small.append(cell.note)
+    if cell.same:
+        small.append(f"{cell.same} more {TRUTH}")
+    return Text(f"{cell.value:.{decimals}f}", ", ".join(small))
+
+
+def seconds_text(row: Row) -> Text:
+    """The median with its interval, and where it was measured."""
+    cell = row.seconds
+    if cell.value is None:
+        return Text("-", row.device)
+    small = row.device
+    if cell.low is not None and cell.high is not None:
+        small = f"({seconds(cell.low)} to {seconds(cell.high)}), {small}"
+    return Text(seconds(cell.value), small)
+
+
+def seconds(value: float) -> str:
+    """About three digits, never in powers of ten."""
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 4}f}"
+
+
+def _merit(cell: Cell, column: Column) -> float | None:
+    if cell.is_truth:
+        return float("inf")
+    if cell.value is None:
+        return None
+    return cell.value if column.higher_is_better else -cell.value
+
+
+def _best(ranked: Sequence[Row], column: Column, decimals: int) -> str | None:
+    """The best score as printed, among ranked rows that are no controls: what reads the same is equally
+    good. None if there is nothing to beat."""
+    cells = [row.cells[column.name] for row in ranked if not row.control]
+    known = [(merit, cell) for cell in cells if (merit := _merit(cell, column)) is not None]
+    shown = {score_text(cell, decimals, 0).main for _, cell in known}
+    if len(shown) < 2:
+        return None
+    return score_text(max(known, key=lambda pair: pair[0])[1], decimals, 0).main
+
+
+def csv_of(sections: Sequence[Section]) -> str:
+    """All rows of all sections, numbers in full; a column that a section lacks stays empty."""
+    names = sorted({c.name for s in sections for c in (*s.main, *s.further)}, key=_csv_order)
+    head = [
+        "dataset",
+        "fingerprint",
+        "protocol",
+        "metric_revisions",
+        "rank",
+        "why_not_ranked",
+        "method",
+        "revision",
+        "settings",
+        "control",
+        "device",
+        "n",
+        "n_failed",
+        "total",
+    ]
+    parts = ("value", "low", "high", "n", "identical", "note")
+    head += [f"{name} {part}" for name in names for part in parts]
+    head += ["median_seconds", "median_seconds low", "median_seconds high"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for section in sections:
+        revisions = " ".join(f"{n}={r}" for n, (r, _) in section.definitions.items())
+        for row in (*section.ranked, *section.partial):
+            line = [
+                section.dataset,
+                section.fingerprint,
+                section.protocol,
+                revisions,
+                row.rank,
+                row.why,
+                row.method,
+                row.revision,
+                row.settings,
+                "yes" if row.control else "no",
+                row.device,
+                row.n,
+                row.n_failed,
+                row.total,
+            ]
+            for name in names:
+                line += [*(row.cells[name] if name in row.cells else [None] * len(parts))]
+            writer.writerow([*line, row.seconds.value, row.seconds.low, row.seconds.high])
+    return text.getvalue()
+
+
+def _csv_order(name: str) -> tuple[str, str]:
+    metric, _, where = name.partition("/")
+    return metric, where

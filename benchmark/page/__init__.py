@@ -1,0 +1,1 @@
+"""The report page that shows runs side by side, sample by sample."""

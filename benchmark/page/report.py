@@ -1,0 +1,264 @@
+"""A page to look at runs: per sample the input, the mask, every method's output and the truth.
+
+OUT/report.html      self-contained: small pictures as data URIs, opens from disk, under 10 MB
+OUT/full/<id>/...    the pictures in full, loaded when asked for
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.board.ranking import sections
+from benchmark.board.records import portable, without_folders
+from benchmark.board.tables import Table, tables_of
+from benchmark.datasets import DataSet, Sample
+from benchmark.page.thumbnails import Thumbnails
+from benchmark.protocol import Protocol, parsed
+from benchmark.runner.results import Run
+from benchmark.scoring import prepared
+from olrd.arrays import Image, decode_photo, encode_image, encode_mask
+from olrd.dataset.sampling import pick_evenly
+from olrd.errors import IntegrityError, SourceError, UsageError
+from olrd.progress import progress_bar
+from olrd.storage.files import file_name_of, sha256, write_atomic
+
+PAGE_BYTES = 10_000_000
+"""The page is smaller than this."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run on the page. key: names its files. rows: per sample id the row of samples.parquet."""
+
+    run: Run
+    label: str
+    key: str
+    columns: list[str]
+    rows: dict[str, dict[str, Any]]
+
+
+def report(runs: list[Run], data: DataSet, out: Path, limit: int = 200, page_bytes: int = PAGE_BYTES) -> Path:
+    """Write the page and the full pictures; returns the page's path.
+
+    runs: finished runs with saved pictures, all on `data` with one protocol (else `UsageError`). limit:
+    samples on the page: failed ones first, the others spread evenly. Pictures that are not the ones
+    that were scored are an `IntegrityError`.
+    """
+    protocol = shared_protocol(runs, data)
+    shown = [_shown(run, label, k) for k, (run, label) in enumerate(labelled(runs))]
+    ids = data.ids()
+    numbers = picked(ids, shown, limit)
+    if not numbers:
+        raise UsageError("the runs have no sample in common, so there is nothing to show")
+    out.mkdir(parents=True, exist_ok=True)
+    entries = [_words(ids[number], shown) for number in numbers]
+    template = resources.files("benchmark.page").joinpath("report.html").read_text(encoding="utf-8")
+    head = _head(runs, shown, data, protocol, len(numbers))
+    words = len(template) + len(_payload(head, entries))
+    thumbnails = Thumbnails(page_bytes - words, len(numbers))
+    with progress_bar("report", len(numbers)) as bar:
+        for number, entry in zip(numbers, entries, strict=True):
+            pictures, mask = _pictures(data, number, protocol, shown, out, entry)
+            entry["small"], entry["mask"] = thumbnails.of(pictures, mask)
+            bar.update()
+    page = template.replace("__DATA__", _payload(head, entries))
+    if len(page) >= page_bytes:
+        fitting = max(1, int(len(numbers) * page_bytes / len(page) * 0.9))
+        raise UsageError(
+            f"{len(numbers)} samples of {len(runs)} runs do not fit into a page of "
+            f"{page_bytes / 1e6:g} MB: use --limit {fitting} or less"
+        )
+    path = out / "report.html"
+    write_atomic(path, page)
+    return path
+
+
+def shared_protocol(runs: Sequence[Run], data: DataSet) -> Protocol:
+    """The protocol of all runs. `UsageError` unless all ran on `data` with one protocol."""
+    if not runs:
+        raise UsageError("a report needs at least one run's folder")
+    first = runs[0].summary["protocol"]
+    for run in runs:
+        for what, found, expected in (
+            ("data set", run.summary["dataset"]["fingerprint"], data.fingerprint),
+            ("protocol", run.summary["protocol"]["id"], first["id"]),
+        ):
+            if found != expected:
+                raise UsageError(f"{run.folder} cannot be shown here: another {what} ({found}, expected {expected})")
+    protocol = parsed(first, str(runs[0].folder / "summary.json"))
+    if protocol.id != first["id"]:
+        raise IntegrityError(
+            f"{runs[0].folder}: the protocol's content gives the id {protocol.id}, stored is "
+            f"{first['id']}: it was edited, or written by another version"
+        )
+    return protocol
+
+
+def labelled(runs: Sequence[Run]) -> list[tuple[Run, str]]:
+    """Each run with a label of its own: the method, its revision and its number where it must be."""
+    names = [run.summary["method"]["name"] for run in runs]
+    longer = [run.label for run in runs]
+    labels = [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
+    again = Counter(labels)
+    return [
+        (run, f"{label} #{k + 1}" if again[label] > 1 else label)
+        for k, (run, label) in enumerate(zip(runs, labels, strict=True))
+    ]
+
+
+def _shown(run: Run, label: str, number: int) -> Shown:
+    if not (run.folder / "outputs").is_dir():
+        raise SourceError(
+            f"{run.folder} holds no pictures (outputs/ is not there): make the run again with "
+            "`benchmark run --save` and another --out"
+        )
+    frame = run.samples()
+    columns = [name for name in frame.columns if "/" in name]
+    rows = {str(row["id"]): {str(k): v for k, v in row.items()} for row in frame.to_dict("records")}
+    return Shown(run, label, f"{number + 1}-{file_name_of(label)[:60]}", columns, rows)
+
+
+def picked(ids: Sequence[str], shown: Sequence[Shown], limit: int) -> list[int]:
+    """Numbers of the samples to show, ascending: of those that all runs have, the failed ones first."""
+    if limit < 1:
+        raise UsageError(f"--limit is a whole number from 1, not {limit}")
+    common = [k for k, name in enumerate(ids) if all(name in run.rows for run in shown)]
+    failed = [k for k in common if any(run.rows[ids[k]]["status"] != "ok" for run in shown)]
+    failed = [failed[k] for k in pick_evenly(len(failed), limit)]
+    others = sorted(set(common) - set(failed)) if limit > len(failed) else []
+    return sorted([*failed, *(others[k] for k in pick_evenly(len(others), limit - len(failed)))])
+
+
+def _words(name: str, shown: Sequence[Shown]) -> dict[str, Any]:
+    """All of a sample's entry but its pictures. scores: per run a list in the order of its columns:
+    a number, or the reason why there is none. failed: per run what went wrong, or empty."""
+    row = next((r.rows[name] for r in shown if r.rows[name]["status"] == "ok"), None)
+    row = row or shown[0].rows[name]
+    return {
+        "id": name,
+        "anchor": anchor(name),
+        "category": row["category"] or "",
+        "background": row["background"] or "",
+        "share": _number(row["mask_share"]),
+        "scores": [_scores(run, run.rows[name]) for run in shown],
+        "failed": [
+            "" if run.rows[name]["status"] == "ok" else without_folders(run.rows[name]["reason"]) for run in shown
+        ],
+    }
+
+
+def _scores(run: Shown, row: dict[str, Any]) -> list[float | str | None]:
+    reasons = without_folders(json.loads(row["reasons"] or "{}"))
+    found: list[float | str | None] = []
+    for column in run.columns:
+        value = _number(row[column])
+        found.append(reasons.get(column) if value is None else value)
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """Six digits are enough to read; NaN is no value."""
+    return None if value is None or math.isnan(value) else float(f"{value:.6g}")
+
+
+def anchor(name: str) -> str:
+    """The fragment that leads to a sample: unique, and safe in a URL and as a folder's name."""
+    plain = "".join(c if c.isascii() else "_" for c in file_name_of(name))[:80]
+    return f"s-{plain}" if plain == name else f"s-{plain}-{sha256(name.encode())[:6]}"
+
+
+def _pictures(
+    data: DataSet, number: int, protocol: Protocol, shown: Sequence[Shown], out: Path, entry: dict[str, Any]
+) -> tuple[list[Image | None], np.ndarray | None]:
+    """Input, truth and each run's output (None where there is none), and the mask. The full files are
+    written beside the page, and their names put into the entry."""
+    folder = out / "full" / entry["anchor"]
+    folder.mkdir(parents=True, exist_ok=True)
+    sample: Sample | None = None
+    try:
+        sample = prepared(data.sample(number), protocol)
+    except Exception as error:  # the run counted it as failed; the page says so
+        entry["unreadable"] = without_folders(f"{type(error).__name__}: {error}")
+    files: list[str | None] = []
+    pictures: list[Image | None] = []
+    for name, pixels in (("input", sample.image if sample else None), ("truth", sample.truth if sample else None)):
+        pictures.append(pixels)
+        files.append(None if pixels is None else f"{name}.webp")
+        if pixels is not None:
+            write_atomic(folder / f"{name}.webp", encode_image(pixels), durable=False)
+    for run in shown:
+        row = run.rows[entry["id"]]
+        if row["status"] != "ok":
+            pictures.append(None)
+            files.append(None)
+            continue
+        source = run.run.folder / "outputs" / f"{file_name_of(entry['id'])}.webp"
+        pictures.append(_output(source, row["output_sha256"]))
+        files.append(f"{run.key}.webp")
+        shutil.copyfile(source, folder / f"{run.key}.webp")
+    if sample is not None:
+        write_atomic(folder / "mask.png", encode_mask(sample.mask), durable=False)
+    shape = next((p.shape for p in pictures if p is not None), (3, 4))
+    entry |= {"files": files, "width": shape[1], "height": shape[0]}
+    entry["centre"] = 50.0 if sample is None else _centre(sample.mask)
+    return pictures, None if sample is None else sample.mask
+
+
+def _output(path: Path, scored: str) -> Image:
+    """A saved output. It must be the one that was scored."""
+    if not path.is_file():
+        raise SourceError(f"{path} is missing: make the run again with --save and another --out")
+    pixels = decode_photo(path.read_bytes(), str(path)).pixels
+    if sha256(np.ascontiguousarray(pixels).data) != scored:
+        raise IntegrityError(f"{path} is not the picture that was scored: it was changed afterwards")
+    return pixels
+
+
+def _centre(mask: np.ndarray) -> float:
+    """Where the mask's middle column lies, in per cent of the width; 50 without a mask."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    return round(50.0 * (columns[0] + columns[-1] + 1) / mask.shape[1], 2) if len(columns) else 50.0
+
+
+def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: Protocol, count: int) -> dict[str, Any]:
+    """What the page says of the whole: the table, the methods, the columns."""
+    summary = runs[0].summary
+    found = sections([portable(run.summary) for run in runs])
+    higher = {name: info["higher_is_better"] for run in runs for name, info in run.summary["metrics"].items()}
+    every = list(dict.fromkeys(column for run in shown for column in run.columns))
+    headline = [c.name for s in found for c in s.main if c.name in every]
+    return {
+        "dataset": summary["dataset"]["name"],
+        "protocol": protocol.id,
+        "fingerprint": data.fingerprint,
+        "total": len(data.ids()),
+        "count": count,
+        "warnings": list(dict.fromkeys(t for r in runs for t in r.summary["dataset"]["warnings"])),
+        "methods": [run.label for run in shown],
+        "controls": [bool(run.run.summary["method"]["control"]) for run in shown],
+        "columns": [run.columns for run in shown],
+        "sortable": list(dict.fromkeys([*headline, *every])),
+        "headline": list(dict.fromkeys(headline)),
+        "higher": {c: bool(higher.get(c.partition("/")[0], False)) for c in every},
+        "tables": [_plain(table) for section in found for table in tables_of(section)],
+    }
+
+
+def _plain(table: Table) -> dict[str, Any]:
+    return {"title": table.title, "head": table.head, "rows": table.rows, "words": table.words}
+
+
+def _payload(head: dict[str, Any], entries: Sequence[dict[str, Any]]) -> str:
+    """JSON that cannot end the script element it stands in."""
+    values = head | {"samples": list(entries)}
+    return json.dumps(values, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")

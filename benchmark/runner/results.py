@@ -1,0 +1,103 @@
+"""Results on disk: per-sample rows as Parquet, written as the run goes, and a summary as JSON.
+
+    RUN/run.json                the request: method, data set, protocol, versions
+    RUN/parts/<hash>.parquet    finished rows, a few at a time (gone when the run is done)
+    RUN/samples.parquet         all rows in the order of the data set
+    RUN/summary.json            aggregates with intervals; written last, so it is the done-mark
+    RUN/outputs/<id>.webp       the method's pictures, if asked for (--save)
+
+A score's column is `<metric>/<region>/<mode>`, e.g. `psnr/mask/raw`; null with a reason in the column
+`reasons` (JSON: column -> reason).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from olrd.errors import IntegrityError, SourceError
+from olrd.storage.files import atomic_path
+
+FIXED = {
+    "id": pa.string(),
+    "cluster": pa.string(),
+    "status": pa.string(),  # ok or failed
+    "reason": pa.string(),  # why it failed; empty otherwise
+    "category": pa.string(),
+    "background": pa.string(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "mask_share": pa.float64(),
+    "output_sha256": pa.string(),
+    "seconds": pa.float64(),
+    "peak_mb": pa.float64(),
+    "facts": pa.string(),
+    "reasons": pa.string(),
+}
+TIMES = ("seconds", "peak_mb")
+"""The only columns in which two runs of the same thing may differ."""
+AGAIN = "make the run again with another --out"
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]], scores: list[str]) -> None:
+    """Write rows atomically; `scores` names the score columns."""
+    schema = pa.schema([*FIXED.items(), *((name, pa.float64()) for name in scores)])
+    table = pa.Table.from_pylist(rows, schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows as dicts. `IntegrityError` if the file is damaged."""
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        return rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise IntegrityError(f"{path} is missing or damaged: {error}") from error
+
+
+class Run:
+    """A finished run. summary: the content of summary.json. `SourceError` if there is none,
+    `IntegrityError` if it is damaged."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        path = self.folder / "summary.json"
+        if not path.is_file():
+            raise SourceError(
+                f"{self.folder} holds no finished run (summary.json is not there); `benchmark run` makes "
+                "one, and finishes one that was cut off"
+            )
+        try:
+            self.summary: dict[str, Any] = json.loads(path.read_text())
+        except ValueError as error:
+            raise IntegrityError(f"{path} is damaged: {error}; {AGAIN}") from error
+
+    @property
+    def label(self) -> str:
+        """Method and revision, for tables."""
+        return f"{self.summary['method']['name']} ({self.summary['method']['revision']})"
+
+    def samples(self) -> pd.DataFrame:
+        """The per-sample rows. `IntegrityError` if they are missing or damaged."""
+        path = self.folder / "samples.parquet"
+        try:
+            return pd.read_parquet(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise IntegrityError(f"{path} is missing or damaged: {error}; {AGAIN}") from error
+
+
+def git_revision() -> str:
+    """The commit of the working tree the package runs from, or empty."""
+    head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
+    try:
+        text = head.read_text().strip()
+        return (head.parent / text[5:]).read_text().strip() if text.startswith("ref: ") else text
+    except OSError:
+        return os.environ.get("OLRD_REVISION", "")

@@ -1,0 +1,176 @@
+"""From per-sample rows to the numbers of a table. A pure function of samples.parquet."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from baselines.eraser import EraserInfo
+from benchmark.datasets import DataSet
+from benchmark.protocol import Protocol
+from benchmark.regions import MODES
+from benchmark.runner.results import git_revision
+from benchmark.statistics import estimate, jackknife
+from olrd.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from benchmark.metrics import SetMetric
+    from benchmark.runner.opened import Request
+    from benchmark.scoring import Metrics
+
+FORMAT = 1
+PACKAGES = ("olrd", "numpy", "opencv-python-headless", "pillow", "torch", "torchmetrics", "diffusers")
+
+
+def summarise(
+    out: Path,
+    info: EraserInfo,
+    data: DataSet,
+    protocol: Protocol,
+    metrics: Metrics,
+    features: dict[str, list[np.ndarray]],
+    identity: dict[str, Any],
+    request: Request,
+) -> dict[str, Any]:
+    """The content of summary.json (see docs/benchmark.md for its fields)."""
+    frame = pd.read_parquet(out / "samples.parquet")
+    good = frame[frame.status == "ok"]
+    opened = metrics.infos()
+    return {
+        "format": FORMAT,
+        "method": identity["method"] | {"license": info.license, "control": info.control},
+        "dataset": identity["dataset"] | {"warnings": list(data.warnings)},
+        "protocol": protocol.to_dict(),
+        "metrics": {
+            m.name: {
+                "higher_is_better": m.higher_is_better,
+                "unit": m.unit,
+                "definition": m.definition,
+                "revision": m.revision,
+            }
+            for m in opened
+        },
+        "seed": identity["seed"],
+        "n": len(good),
+        "n_failed": int((frame.status == "failed").sum()),
+        "failures": dict(sorted(Counter(frame[frame.status == "failed"].reason).items())),
+        "scores": scores(frame, protocol.bootstrap, protocol.seed),
+        "sets": set_scores(metrics, features, good, protocol.seed),
+        "facts": facts(good),
+        "versions": versions(),
+        "git": git_revision(),
+        "request": {
+            "limit": request.limit,
+            "batch": request.batch,
+            "dataset": request.dataset,
+            "protocol": request.protocol,
+            "options": request.options,
+        },
+        "times": {
+            "median_seconds": _rounded(good.seconds.median()),
+            "mean_seconds": _rounded(good.seconds.mean()),
+            "peak_mb": _rounded(good.peak_mb.max()),
+        },
+    }
+
+
+def scores(frame: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+    """Per score column: mean, 95 % interval, n, source photos, and how many have none and why."""
+    good = frame[frame.status == "ok"]
+    reasons = [json.loads(text) for text in good.reasons]
+    result = {}
+    for column in [name for name in frame.columns if "/" in name]:
+        values = good[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        found = estimate(values, list(good.cluster), resamples, seed)
+        without = Counter(r[column] for r in reasons if column in r)
+        result[column] = found._asdict() | {"without": dict(sorted(without.items()))}
+    return result
+
+
+def set_scores(
+    metrics: Metrics, features: dict[str, list[np.ndarray]], good: pd.DataFrame, seed: int
+) -> dict[str, Any]:
+    """Per set metric and mode: the value with its 95 % interval, n, source photos, and as the reason
+    why there is none, what must be said of it, and how many samples have no features and why. good:
+    the rows that did not fail."""
+    result: dict[str, Any] = {}
+    reasons = [json.loads(text) for text in good.reasons]
+    for metric in metrics.sets:
+        name = metric.info.name
+        without = Counter(r[name] for r in reasons if name in r)
+        clusters = [c for c, r in zip(good.cluster, reasons, strict=True) if name not in r]
+        lost = [f"{count} {why}" for why, count in sorted(without.items())]
+        truths = features.get(f"{name}/truth", [])
+        for mode in MODES:
+            rows = features.get(f"{name}/{mode}", [])
+            value, why = None, ["no_truth"] if rows else [] if lost else ["too_few"]
+            low = high = None
+            if rows and len(rows) == len(truths):
+                value, reason = metric.compare(np.stack(rows), np.stack(truths))
+                why = [reason] if reason else []
+            if value is not None:
+                low, high = _interval(metric, np.stack(rows), np.stack(truths), value, clusters, seed)
+            result[f"{name}/{mode}"] = {
+                "value": value,
+                "low": low,
+                "high": high,
+                "clusters": len(set(clusters)),
+                "n": len(rows),
+                "reason": "; ".join([*why, *lost]),
+            }
+    return result
+
+
+def _interval(
+    metric: SetMetric, rows: np.ndarray, truths: np.ndarray, value: float, clusters: list[str], seed: int
+) -> tuple[float | None, float | None]:
+    def score_of(kept: np.ndarray) -> float | None:
+        return metric.compare(rows[kept], truths[kept]).value
+
+    return jackknife(score_of, value, clusters, seed)
+
+
+def facts(good: pd.DataFrame) -> dict[str, float]:
+    """The mean of every fact that the samples carry."""
+    gathered: dict[str, list[float]] = {}
+    for text in good.facts:
+        for name, value in json.loads(text).items():
+            gathered.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in sorted(gathered.items())}
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that decide the numbers, where installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def breakdown(frame: pd.DataFrame, column: str, by: str, resamples: int, seed: int) -> pd.DataFrame:
+    """A score by `category`, `background` or `area` (deciles of the mask's share): mean, interval, n."""
+    if column not in frame.columns or "/" not in column:
+        raise did_you_mean("score", column, (name for name in frame.columns if "/" in name))
+    good = frame[frame.status == "ok"].copy()
+    if by == "area":
+        ranks = good.mask_share.rank(method="first")
+        good["area"] = pd.qcut(ranks, min(10, max(1, len(good))), labels=False) + 1
+    rows = []
+    for group, part in good.groupby(by, sort=True):
+        values = part[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        rows.append({by: group} | estimate(values, list(part.cluster), resamples, seed)._asdict())
+    return pd.DataFrame(rows)
+
+
+def _rounded(seconds: float) -> float | None:
+    return None if np.isnan(seconds) else round(float(seconds), 6)

@@ -1,0 +1,1 @@
+"""The paper's ladder of ablations: its rows, and running them."""

@@ -1,0 +1,211 @@
+"""The paper's ablation as commands: which weights and which switches each row has, and how rows compare.
+
+Scoring belongs to `benchmark`, which lies above this package, so rows are run as commands of it. Three
+trainings serve all rows: random masks, OLRD, and OLRD with the token R*. Content initialisation and
+refocusing are training-free: their rows run the weights of the row before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from olrd.errors import UsageError, did_you_mean
+
+BASE = "base"
+TRAININGS: Mapping[str, tuple[str, ...]] = {
+    "random": ("--masks", "random", "--no-token"),
+    "olrd": ("--masks", "olrd", "--no-token"),
+    "olrd-token": ("--masks", "olrd"),
+}
+"""What `magiceraser train` is told, by the name of the resulting weights."""
+
+
+class Reported(NamedTuple):
+    """The paper's row, second-hand and unverified, RealHM, protocol unknown: to be shown, never compared
+    with and never a target."""
+
+    psnr: float
+    ssim: float
+    lpips: float
+    fid: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. weights: `base` or one of `TRAININGS`. content, refocus, token: switches of the eraser.
+    against: the rows it is paired with. free: whether what it adds needs no training."""
+
+    name: str
+    weights: str
+    content: bool = False
+    refocus: bool = False
+    token: bool = False
+    against: tuple[str, ...] = ()
+    free: bool = False
+    reported: Reported | None = None
+
+
+LADDER = (
+    Row("random-masks", "random", reported=Reported(21.331, 0.815, 0.134, 52.10)),
+    Row("olrd", "olrd", against=("random-masks",), reported=Reported(22.130, 0.834, 0.119, 50.73)),
+    Row("content", "olrd", content=True, against=("olrd",), free=True, reported=Reported(22.891, 0.840, 0.109, 48.91)),
+    Row(
+        "refocus",
+        "olrd",
+        content=True,
+        refocus=True,
+        against=("content",),
+        free=True,
+        reported=Reported(23.277, 0.844, 0.110, 48.93),
+    ),
+    # The paper's gain of this row reads as an addition to `content`, not to `refocus` (inferred).
+    Row(
+        "prompt-tuning",
+        "olrd-token",
+        content=True,
+        token=True,
+        against=("refocus", "content"),
+        reported=Reported(23.311, 0.858, 0.104, 47.94),
+    ),
+    Row(
+        "all",
+        "olrd-token",
+        content=True,
+        refocus=True,
+        token=True,
+        against=("prompt-tuning",),
+        reported=Reported(23.620, 0.861, 0.101, 46.56),
+    ),
+)
+FREE = (
+    Row("base", BASE, free=True),
+    Row("base+content", BASE, content=True, against=("base",), free=True),
+    Row("base+refocus", BASE, refocus=True, against=("base",), free=True),
+    Row("base+content+refocus", BASE, content=True, refocus=True, against=("base+content",), free=True),
+)
+"""The training-free part, on the base model alone (ours)."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What to run. rows: `all`, `ladder` or `free`. base: model to train on and to run. triplets: to
+    train on (OLRD, a folder or hub id); photos: of a folder of recipes. held_out: the folder or hub id to
+    score on (None: the embedded demo), split and data (its data options, e.g. maps): of it. seeds: of the eraser; with train_seeds
+    also of the trainings, one training per seed. models: finished weights by the name of a training,
+    instead of training them. train, method: further options of `magiceraser train` and of the eraser.
+    """
+
+    base: str
+    triplets: str | None = None
+    photos: str | None = None
+    held_out: str | None = None
+    split: str = "all"
+    rows: str = "all"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    train_seeds: bool = False
+    protocol: str = "native"
+    limit: int | None = None
+    device: str = "auto"
+    models: Mapping[str, str] = field(default_factory=dict)
+    train: tuple[str, ...] = ()
+    method: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rows not in ("all", "ladder", "free"):
+            raise did_you_mean("set of rows", self.rows, ("all", "ladder", "free"))
+        for name in self.models:
+            if name not in TRAININGS:
+                raise did_you_mean("training", name, TRAININGS)
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise UsageError(f"--seeds needs different whole numbers, got {self.seeds}")
+        missing = sorted({r.weights for r in self.chosen} - {BASE, *self.models})
+        if missing and self.triplets is None:
+            raise UsageError(
+                f"the rows need the weights {', '.join(missing)}: give --triplets to train them, or each "
+                "as --weights NAME=FOLDER; --rows free needs none"
+            )
+
+    @property
+    def chosen(self) -> tuple[Row, ...]:
+        """The rows, in order."""
+        ladder = LADDER if self.rows in ("all", "ladder") else ()
+        return ladder + (FREE if self.rows in ("all", "free") else ())
+
+
+class Command(NamedTuple):
+    """words: the command, `magiceraser` or `benchmark` first. what: for people. out: its folder.
+    done: the file that says that it is finished. row, seed: of a run; empty and the training's else."""
+
+    words: tuple[str, ...]
+    what: str
+    out: str
+    done: str
+    row: str
+    seed: int
+
+    def shown(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "command": list(self.words),
+            "what": self.what,
+            "out": self.out,
+            "row": self.row,
+            "seed": self.seed,
+            "finished": Path(self.done).is_file(),
+        }
+
+
+def run_folder(out: Path, row: str, seed: int) -> Path:
+    """Where a row's run of a seed lies."""
+    return out / "runs" / row / f"seed-{seed}"
+
+
+def plan(ablation: Ablation, out: Path) -> list[Command]:
+    """Every command in the order in which it can run: trainings first."""
+    needed = {row.weights for row in ablation.chosen} - {BASE, *ablation.models}
+    trained = ablation.seeds if ablation.train_seeds else ablation.seeds[:1]
+    commands = [_training(ablation, out, name, seed) for name in TRAININGS if name in needed for seed in trained]
+    return commands + [_run(ablation, out, row, seed) for row in ablation.chosen for seed in ablation.seeds]
+
+
+def _trained(out: Path, name: str, seed: int) -> Path:
+    return out / "trained" / f"{name}-seed-{seed}"
+
+
+def _training(ablation: Ablation, out: Path, name: str, seed: int) -> Command:
+    folder = _trained(out, name, seed)
+    words = ["magiceraser", "train", "--triplets", str(ablation.triplets), "--base", ablation.base]
+    words += ["--out", str(folder), "--seed", str(seed), *TRAININGS[name], *ablation.train]
+    words += ["--photos", ablation.photos] if ablation.photos else []
+    words += ["--device", "cpu"] if ablation.device == "cpu" else []
+    return Command(tuple(words), f"train {name}, seed {seed}", str(folder), str(folder / "done.json"), "", seed)
+
+
+def _run(ablation: Ablation, out: Path, row: Row, seed: int) -> Command:
+    folder = run_folder(out, row.name, seed)
+    if row.weights == BASE:
+        model = ablation.base
+    elif row.weights in ablation.models:
+        model = ablation.models[row.weights]
+    else:
+        own = seed if ablation.train_seeds else ablation.seeds[0]
+        model = str(_trained(out, row.weights, own) / "model")
+    switches = {name: "on" if getattr(row, name) else "off" for name in ("content", "refocus", "token")}
+    if row.weights == BASE:  # also of a base that has a LoRA of its own
+        switches["lora"] = "off"
+    words = ["benchmark", "run", "--method", "magiceraser", "--out", str(folder), "--seed", str(seed)]
+    for key, value in {"model": model, **switches, **ablation.method}.items():
+        words += ["--option", f"{key}={value}"]
+    words += ["--protocol", ablation.protocol, "--device", ablation.device]
+    if ablation.held_out is not None:
+        words += ["--root", ablation.held_out]
+    split = {"split": ablation.split} if ablation.split != "all" else {}
+    for key, value in {**split, **ablation.data}.items():
+        words += ["--data-option", f"{key}={value}"]
+    words += ["--limit", str(ablation.limit)] if ablation.limit else []
+    what = f"score {row.name}, seed {seed}" + (" (training-free)" if row.free else "")
+    return Command(tuple(words), what, str(folder), str(folder / "summary.json"), row.name, seed)

@@ -1,0 +1,255 @@
+"""Running an ablation's commands, and their results as one table. Finished commands are not run again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from magiceraser_ref.ablation.rows import Ablation, Command, Row, plan, run_folder
+from olrd.errors import OlrdError, OutputError, did_you_mean
+from olrd.progress import say
+from olrd.storage.files import to_json, write_atomic
+
+MODULES = {"magiceraser": "magiceraser_ref.cli.main", "benchmark": "benchmark.cli"}
+"""Commands run as modules of this very Python, wherever its scripts are."""
+SHOWN = ("psnr/mask/composited", "ssim/mask/composited", "lpips-alex/mask/composited")
+"""The table's columns unless told otherwise: the paper's per-photo metrics, in the mask."""
+PAPER = {"psnr": "psnr", "ssim": "ssim", "lpips": "lpips", "fid": "fid"}
+Runner = Callable[[Sequence[str]], str]
+"""Words of a command -> its stdout. Raises `OlrdError` if it fails."""
+
+
+class CommandError(OlrdError):
+    """A command of an ablation failed; what it said stands above, on stderr."""
+
+
+def execute(words: Sequence[str]) -> str:
+    """Run `magiceraser ...` or `benchmark ...`; stderr goes through, stdout is returned."""
+    argv = [sys.executable, "-m", MODULES[words[0]], *words[1:]]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise CommandError(
+            f"`{' '.join(words)}` ended with exit code {done.returncode}: see above for why; the same "
+            "`magiceraser ablate` goes on from there"
+        )
+    return done.stdout
+
+
+def run_ablation(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: Runner = execute) -> dict[str, Any]:
+    """Run what is not finished, then write table.md, table.csv and table.json into `out`; returns the
+    table. Raises `CommandError`, or `OutputError` if `out` holds another ablation."""
+    commands = plan(ablation, out)
+    out.mkdir(parents=True, exist_ok=True)
+    _begin(out, commands)
+    for number, command in enumerate(commands, start=1):
+        if Path(command.done).is_file():
+            continue
+        say(f"[{number}/{len(commands)}] {command.what}")
+        runner(command.words)
+    return write_table(ablation, out, scores, runner)
+
+
+def write_table(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: Runner = execute) -> dict[str, Any]:
+    """Collect finished runs and write table.md, table.csv and table.json."""
+    table = collect(ablation, out, scores, runner)
+    for name, text in (("json", to_json(table)), ("csv", as_csv(table)), ("md", as_markdown(table))):
+        write_atomic(out / f"table.{name}", text)
+    return table
+
+
+def _begin(out: Path, commands: Sequence[Command]) -> None:
+    """Refuse a folder in which another command wrote to the same place."""
+    mark = out / "ablation.json"
+    known = json.loads(mark.read_text()) if mark.is_file() else {}
+    wanted = {command.out: list(command.words) for command in commands}
+    if clash := [name for name, words in wanted.items() if known.get(name, words) != words]:
+        raise OutputError(f"{out} holds another ablation ({clash[0]} was made with other options): give another --out")
+    write_atomic(mark, to_json(known | wanted))
+
+
+def collect(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: Runner = execute) -> dict[str, Any]:
+    """Every row's scores over samples and seeds, and its paired differences. Reads finished runs."""
+    rows, names = [], {row.name for row in ablation.chosen}
+    columns: tuple[str, ...] = tuple(scores)
+    for row in ablation.chosen:
+        summaries = [
+            json.loads((run_folder(out, row.name, seed) / "summary.json").read_text()) for seed in ablation.seeds
+        ]
+        columns = columns or _default_columns(summaries[0])
+        known = [*summaries[0]["scores"], *summaries[0]["sets"]]
+        for name in columns:
+            if name not in known:
+                raise did_you_mean("score", name, known)
+        rows.append(
+            {
+                "row": row.name,
+                "training_free": row.free,
+                "weights": row.weights,
+                "scores": {name: _over_seeds(name, summaries) for name in columns},
+                "differences": {
+                    other: _differences(ablation, out, row.name, other, columns, summaries[0], runner)
+                    for other in row.against
+                    if other in names
+                },
+                "reported": row.reported._asdict() if row.reported else None,
+                "n": summaries[0]["n"],
+                "n_failed": sum(s["n_failed"] for s in summaries),
+            }
+        )
+    return {
+        "columns": list(columns),
+        "seeds": list(ablation.seeds),
+        "rows": rows,
+        "dataset": summaries[0]["dataset"],
+        "protocol": summaries[0]["protocol"]["id"],
+    }
+
+
+def _default_columns(summary: dict[str, Any]) -> tuple[str, ...]:
+    """The usual ones that this protocol has, and every set metric, composited."""
+    per_photo = tuple(name for name in SHOWN if name in summary["scores"])
+    per_photo = per_photo or tuple(summary["scores"])[:3]
+    return per_photo + tuple(name for name in summary["sets"] if name.endswith("/composited"))
+
+
+def _over_seeds(name: str, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A score's mean over seeds; its 95 % interval over source photos, the mean of the seeds' intervals
+    (for the mean over seeds that is on the wide side); and the smallest and largest seed."""
+    if name in summaries[0]["sets"]:
+        found = [{"mean": s["sets"][name]["value"], "low": None, "high": None} for s in summaries]
+    else:
+        found = [s["scores"][name] for s in summaries]
+    return _pooled(found)
+
+
+def _pooled(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        key: fmean(one[key] for one in found) if all(one[key] is not None for one in found) else None
+        for key in ("mean", "low", "high")
+    }
+    means = [one["mean"] for one in found if one["mean"] is not None]
+    values["seed_min"], values["seed_max"] = (min(means), max(means)) if means else (None, None)
+    return values
+
+
+def _differences(
+    ablation: Ablation, out: Path, row: str, other: str, columns: Sequence[str], summary: dict[str, Any], runner: Runner
+) -> dict[str, Any]:
+    """Paired differences row - other by `benchmark compare`, one per seed, pooled as scores are; p_holm:
+    the largest of the seeds'. Set metrics have no samples to pair: the difference of values is not shown."""
+    paired = [name for name in columns if name in summary["scores"]]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in paired}
+    if not paired:
+        return {}
+    for seed in ablation.seeds:
+        pair = [str(run_folder(out, name, seed)) for name in (row, other)]
+        chosen = [word for name in paired for word in ("--score", name)]
+        for one in json.loads(runner(["benchmark", "compare", *pair, *chosen, "--json"])):
+            found[one["score"]].append(one)
+    result = {}
+    for name, ones in found.items():
+        values = [one["p_holm"] for one in ones if one.get("p_holm") is not None]
+        result[name] = _pooled(ones) | {"p_holm": max(values, default=None)}
+    return result
+
+
+def as_csv(table: dict[str, Any]) -> str:
+    """Long form: one line per row, score and, for differences, the row compared with."""
+    names = (
+        "row",
+        "score",
+        "against",
+        "mean",
+        "low",
+        "high",
+        "seed_min",
+        "seed_max",
+        "p_holm",
+        "reported",
+        "training_free",
+        "n",
+    )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in table["rows"]:
+        fixed = {"row": row["row"], "training_free": row["training_free"], "n": row["n"]}
+        for score, found in row["scores"].items():
+            writer.writerow(fixed | found | {"score": score, "reported": _reported(row, score)})
+        for other, differences in row["differences"].items():
+            for score, found in differences.items():
+                writer.writerow(fixed | found | {"score": score, "against": other})
+    return text.getvalue()
+
+
+def _reported(row: dict[str, Any], score: str) -> Any:
+    """The paper's number for that kind of score, or empty."""
+    kind = PAPER.get(score.partition("/")[0].partition("-")[0], "")
+    return (row["reported"] or {}).get(kind, "")
+
+
+def as_markdown(table: dict[str, Any]) -> str:
+    """The table for people: mean, interval, spread of the seeds; differences below."""
+    columns = table["columns"]
+    lines = [
+        f"Measured on {table['dataset']['name']} ({table['rows'][0]['n']} samples), protocol "
+        f"{table['protocol']}, seeds {', '.join(map(str, table['seeds']))}. Cells: mean over seeds, "
+        "[95 % interval over source photos], {least to greatest seed}. *Reported* is the paper's own "
+        "ablation (RealHM, second-hand, protocol unknown): other data and another scale of model, so its "
+        "digits do not compare with ours.",
+        "",
+        f"| row | what it adds | {' | '.join(columns)} | reported PSNR / SSIM / LPIPS / FID |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
+    for row in table["rows"]:
+        cells = [_cell(row["scores"][name]) for name in columns]
+        reported = " / ".join(f"{v:g}" for v in (row["reported"] or {}).values()) or "-"
+        free = "training-free" if row["training_free"] else "trained"
+        lines.append(f"| {row['row']} | {free} | {' | '.join(cells)} | {reported} |")
+    paired = [name for name in columns if any(name in d for r in table["rows"] for d in r["differences"].values())]
+    if paired:
+        lines += [
+            "",
+            "Paired differences (first minus second; p: sign-flip test, Holm, the largest of the seeds):",
+            "",
+            f"| rows | {' | '.join(paired)} |",
+            "|---" * (len(paired) + 1) + "|",
+        ]
+        for row in table["rows"]:
+            for other, found in row["differences"].items():
+                cells = [_cell(found[n], signed=True) + _p(found[n]) for n in paired]
+                lines.append(f"| {row['row']} - {other} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(found: dict[str, Any], signed: bool = False) -> str:
+    if found["mean"] is None:
+        return "-"
+    form = "+.4g" if signed else ".4g"
+    text = f"{found['mean']:{form}}"
+    if found["low"] is not None:
+        text += f" [{found['low']:{form}}, {found['high']:{form}}]"
+    return f"{text} {{{found['seed_min']:{form}} to {found['seed_max']:{form}}}}"
+
+
+def _p(found: dict[str, Any]) -> str:
+    return "" if found["p_holm"] is None else f" p={found['p_holm']:.3g}"
+
+
+def rows_text(rows: Sequence[Row]) -> str:
+    """The rows' configurations, one per line."""
+    head = f"{'row':<22}{'weights':<12}{'content':<9}{'refocus':<9}{'token':<7}adds"
+    lines = [
+        f"{r.name:<22}{r.weights:<12}"
+        + "".join(f"{'on' if v else 'off':<{w}}" for v, w in ((r.content, 9), (r.refocus, 9), (r.token, 7)))
+        + ("training-free" if r.free else "training")
+        for r in rows
+    ]
+    return "\n".join([head, *lines])

@@ -1,0 +1,81 @@
+"""Files in and out of `magiceraser erase`, with errors that name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from baselines.eraser import Hints
+from olrd.arrays import Image, Mask, Photo, decode_mask, decode_photo, encode_image, encode_png
+from olrd.errors import OutputError, UsageError, did_you_mean
+from olrd.storage.files import write_atomic
+
+
+class Inputs(NamedTuple):
+    """photo: decoded. mask: bool [H, W] of its size. hints: map, class and prompt, where given."""
+
+    photo: Photo
+    mask: Mask
+    hints: Hints
+
+
+def check_out(out: Path, force: bool, suffixes: Sequence[str]) -> None:
+    """Refuse a picture that could not be written, before any work."""
+    if out.suffix.lower() not in suffixes:
+        raise UsageError(f"{out}: the result is written without loss, as {' or '.join(suffixes)}")
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists already: give another --out, or --force to overwrite it")
+    if not out.parent.is_dir():
+        raise OutputError(f"{out.parent} is not a folder: make it first, or give another --out")
+
+
+def open_inputs(
+    photo: Path, mask: Path, panoptic: Path | None, segments: Path | None, erased: str | None, prompt: str | None
+) -> Inputs:
+    """Everything read and checked against each other. Raises `UsageError` for a file that is not there or
+    of another size, `Rejected` for one that cannot be read."""
+    image = decode_photo(_bytes(photo), str(photo))
+    hole = decode_mask(_bytes(mask), str(mask))
+    height, width = image.pixels.shape[:2]
+    if hole.shape != (height, width):
+        raise UsageError(
+            f"{mask} is {hole.shape[1]} x {hole.shape[0]} pixels, the photo {photo} is {width} x {height}"
+            " (its EXIF orientation applied): give a mask of the photo's size"
+        )
+    if not hole.any():
+        raise UsageError(f"{mask} is black: nothing is marked to be erased (white = erase)")
+    if panoptic is None or segments is None:
+        return Inputs(image, hole, Hints(prompt=prompt, category=erased))
+
+    from magiceraser_ref.cli.given_map import read_map
+
+    for path in (panoptic, segments):
+        _bytes(path)
+    found, categories = read_map(panoptic, segments)
+    if found.ids.shape != hole.shape:
+        raise UsageError(
+            f"{panoptic} is {found.ids.shape[1]} x {found.ids.shape[0]} pixels, the photo {photo} is "
+            f"{width} x {height}: is it the map of another photo?"
+        )
+    names = {category.name for category in categories.values()}
+    if erased is not None and erased not in names:
+        raise did_you_mean("class of the panoptic map", erased, names)
+    hints = Hints(prompt=prompt, panoptic=found, categories=categories, category=erased)
+    return Inputs(image, hole, hints)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def write_picture(out: Path, pixels: Image, icc: bytes | None) -> None:
+    """The result, lossless, with the photo's colour profile."""
+    if out.suffix.lower() == ".webp":
+        data = encode_image(pixels, icc)
+    else:
+        data = encode_png(pixels, **({"icc_profile": icc} if icc else {}))
+    write_atomic(out, data)

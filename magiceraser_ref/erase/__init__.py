@@ -1,0 +1,1 @@
+"""Erasing from one photo: windows, content initialisation, painting, pasting back."""

@@ -1,0 +1,73 @@
+"""Content initialisation (section 3): the hole filled roughly by an eraser, the photo around it.
+
+The fill is where denoising starts, at strength 0.9. The masked-photo channels of the UNet do not see
+it: those show the hole. Big-LaMa is the paper's filler; that the image outside is the photo itself, and
+that the mask is not dilated, are inferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from baselines.eraser import Eraser, Hints
+from baselines.fill import mean_fill
+from olrd.arrays import Image, Mask
+from olrd.errors import UsageError
+
+FILLER = "lama"
+"""The full model's initialiser (section 3)."""
+
+
+def content_initialization(
+    images: Sequence[Image],
+    masks: Sequence[Mask],
+    filler: Eraser,
+    dilate: int = 0,
+    hints: Sequence[Hints] | None = None,
+) -> list[Image]:
+    """The photos, uint8 [H, W, 3], with `filler`'s content inside the masks and unchanged outside.
+
+    images: uint8 [H, W, 3]. masks: bool [H, W], True = erase. dilate: pixels by which the filler's mask
+    is larger, so that what sticks out of the mask (shadow, soft edge) is not continued into it. hints:
+    for fillers that want them.
+
+    The filler sees a blank in the hole: nothing of the result depends on the pixels under the masks.
+    Raises `UsageError` for sizes that do not fit or a negative `dilate`.
+    """
+    if dilate < 0:
+        raise UsageError(f"dilate is a number of pixels, 0 or more; got {dilate}")
+    for image, mask in zip(images, masks, strict=True):
+        check_pair(image, mask)
+    holes = [grown(mask, dilate) for mask in masks]
+    blanks = [blanked(image, hole) for image, hole in zip(images, holes, strict=True)]
+    fills = filler.erase(blanks, holes, hints)
+    return [np.where(mask[..., None], fill, image) for image, mask, fill in zip(images, masks, fills, strict=True)]
+
+
+def check_pair(image: Image, mask: Mask, name: str = "") -> None:
+    """`UsageError` unless image is uint8 [H, W, 3] and mask bool [H, W]. name: of the sample."""
+    what = f"{name}: " if name else ""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise UsageError(f"{what}the photo must be uint8 [H, W, 3], RGB; got {image.dtype} {list(image.shape)}")
+    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
+        raise UsageError(
+            f"{what}the mask must be bool [{image.shape[0]}, {image.shape[1]}] (True = erase) as the "
+            f"photo of {image.shape[1]} x {image.shape[0]} pixels; got {mask.dtype} {list(mask.shape)}"
+        )
+
+
+def blanked(image: Image, mask: Mask) -> Image:
+    """A copy whose masked pixels have the mean colour of the others (grey 128 if there are none)."""
+    return mean_fill(image, mask, Hints())
+
+
+def grown(mask: Mask, pixels: int) -> Mask:
+    """The mask with everything within `pixels` of it, diagonals included."""
+    if not pixels:
+        return mask
+    kernel = np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)
+    wide: Mask = cv2.dilate(np.ascontiguousarray(mask).view(np.uint8), kernel).view(np.bool_)
+    return wide

@@ -1,0 +1,93 @@
+"""One photo while it is erased: its windows, what is left to do, its prompt and its regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from magiceraser_ref.erase.canvas import enlarged
+from magiceraser_ref.erase.painting import Choices, Job
+from magiceraser_ref.erase.pasting import paste_back
+from magiceraser_ref.erase.segmentation import Mapped
+from magiceraser_ref.erase.windows import Part
+from magiceraser_ref.prompts import labels_around, short_prompt
+from magiceraser_ref.refocus.regions import Regions, regions_of
+from olrd.arrays import Ids, Image, Mask, resize_ids
+from olrd.errors import UsageError
+from olrd.panoptic import PanopticMap
+
+
+@dataclass
+class Work:
+    """image: uint8 [H, W, 3], with what is erased so far. parts: its windows, in their order. left:
+    bool [H, W], what is still to be erased. mapped: its panoptic map. erased: the object's category.
+    prompt: as given. key: names the sample."""
+
+    image: Image
+    parts: list[Part]
+    left: Mask
+    mapped: Mapped
+    erased: str | None
+    prompt: str | None
+    key: str
+
+    def prompt_of(self, part: Part) -> str:
+        """The given prompt, or the short one from the labels around this part (section 4)."""
+        if self.prompt is not None:
+            return self.prompt
+        panoptic = self.mapped.panoptic
+        if panoptic is None:
+            return short_prompt([])
+        crop = part.window.crop()
+        near = PanopticMap(panoptic.ids[crop], panoptic.segments)
+        return short_prompt(labels_around(part.mask[crop], near, self.mapped.categories))
+
+    def regions_of(self, hole: Mask, ids: Ids | None, choices: Choices) -> Regions | None:
+        """The regions of a canvas, bool [h, w] each; None where refocusing is off. hole: bool [h, w].
+        ids: uint32 [h, w], the map at the canvas, or None."""
+        if choices.refocus is None:
+            return None
+        panoptic = self.mapped.panoptic
+        if panoptic is None or ids is None:
+            return regions_of(hole, None, {})
+        here = PanopticMap(ids, panoptic.segments)
+        return regions_of(hole, here, self.mapped.categories, self.erased, choices.rule, void=choices.void)
+
+    def paste(self, part: Part, job: Job, picture: Image, composite: bool) -> None:
+        """Put the model's picture (uint8, the canvas's padded size) into the photo."""
+        window = part.window
+        size = window.w, window.h
+        result = enlarged(picture, job.canvas, size)
+        # The model repaints whole latent cells: there, too, photo and result differ in content.
+        width, height = job.canvas.content
+        repainted = resize_ids(job.hole[:height, :width], size) | self.left[window.crop()]
+        self.image = paste_back(self.image, result, window, part.mask, repainted, composite=composite)
+        self.left = self.left & ~part.mask
+
+
+def check_map(mapped: Mapped, mask: Mask, key: str = "") -> None:
+    """`UsageError` for a panoptic map of another size, or with ids that its segments do not explain."""
+    if mapped.panoptic is None:
+        return
+    ids, segments = mapped.panoptic
+    what = f"{key}: " if key else ""
+    if ids.shape != mask.shape:
+        raise UsageError(
+            f"{what}the panoptic map is {ids.shape[1]} x {ids.shape[0]} pixels, the photo {mask.shape[1]} "
+            f"x {mask.shape[0]}: is it the map of another photo?"
+        )
+    known = {0, *(segment.id for segment in segments)}
+    if unknown := sorted(set(np.unique(ids).tolist()) - known):
+        raise UsageError(
+            f"{what}the panoptic map has pixels of id {unknown[0]}, which is not among its segments: are "
+            "map and annotation of the same photo?"
+        )
+
+
+def check_counts(total: int, **given: object) -> None:
+    """`UsageError` unless every list that is given has one entry per photo."""
+    for name, values in given.items():
+        if values is not None and not isinstance(values, Mapping) and len(values) != total:  # type: ignore[arg-type]
+            raise UsageError(f"{name}: expected one per photo, {total}, got {len(values)}")  # type: ignore[arg-type]

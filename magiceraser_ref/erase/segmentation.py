@@ -1,0 +1,105 @@
+"""Where panoptic maps come from: given with the photo, from Mask2Former, or from nowhere.
+
+The paper segments the *input*, with the object still in it (section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from olrd.arrays import Ids, Image
+from olrd.errors import UsageError, did_you_mean
+from olrd.panoptic import Category, PanopticMap, Segment
+from olrd.progress import say
+
+Categories = Mapping[int, Category]
+"""What a map's category numbers mean."""
+KINDS = ("given", "mask2former", "none")
+
+
+class Mapped(NamedTuple):
+    """A photo's panoptic map, or None, and what its category numbers mean."""
+
+    panoptic: PanopticMap | None
+    categories: Categories
+
+
+class Found(Protocol):
+    """What a network found in a photo (`olrd.models.mask2former.Segmentation`)."""
+
+    @property
+    def ids(self) -> Ids: ...
+    @property
+    def segments(self) -> tuple[Segment, ...]: ...
+
+
+class Network(Protocol):
+    """A panoptic network (`olrd.models.mask2former.Mask2FormerSegmenter`)."""
+
+    @property
+    def categories(self) -> Sequence[Category]: ...
+
+    def segment(self, photos: Sequence[Image]) -> Sequence[Found]:
+        """The maps of photos, uint8 [H, W, 3], in order."""
+
+
+class Segmenter:
+    """kind: `given` (the map that comes with a photo), `mask2former` (that, or else the network's) or
+    `none`. open_network: gives the network, on first use; by default Mask2Former on `device`."""
+
+    def __init__(
+        self, kind: str = "given", device: str = "auto", open_network: Callable[[], Network] | None = None
+    ) -> None:
+        if kind not in KINDS:
+            raise did_you_mean("segmenter", kind, KINDS)
+        self.kind, self._device, self._open = kind, device, open_network or self._mask2former
+        self._network: Network | None = None
+        self._said = False
+
+    def maps(
+        self,
+        images: Sequence[Image],
+        panoptic: Sequence[PanopticMap | None] | None,
+        categories: Categories | Sequence[Categories | None] | None,
+    ) -> list[Mapped]:
+        """One map per photo, or none. images: uint8 [H, W, 3]. panoptic: one per photo, or None.
+        categories: for all photos, or one per photo. Raises `UsageError` for a map without any."""
+        given: list[PanopticMap | None] = [None] * len(images)
+        if panoptic is not None and self.kind != "none":
+            given = list(panoptic)
+        meanings: Sequence[Categories | None] = [None] * len(given)
+        if isinstance(categories, Mapping):
+            meanings = [categories] * len(given)
+        elif categories is not None:
+            meanings = categories
+        found = []
+        for one, meaning in zip(given, meanings, strict=True):
+            if one is not None and not meaning:
+                raise UsageError(
+                    "a panoptic map needs categories: what its category numbers mean; for COCO's, "
+                    "{c.id: c for c in olrd.coco_categories.coco_categories().values()}"
+                )
+            found.append(Mapped(one, meaning or {}))
+        lacking = [number for number, one in enumerate(found) if one.panoptic is None]
+        if lacking and self.kind == "mask2former":
+            self._network = self._network or self._open()
+            known = {category.id: category for category in self._network.categories}
+            maps = self._network.segment([images[number] for number in lacking])
+            for number, seen in zip(lacking, maps, strict=True):
+                found[number] = Mapped(PanopticMap(seen.ids, seen.segments), known)
+        return found
+
+    def say_once(self) -> None:
+        """Tell the person that refocusing has no map to go by."""
+        if not self._said:
+            self._said = True
+            say(
+                "no panoptic map: attention refocusing runs without n (things like the erased object); "
+                "give a map, or the segmenter mask2former"
+            )
+
+    def _mask2former(self) -> Network:
+        from olrd.models.mask2former import Mask2FormerSegmenter
+
+        return Mask2FormerSegmenter(device=self._device)

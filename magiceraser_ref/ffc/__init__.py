@@ -1,0 +1,1 @@
+"""The small FFC network that fills a hole first; an eraser too."""

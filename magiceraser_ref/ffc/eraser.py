@@ -1,0 +1,101 @@
+"""The small FFC network as an eraser, `ffc-small`: quick, no download, and MagicEraser's initialiser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.checkpoints import content_hash
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError, WeightsUnusableError
+from magiceraser_ref.erase.canvas import canvas_of, enlarged, padded, seen
+from magiceraser_ref.erase.pasting import paste_back
+from magiceraser_ref.erase.windows import Part, parts_of
+from magiceraser_ref.extras import need
+from olrd.arrays import Image, Mask, resize_ids
+from olrd.models.checkpoints import choose_device
+from olrd.registry import checked_options
+
+NAME = "ffc-small"
+FOLDER = Path(__file__).parents[1] / "weights" / "ffc"
+RESOLUTION = 256
+"""Short side of the canvas: large holes of large photos are filled at this size and enlarged."""
+LICENSE = "research use, see docs/small-model.md"
+
+
+def open_ffc(spec: EraserSpec) -> Eraser:
+    """Options: model (a folder with config.json and model.safetensors; else the shipped one)."""
+    options = checked_options(spec, {"model": ""})
+    need("torch", f"the eraser {NAME}")
+    folder = Path(options["model"] or FOLDER)
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise WeightsMissingError(
+                f"{NAME}: {folder / name} is missing: install the package again, or give the folder of "
+                "a trained one as --option model=FOLDER"
+            )
+    return FfcEraser(folder, options, spec.device)
+
+
+class FfcEraser:
+    """folder: of the weights. One window at a time: sizes differ."""
+
+    def __init__(self, folder: Path, options: dict[str, str], device: str) -> None:
+        self.folder, self._options = folder, options
+        self.device = choose_device(device, f"the eraser {NAME}")
+
+    @cached_property
+    def info(self) -> EraserInfo:
+        """The revision is a hash of the weights."""
+        return EraserInfo(NAME, content_hash(self.folder), LICENSE, options=self._options, device=self.device)
+
+    @cached_property
+    def network(self) -> Any:
+        """The loaded generator. Raises `WeightsUnusableError` for files that are no such network."""
+        from safetensors.torch import load_file
+
+        from magiceraser_ref.ffc.network import FfcGenerator, FfcSizes
+
+        try:
+            sizes = json.loads((self.folder / "config.json").read_text("utf-8"))
+            network = FfcGenerator(FfcSizes(**sizes | {"widths": tuple(sizes["widths"])}))
+            network.load_state_dict(load_file(self.folder / "model.safetensors"))
+        except Exception as error:  # torch, safetensors and JSON raise half a dozen kinds
+            raise WeightsUnusableError(f"{self.folder} holds no weights of {NAME}: {error}") from error
+        return network.to(self.device).float().eval().requires_grad_(False)
+
+    def erase(
+        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
+    ) -> list[Image]:
+        """See `Eraser.erase`. Pixels outside the mask are the photo's own."""
+        return [self._erased(image, mask) for image, mask in zip(images, masks, strict=True)]
+
+    def _erased(self, image: Image, mask: Mask) -> Image:
+        left, image = mask, image.copy()
+        for part in parts_of(mask, RESOLUTION):
+            image = self._filled(image, part, left)
+            left = left & ~part.mask
+        return image
+
+    def _filled(self, image: Image, part: Part, left: Mask) -> Image:
+        import torch
+
+        from magiceraser_ref.ffc.network import FACTOR
+
+        window, crop = part.window, part.window.crop()
+        canvas = canvas_of(window.w, window.h, RESOLUTION, FACTOR)
+        view = seen(image[crop], left[crop], None, canvas.content)
+        photo, hole = padded(view.photo, canvas.padded), padded(view.hole, canvas.padded)
+        with torch.inference_mode():
+            tensor = torch.from_numpy(photo.transpose(2, 0, 1).copy()).to(self.device).float()
+            found = self.network(tensor[None] / 127.5 - 1, torch.from_numpy(hole[None, None]).to(self.device).float())[
+                0
+            ]
+        filled = ((found.cpu().numpy().transpose(1, 2, 0) + 1) * 127.5).round().astype(np.uint8)
+        size = window.w, window.h
+        repainted = resize_ids(view.hole, size) | left[crop]
+        return paste_back(image, enlarged(filled, canvas, size), window, part.mask, repainted)

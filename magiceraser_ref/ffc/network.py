@@ -1,0 +1,136 @@
+"""A small inpainting network of fast Fourier convolutions, in the manner of LaMa (WACV 2022).
+
+Fast Fourier convolution: Chi, Jiang, Mu, NeurIPS 2020. Some channels see their surroundings by 3 x 3
+convolutions, the others see the whole picture at once through its spectrum, so that a hole is filled
+from everywhere even by a shallow network. LaMa's layout (section 2), but narrower and shallower, on
+pixels folded two by two (two thirds of the work were at full size), with group instead of batch
+norms: those need no statistics of a training, and averaged weights stay right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GROUPS = 8
+FACTOR = 8
+"""The middle of the network works at an eighth of the picture's size."""
+FOLD = 2
+"""Side of the squares of pixels that become channels before the first convolution."""
+
+
+@dataclass(frozen=True)
+class FfcSizes:
+    """widths: channels at half, quarter and eighth size. blocks: residual blocks in the middle.
+    share: of the middle's channels that see the spectrum (LaMa: 0.75)."""
+
+    widths: tuple[int, int, int] = (48, 96, 192)
+    blocks: int = 6
+    share: float = 0.75
+
+
+class FourierUnit(nn.Module):  # type: ignore[misc]
+    """A 1 x 1 convolution of the spectrum, real and imaginary parts as channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(
+            nn.Conv2d(2 * channels, 2 * channels, 1), nn.GroupNorm(GROUPS, 2 * channels), nn.ReLU()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[b, c, h, w] -> the same shape. The transforms run in float32: they know no bfloat16."""
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.fft.rfft2(x.float(), norm="ortho")
+            mixed = self.mix(torch.cat([spectrum.real, spectrum.imag], 1))
+            real, imaginary = mixed.chunk(2, 1)
+            back = torch.fft.irfft2(torch.complex(real, imaginary), s=x.shape[-2:], norm="ortho")
+        return back.to(x.dtype)
+
+
+class SpectralTransform(nn.Module):  # type: ignore[misc]
+    """The global branch: narrower, through the spectrum with a skip connection, wide again."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        narrow = channels // 2
+        self.enter = nn.Sequential(nn.Conv2d(channels, narrow, 1), nn.GroupNorm(GROUPS, narrow), nn.ReLU())
+        self.fourier = FourierUnit(narrow)
+        self.leave = nn.Conv2d(narrow, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.enter(x)
+        found: Tensor = self.leave(x + self.fourier(x))
+        return found
+
+
+class Ffc(nn.Module):  # type: ignore[misc]
+    """One fast Fourier convolution: [b, local + wide, h, w] -> the same shape, normed, after ReLU."""
+
+    def __init__(self, local: int, wide: int) -> None:
+        super().__init__()
+        self.local, self.wide = local, wide
+        self.to_local = _conv(local + wide, local)
+        self.local_to_wide = _conv(local, wide)
+        self.wide_to_wide = SpectralTransform(wide)
+        self.norms = nn.ModuleList([nn.GroupNorm(GROUPS, n) for n in (local, wide)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        local, wide = x.split([self.local, self.wide], 1)
+        near = self.norms[0](self.to_local(x))
+        far = self.norms[1](self.local_to_wide(local) + self.wide_to_wide(wide))
+        return F.relu(torch.cat([near, far], 1))
+
+
+class FfcBlock(nn.Module):  # type: ignore[misc]
+    """Two fast Fourier convolutions and a skip connection."""
+
+    def __init__(self, local: int, wide: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(Ffc(local, wide), Ffc(local, wide))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = x + self.body(x)
+        return found
+
+
+class FfcGenerator(nn.Module):  # type: ignore[misc]
+    """Photo and hole -> photo.
+
+    forward(photo float [b, 3, h, w] in -1..1, hole float [b, 1, h, w], 1 = hole), h and w multiples of
+    `FACTOR`, gives float [b, 3, h, w] in -1..1. What `photo` holds inside the hole is not looked at.
+    """
+
+    def __init__(self, sizes: FfcSizes | None = None) -> None:
+        super().__init__()
+        self.sizes = sizes = sizes or FfcSizes()
+        first, *_, last = sizes.widths
+        wide = int(last * sizes.share) // (2 * GROUPS) * (2 * GROUPS)
+        layers: list[nn.Module] = [nn.PixelUnshuffle(FOLD), _conv(4 * FOLD**2, first), *_after(first)]
+        for above, below in zip(sizes.widths, sizes.widths[1:], strict=False):
+            layers += [_conv(above, below, stride=2), *_after(below)]
+        layers += [FfcBlock(last - wide, wide) for _ in range(sizes.blocks)]
+        for below, above in zip(sizes.widths[::-1], sizes.widths[-2::-1], strict=False):
+            layers += [nn.Upsample(scale_factor=2), _conv(below, above), *_after(above)]
+        self.layers = nn.Sequential(*layers, _conv(first, 3 * FOLD**2), nn.PixelShuffle(FOLD))
+
+    def forward(self, photo: Tensor, hole: Tensor) -> Tensor:
+        seen = torch.cat([photo * (1 - hole), hole], 1)
+        found: Tensor = torch.tanh(self.layers(seen))
+        return found
+
+    def config(self) -> dict[str, Any]:
+        """The sizes as plain JSON values."""
+        return asdict(self.sizes)
+
+
+def _conv(before: int, after: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(before, after, size, stride, size // 2, padding_mode="reflect")
+
+
+def _after(channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.GroupNorm(GROUPS, channels), nn.ReLU()

@@ -1,0 +1,273 @@
+"""A model as one folder: a diffusers pipeline, its LoRA, its token and its settings; safetensors only.
+
+The pipeline is stored *without* LoRA and token, so that any diffusers user can load it, and then our
+LoRA with `load_lora_weights` and our token with `load_textual_inversion`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from baselines.eraser import WeightsUnusableError
+from magiceraser_ref.extras import need
+from magiceraser_ref.model import settings as records
+from magiceraser_ref.model.locate import TOKEN_FILE, Located, locate, native_side, variant_of
+from magiceraser_ref.model.lora import FILE as LORA_FILE
+from magiceraser_ref.model.lora import check_lora, has_lora, load_lora, save_lora
+from magiceraser_ref.model.settings import Settings, unet_shape
+from magiceraser_ref.model.token import add_token, load_token, save_token, set_token_vector, token_vector
+from olrd.errors import OutputError, UsageError, did_you_mean
+from olrd.models.checkpoints import choose_device
+from olrd.storage.files import disk_errors, write_atomic
+
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+INPAINTING = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
+
+
+@dataclass
+class Parts:
+    """A loaded model. pipeline: diffusers', with LoRA and token in it. token: the learned token, or
+    None. located: where it came from, or None for one built in code."""
+
+    pipeline: Any
+    settings: Settings
+    token: str | None
+    located: Located | None = None
+
+
+def load(
+    model: str | Path, revision: str | None = None, device: str = "auto", dtype: str = "auto", lora: bool = True
+) -> Parts:
+    """Load a model by folder or hub id (from the hub's cache: nothing is downloaded).
+
+    device: `auto`, `cpu`, `cuda`, `cuda:1`. dtype: `auto` is float32 on the CPU and float16 elsewhere.
+    lora: False leaves the model's LoRA out, for comparisons.
+    A plain inpainting checkpoint loads too, without token and LoRA. Its sampler becomes DDIM
+    (inferred). Raises `WeightsMissingError` and `SourceError`, see `checkpoint_files.locate`.
+    """
+    located = locate(model, revision)
+    device = choose_device(device, "MagicEraser")
+    pipeline = load_base(located.base, device, dtype)
+    found = located.settings
+    if found is None:
+        found = Settings(token=None, lora=None, resolution=native_side(located.base))
+        return Parts(pipeline, found, None, located)
+    _check_shape(pipeline.unet, found, located.folder)
+    if not lora:
+        found = replace(found, lora=None)
+    if found.lora:
+        load_lora(pipeline, located.folder)
+    token = _load_token(pipeline, located.folder) if found.token else None
+    return Parts(pipeline.to(device), found, token, located)
+
+
+def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
+    """The pipeline of a checked folder, on the device, with DDIM as its sampler."""
+    torch, diffusers = need("torch", "MagicEraser"), need("diffusers", "MagicEraser")
+    if dtype not in DTYPES:
+        raise did_you_mean("dtype", dtype, DTYPES)
+    name = ("float32" if device == "cpu" else "float16") if dtype == "auto" else dtype
+    index = json.loads((base / "model_index.json").read_text())
+    # The automatic choice imports every pipeline there is, which takes seconds.
+    named = str(index.get("_class_name"))
+    chosen = named if named in INPAINTING else "AutoPipelineForInpainting"
+    # A photo whose hole looks indecent to a classifier would come back black.
+    without = {k: None for k in ("safety_checker", "feature_extractor") if k in index}
+    try:
+        with quiet():
+            pipeline = getattr(diffusers, chosen).from_pretrained(
+                str(base),
+                torch_dtype=getattr(torch, name),
+                variant=variant_of(base),
+                use_safetensors=True,
+                local_files_only=True,
+                **without,
+            )
+    except ImportError as error:
+        raise UsageError(f"{base} needs a library that is not installed: {error}") from error
+    except Exception as error:  # diffusers, transformers and safetensors raise a dozen kinds
+        raise WeightsUnusableError(f"{base} cannot be loaded as an inpainting pipeline: {error}") from error
+    pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def _check_shape(unet: Any, found: Settings, folder: Path) -> None:
+    shape = unet_shape(unet.config)
+    if found.lora:
+        check_lora(unet, folder / LORA_FILE)  # names the module, which helps more
+    for key, value in found.base_unet.items():
+        if shape.get(key, value) != value:
+            raise WeightsUnusableError(
+                f"{folder} was made for another base: its {key} is {value}, this UNet's {shape[key]}; "
+                "load it on the model that it was trained on"
+            )
+
+
+def _load_token(pipeline: Any, folder: Path) -> str:
+    _one_text_encoder(pipeline)
+    token, vector = load_token(folder / TOKEN_FILE)
+    width = pipeline.text_encoder.get_input_embeddings().weight.shape[1]
+    if tuple(vector.shape) != (width,):
+        raise WeightsUnusableError(
+            f"{folder / TOKEN_FILE}: the token's vector has {vector.shape[0]} numbers, the text encoder's "
+            f"have {width}: it was learned for another base model"
+        )
+    number = add_token(pipeline.tokenizer, pipeline.text_encoder, token)
+    set_token_vector(pipeline.text_encoder, number, vector)
+    return token
+
+
+def _one_text_encoder(pipeline: Any) -> None:
+    if getattr(pipeline, "text_encoder_2", None) is not None:
+        raise UsageError(
+            "a learned token needs a model with one text encoder; Stable Diffusion XL has two. It runs "
+            "without a token (settings: token null)"
+        )
+
+
+def save(folder: Path | str, pipeline: Any, settings: Settings, *, adapters_only: bool = False) -> Settings:
+    """Write a model; returns the settings as stored. An earlier model in that folder is replaced.
+
+    settings: `token` and `lora` must say what the pipeline has. adapters_only: LoRA, token and settings
+    alone; then `settings.base` names the base. Written under a temporary name and renamed when whole.
+    Raises `UsageError` for settings that do not fit, `OutputError` for a folder with something else.
+    """
+    folder = Path(folder)
+    if has_lora(pipeline.unet) != bool(settings.lora):
+        raise UsageError(
+            "settings.lora must be set exactly if the UNet has a LoRA: it "
+            f"{'has one' if has_lora(pipeline.unet) else 'has none'}"
+        )
+    if settings.token and settings.token not in pipeline.tokenizer.get_vocab():
+        raise UsageError(f"the tokenizer does not have the token '{settings.token}': add_token first")
+    if adapters_only and settings.base == ".":
+        raise UsageError("adapters alone must name their base: set settings.base to its id or folder")
+    stored = replace(settings, base_unet=unet_shape(pipeline.unet.config))
+    if not adapters_only:
+        stored = replace(stored, base=".", revision=None)
+    with _replaced(folder) as target, disk_errors(folder):
+        if not adapters_only:
+            save_base(target, pipeline, stored.token)
+        if stored.lora:
+            save_lora(target, pipeline.unet, type(pipeline))
+        if stored.token:
+            number = pipeline.tokenizer.convert_tokens_to_ids(stored.token)
+            save_token(target / TOKEN_FILE, stored.token, token_vector(pipeline.text_encoder, number))
+        write_atomic(target / records.FILE, stored.to_json())
+    return stored
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its place when everything is written."""
+    if folder.exists() and not _may_replace(folder):
+        raise OutputError(f"{folder} is not empty and holds no model of magiceraser_ref: give another folder")
+    temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{x}") for x in ("tmp", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _may_replace(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / records.FILE).is_file() or not any(folder.iterdir()))
+
+
+def save_base(target: Path, pipeline: Any, token: str | None) -> None:
+    """The pipeline as diffusers stores it, without LoRA and token."""
+    parts = dict(pipeline.components)
+    parts["unet"] = _without_lora(pipeline.unet)
+    if token:
+        number = pipeline.tokenizer.convert_tokens_to_ids(token)
+        parts["text_encoder"] = _without_rows(pipeline.text_encoder, number)
+    extra = {"requires_safety_checker": False} if "safety_checker" in parts else {}
+    plain = type(pipeline)(**parts, **extra)
+    with quiet():
+        plain.save_pretrained(str(target), safe_serialization=True)
+    _forget_places(target)
+    if token:
+        _forget_token(target / "tokenizer", token)
+
+
+def _forget_places(target: Path) -> None:
+    """Take out of stored configurations the folder that each network was once loaded from: it says
+    nothing of the model, differs between machines, and is nobody's business."""
+    for path in target.glob("*/config.json"):
+        found = json.loads(path.read_text("utf-8"))
+        if found.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _without_lora(unet: Any) -> Any:
+    """A UNet of the same weights that never had a LoRA; the tensors are shared, not copied."""
+    if not has_lora(unet):
+        return unet
+    torch = need("torch", "saving a model")
+    state = {k.replace(".base_layer.", "."): v for k, v in unet.state_dict().items() if "lora_" not in k}
+    with torch.device("meta"):
+        plain = type(unet).from_config(unet.config)
+    plain.load_state_dict(state, assign=True)
+    return plain
+
+
+def _without_rows(text_encoder: Any, count: int) -> Any:
+    """A text encoder with the first `count` embeddings only."""
+    if text_encoder.get_input_embeddings().weight.shape[0] <= count:
+        return text_encoder
+    plain = copy.deepcopy(text_encoder)
+    plain.resize_token_embeddings(count)
+    return plain
+
+
+def _forget_token(folder: Path, token: str) -> None:
+    """Take the token out of a stored tokenizer: transformers has no way to remove one."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "added_tokens.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        found = json.loads(path.read_text("utf-8"))
+        if name == "added_tokens.json":
+            found.pop(token, None)
+        if "added_tokens" in found:
+            found["added_tokens"] = [t for t in found["added_tokens"] if t["content"] != token]
+        if "added_tokens_decoder" in found:
+            kept = found["added_tokens_decoder"].items()
+            found["added_tokens_decoder"] = {k: v for k, v in kept if v["content"] != token}
+        path.write_text(json.dumps(found, ensure_ascii=False, indent=2), "utf-8")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without diffusers' and transformers' progress bars for every file and notes on names of options
+    that older releases need."""
+    import diffusers
+    import transformers
+
+    loggings = diffusers.utils.logging, transformers.utils.logging
+    shown = [logging.is_progress_bar_enabled() for logging in loggings]
+    for logging in loggings:
+        logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        for logging, was in zip(loggings, shown, strict=True):
+            if was:
+                logging.enable_progress_bar()

@@ -1,0 +1,175 @@
+"""Finding a model's folder and checking its files, without loading anything. Downloads nothing.
+
+Two kinds of folder: a whole model (diffusers' layout: model_index.json, unet/, vae/, text_encoder/,
+tokenizer/, scheduler/) and adapters alone (LoRA and token, with a magiceraser.json that names their
+base). A whole model may be a plain inpainting checkpoint without LoRA and token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from baselines.checkpoints import content_hash
+from baselines.eraser import WeightsMissingError, WeightsUnusableError
+from magiceraser_ref.extras import need
+from magiceraser_ref.model import lora, settings
+from magiceraser_ref.model.settings import Settings, read_settings
+
+INDEX = "model_index.json"
+TOKEN_FILE = "learned_embeds.safetensors"
+NETWORKS = ("unet", "vae", "text_encoder")
+SHIPPED = "small"
+"""The name of the model that comes with the package."""
+SHIPPED_FOLDER = Path(__file__).parents[1] / "weights" / SHIPPED
+INPAINTING_CHANNELS = 9
+"""4 of the noisy latent, 1 of the mask, 4 of the masked photo's latent (section 6, inferred)."""
+
+
+class Located(NamedTuple):
+    """A checked model on this disk. folder: that was asked for. base: where its networks are; the same
+    for a whole model. settings: its own, or None for a plain inpainting checkpoint."""
+
+    folder: Path
+    base: Path
+    settings: Settings | None
+
+    @property
+    def revision(self) -> str:
+        """12 hex digits of configurations and weights, of adapters and base together."""
+        parts = dict.fromkeys((self.folder, self.base))
+        hashes = [content_hash(part) for part in parts]
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
+
+
+def locate(model: str | Path, revision: str | None = None) -> Located:
+    """Find and check a model by folder or hub id. Raises `WeightsMissingError` if it is not on this
+    machine, and `WeightsUnusableError` (a `SourceError`) naming the file
+    that is missing, broken or of another kind."""
+    folder = _folder(model, revision)
+    found = read_settings(folder)
+    base = folder
+    if found is not None and found.base != ".":
+        base = _base_folder(folder, found)
+    elif not (folder / INDEX).is_file():
+        raise WeightsUnusableError(
+            f"{folder} is no model: it has neither {INDEX} (a diffusers pipeline) nor a "
+            f"{settings.FILE} that names a base; expected what `magiceraser train` or save_pretrained "
+            "wrote, or a diffusers inpainting checkpoint"
+        )
+    check_base(base)
+    if found is not None:
+        _check_adapters(folder, found)
+    return Located(folder, base, found)
+
+
+def _folder(model: str | Path, revision: str | None) -> Path:
+    if str(model) == SHIPPED:
+        return _shipped()
+    path = Path(model)
+    if path.is_dir():
+        return path
+    missing = (
+        f"'{model}' is neither a folder nor a model in the hub's cache: give the folder of a model, or "
+        f"get it with `hf download {model}" + (f" --revision {revision}`" if revision else "`")
+    )
+    if path.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
+        raise WeightsMissingError(f"there is no folder {path}; expected the folder of a model")
+    hub = need("huggingface_hub", "a model from the hub")
+    try:
+        return Path(hub.snapshot_download(str(model), revision=revision, local_files_only=True))
+    except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError, OSError) as error:
+        raise WeightsMissingError(missing) from error
+
+
+def _shipped() -> Path:
+    if (SHIPPED_FOLDER / INDEX).is_file():
+        return SHIPPED_FOLDER
+    raise WeightsMissingError(
+        f"the small model is not in this installation ({SHIPPED_FOLDER}): install the package again, or "
+        "give another model, such as stable-diffusion-v1-5/stable-diffusion-inpainting"
+    )
+
+
+def native_side(base: Path) -> int:
+    """The side in pixels for which a checked folder's networks say that they were made."""
+    size = _json(base / "unet" / "config.json").get("sample_size", 64)
+    return int(size if isinstance(size, int) else min(size)) * cell_pixels(base)
+
+
+def cell_pixels(base: Path) -> int:
+    """Side of a latent cell in pixels: the autoencoder halves once less than it has levels."""
+    levels = len(_json(base / "vae" / "config.json").get("block_out_channels", (0, 0, 0, 0)))
+    return int(2 ** (levels - 1))
+
+
+def _base_folder(folder: Path, found: Settings) -> Path:
+    """Where the base of adapters is: a folder (also one beside them), or in the hub's cache."""
+    beside = folder / found.base
+    try:
+        base = beside if beside.is_dir() else _folder(found.base, found.revision)
+    except WeightsMissingError as error:
+        raise WeightsMissingError(f"{folder} holds adapters for another model: {error}") from error
+    if not (base / INDEX).is_file():
+        raise WeightsUnusableError(f"{base}, the base of {folder}, is no diffusers pipeline: no {INDEX}")
+    return base
+
+
+def check_base(base: Path) -> None:
+    """`SourceError` unless the folder is an inpainting pipeline with safetensors for every network."""
+    index = _json(base / INDEX)
+    if not str(index.get("_class_name", "")).endswith("Pipeline"):
+        raise WeightsUnusableError(f"{base / INDEX} names no diffusers pipeline (_class_name)")
+    for network in (*NETWORKS, "text_encoder_2"):
+        if network in NETWORKS or index.get(network, [None])[0] is not None:
+            _check_weights(base / network)
+    channels = _json(base / "unet" / "config.json").get("in_channels")
+    if channels != INPAINTING_CHANNELS:
+        kind = "an ordinary text-to-image model" if channels == 4 else "no inpainting model"
+        raise WeightsUnusableError(
+            f"{base} is {kind}: its UNet takes {channels} channels, expected {INPAINTING_CHANNELS} "
+            "(noisy latent, mask, masked photo). Use an inpainting checkpoint, such as "
+            "stable-diffusion-v1-5/stable-diffusion-inpainting"
+        )
+
+
+def _check_weights(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise WeightsUnusableError(f"{folder / 'config.json'} is missing: the model is not whole")
+    if any(folder.glob("*.safetensors")):
+        return
+    if pickled := sorted(p.name for p in folder.glob("*.bin")):
+        raise WeightsUnusableError(
+            f"{folder} holds its weights only as {pickled[0]}, which is pickled and could run code; "
+            "expected *.safetensors. Convert them on a machine where you trust them: load the pipeline "
+            "with diffusers and call save_pretrained(FOLDER, safe_serialization=True)"
+        )
+    raise WeightsUnusableError(f"{folder} holds no weights: expected a *.safetensors file there")
+
+
+def _check_adapters(folder: Path, found: Settings) -> None:
+    for name, wanted in ((lora.FILE, found.lora), (TOKEN_FILE, found.token)):
+        if wanted and not (folder / name).is_file():
+            raise WeightsUnusableError(f"{folder / name} is missing, but {settings.FILE} says that the model has it")
+
+
+def variant_of(base: Path) -> str | None:
+    """`fp16` if the networks' weights are there in that variant alone."""
+    plain = any(p for p in (base / "unet").glob("*.safetensors") if ".fp16." not in p.name)
+    return None if plain else "fp16"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise WeightsUnusableError(f"{path} is missing: the model is not whole")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("expected an object")
+    except ValueError as error:
+        raise WeightsUnusableError(f"{path} is no readable JSON: {error}") from error
+    return found

@@ -1,0 +1,150 @@
+"""LoRA on the UNet's attention (sections 3 and 6): the only trained weights besides v*.
+
+Q, K and V are the paper's (figure); the output projection, rank and alpha 8, and self- as well as
+cross-attention are inferred.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from baselines.eraser import WeightsUnusableError
+from magiceraser_ref.extras import need
+from olrd.errors import UsageError
+
+ADAPTER = "magiceraser"
+FILE = "pytorch_lora_weights.safetensors"
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+_PREFIX = "unet."
+_METADATA = "lora_adapter_metadata"
+
+
+def add_lora(unet: Any, rank: int = 8, alpha: float = 8, targets: Sequence[str] = TARGETS, seed: int = 0) -> None:
+    """Add an untrained LoRA to all modules whose names end so; it changes nothing until it is trained.
+
+    unet: a `UNet2DConditionModel`, changed in place; its own weights are frozen. seed: of the first
+    factors' values, whatever the state of torch's generator. Raises `UsageError`.
+    """
+    peft, torch = need("peft", "LoRA"), need("torch", "LoRA")
+    if rank < 1:
+        raise UsageError(f"the rank of a LoRA is at least 1, got {rank}")
+    if has_lora(unet):
+        raise UsageError("this UNet already has a LoRA: start from the base model without it")
+    if not any(name.endswith(tuple(targets)) for name, _ in unet.named_modules()):
+        raise UsageError(f"no module of this UNet is named {', '.join(targets)}")
+    unet.requires_grad_(False)
+    config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), init_lora_weights="gaussian")
+    unet.add_adapter(config, adapter_name=ADAPTER)
+    # A generator of our own and one order: the same values on every device and version of peft.
+    generator = torch.Generator("cpu").manual_seed(seed)
+    for name, values in sorted(unet.named_parameters()):
+        if "lora_A" in name:
+            drawn = torch.randn(values.shape, generator=generator) / rank
+            values.data.copy_(drawn)
+
+
+def has_lora(unet: Any) -> bool:
+    """Whether the UNet has a LoRA."""
+    return bool(getattr(unet, "peft_config", None))
+
+
+def lora_parameters(unet: Any) -> list[Any]:
+    """The LoRA's parameters, in the order of their names."""
+    return [values for name, values in sorted(unet.named_parameters()) if "lora_" in name]
+
+
+def save_lora(folder: Path | str, unet: Any, pipeline_class: Any = None) -> None:
+    """Write the LoRA as `pytorch_lora_weights.safetensors`, which `load_lora_weights` of diffusers reads.
+
+    pipeline_class: whose `save_lora_weights` is used; Stable Diffusion Inpainting's by default.
+    """
+    peft, diffusers = need("peft", "LoRA"), need("diffusers", "LoRA")
+    if not has_lora(unet):
+        raise UsageError("this UNet has no LoRA to save")
+    adapter = next(iter(unet.peft_config))
+    from diffusers.utils import convert_state_dict_to_diffusers
+
+    layers = convert_state_dict_to_diffusers(peft.get_peft_model_state_dict(unet, adapter_name=adapter))
+    writer = pipeline_class or diffusers.StableDiffusionInpaintPipeline
+    writer.save_lora_weights(
+        str(folder),
+        unet_lora_layers={k: v.contiguous() for k, v in layers.items()},
+        save_function=_writer(unet.peft_config[adapter]),
+    )
+
+
+def _writer(config: Any) -> Callable[[dict[str, Any], str], None]:
+    """Writes a LoRA's weights with what a reader must know besides: alpha, above all.
+
+    diffusers' own writer adds a second entry to the file's metadata, and then safetensors puts the two in
+    any order: the same LoRA would give other bytes each time.
+    """
+    from safetensors.torch import save_file
+
+    known = {"r": config.r, "lora_alpha": config.lora_alpha}
+    record = known | {"target_modules": sorted(config.target_modules)}
+    named = {f"{_PREFIX}{key}": value for key, value in record.items()}
+
+    def write(weights: dict[str, Any], path: str) -> None:
+        ordered = dict(sorted(weights.items()))
+        save_file(ordered, path, metadata={_METADATA: json.dumps(named, sort_keys=True)})
+
+    return write
+
+
+def load_lora(pipeline: Any, folder: Path | str) -> None:
+    """Give the pipeline's UNet the LoRA of `folder`. `SourceError` if it is for another base."""
+    need("peft", "LoRA")
+    path = Path(folder) / FILE
+    check_lora(pipeline.unet, path)
+    # As the pipeline's load_lora_weights does, which also looks for the text encoder's and warns.
+    pipeline.unet.load_lora_adapter(
+        str(folder), prefix="unet", weight_name=FILE, adapter_name=ADAPTER, use_safetensors=True
+    )
+
+
+def check_lora(unet: Any, path: Path) -> None:
+    """`SourceError` naming the first module of the file that the UNet lacks or has in another width."""
+    known = {
+        name.removesuffix(".base_layer"): tuple(module.weight.shape)
+        for name, module in unet.named_modules()
+        if getattr(module, "weight", None) is not None
+    }
+    for module, (inputs, outputs) in sorted(_shapes(path).items()):
+        if module not in known:
+            raise WeightsUnusableError(
+                f"{path} is a LoRA for another base: it changes the module {module}, which this UNet "
+                "does not have; load it on the model that it was trained on"
+            )
+        if known[module][:2] != (outputs, inputs):
+            raise WeightsUnusableError(
+                f"{path} is a LoRA for another base: {module} is {inputs} -> {outputs} there and "
+                f"{known[module][1]} -> {known[module][0]} in this UNet; load it on the model that it "
+                "was trained on"
+            )
+
+
+def _shapes(path: Path) -> Mapping[str, tuple[int, int]]:
+    """Per changed module of a LoRA file (inputs, outputs). Reads only the file's header."""
+    need("safetensors", "LoRA")
+    from safetensors import SafetensorError, safe_open
+
+    down: dict[str, int] = {}
+    up: dict[str, int] = {}
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118  (a handle, no mapping)
+                module, _, factor = key.removesuffix(".weight").rpartition(".lora")
+                shape = file.get_slice(key).get_shape()
+                if factor in ("_A", ".down", "_down"):
+                    down[module.removeprefix(_PREFIX)] = shape[1]
+                elif factor in ("_B", ".up", "_up"):
+                    up[module.removeprefix(_PREFIX)] = shape[0]
+    except (OSError, SafetensorError) as error:
+        raise WeightsUnusableError(f"{path} is no safetensors file with a LoRA: {error}") from error
+    if not down or down.keys() != up.keys():
+        raise WeightsUnusableError(f"{path} holds no LoRA: expected pairs of lora_A and lora_B weights")
+    return {module: (down[module], up[module]) for module in down}

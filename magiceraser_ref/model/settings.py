@@ -1,0 +1,134 @@
+"""What a checkpoint says of itself: `magiceraser.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from baselines.eraser import WeightsUnusableError
+from magiceraser_ref.model.lora import TARGETS
+from magiceraser_ref.refocus.settings import Refocus
+from olrd.errors import UsageError
+from olrd.storage.files import to_json
+
+FILE = "magiceraser.json"
+FORMAT = 1
+SHAPE_KEYS = (
+    "in_channels",
+    "out_channels",
+    "block_out_channels",
+    "layers_per_block",
+    "down_block_types",
+    "up_block_types",
+    "mid_block_type",
+    "cross_attention_dim",
+    "attention_head_dim",
+    "num_attention_heads",
+    "transformer_layers_per_block",
+)
+"""What of a UNet's configuration decides whether a LoRA fits; the rest varies with diffusers' version."""
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """rank, alpha, targets: see `lora.add_lora`."""
+
+    rank: int = 8
+    alpha: float = 8
+    targets: tuple[str, ...] = TARGETS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is to be used, and what it is made of.
+
+    base: `.` for weights in the same folder, else a hub id or folder; revision: of the hub id. base_unet:
+    fingerprint of the base's UNet configuration (`unet_shape`); empty is not checked. token: the learned
+    token, or None. lora: or None. resolution: in pixels, of the short side. initializer: name of the
+    eraser that fills the hole. strength 0.9 is the paper's (second-hand); steps, guidance and the empty
+    negative prompt are inferred. refocus: None is off. license: of the weights.
+    """
+
+    format: int = FORMAT
+    base: str = "."
+    revision: str | None = None
+    base_unet: Mapping[str, Any] = field(default_factory=dict)
+    token: str | None = "R*"
+    lora: LoraSettings | None = field(default_factory=LoraSettings)
+    resolution: int = 512
+    initializer: str = "lama"
+    strength: float = 0.9
+    steps: int = 50
+    guidance: float = 7.5
+    negative: str = ""
+    refocus: Refocus | None = field(default_factory=Refocus)
+    license: str = "unknown"
+
+    def to_json(self) -> str:
+        """Text for people and for diffs."""
+        return to_json(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, name: str = FILE) -> Settings:
+        """Read `to_json`'s text. name: of the file, for messages. Raises `SourceError`."""
+        try:
+            raw = json.loads(text)
+            if raw["format"] != FORMAT:
+                raise WeightsUnusableError(
+                    f"{name}: expected format {FORMAT}, got {raw['format']}: it was written by another "
+                    "release of magiceraser_ref; use that one, or save the model again"
+                )
+            unknown = sorted(set(raw) - {f.name for f in fields(cls)})
+            if unknown:
+                raise WeightsUnusableError(f"{name}: unknown settings {', '.join(unknown)}")
+            if raw.get("lora"):
+                raw["lora"] = LoraSettings(**raw["lora"] | {"targets": tuple(raw["lora"]["targets"])})
+            if raw.get("refocus"):
+                listed: dict[str, Any] = raw["refocus"]
+                tuples = {k: tuple(v) for k, v in listed.items() if isinstance(v, list)}
+                raw["refocus"] = Refocus(**listed | tuples)
+            found = cls(**raw)
+            found._check()
+            return found
+        except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+            raise WeightsUnusableError(
+                f"{name} is not a record of a MagicEraser model: {error}; save the model again, or "
+                "remove the file to use the folder as a plain inpainting model"
+            ) from error
+
+    def _check(self) -> None:
+        """`ValueError` for a value of a wrong type or out of range."""
+        texts = (self.base, self.initializer, self.negative, self.license)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("base, initializer, negative and license are texts")
+        for name, low, high in (
+            ("resolution", 8, 8192),
+            ("strength", 0.01, 1),
+            ("steps", 1, 1000),
+            ("guidance", 0, 50),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not low <= value <= high:
+                raise ValueError(f"{name} is a number from {low} to {high}, not {value!r}")
+
+
+def read_settings(folder: Path) -> Settings | None:
+    """The settings of a checkpoint's folder, or None for a plain model. Raises `SourceError`."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        return Settings.from_json(path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise WeightsUnusableError(f"{path} is not text: {error}") from error
+
+
+def unet_shape(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fingerprint of a UNet's configuration: what of it decides whether a LoRA fits."""
+    shape: dict[str, Any] = json.loads(
+        json.dumps({key: config[key] for key in SHAPE_KEYS if config.get(key) is not None})
+    )
+    return shape

@@ -1,0 +1,213 @@
+"""The state of one refocused run, and the attention processor that asks it what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from magiceraser_ref.refocus.attention import Tokens, Weights, fast, plain, tokens_of
+from magiceraser_ref.refocus.regions import Regions, at_resolution, halved
+from magiceraser_ref.refocus.settings import Refocus
+from olrd.errors import UsageError
+
+_LARGEST_STRETCH = 1.5
+"""Sides rounded to the VAE's multiples stretch a small picture by less."""
+
+
+class Refocusing:
+    """What `refocused` yields: the state of one run. calls: UNet calls so far. refocused_calls: those
+    inside the window. refocused_layers: attention calls in them that were refocused."""
+
+    def __init__(
+        self,
+        regions: Sequence[Regions | None],
+        settings: Refocus,
+        timesteps: Sequence[float] | None,
+        train_timesteps: int,
+        guidance: bool,
+    ) -> None:
+        self.calls = self.refocused_calls = self.refocused_layers = 0
+        self._regions, self._settings, self._guidance = list(regions), settings, guidance
+        self._timesteps, self._train_timesteps = timesteps, train_timesteps
+        self._step: tuple[int, int] | None = None
+        self._active = False
+        self._latents, self._batch = (0, 0), 0
+        self._levels: dict[tuple[int, tuple[int, int]], list[Regions]] = {}
+        self._tokens: dict[tuple[int, tuple[int, int], int, torch.device], Tokens] = {}
+
+    def step(self, index: int, total: int) -> None:
+        """Say that the next UNet calls are executed step `index` (from 0) of `total`. Needed in the
+        window `steps` where no `timesteps` were given, and goes before them."""
+        self._step = index, total
+
+    def begin(self, unet: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The forward pre-hook of the UNet: notes the time, the batch and the size of the latents."""
+        sample: Tensor = args[0] if args else kwargs["sample"]
+        timestep = args[1] if len(args) > 1 else kwargs["timestep"]
+        self.calls += 1
+        self._active = self._in_window(timestep)
+        if self._active:
+            self.refocused_calls += 1
+            self._latents = int(sample.shape[-2]), int(sample.shape[-1])
+            self._batch = len(sample)
+
+    def _in_window(self, timestep: Tensor | float) -> bool:
+        settings = self._settings
+        time = float(torch.as_tensor(timestep).flatten()[0])
+        if settings.window == "time":
+            return time > self._train_timesteps * (1 - settings.share) + 1e-6
+        if self._step is not None:
+            return self._step[0] < settings.active_steps(self._step[1])
+        if self._timesteps is None:
+            raise UsageError(
+                "refocusing in the window 'steps' must know the step: give refocused() the executed "
+                "timesteps, call step(index, total) before each UNet call, or use the window 'time'"
+            )
+        # By the time itself rather than a count of calls: a run may be begun again, or a solver may
+        # call the UNet twice a step (the last such pair is then inside as a whole).
+        active = settings.active_steps(len(self._timesteps))
+        return active > 0 and time >= float(self._timesteps[active - 1]) - 1e-3
+
+    def runs(self, count: int, device: torch.device) -> list[tuple[slice, Tokens | None]] | None:
+        """The batch in stretches with the same tokens, for a layer of `count` tokens; None stands for
+        ordinary attention, of a stretch or of the whole batch."""
+        if not self._active:
+            return None
+        level = self._level(count)
+        allowed = self._settings.resolutions
+        if allowed is not None and 2**level not in allowed:
+            return None
+        found: list[tuple[slice, Tokens | None]] = []
+        for row, regions in enumerate(self._per_row()):
+            tokens = None if regions is None else self._tokens_of(regions, level, device)
+            if found and found[-1][1] is tokens:
+                found[-1] = slice(found[-1][0].start, row + 1), tokens
+            else:
+                found.append((slice(row, row + 1), tokens))
+        self.refocused_layers += any(tokens is not None for _, tokens in found)
+        return found
+
+    def _level(self, count: int) -> int:
+        """How often the latents were halved, rounding up, to give `count` tokens."""
+        (height, width), level = self._latents, 0
+        while height * width > count:
+            height, width, level = -(-height // 2), -(-width // 2), level + 1
+        if height * width != count:
+            raise UsageError(
+                f"a self-attention layer has {count} tokens, which no halving of the latents' "
+                f"{self._latents[0]} x {self._latents[1]} gives: this UNet cannot be refocused"
+            )
+        return level
+
+    def _per_row(self) -> list[Regions | None]:
+        """The regions of each entry of the batch. Diffusers puts the unconditional half first, and the
+        images of one prompt side by side."""
+        halves = 2 if self._guidance else 1
+        images, rest = divmod(self._batch, halves * len(self._regions))
+        if rest or not images:
+            raise UsageError(
+                f"the UNet's batch has {self._batch} entries, the regions are of {len(self._regions)} "
+                f"samples in {halves} half/halves (guidance={self._guidance}): expected a multiple of "
+                f"{halves * len(self._regions)}. Give one Regions (or None) per sample, and "
+                "guidance=False where there is no unconditional half"
+            )
+        half = [regions for regions in self._regions for _ in range(images)]
+        if not self._guidance:
+            return half
+        return [*(half if self._settings.both_halves else [None] * len(half)), *half]
+
+    def _tokens_of(self, regions: Regions, level: int, device: torch.device) -> Tokens:
+        key = id(regions), self._latents, level, device
+        if key not in self._tokens:
+            levels = self._levels.setdefault(key[:2], [])
+            if not levels:
+                self._check_size(regions)
+                levels.append(at_resolution(regions, self._latents))
+            while len(levels) <= level:
+                levels.append(halved(levels[-1]))
+            self._tokens[key] = tokens_of(levels[level].classes, device)
+        return self._tokens[key]
+
+    def _check_size(self, regions: Regions) -> None:
+        (height, width), (rows, columns) = regions.m.shape, self._latents
+        stretch = (height * columns) / (width * rows)
+        if not 1 / _LARGEST_STRETCH < stretch < _LARGEST_STRETCH:
+            raise UsageError(
+                f"the regions are {height} x {width} (height x width), the latents {rows} x {columns}: "
+                "these are not the same picture; give regions of the photo that the UNet works on"
+            )
+
+
+class RefocusedProcessor:
+    """Takes the place of a self-attention layer's processor: `ordinary` outside the window, else the
+    same steps as diffusers' AttnProcessor2_0 around another attention."""
+
+    def __init__(self, state: Refocusing, settings: Refocus, ordinary: Any) -> None:
+        self.state, self.ordinary, self.implementation = state, ordinary, settings.implementation
+        self.weights = Weights(settings.lambda_pos, settings.lambda_neg, settings.weight)
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The names and their order are diffusers': it looks at the signature to choose arguments."""
+        flat = hidden_states.ndim == 3
+        count = hidden_states.shape[1] if flat else hidden_states.shape[2] * hidden_states.shape[3]
+        runs = None
+        if encoder_hidden_states is None:
+            runs = self.state.runs(int(count), hidden_states.device)
+        if runs is None:
+            given = kwargs if temb is None else {"temb": temb, **kwargs}
+            ordinary: Tensor = self.ordinary(attn, hidden_states, encoder_hidden_states, attention_mask, *args, **given)
+            return ordinary
+        x = hidden_states
+        if attn.spatial_norm is not None:
+            x = attn.spatial_norm(x, temb)
+        if not flat:
+            x = x.flatten(2).transpose(1, 2)
+        if attention_mask is not None:
+            attention_mask = attn.prepare_attention_mask(attention_mask, count, len(x))
+            attention_mask = attention_mask.view(len(x), attn.heads, -1, attention_mask.shape[-1])
+        if attn.group_norm is not None:
+            x = attn.group_norm(x.transpose(1, 2)).transpose(1, 2)
+        query, key, value = (
+            layer(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2) for layer in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        if attn.norm_q is not None:
+            query = attn.norm_q(query)
+        if attn.norm_k is not None:
+            key = attn.norm_k(key)
+        x = self._attend(query, key, value, attention_mask, runs)
+        x = x.transpose(1, 2).flatten(2).to(query.dtype)
+        x = attn.to_out[1](attn.to_out[0](x))
+        if not flat:
+            x = x.transpose(-1, -2).reshape(hidden_states.shape)
+        if attn.residual_connection:
+            x = x + hidden_states
+        return x / attn.rescale_output_factor
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, runs: list[tuple[slice, Tokens | None]]
+    ) -> Tensor:
+        """query, key, value, result: [B, heads, N, d]. mask: [B, heads, 1 or N, N], additive."""
+        parts = []
+        for where, tokens in runs:
+            q, k, v = query[where], key[where], value[where]
+            part = None if mask is None else mask[where]
+            if tokens is None:
+                parts.append(functional.scaled_dot_product_attention(q, k, v, attn_mask=part))
+            elif self.implementation == "plain" or part is not None:
+                parts.append(plain(q, k, v, tokens, self.weights, part))
+            else:
+                parts.append(fast(q, k, v, tokens, self.weights))
+        return torch.cat(parts)

@@ -1,0 +1,113 @@
+"""Refocusing on a diffusers UNet: chosen self-attention layers, in the early steps (section 5).
+
+with refocused(unet, [regions], Refocus(), timesteps=timesteps):
+    pipeline(...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from magiceraser_ref.refocus.processor import RefocusedProcessor, Refocusing
+from magiceraser_ref.refocus.regions import Regions
+from magiceraser_ref.refocus.settings import PARTS, Refocus
+from olrd.errors import MissingExtraError, UsageError, did_you_mean
+
+__all__ = ["Refocus", "RefocusedProcessor", "Refocusing", "refocused"]
+
+_REPLACEABLE = (
+    "AttnProcessor",
+    "AttnProcessor2_0",
+    "FusedAttnProcessor2_0",
+    "SlicedAttnProcessor",
+    "XFormersAttnProcessor",
+)
+"""Processors that all compute the ordinary attention, each in its way."""
+
+
+@contextmanager
+def refocused(
+    unet: Any,
+    regions: Sequence[Regions | None],
+    settings: Refocus | None = None,
+    *,
+    timesteps: Sequence[float] | Tensor | None = None,
+    train_timesteps: int = 1000,
+    guidance: bool = True,
+) -> Iterator[Refocusing]:
+    """Refocus the self-attention of `unet` (a diffusers `UNet2DConditionModel`) within the block.
+
+    Afterwards, also after an exception, the UNet has its own processor objects back.
+
+    regions: one per sample (per prompt, where a prompt gives several images), of the photo's or the
+    latents' size; None leaves a sample alone. timesteps: those that will be executed, in their order
+    (the scheduler's, without what the strength cuts off); needed for the window `steps` unless `step` is
+    called. train_timesteps: T of the window `time`. guidance: whether the UNet's batch is an unconditional
+    half followed by a conditional one. Raises `UsageError` for anything that does not fit; in the block,
+    the UNet call does. A block that was in the window and reached no layer raises at its end.
+    """
+    settings = settings or Refocus()
+    if not regions:
+        raise UsageError("refocused() needs the regions of at least one sample, got none")
+    chosen = _chosen_layers(unet, settings.layers)
+    listed = None if timesteps is None else [float(t) for t in timesteps]
+    state = Refocusing(regions, settings, listed, train_timesteps, guidance)
+    originals = [(layer, layer.processor) for layer in chosen]
+    hook = unet.register_forward_pre_hook(state.begin, with_kwargs=True)
+    try:
+        for layer, original in originals:
+            layer.set_processor(RefocusedProcessor(state, settings, original))
+        yield state
+    finally:
+        hook.remove()
+        for layer, original in originals:
+            layer.set_processor(original)
+    if state.refocused_calls and not state.refocused_layers and any(regions):
+        raise UsageError(
+            f"refocusing reached no layer: none of {', '.join(settings.layers)} has self-attention at "
+            f"the resolutions {settings.resolutions}; choose others"
+        )
+
+
+def _chosen_layers(unet: Any, beginnings: Sequence[str]) -> list[Any]:
+    """The self-attention modules whose names begin so."""
+    try:
+        from diffusers import UNet2DConditionModel
+    except ImportError as error:
+        raise MissingExtraError("refocusing", "sd") from error
+    if not isinstance(unet, UNet2DConditionModel):
+        raise UsageError(
+            f"refocusing works on a diffusers UNet2DConditionModel, got {type(unet).__name__}; LoRA "
+            "goes into the UNet itself with unet.add_adapter(...), not around it"
+        )
+    layers = {
+        name: module
+        for name, module in unet.named_modules()
+        if name.endswith(".attn1") and not module.is_cross_attention
+    }
+    blocks = sorted({".".join(name.split(".attentions.")[0].split(".")[:2]) for name in layers})
+    for beginning in beginnings:
+        known = any(_begins(name, beginning) for name in layers)
+        if not known and beginning not in PARTS:
+            raise did_you_mean("block with self-attention", beginning, [*blocks, *PARTS])
+    chosen = {n: m for n, m in layers.items() if any(_begins(n, b) for b in beginnings)}
+    if not chosen:
+        raise UsageError(
+            f"no self-attention in {', '.join(beginnings)}; this UNet has it in: {', '.join(blocks) or 'no block'}"
+        )
+    for name, layer in chosen.items():
+        if (kind := type(layer.processor).__name__) not in _REPLACEABLE:
+            raise UsageError(
+                f"{name} has the attention processor {kind}, which refocusing would replace; call "
+                f"unet.set_default_attn_processor() first. Known: {', '.join(_REPLACEABLE)}"
+            )
+    return list(chosen.values())
+
+
+def _begins(name: str, beginning: str) -> bool:
+    """Whole words only: `up_blocks.1` is not the beginning of `up_blocks.10`."""
+    return name.startswith((f"{beginning}.", f"{beginning}_"))

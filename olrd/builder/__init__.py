@@ -1,0 +1,1 @@
+"""A build from start to end: units, workers, parts, shards, resuming, merging and repairing."""

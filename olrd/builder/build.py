@@ -1,0 +1,177 @@
+"""Building a dataset folder: plan, lock, resume, run the units, finish.
+
+Layout while building: `parts/` holds plan.json, part files and done-marks. When all units are done
+the parts become `data/{split}-*.parquet`, then README.md and build.json are written, and `parts/` goes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+from olrd.builder.finish import finish, note_shards
+from olrd.builder.repair import damaged_shards, unit_rows, units_in
+from olrd.builder.units import Share, Unit, plan_units
+from olrd.builder.work import build_unit, mark_path, read_marks, start_worker, write_mark
+from olrd.config import BuildConfig
+from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.shards import ShardWriter, Written, numbered
+from olrd.engines import Engine, EngineSpec, open_engine
+from olrd.errors import OutputError
+from olrd.progress import progress_bar, say
+from olrd.sources import SourceInfo, open_source, source_info
+from olrd.storage.files import children, remove_tree, write_atomic
+from olrd.storage.locks import locked
+from olrd.storage.remote import Remote, place
+from olrd.triplets.tally import Tally
+
+PLAN_FILE = "plan.json"
+
+
+def build(
+    config: BuildConfig,
+    out: Path | Remote | str,
+    workers: int = 1,
+    retry_failed: bool = False,
+    share: Share | None = None,
+    repair: bool = False,
+    engine: EngineSpec | None = None,
+) -> dict[str, Any]:
+    """Build, or finish building, a dataset in the folder or at the URL `out`; returns its build.json.
+
+    The same call after any interruption goes on where it stopped and ends with the same bytes.
+    retry_failed: build again the units in which a photo could not be read. share: build that share
+    alone and leave its parts for `merge`; returns {"share", "units", "units_done"}, unless the folder
+    is complete. repair: check the hashes of a finished build, and build again the units of shards
+    that are damaged or missing. engine: what runs the units; without it, `workers` processes of this
+    machine. Raises `OutputError` if `out` holds something else or is being built right now.
+    """
+    crew = open_engine(engine or EngineSpec(workers=workers))
+    out = place(out)
+    source = open_source(config.source)
+    identity = config.hash(source.fingerprint)
+    with locked(out):
+        units = plan_units(source, config)
+        if not open_parts(out, identity, _about(config, source_info(source), units)):
+            again = _to_build_again(Dataset(out), retry_failed, repair)
+            if not again:
+                say(f"{out} is complete already" + (", every hash holds" if repair else ""))
+                return Dataset(out).build
+            reopen(out, units, config, identity, again)
+        parts = out / "parts"
+        done = read_marks(parts, units)
+        if retry_failed:
+            done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
+        mine = share.take(units) if share else units
+        todo = [unit for unit in mine if unit not in done]
+        _run(config, parts, todo, mine, crew)
+        if share:
+            built = len(read_marks(parts, units))
+            return {"share": list(share), "units": len(units), "units_done": built}
+        fresh = {unit.name for unit in todo}
+        return finish(out, config, source_info(source), identity, units, fresh)
+
+
+def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[str]:
+    """The names of a finished build's units that have failures, or lie in damaged shards.
+
+    Whatever the reason to reopen it, rows are taken over only from shards whose hash holds.
+    """
+    failed = {unit["name"] for unit in dataset.build["units"] if unit["failures"]}
+    again = failed if retry_failed else set()
+    if (repair or again) and (damaged := damaged_shards(dataset)):
+        lost = units_in(dataset, damaged)
+        say(
+            f"damaged: {', '.join(shard['file'] for shard in damaged)}; building {len(lost)} of "
+            f"{len(dataset.build['units'])} units again"
+        )
+        again |= lost
+    if again and "captions" in dataset.build:
+        say("what is built again has no captions: run `olrd caption` again afterwards")
+    return again
+
+
+def _about(config: BuildConfig, source: SourceInfo, units: list[Unit]) -> dict[str, Any]:
+    """What `merge` must know of a build, without its source."""
+    return {"config": config.resolved(), "source": source._asdict(), "units": [unit.name for unit in units]}
+
+
+def open_parts(out: Path | Remote, identity: str, about: dict[str, Any] | None = None) -> bool:
+    """Make `out/parts` ready for this build; False if the build is finished already.
+
+    about: kept in plan.json beside the identity. Raises `OutputError` if `out` holds anything else.
+    """
+    if isinstance(out, Path):
+        for folder in (out, out / "data", out / "parts"):
+            for leftover in folder.glob(".*.tmp"):  # of a run that was killed
+                leftover.unlink(missing_ok=True)
+    if _is_finished(out, identity):
+        remove_tree(out / "parts")
+        return False
+    _start_parts(out / "parts", identity, about)
+    return True
+
+
+def _run(config: BuildConfig, parts: Path | Remote, todo: list[Unit], units: list[Unit], crew: Engine) -> None:
+    total = sum(len(unit.photos) for unit in units)
+    left = sum(len(unit.photos) for unit in todo)
+    triplets = 0
+    with progress_bar("building", total, unit=" photos", initial=total - left) as bar:
+        for unit, tally in crew.run(build_unit, todo, start_worker, (config, str(parts))):
+            triplets += tally.triplets
+            bar.update(len(unit.photos))
+            bar.set_postfix(triplets=triplets, refresh=False)
+
+
+def _is_finished(out: Path | Remote, identity: str) -> bool:
+    """Whether `out` holds this very build, finished. Raises if it holds something else."""
+    if (out / BUILD_FILE).exists():
+        if Dataset(out).build["identity"] != identity:
+            raise OutputError(
+                f"{out} holds another build (other options, annotations or olrd version): "
+                "give another --out, or delete that folder first"
+            )
+        return True
+    strangers = sorted({p.name for p in children(out)} - {".lock", "parts", "data", "README.md", "sample.png"})
+    if strangers or ((out / "data").exists() and not (out / "parts" / PLAN_FILE).exists()):
+        raise OutputError(f"{out} is not empty and holds no build of ours: {strangers[:3] or 'data'}")
+    return False
+
+
+def _start_parts(parts: Path | Remote, identity: str, about: dict[str, Any] | None = None) -> None:
+    """Open `parts/` for this build; refuse one that another configuration began."""
+    parts.mkdir(exist_ok=True)
+    plan = parts / PLAN_FILE
+    if plan.exists():
+        try:
+            begun = json.loads(plan.read_text()).get("identity")
+        except ValueError:
+            begun = None
+        if begun != identity:
+            raise OutputError(
+                f"{str(parts).removesuffix('/parts')} holds an unfinished build with other options, annotations or olrd "
+                "version: finish that one with its own command, or delete the folder first"
+            )
+    write_atomic(plan, json.dumps({"identity": identity} | (about or {})))
+
+
+def reopen(out: Path | Remote, units: list[Unit], config: BuildConfig, identity: str, again: Set[str]) -> None:
+    """Turn a finished build back into parts, without the units `again`, to be built again.
+
+    build.json goes last: killed before that, the finished build is still there, whole.
+    """
+    dataset = Dataset(out)
+    parts = out / "parts"
+    remove_tree(parts)
+    _start_parts(parts, identity, _about(config, SourceInfo(**dataset.build["source"]), units))
+    note_shards(parts, {shard.name for shard in dataset.shards})
+    by_name = {unit.name: unit for unit in units}
+    for name in again:
+        mark_path(parts, by_name[name]).unlink(missing_ok=True)
+    for record, mine in unit_rows(dataset, without=again):
+        writer = ShardWriter(parts, config.form, config.shard_bytes)
+        files: list[Written] = writer.write(mine, numbered(record["name"]))
+        write_mark(parts, by_name[record["name"]], files, Tally.from_dict(record["tally"]))
+    (out / BUILD_FILE).unlink()

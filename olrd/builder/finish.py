@@ -1,0 +1,177 @@
+"""Finishing a build: parts become numbered shards, then the card, then build.json as the done-mark."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any
+
+import olrd
+from olrd.builder.command import canonical_command
+from olrd.builder.units import Unit
+from olrd.builder.work import mark_path, read_marks
+from olrd.config import BuildConfig
+from olrd.dataset.card import write_card
+from olrd.dataset.folder import BUILD_FILE
+from olrd.dataset.shards import Written, join_files
+from olrd.errors import OutputError
+from olrd.progress import progress_bar
+from olrd.sources import SourceInfo
+from olrd.storage.files import children, disk_errors, link_or_copy, remove_tree, sha256_file, to_json, write_atomic
+from olrd.storage.remote import Remote
+from olrd.triplets.tally import Tally
+
+SHARD_ROWS = 50_000
+"""Most rows of joined parts: whoever writes or opens a file holds what is said of each row group."""
+
+
+def finish(
+    out: Path | Remote,
+    config: BuildConfig,
+    source: SourceInfo,
+    identity: str,
+    units: list[Unit],
+    fresh: Set[str] = frozenset(),
+) -> dict[str, Any]:
+    """Write `data/`, README.md, sample.png and build.json from the finished parts.
+
+    fresh: names of the units that this process has just written; the parts of all others were
+    written by an earlier run and are checked against their hashes.
+    """
+    parts, data = out / "parts", out / "data"
+    data.mkdir(exist_ok=True)
+    marks = read_marks(parts, units)
+    if len(marks) < len(units):
+        raise OutputError(f"{parts}: finished parts have vanished; run the same command again")
+    shards: list[dict[str, Any]] = []
+    packed = {}
+    for split, _ in config.splits:
+        files = [file for unit, (fs, _) in marks.items() if unit.split == split for file in fs]
+        packed[split] = list(pack(files, config.shard_bytes))
+    kept = {shard_name(s, k, len(b)) for s, b in packed.items() for k in range(len(b))}
+    begun = note_shards(parts, kept)
+    for split, batches in packed.items():
+        shards += _write_split(parts, data, split, batches, config, fresh)
+    for old in sorted(begun | {path.name for path in children(data)}):
+        if old not in kept:
+            (data / old).unlink(missing_ok=True)
+    total = Tally()
+    for _, tally in marks.values():
+        total.add(tally)
+    build = {
+        "olrd": olrd.__version__,
+        "identity": identity,
+        "command": canonical_command(config),
+        "config": config.resolved(),
+        "source": source._asdict(),
+        "versions": versions(),
+        "shards": shards,
+        "totals": total.to_dict(),
+        "units": [
+            {
+                "name": unit.name,
+                "rows": sum(file.rows for file in files),
+                "failures": len(tally.failures),
+                "tally": tally.to_dict(),
+            }
+            for unit, (files, tally) in marks.items()
+        ],
+    }
+    write_card(out, build)
+    write_atomic(out / BUILD_FILE, to_json(build))
+    remove_tree(parts)
+    return build
+
+
+def note_shards(parts: Path | Remote, names: Set[str]) -> set[str]:
+    """Note which names in `data/` are about to be used; returns all that ever were, this build's
+    earlier attempts included. So none can stay behind because a listing does not show it yet."""
+    path = parts / "shards.json"
+    try:
+        begun = {*names, *json.loads(path.read_text())}
+    except FileNotFoundError:
+        begun = set(names)
+    write_atomic(path, json.dumps(sorted(begun)), durable=False)
+    return begun
+
+
+def shard_name(split: str, number: int, count: int) -> str:
+    """The file name in `data/` of a split's shard."""
+    return f"{split}-{number:05d}-of-{count:05d}.parquet"
+
+
+def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
+    """Neighbouring part files joined as long as they fit into `limit` bytes and `SHARD_ROWS` rows
+    together. Joining copies the bytes, so a part of at least 1/128 of the limit (4 MB) stays a shard
+    of its own."""
+    batch: list[Written] = []
+    for file in files:
+        large = file.bytes >= limit // 128
+        size = sum(f.bytes for f in batch) + file.bytes
+        if batch and (large or size > limit or sum(f.rows for f in batch) + file.rows > SHARD_ROWS):
+            yield batch
+            batch = []
+        if large:
+            yield [file]
+        else:
+            batch.append(file)
+    if batch:
+        yield batch
+
+
+def _write_split(
+    parts: Path | Remote,
+    data: Path | Remote,
+    split: str,
+    batches: list[list[Written]],
+    config: BuildConfig,
+    fresh: Set[str],
+) -> list[dict[str, Any]]:
+    """The numbered shards of one split. A shard of a single part is a link to it: no bytes move."""
+    shards = []
+    with progress_bar(f"finishing {split}", len(batches), unit=" shards") as bar:
+        for number, batch in enumerate(batches):
+            for file in batch:
+                unit = _unit_of(file.file)
+                if unit.name not in fresh and sha256_file(parts / file.file) != file.sha256:
+                    mark_path(parts, unit).unlink(missing_ok=True)
+                    raise OutputError(
+                        f"{parts / file.file} was damaged after it was written; it will be built "
+                        "again: run the same command once more"
+                    )
+            name = shard_name(split, number, len(batches))
+            if len(batch) == 1:
+                written = batch[0]._replace(file=name)
+                with disk_errors(data / name):
+                    link_or_copy(parts / batch[0].file, data / name)
+            else:
+                written = join_files([parts / file.file for file in batch], data / name, config.form)
+            shards.append(written._asdict() | {"file": f"data/{name}", "split": split})
+            bar.update()
+    return shards
+
+
+def _unit_of(file: str) -> Unit:
+    split, _, number = file.split(".")[0].rpartition("-")
+    return Unit(split, int(number), ())
+
+
+def versions() -> dict[str, str]:
+    """The libraries that decide the bytes."""
+    import cv2
+    import numpy
+    import PIL
+    import pyarrow
+    from PIL import features
+
+    return {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "pillow": PIL.__version__,
+        "libwebp": features.version("webp") or "",
+        "libjpeg-turbo": features.version("jpg") or "",
+        "opencv": cv2.__version__,
+        "pyarrow": pyarrow.__version__,
+    }

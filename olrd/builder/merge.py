@@ -1,0 +1,120 @@
+"""`olrd merge`: the shares of one build, built apart, become its dataset. Needs no source and no photo.
+
+Each share is a folder that `olrd-build --shards PART/OF` left: its parts, their done-marks, and
+plan.json, which says what the whole build is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from olrd.builder.build import PLAN_FILE, open_parts
+from olrd.builder.finish import finish
+from olrd.builder.units import Unit
+from olrd.builder.work import mark_path, read_mark
+from olrd.config import BuildConfig
+from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.errors import SourceError, UsageError
+from olrd.progress import progress_bar, say
+from olrd.sources import SourceInfo
+from olrd.storage.files import link_or_copy, sha256_file
+from olrd.storage.locks import locked
+from olrd.storage.remote import Remote, place
+
+
+class _Plan(NamedTuple):
+    identity: str
+    config: BuildConfig
+    source: SourceInfo
+    units: list[Unit]
+
+
+def merge(folders: Sequence[Path | Remote | str], out: Path | Remote | str) -> dict[str, Any]:
+    """Join the shares in `folders` into the dataset `out`; returns its build.json.
+
+    The result is, byte for byte, what one build without shares gives. The shares stay as they are;
+    part files are linked where the file system can. A merge that was stopped goes on when run again.
+    Raises `SourceError` for a folder that is no share, or of another build; `UsageError` if units are
+    missing, with their number and examples; `SourceError` for a damaged part.
+    """
+    out, shares = place(out), [place(folder) for folder in folders]
+    if _resolved(out) in [_resolved(share) for share in shares]:
+        raise UsageError(f"{out} is one of the shares: give another --out")
+    plans = [_read_plan(share) for share in shares]
+    first = plans[0]
+    for share, plan in zip(shares, plans, strict=True):
+        if plan.identity != first.identity:
+            raise SourceError(
+                f"{share} is a share of another build than {shares[0]}: other options, annotations or olrd version"
+            )
+    where = _where(shares, first.units)
+    with locked(out):
+        about = {"merged_from": len(shares)}
+        if not open_parts(out, first.identity, about):
+            say(f"{out} is complete already")
+            return Dataset(out).build
+        with progress_bar("merging", len(where), unit=" units") as bar:
+            for unit, share in where.items():
+                if read_mark(out / "parts", unit) is None:
+                    _bring(unit, share / "parts", out / "parts")
+                bar.update()
+        whole = {unit.name for unit in first.units}  # every hash was checked on the way
+        return finish(out, first.config, first.source, first.identity, first.units, whole)
+
+
+def _resolved(folder: Path | Remote) -> Path | Remote:
+    return folder.resolve() if isinstance(folder, Path) else folder
+
+
+def _read_plan(share: Path | Remote) -> _Plan:
+    if (share / BUILD_FILE).is_file():
+        raise SourceError(f"{share} is a finished dataset, not a share of one")
+    path = share / "parts" / PLAN_FILE
+    try:
+        raw = json.loads(path.read_text())
+        names = [name.rpartition("-") for name in raw["units"]]
+        return _Plan(
+            raw["identity"],
+            BuildConfig.from_resolved(raw["config"]),
+            SourceInfo(**raw["source"]),
+            [Unit(split, int(number), ()) for split, _, number in names],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"{share} is no share of a build ({path}: {error!r}); expected a folder that "
+            "`olrd-build --shards PART/OF` wrote"
+        ) from error
+
+
+def _where(shares: Sequence[Path | Remote], units: Sequence[Unit]) -> dict[Unit, Path | Remote]:
+    """For every unit the first share that has it, done. `UsageError` if some are nowhere."""
+    found: dict[Unit, Path | Remote] = {}
+    for unit in units:
+        for share in shares:
+            if read_mark(share / "parts", unit) is not None:
+                found[unit] = share
+                break
+    if missing := [unit.name for unit in units if unit not in found]:
+        raise UsageError(
+            f"{len(missing)} of {len(units)} units are in none of the {len(shares)} folders (first: "
+            f"{', '.join(missing[:3])}): build the missing shares, or go on with those that were stopped"
+        )
+    return found
+
+
+def _bring(unit: Unit, source: Path | Remote, target: Path | Remote) -> None:
+    """A unit's files, checked, then its mark."""
+    mark = read_mark(source, unit)
+    assert mark is not None
+    for file in mark[0]:
+        if sha256_file(source / file.file) != file.sha256:
+            mark_path(source, unit).unlink()
+            raise SourceError(
+                f"{source / file.file} was damaged after it was written: build that share once more "
+                "(the same command as before makes what is missing), then merge again"
+            )
+        link_or_copy(source / file.file, target / file.file)
+    link_or_copy(mark_path(source, unit), mark_path(target, unit))

@@ -1,0 +1,118 @@
+"""Reading a built folder: its shards, its rows, its pictures, with clear errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from olrd.arrays import decode_mask, decode_photo
+from olrd.errors import IntegrityError, Rejected, SourceError
+from olrd.storage.remote import Remote, place
+from olrd.triplets.compose import Triplet
+
+BUILD_FILE = "build.json"
+
+
+class Dataset:
+    """A finished build in a folder or at a URL. build: the content of build.json (read from the folder if not given).
+    form: `full` or `recipes`."""
+
+    def __init__(self, folder: Path | Remote | str, build: dict[str, Any] | None = None) -> None:
+        self.folder = place(folder)
+        self.build: dict[str, Any] = self._read() if build is None else build
+        self.form: str = self.build["config"]["form"]
+        self.shards = [self.folder / shard["file"] for shard in self.build["shards"]]
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / BUILD_FILE
+        if not path.is_file():
+            unfinished = (self.folder / "parts").is_dir()
+            raise SourceError(
+                f"{self.folder} holds no finished build ({BUILD_FILE} is not there)"
+                + ("; run the same olrd-build command again to finish it" if unfinished else "")
+            )
+        try:
+            build: dict[str, Any] = json.loads(path.read_text())
+            _ = build["config"]["form"], [shard["file"] for shard in build["shards"]]
+            _ = build["identity"], build["totals"]["triplets"], build["units"]
+            return build
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(f"{path} is not a build record: {error!r}") from error
+
+    def __len__(self) -> int:
+        return sum(shard["rows"] for shard in self.build["shards"])
+
+    def open(self, shard: Path | Remote) -> pq.ParquetFile:
+        """A shard, opened. `IntegrityError` names the file if it is missing or damaged."""
+        try:
+            where = shard.open() if isinstance(shard, Remote) else shard
+            return pq.ParquetFile(where, pre_buffer=False, buffer_size=1 << 20)
+        except (OSError, pa.ArrowException) as error:
+            raise IntegrityError(f"{shard} is missing or damaged: {error}") from error
+
+    def batches(
+        self, columns: Sequence[str] | None = None, shards: Sequence[Path | Remote] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows in order, in small batches; memory does not grow with the dataset."""
+        for shard in self.shards if shards is None else shards:
+            with self.open(shard) as file:
+                names = None if columns is None else list(columns)
+                yield from readable(shard, file.iter_batches(batch_size=16, columns=names))
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Rows in order, as dicts. Pictures are {"bytes": ..., "path": ...}."""
+        for batch in self.batches(columns):
+            yield from batch_rows(batch)
+
+    def rows_from(self, start: int) -> Iterator[dict[str, Any]]:
+        """Rows from number `start` on; whole row groups before it are not read."""
+        for shard in self.shards:
+            with self.open(shard) as file:
+                for group in range(file.metadata.num_row_groups):
+                    count = file.metadata.row_group(group).num_rows
+                    if start >= count:
+                        start -= count
+                        continue
+                    groups = file.iter_batches(batch_size=16, row_groups=[group])
+                    for batch in readable(shard, groups):
+                        yield from batch_rows(batch.slice(min(start, len(batch))))
+                        start = max(0, start - len(batch))
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """Whole columns (not pictures) as one table."""
+        return pa.concat_tables(self.open(shard).read(columns=list(columns)) for shard in self.shards)
+
+
+def readable(shard: Path | Remote, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches; `IntegrityError` names the shard if its bytes are damaged."""
+    try:
+        yield from batches
+    except (OSError, pa.ArrowException) as error:
+        raise IntegrityError(f"{shard} is damaged: {error}") from error
+
+
+def batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """A batch as dicts; `IntegrityError` if a text in it is damaged."""
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+        return rows
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"a text column is damaged: {error}") from error
+
+
+def row_triplet(row: dict[str, Any]) -> Triplet:
+    """The decoded pictures of a full row (see `Triplet`). `IntegrityError` if one is damaged."""
+    size = row["width"] * row["height"]  # a picture larger than its row says is not decoded
+    try:
+        image = decode_photo(row["image"]["bytes"], f"{row['id']} image", size).pixels
+        mask = decode_mask(row["mask"]["bytes"], f"{row['id']} mask", size)
+        background = decode_photo(row["background"]["bytes"], f"{row['id']} background", size).pixels
+    except Rejected as error:
+        raise IntegrityError(str(error)) from error
+    return Triplet(image, np.ascontiguousarray(mask), background)

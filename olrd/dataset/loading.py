@@ -1,0 +1,92 @@
+"""`olrd.load`: a dataset folder as a `datasets` dataset, with recipes rendered on the fly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image as Pillow
+
+from olrd.arrays import MAX_PIXELS
+from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.render import Renderer
+from olrd.errors import SourceError, UsageError, did_you_mean
+from olrd.storage.remote import Remote, is_url
+from olrd.triplets.recipe import Recipe
+
+if TYPE_CHECKING:
+    import datasets
+
+
+def load(
+    folder: Path | Remote | str, split: str | None = None, root: Path | Remote | str | None = None
+) -> datasets.Dataset | datasets.DatasetDict:
+    """Open a built folder, or one at a URL, with `datasets`.
+
+    A `full` folder opens as `datasets.load_dataset` opens it. A `recipes` folder needs `root`, the
+    folder of the photos: `image`, `mask` and `background` are rendered, and proven by hash, each
+    time a row is read, so a torch `DataLoader` with workers renders in parallel. Without `split`
+    returns a dict of splits. Pictures are PIL images: RGB, and 1-bit for the mask.
+    """
+    import datasets
+
+    built = Dataset(folder)
+    if split is not None and split not in (known := {s["split"] for s in built.build["shards"]}):
+        raise did_you_mean("split", split, known)
+    if not len(built):
+        raise SourceError(f"{folder} holds no triplets; its build.json says why")
+    if isinstance(built.folder, Remote):
+        files: dict[str, list[str]] = {}
+        for shard in built.build["shards"]:
+            files.setdefault(shard["split"], []).append(f"{built.folder}/{shard['file']}")
+        loaded = datasets.load_dataset("parquet", data_files=files, split=split)
+    else:
+        loaded = datasets.load_dataset(str(folder), split=split)
+    if built.form == "full":
+        return loaded
+    if root is None:
+        raise UsageError(f"{folder} holds recipes without pixels: pass root=, the folder of the photos")
+    return loaded.with_transform(RenderBatch(root, built.build["config"]["source"]["max_pixels"]))
+
+
+def open_splits(root: str) -> datasets.DatasetDict:
+    """All splits of a folder, URL or hub id, as `datasets` opens it: rows without pictures for recipes.
+
+    Raises `SourceError` if `datasets` cannot open it, or if it is a build without triplets.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    if is_url(root):
+        return load(root)
+    if (Path(root) / BUILD_FILE).is_file() and not len(Dataset(root)):
+        raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
+    try:
+        return datasets.load_dataset(root)
+    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise SourceError(
+            f"'{root}' is neither a folder nor a hub id that `datasets` opens: {error}. Build one with "
+            "`olrd-build --source coco --root COCO --out FOLDER`"
+        ) from error
+
+
+class RenderBatch:
+    """The transform: a batch of recipe rows in, the same rows with pictures out."""
+
+    def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
+        self.root, self.max_pixels = str(root), max_pixels
+        self._renderer: Renderer | None = Renderer(root, max_pixels)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_renderer": None}  # workers open the photos themselves
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if "recipe" not in batch:
+            return batch
+        self._renderer = self._renderer or Renderer(self.root, self.max_pixels)
+        shown: dict[str, list[Any]] = {"image": [], "mask": [], "background": []}
+        for text in batch["recipe"]:
+            triplet, _ = self._renderer.render(Recipe.from_json(text))
+            for name, pixels in zip(shown, triplet, strict=True):
+                shown[name].append(Pillow.fromarray(pixels))
+        return batch | shown

@@ -1,0 +1,82 @@
+"""Rendering recipes: photos in, the promised pixels out, proven by hash."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+
+from olrd.arrays import MAX_PIXELS
+from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError
+from olrd.panoptic import decode_rle
+from olrd.sources import safe_path
+from olrd.storage.files import sha256
+from olrd.storage.remote import Remote
+from olrd.storage.roots import Place, folders_in, open_root
+from olrd.triplets.compose import Triplet, compose, pixels_sha256
+from olrd.triplets.photo import WorkingPhoto, working_photo
+from olrd.triplets.recipe import PhotoRef, Recipe
+
+KEEP = 4
+"""Decoded photos kept at hand: rows of one photo are neighbours."""
+
+
+class Renderer:
+    """Renders recipes from the photos under `root`: the folder, URL or archive that holds them, or a
+    folder that holds that one."""
+
+    def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
+        self.max_pixels = max_pixels
+        self.root: Place = open_root(root)
+        if not self.root.is_dir():
+            raise SourceError(f"--root {self.root} is not a folder; it should hold the photos")
+        self._folders = [self.root, *folders_in(self.root), *folders_in(self.root / "images")]
+        self._photos: OrderedDict[tuple[str, str, int | None], WorkingPhoto] = OrderedDict()
+
+    def photo(self, reference: PhotoRef, size: int | None) -> WorkingPhoto:
+        """The photo at working size; `IntegrityError` if its file is not the one of the recipe."""
+        key = (reference.file_name, reference.sha256, size)
+        if key not in self._photos:
+            data = self._read(reference)
+            self._photos[key] = working_photo(data, reference.file_name, size, self.max_pixels)
+            if len(self._photos) > KEEP:
+                self._photos.popitem(last=False)
+        self._photos.move_to_end(key)
+        return self._photos[key]
+
+    def _read(self, reference: PhotoRef) -> bytes:
+        for number, folder in enumerate(self._folders):
+            try:
+                path = safe_path(folder, reference.file_name)
+            except Rejected as error:
+                raise IntegrityError(str(error)) from error
+            with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                data = path.read_bytes()
+                if sha256(data) != reference.sha256:
+                    raise IntegrityError(
+                        f"{path} is not the photo the recipe was made from (sha256 "
+                        f"{sha256(data)[:16]}, expected {reference.sha256[:16]}): get the original file"
+                    )
+                self._folders.insert(0, self._folders.pop(number))
+                return data
+        raise SourceError(f"photo {reference.file_name} is not under {self.root}")
+
+    def render(self, recipe: Recipe) -> tuple[Triplet, WorkingPhoto]:
+        """The triplet and its background photo. `IntegrityError` if the pixels are not those that
+        the recipe promises."""
+        box = recipe.source_bbox
+        try:
+            background = self.photo(recipe.background, recipe.size)
+            donor = self.photo(recipe.donor, recipe.size)
+            mask = decode_rle(recipe.rle, box.h, box.w)
+            triplet = compose(background.pixels, donor.pixels, mask, recipe)
+        except (OlrdError, ValueError) as error:
+            if isinstance(error, SourceError):
+                raise
+            raise IntegrityError(f"recipe {recipe.id}: {error}") from error
+        if (got := pixels_sha256(triplet, background.pixels_sha256)) != recipe.pixels_sha256:
+            raise IntegrityError(
+                f"recipe {recipe.id} gave other pixels (sha256 {got[:16]}, promised "
+                f"{recipe.pixels_sha256[:16]}): build.json names the library versions that made it"
+            )
+        return triplet, background

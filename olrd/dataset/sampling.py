@@ -1,0 +1,52 @@
+"""Picking rows of a dataset: evenly, the same every time, without reading the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from olrd.dataset.folder import Dataset, batch_rows
+from olrd.draws import draw_integer
+
+
+def pick_evenly(total: int, count: int, seed: int = 0) -> list[int]:
+    """`count` of the row numbers 0..total-1, ascending: one, drawn by `seed`, from each equal stretch.
+
+    All of them if there are not more than `count`.
+    """
+    if total <= count:
+        return list(range(total))
+    ends = [stretch * total // count for stretch in range(count + 1)]
+    return [start + draw_integer(end - start, seed, "pick", start) for start, end in pairwise(ends)]
+
+
+def rows_at(dataset: Dataset, numbers: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows with these ascending numbers. Row groups without any of them are not read."""
+    wanted = np.asarray(numbers, np.int64)
+    first = 0  # number of the row group's first row
+    for shard in dataset.shards:
+        with dataset.open(shard) as file:
+            for group in range(file.num_row_groups):
+                last = first + file.metadata.row_group(group).num_rows
+                low, high = np.searchsorted(wanted, (first, last))
+                if low < high:
+                    chosen = (wanted[low:high] - first).tolist()
+                    yield from _group_rows(file, group, chosen, columns)
+                first = last
+
+
+def _group_rows(file: Any, group: int, chosen: list[int], columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    """The rows `chosen` (ascending, counted from the group's first row); reads up to the last one."""
+    names = None if columns is None else list(columns)
+    start = 0
+    for batch in file.iter_batches(batch_size=16, row_groups=[group], columns=names):
+        here = [number - start for number in chosen if start <= number < start + batch.num_rows]
+        if here:
+            yield from batch_rows(batch.take(pa.array(here)))
+        start += batch.num_rows
+        if start > chosen[-1]:
+            return

@@ -1,0 +1,58 @@
+"""Masks: bool [H, W], True = erase. Their extent, growing them, their outline, their pieces."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from olrd.arrays import Mask
+from olrd.panoptic import Box
+
+
+def mask_box(mask: Mask) -> Box:
+    """The exact extent of a non-empty mask."""
+    import cv2  # here, so that the command line need not load it
+
+    return Box(*cv2.boundingRect(mask.view(np.uint8)))
+
+
+def largest_piece(mask: Mask) -> float:
+    """The area share of the largest 8-connected piece of a non-empty mask."""
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    if count <= 2:
+        return 1.0
+    areas = np.bincount(labels.ravel())[1:]
+    return float(areas.max() / areas.sum())
+
+
+@lru_cache
+def disc(radius: int) -> np.ndarray:
+    """A disc-shaped structuring element, uint8 [2r + 1, 2r + 1]."""
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return (x * x + y * y <= radius * radius + radius).astype(np.uint8)
+
+
+def grown(mask: Mask, radius: int) -> Mask:
+    """bool [H, W]: the pixels within `disc(radius)` of a pixel of the mask.
+
+    The disc is the union of the rectangles that its rows span; growing by a rectangle takes OpenCV
+    so little that all of them together are faster than the disc itself.
+    """
+    shape = disc(radius)
+    result = np.zeros_like(mask, np.uint8)
+    for row in range(radius + 1):
+        width = int(shape[row].sum())
+        if row and width == int(shape[row - 1].sum()):
+            continue  # the rectangle of the row before holds this one
+        rectangle = np.ones((2 * (radius - row) + 1, width), np.uint8)
+        cv2.bitwise_or(result, cv2.dilate(mask.view(np.uint8), rectangle), result)
+    return result.view(np.bool_)
+
+
+def outline(mask: Mask, thickness: float) -> Mask:
+    """The pixels just outside bool [H, W] `mask`, up to `thickness` (at least 1) pixels from it."""
+    grown = cv2.dilate(mask.view(np.uint8), disc(max(1, round(thickness))))
+    line: Mask = grown.view(np.bool_) & ~mask
+    return line

@@ -1,0 +1,1 @@
+"""Networks from the Hub or a folder: opening a checkpoint, Mask2Former, image captions."""

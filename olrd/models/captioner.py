@@ -1,0 +1,113 @@
+"""An image-to-text checkpoint as a function from photos and background tags to captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from olrd.arrays import Image
+from olrd.models.checkpoints import choose_device, load_model, load_processor, require
+
+CHECKPOINT = "llava-hf/llava-1.5-7b-hf"
+PROMPT = "Describe the {tags} in the background of this photo."
+"""The question. `{tags}` becomes the names of the background regions: "sky, grass and road"."""
+MAX_NEW_TOKENS = 77
+NO_TAGS = "scene"
+_PLAIN_CHAT = ("llava", "llava_next", "vipllava")
+"""Model types that take LLaVA's plain form of dialogue when the checkpoint has no chat template."""
+
+
+class Captioner:
+    """A captioning checkpoint, ready to caption.
+
+    checkpoint: hub name or local folder (LLaVA and others with a chat template, or BLIP-like ones
+    that take no question). revision: a commit, tag or branch to pin. device: auto, cpu, cuda,
+    cuda:N. prompt: the question, may hold `{tags}`. Decoding is greedy: captions are deterministic.
+    Raises `SourceError`, `UsageError`, `MissingExtraError`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str = CHECKPOINT,
+        revision: str | None = None,
+        device: str = "auto",
+        prompt: str = PROMPT,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+    ) -> None:
+        what = "captioning"
+        transformers = require("transformers", what)
+        self.checkpoint, self.revision, self.prompt = checkpoint, revision, prompt
+        self.device, self.max_new_tokens = choose_device(device, what), max_new_tokens
+        # Half precision only where the hardware is made for it; 7 billion weights need it there.
+        precision = "float16" if self.device.startswith("cuda") else "float32"
+        self._processor = load_processor(transformers.AutoProcessor, checkpoint, revision)
+        model_class = transformers.AutoModelForImageTextToText
+        model = load_model(model_class, checkpoint, revision, dtype=precision)
+        self._model = model.to(self.device)
+        self.commit: str | None = getattr(model.config, "_commit_hash", None)
+        # A batch of prompts is padded in front, so that each answer starts right after its prompt.
+        self._processor.tokenizer.padding_side = "left"
+
+    def caption(self, photos: Sequence[Image], tags: Sequence[Sequence[str]]) -> list[str]:
+        """One line for each photo (uint8 [H, W, 3]), about its background, named by its tags."""
+        import torch
+        from PIL import Image as Pillow
+
+        if not photos:
+            return []
+        pictures = [Pillow.fromarray(photo) for photo in photos]
+        prompts = [self._dialogue(question(self.prompt, names)) for names in tags]
+        texts: dict[str, Any] = {}
+        if None not in prompts:
+            # Some chat templates write the start token themselves: it must not come twice.
+            start = self._processor.tokenizer.bos_token or "\0"
+            special = not str(prompts[0]).startswith(start)
+            texts = {"text": prompts, "padding": True, "add_special_tokens": special}
+        inputs = self._processor(images=pictures, return_tensors="pt", **texts)
+        inputs = inputs.to(self.device, self._model.dtype)
+        with torch.inference_mode():
+            tokens = self._model.generate(
+                **inputs,
+                do_sample=False,
+                num_beams=1,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                max_new_tokens=self.max_new_tokens,
+            )
+        answers = self._processor.batch_decode(
+            without_prompt(tokens, inputs.get("input_ids")), skip_special_tokens=True
+        )
+        return [" ".join(answer.split()) for answer in answers]
+
+    def _dialogue(self, text: str) -> str | None:
+        """The question as this checkpoint wants it; None for one that takes no question."""
+        if getattr(self._processor, "chat_template", None):
+            content = [{"type": "image"}, {"type": "text", "text": text}]
+            dialogue: str = self._processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True
+            )
+            return dialogue
+        if self._model.config.model_type in _PLAIN_CHAT:
+            return f"USER: {self._processor.image_token}\n{text} ASSISTANT:"
+        return None
+
+
+def question(prompt: str, tags: Sequence[str]) -> str:
+    """The prompt with its `{tags}` filled in: each once, in order, as an English list."""
+    names = list(dict.fromkeys(tags)) or [NO_TAGS]
+    listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return prompt.replace("{tags}", listed)
+
+
+def without_prompt(tokens: Any, prompt: Any | None) -> Any:
+    """Generated tokens [B, T] without the prompt's [B, P], if they start with it.
+
+    Some models return the prompt before the answer: left in, it would stand in every caption (a
+    known defect of the paper's script).
+    """
+    if prompt is None:
+        return tokens
+    length = prompt.shape[1]
+    repeated = tokens.shape[1] >= length and bool((tokens[:, :length] == prompt).all())
+    return tokens[:, length:] if repeated else tokens

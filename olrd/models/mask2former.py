@@ -1,0 +1,171 @@
+"""Mask2Former as a function from photos to panoptic maps: numpy outside, torch inside."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from olrd.arrays import Ids, Image, resize_ids
+from olrd.coco_categories import label_categories
+from olrd.masks import mask_box
+from olrd.models.checkpoints import choose_device, load_model, load_processor, require
+from olrd.panoptic import Category, Segment
+
+CHECKPOINT = "facebook/mask2former-swin-base-coco-panoptic"
+THRESHOLD = 0.8
+"""Queries below this score are no segments (the official COCO panoptic configuration)."""
+OVERLAP = 0.8
+"""A segment keeps at least this share of its own mask after the others took theirs (official)."""
+LONGEST_SIDE = 2048
+"""Larger photos get their map at this size, then enlarged: the masks are a quarter of the network's
+input (96 x 96 for the default), so nothing is lost, and memory stays bounded."""
+
+
+class Segmentation(NamedTuple):
+    """A panoptic map (uint32 [H, W], 0 = void) and its segments, areas and boxes exact."""
+
+    ids: Ids
+    segments: tuple[Segment, ...]
+
+
+class Mask2FormerSegmenter:
+    """A Mask2Former checkpoint, ready to segment.
+
+    checkpoint: hub name or local folder. revision: a commit, tag or branch to pin. device: auto,
+    cpu, cuda, cuda:N. threshold: the least score of a segment, 0 to 1. things: names of the
+    countable labels, for checkpoints that are not COCO's and do not say. Raises `SourceError`,
+    `UsageError`, `MissingExtraError`.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str = CHECKPOINT,
+        revision: str | None = None,
+        device: str = "auto",
+        threshold: float = THRESHOLD,
+        things: Collection[str] | None = None,
+    ) -> None:
+        what = "segmenting photos with Mask2Former"
+        transformers = require("transformers", what)
+        self.device, self.threshold = choose_device(device, what), threshold
+        model_class = transformers.Mask2FormerForUniversalSegmentation
+        self._processor = load_processor(transformers.AutoImageProcessor, checkpoint, revision)
+        self._model = load_model(model_class, checkpoint, revision).to(self.device)
+        config = self._model.config
+        self.commit: str | None = getattr(config, "_commit_hash", None)
+        stuff = getattr(config, "label_ids_to_fuse", None)
+        self._labels = label_categories(checkpoint, config.id2label, things, stuff)
+
+    @property
+    def categories(self) -> list[Category]:
+        """The categories that segments can have, by rising id."""
+        return sorted(self._labels.values())
+
+    def segment(self, photos: Sequence[Image]) -> list[Segmentation]:
+        """Segment photos (uint8 [H, W, 3], any sizes) in the order given."""
+        import torch
+
+        results: dict[int, Segmentation] = {}
+        for numbers, pixels in _same_shape(self._prepare(photo) for photo in photos):
+            with torch.inference_mode():
+                outputs = self._model(pixel_values=torch.stack(pixels).to(self.device))
+                for number, classes, masks in zip(
+                    numbers, outputs.class_queries_logits, outputs.masks_queries_logits, strict=True
+                ):
+                    size = photos[number].shape[:2]
+                    numbered, labels = panoptic_inference(
+                        classes.float(), masks.float(), _bounded(size), self.threshold
+                    )
+                    results[number] = to_segmentation(numbered, labels, self._labels, size)
+        return [results[number] for number in range(len(photos))]
+
+    def _prepare(self, photo: Image) -> Any:
+        """The network's input for one photo alone, so that no neighbour in a batch pads it."""
+        own = np.array(photo)  # torch warns about arrays that cannot be written to
+        inputs = self._processor(images=own, input_data_format="channels_last", return_tensors="pt")
+        return inputs["pixel_values"][0]
+
+
+def _same_shape(inputs: Iterable[Any]) -> list[tuple[list[int], list[Any]]]:
+    """Group network inputs (tensors) by shape, with the number of the photo that each came from."""
+    groups: dict[tuple[int, ...], tuple[list[int], list[Any]]] = {}
+    for number, tensor in enumerate(inputs):
+        numbers, tensors = groups.setdefault(tuple(tensor.shape), ([], []))
+        numbers.append(number)
+        tensors.append(tensor)
+    return list(groups.values())
+
+
+def _bounded(size: tuple[int, ...]) -> tuple[int, int]:
+    """(height, width), made smaller if the longer one is above `LONGEST_SIDE`."""
+    scale = min(1.0, LONGEST_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def panoptic_inference(
+    class_logits: Any, mask_logits: Any, size: tuple[int, int], threshold: float
+) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
+    """Mask2Former's own rule from queries to segments, one segment a query, stuff not yet fused.
+
+    class_logits: [Q, labels + 1], the last for no object. mask_logits: [Q, h, w]. size: (height,
+    width) of the map returned: 0 = void, k > 0 has the label that the dict gives.
+
+    `post_process_panoptic_segmentation` of transformers differs in two ways that harm cut-outs: a
+    segment takes every pixel that it wins, also where its own mask says no, so that there is no
+    void; and fused stuff makes it give two segments the same id (its issue 23461).
+    """
+    import torch
+
+    numbered = torch.zeros(size, dtype=torch.int32, device=mask_logits.device)
+    found: dict[int, int] = {}
+    scores, labels = class_logits.softmax(-1).max(-1)
+    kept = (labels != class_logits.shape[-1] - 1) & (scores > threshold)
+    if kept.any():
+        logits = mask_logits[kept][None]
+        masks = torch.nn.functional.interpolate(logits, size, mode="bilinear")[0].sigmoid_()
+        winner = (masks * scores[kept, None, None]).argmax(0)
+        for number, label in enumerate(labels[kept].tolist()):
+            inside, won = masks[number] >= 0.5, winner == number
+            segment = inside & won
+            if segment.any() and won.sum() >= OVERLAP * inside.sum():
+                found[len(found) + 1] = label
+                numbered.masked_fill_(segment, len(found))
+    return numbered.cpu().numpy(), found
+
+
+def to_segmentation(
+    numbered: npt.NDArray[Any], labels: Mapping[int, int], categories: Mapping[int, Category], size: tuple[int, ...]
+) -> Segmentation:
+    """One segment for each thing and one for each class of stuff, at the photo's size.
+
+    numbered: [h, w], whose values above 0 are keys of `labels` (number to label); the rest is void.
+    categories: label to category. size: the photo's (height, width, ...).
+    """
+    segment_of: dict[tuple[int, int], int] = {}
+    table = np.zeros(max(labels, default=0) + 1, np.uint32)
+    for number, label in labels.items():
+        category = categories[label]
+        key = (category.id, number if category.isthing else 0)
+        table[number] = segment_of.setdefault(key, len(segment_of) + 1)
+    small = table[np.maximum(numbered, 0).astype(np.intp)]
+    index = small if small.shape == tuple(size[:2]) else resize_ids(small, (size[1], size[0]))
+    ids = np.zeros(index.shape, np.uint32)
+    segments = []
+    for (category_id, _), number in segment_of.items():
+        mask = index == number
+        if mask.any():
+            np.copyto(ids, np.uint32(colour_id(number)), where=mask)
+            area = int(np.count_nonzero(mask))
+            segments.append(Segment(colour_id(number), category_id, area, mask_box(mask)))
+    return Segmentation(ids, tuple(segments))
+
+
+def colour_id(number: int) -> int:
+    """A segment id for 1, 2, 3, ... whose PNG colours are easy to tell apart by eye.
+
+    An odd factor makes this one-to-one below 2**24, and never 0.
+    """
+    return number * 0x9E3779 % (1 << 24)

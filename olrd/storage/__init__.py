@@ -1,0 +1,1 @@
+"""Files that are whole or absent, wherever they are: local folders, buckets, archives; and the lock on an output folder."""

@@ -1,0 +1,150 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from olrd.errors import OutputError
+from olrd.storage.remote import Remote, staging_folder
+
+
+@contextmanager
+def disk_errors(path: Path | Remote) -> Iterator[None]:
+    """Turn a full disk into an `OutputError` that says what to do; let other errors through."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"the disk is full while writing {path}; free some space and run the same command "
+                "again: what is finished is kept"
+            ) from error
+        raise
+
+
+@contextmanager
+def atomic_path(path: Path | Remote, durable: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it on success, removed on failure. For a URL it
+    is local, and uploaded.
+
+    durable: synced to the disk first. Without, a power cut (no kill) may leave a damaged file.
+    """
+    temporary = staging(path)
+    try:
+        with disk_errors(path):
+            yield temporary
+            publish(temporary, path, durable)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def staging(path: Path | Remote) -> Path:
+    """Where a file is written before it gets its name: hidden beside it, or locally for a URL. Every
+    call gives a name that no other process uses, on this machine or on another."""
+    if isinstance(path, Remote):
+        return staging_folder() / f"{path.name}.{uuid.uuid4().hex}.tmp"
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def publish(temporary: Path, path: Path | Remote, durable: bool = True) -> None:
+    """Give a finished temporary file its name, by renaming or uploading it."""
+    if isinstance(path, Remote):
+        path.upload(temporary)
+        temporary.unlink()
+        return
+    if durable:
+        sync(temporary)
+    os.replace(temporary, path)
+
+
+def sync(path: Path) -> None:
+    """Wait until the file's bytes are on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_atomic(path: Path | Remote, data: bytes | str, durable: bool = True) -> None:
+    """Write a whole small file atomically."""
+    if isinstance(path, Remote):
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return
+    with atomic_path(path, durable) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def to_json(values: object) -> str:
+    """JSON for people and for diffs: sorted keys, indented, one newline at the end."""
+    return json.dumps(values, indent=1, sort_keys=True) + "\n"
+
+
+def link_or_copy(source: Path | Remote, target: Path | Remote) -> None:
+    """`target` holds what `source` does, whole and on the disk, or is not there."""
+    if isinstance(target, Remote):
+        if isinstance(source, Path):
+            target.upload(source)
+        elif type(source.fs) is type(target.fs):
+            target.copy_from(source)
+        else:
+            with atomic_path(target) as temporary:
+                source.fetch(temporary)
+        return
+    if isinstance(source, Remote):
+        with atomic_path(target) as temporary:
+            source.fetch(temporary)
+        return
+    temporary = staging(target)
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, temporary)
+    publish(temporary, target)
+
+
+def children(folder: Path | Remote) -> list[Path] | list[Remote]:
+    """What lies directly in a folder, sorted; nothing if it is not there."""
+    if isinstance(folder, Remote):
+        return sorted(folder.iterdir())
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def remove_tree(folder: Path | Remote) -> None:
+    """Remove a folder and all that is in it, if it is there."""
+    if isinstance(folder, Remote):
+        folder.rmtree()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def sha256_file(path: Path | Remote) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256(*parts: bytes | memoryview) -> str:
+    """The sha256 of the parts, one after the other."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where what can be made or fetched again lives (indexes, demo triplets, weights): `$OLRD_CACHE`, else `olrd` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("OLRD_CACHE") or Path(home) / "olrd")
+
+
+def file_name_of(key: str) -> str:
+    """The file stem of a sample: its id, with everything that is no letter, digit, `.`, `-` or `_`
+    turned into `_`."""
+    return "".join(c if c.isalnum() or c in ".-_" else "_" for c in key)

@@ -1,0 +1,163 @@
+"""One build at a time in one folder: a file lock, or an object that its holder keeps changing.
+
+An object store has no locks. The object `.lock` names its holder and counts up every ten seconds. Who
+finds one waits until it counts on (then it is refused) or has not for a minute (then its holder is
+dead). Only changes are looked at, so the clocks of the machines do not matter. On the holder's own
+machine a process that is gone is seen without waiting.
+
+Two that start within the same second can both get through where the store cannot create an object
+only if there is none. They do the same work twice and nothing worse: units are deterministic and
+uploads whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from olrd.errors import OlrdError, OutputError, UsageError
+from olrd.progress import say
+from olrd.storage.remote import OBJECT_STORES, Remote
+
+BEAT = 10.0
+STALE = 60.0
+_held: set[str] = set()
+
+
+@contextmanager
+def locked(out: Path | Remote) -> Iterator[None]:
+    """Hold the folder for this process; a second build of the same folder is refused."""
+    with _remote_lock(out) if isinstance(out, Remote) else _file_lock(out):
+        yield
+
+
+@contextmanager
+def _file_lock(out: Path) -> Iterator[None]:
+    path = out / ".lock"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be used as an output folder: {error}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A build that ended between the two calls took the file away: its lock guards nothing.
+            if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                raise FileNotFoundError(path)
+        except OSError as error:
+            raise OutputError(f"another process is building in {out} right now") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _remote_lock(out: Remote) -> Iterator[None]:
+    if out.scheme not in OBJECT_STORES:
+        raise UsageError(
+            f"--out {out}: a file at {out.scheme}:// can be seen half-written. Expected a local folder or "
+            f"an object store ({', '.join(sorted(OBJECT_STORES))})"
+        )
+    lock, token, ended = out / ".lock", uuid.uuid4().hex, threading.Event()
+    _take(lock, token)
+    _held.add(token)
+    beating = threading.Thread(target=_beat, args=(lock, token, ended), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beating.join()
+        _held.discard(token)
+        if _read(lock).get("token") == token:
+            lock.unlink(missing_ok=True)
+
+
+def _take(lock: Remote, token: str) -> None:
+    mine = _content(token, 0)
+    try:
+        lock.write_bytes(mine, new=True)
+        return
+    except FileExistsError:
+        pass
+    except OutputError as error:  # a store that cannot create only what is not there
+        if not isinstance(error.__cause__, NotImplementedError | TypeError | ValueError):
+            raise
+    if (found := _read(lock)) and _alive(lock, found):
+        raise OutputError(
+            f"another process is building in {str(lock).removesuffix('/.lock')} right now (process "
+            f"{found.get('pid')} on {found.get('host')})"
+        )
+    lock.write_bytes(mine)
+    time.sleep(BEAT / 10)  # of two that take over at once, the later one wins
+    if _read(lock).get("token") != token:
+        raise OutputError(f"another process took {lock} at the same moment")
+
+
+def _alive(lock: Remote, found: dict[str, Any]) -> bool:
+    """Whether the lock's holder still works."""
+    if found.get("token") in _held:
+        return True
+    if found.get("host") == platform.node() and not _runs(int(found.get("pid", 0))):
+        return False
+    say(f"{lock} is held by {found.get('host')}: waiting to see whether it still works")
+    waited = 0.0
+    while waited < STALE:
+        time.sleep(BEAT / 5)
+        waited += BEAT / 5
+        now = _read(lock)
+        if now != found:
+            return bool(now)
+    return False
+
+
+def _runs(pid: int) -> bool:
+    """Whether another process of this machine has that number."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _beat(lock: Remote, token: str, ended: threading.Event) -> None:
+    """Count up until the end, or until another has taken over."""
+    count = 0
+    while not ended.wait(BEAT):
+        count += 1
+        try:
+            if _read(lock).get("token") != token:
+                return
+            lock.write_bytes(_content(token, count))
+        except OlrdError:  # the next beat tries again; the build itself meets the same trouble
+            continue
+
+
+def _content(token: str, count: int) -> bytes:
+    return json.dumps({"host": platform.node(), "pid": os.getpid(), "token": token, "count": count}).encode()
+
+
+def _read(lock: Remote) -> dict[str, Any]:
+    """The lock's content, {} if there is none."""
+    try:
+        found = json.loads(lock.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return {"host": "unknown"}
+    return found if isinstance(found, dict) else {"host": "unknown"}

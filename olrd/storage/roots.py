@@ -1,0 +1,103 @@
+"""Where input lies: a local folder, a folder at a URL, or inside a zip or tar file.
+
+All three answer to the same few of pathlib's methods, so a source does not ask which one it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from olrd.progress import progress_bar
+from olrd.storage.archives import Archive, Member, is_archive
+from olrd.storage.files import atomic_path, cache_folder, children
+from olrd.storage.remote import Remote, place
+
+_CHUNK = 1 << 20
+
+
+class Place(Protocol):
+    """A file or a folder to read from. Raises FileNotFoundError where pathlib does."""
+
+    @property
+    def name(self) -> str: ...
+    def __truediv__(self, name: str, /) -> Place: ...
+    def is_file(self) -> bool: ...
+    def is_dir(self) -> bool: ...
+    def read_bytes(self) -> bytes: ...
+
+
+def open_root(root: Path | Remote | str) -> Place:
+    """What `--root` names: a folder, a URL, or an archive at either."""
+    where = place(root)
+    return Archive.open(where) if is_archive(where.name) and not where.is_dir() else where
+
+
+def folder_or_archive(root: Place, *names: str) -> Place | None:
+    """The first of these folders under `root`, packed or not; None if none of them is there."""
+    for name in names:
+        if (root / name).is_dir():
+            return root / name
+        for suffix in (".zip", ".tar"):
+            if found := archive_at(root / f"{name}{suffix}"):
+                return found
+    return None
+
+
+def archive_at(where: Place) -> Archive | None:
+    """The archive at a place, None if no file is there. One inside another is copied out once."""
+    if not where.is_file():
+        return None
+    return Archive.open(local_copy(where) if isinstance(where, Member) else where)  # type: ignore[arg-type]
+
+
+def names_in(folder: Place) -> list[str]:
+    """The names of what lies directly in a folder, sorted; nothing if it is not there."""
+    if isinstance(folder, Archive | Member):
+        return folder.names()
+    assert isinstance(folder, Path | Remote)
+    return [path.name for path in children(folder)]
+
+
+def folders_in(folder: Place) -> list[Place]:
+    """The folders and archives that lie directly in a folder, sorted."""
+    if isinstance(folder, Archive | Member):
+        return []
+    found: list[Place] = []
+    for name in names_in(folder):
+        if (folder / name).is_dir():
+            found.append(folder / name)
+        elif name.lower().endswith((".zip", ".tar")) and (archive := archive_at(folder / name)):
+            found.append(archive)
+    return found
+
+
+def local_copy(where: Place) -> Path:
+    """A file as a local one: itself, or a copy in the cache, made once for each version of it."""
+    if isinstance(where, Path):
+        return where
+    assert isinstance(where, Remote | Member)
+    key = hashlib.sha256(f"{where}|{where.version()}".encode()).hexdigest()[:32]
+    path = cache_folder() / "fetched" / key / where.name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("wb") as file,
+            progress_bar(f"fetching {where.name}", where.stat().st_size, unit="B") as bar,
+        ):
+            for chunk in _chunks(where):
+                file.write(chunk)
+                bar.update(len(chunk))
+    return path
+
+
+def _chunks(where: Remote | Member) -> Iterator[bytes]:
+    if isinstance(where, Member):
+        yield from where.chunks()
+        return
+    size = where.stat().st_size
+    for start in range(0, size, 16 * _CHUNK):
+        yield where.read_range(start, min(16 * _CHUNK, size - start))

@@ -1,0 +1,69 @@
+"""One screen of text that says what a build gave and what was left out, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from olrd.reasons import ALL_REASONS
+
+
+def size_text(count: float) -> str:
+    """1536 as '1.5 kB'."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def histogram(counts: Mapping[str, int]) -> list[str]:
+    """Lines `  count  code  meaning`, most frequent first."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [f"  {count:>9,}  {code:<20} {ALL_REASONS[code]}" for code, count in ranked]
+
+
+def build_summary(build: Mapping[str, Any]) -> str:
+    """The closing summary of a build (the content of build.json)."""
+    totals = build["totals"]
+    lines = [
+        f"{totals['triplets']:,} triplets in {len(build['shards'])} shards, "
+        f"{size_text(sum(shard['bytes'] for shard in build['shards']))}",
+        "",
+        f"photos read {totals['photos_read']:,}: {totals['photos_used']:,} used, "
+        f"{totals['photos_without_triplet']:,} without a movable object, "
+        f"{sum(totals['photos_rejected'].values()):,} rejected",
+        *histogram(totals["photos_rejected"]),
+        f"segments read {totals['objects_read']:,}: {totals['objects_used']:,} used, "
+        f"{sum(totals['objects_rejected'].values()):,} left out",
+        *histogram(totals["objects_rejected"]),
+    ]
+    for failure in totals["failures"][:5]:
+        lines.append(f"  {failure['code']}: {failure['message']}")
+    if len(totals["failures"]) > 5:
+        lines.append(f"  ... and {len(totals['failures']) - 5} more in build.json (totals.failures)")
+    return "\n".join(lines)
+
+
+def estimate_summary(estimate: Mapping[str, Any]) -> str:
+    """The text of `--dry-run`."""
+    minutes = estimate["seconds"] / 60
+    return (
+        f"{estimate['photos']:,} photos in {estimate['units']} units; from a sample of "
+        f"{estimate['sampled_photos']}: about {estimate['triplets']:,} triplets, "
+        f"{size_text(estimate['bytes'])} in {estimate['shards']} shards, "
+        f"{minutes:.1f} minutes. Nothing was written."
+    )
+
+
+def publish_summary(result: Mapping[str, Any]) -> str:
+    """What `olrd publish` sent, or would send."""
+    lines = [
+        f"{'sent to' if result['sent'] else 'would be sent to'} {result['repo']} ({result['revision']}): "
+        f"{result['triplets']:,} triplets as {result['form']}, {len(result['files'])} files, "
+        f"{size_text(result['bytes'])}",
+        *(f"  {size_text(size):>9}  {name}" for name, size in list(result["files"].items())[-20:]),
+        "licences of the photos:",
+        *(f"  {count:>9,}  {code}" for code, count in result["licenses"].items()),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,220 @@
+"""Fill the nullable `caption` column of a built dataset: a line about each clean background."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from olrd.arrays import Image, decode_photo
+from olrd.dataset.card import write_card
+from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.shards import ROW_GROUP, open_writer
+from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
+from olrd.models.captioner import CHECKPOINT, MAX_NEW_TOKENS, PROMPT, Captioner
+from olrd.progress import progress_bar
+from olrd.storage.files import disk_errors, sha256, sha256_file, to_json, write_atomic
+from olrd.storage.locks import locked
+from olrd.storage.remote import Remote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Rewrite = Callable[[Path, pa.Table], None]
+    """Replaces a shard by a table, atomically, and whatever records the shard's hash."""
+
+_COLUMNS = ["id", "background", "background_labels", "caption"]
+
+
+class Captions(Protocol):
+    """What fills the column: `olrd.models.captioner.Captioner`, or anything with this method."""
+
+    def caption(self, photos: Sequence[Image], tags: Sequence[Sequence[str]]) -> list[str]:
+        """One line for each photo (uint8 [H, W, 3]) and its background tags."""
+
+
+def caption_dataset(
+    out: Path,
+    rewrite: Rewrite,
+    checkpoint: str = CHECKPOINT,
+    revision: str | None = None,
+    device: str = "auto",
+    batch: int = 1,
+    prompt: str = PROMPT,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Caption every row of the dataset folder `out` that has no caption yet, at most `limit` rows.
+
+    A run that is cut short goes on where it stopped, shard by shard. The network is loaded only if
+    there is something to do. Returns what was done; raises `SourceError` if `out` is no dataset,
+    `IntegrityError` if a background picture in it cannot be read.
+    """
+    if batch < 1 or (limit is not None and limit < 0):
+        raise UsageError(f"expected batch >= 1 and limit >= 0, got batch {batch} and limit {limit}")
+    paths = sorted((out / "data").glob("*.parquet"))
+    if not paths:
+        raise SourceError(f"expected a built dataset with data/*.parquet in {out}, found no shard")
+    pending = {path: count for path in paths if (count := count_missing(path))}
+    summary: dict[str, Any] = {"checkpoint": checkpoint, "revision": revision, "prompt": prompt}
+    done = 0
+    if pending and limit != 0:
+        captioner = Captioner(checkpoint, revision, device, prompt, max_new_tokens)
+        summary["commit"] = captioner.commit
+        done = caption_shards(list(pending), captioner, rewrite, batch, limit)
+    return summary | {"shards": len(paths), "captioned": done, "without_caption": sum(pending.values()) - done}
+
+
+def caption_shards(
+    paths: Sequence[Path], captioner: Captions, rewrite: Rewrite, batch: int = 1, limit: int | None = None
+) -> int:
+    """Caption the shards that lack captions, hand each to `rewrite`, return how many were new."""
+    import pyarrow.parquet as pq
+
+    pending = {path: count for path in paths if (count := count_missing(path))}
+    total = min(sum(pending.values()), sum(pending.values()) if limit is None else limit)
+    done = 0
+    with progress_bar("captioning", total, unit="photo") as bar:
+        for path, count in pending.items():
+            if done == total:
+                break
+            allowed = min(count, total - done)
+            table = caption_table(pq.read_table(path), captioner, batch, allowed, bar.update)
+            rewrite(path, table)
+            done += allowed
+    return done
+
+
+def caption_table(
+    table: pa.Table,
+    captioner: Captions,
+    batch: int = 1,
+    limit: int | None = None,
+    report: Callable[[int], object] | None = None,
+) -> pa.Table:
+    """The table with its null captions filled, at most `limit` of them, from the first row on.
+
+    Captions are of the column `background` (the clean picture, never the composite) and its
+    `background_labels`; rows that share both share one caption. Schema, metadata and every other
+    column are untouched. `report` is told how many rows each batch filled. Raises `IntegrityError`
+    for a picture that cannot be read.
+    """
+    import pyarrow as pa
+
+    captions = table.column("caption").to_pylist()
+    empty = [row for row, caption in enumerate(captions) if caption is None][:limit]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row in empty:
+        groups.setdefault(_key(table, row), []).append(row)
+    scenes = list(groups.values())
+    for start in range(0, len(scenes), batch):
+        chosen = scenes[start : start + batch]
+        photos = [_background(table, rows[0]) for rows in chosen]
+        tags = [_tags(table, rows[0]) for rows in chosen]
+        for rows, caption in zip(chosen, captioner.caption(photos, tags), strict=True):
+            for row in rows:
+                captions[row] = caption
+        if report is not None:
+            report(sum(map(len, chosen)))
+    position = table.schema.get_field_index("caption")
+    field = table.schema.field(position)
+    return table.set_column(position, field, pa.array(captions, field.type))
+
+
+def count_missing(path: Path) -> int:
+    """How many rows of a shard have no caption. Raises `SourceError` if it has no such column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        missing = set(_COLUMNS) - set(pq.read_schema(path).names)
+        if missing:
+            raise SourceError(f"{path}: expected the columns {_COLUMNS}, lacks {sorted(missing)}")
+        return int(pq.read_table(path, columns=["caption"]).column(0).null_count)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _key(table: pa.Table, row: int) -> tuple[str, ...]:
+    """What a caption depends on: the picture's hash and the tags."""
+    return sha256(_bytes(table, row)), *_tags(table, row)
+
+
+def _tags(table: pa.Table, row: int) -> list[str]:
+    return table.column("background_labels")[row].as_py() or []
+
+
+def _bytes(table: pa.Table, row: int) -> bytes:
+    return (table.column("background")[row].as_py() or {}).get("bytes") or b""
+
+
+def _background(table: pa.Table, row: int) -> Image:
+    name = table.column("id")[row].as_py()
+    try:
+        return decode_photo(_bytes(table, row), f"background of {name}").pixels
+    except Rejected as error:
+        raise IntegrityError(
+            f"row {name}: its background cannot be read ({error}); the dataset is damaged: build that shard again"
+        ) from error
+
+
+def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[str, Any]:
+    """Fill the null captions of a full dataset (see `olrd.tools.captions.caption_dataset` for options).
+
+    Run again after an interruption, it goes on where it stopped.
+    """
+    dataset = Dataset(folder)
+    if isinstance(dataset.folder, Remote):
+        raise UsageError(f"captions are written into a local folder: download {folder} first")
+    if dataset.form != "full":
+        raise UsageError(f"{folder} holds recipes without pixels: `olrd rebuild` it first")
+    with locked(dataset.folder):
+        finish_renames(dataset)
+        summary = caption_dataset(
+            dataset.folder, lambda path, table: replace_shard(dataset, path, table), checkpoint, **options
+        )
+        dataset.build["captions"] = {
+            key: summary[key] for key in ("checkpoint", "revision", "commit", "prompt") if key in summary
+        }
+        write_card(dataset.folder, dataset.build)
+        write_atomic(dataset.folder / BUILD_FILE, to_json(dataset.build))
+    return summary
+
+
+def replace_shard(dataset: Dataset, path: Path, table: pa.Table) -> None:
+    """Replace one shard's content and its record in build.json.
+
+    The new shard is whole on disk before build.json names its hash, and takes the old one's place
+    after that: whenever this is cut off, `finish_renames` can complete it.
+    """
+    waiting = _waiting(path)
+    with disk_errors(path):
+        with open_writer(waiting, table.schema) as writer:
+            for start in range(0, table.num_rows, ROW_GROUP):
+                writer.write_table(table.slice(start, ROW_GROUP), row_group_size=ROW_GROUP)
+        with waiting.open("rb") as file:
+            os.fsync(file.fileno())
+    for shard in dataset.build["shards"]:
+        if dataset.folder / shard["file"] == path:
+            shard["sha256"], shard["bytes"] = sha256_file(waiting), waiting.stat().st_size
+    write_atomic(dataset.folder / BUILD_FILE, to_json(dataset.build))
+    os.replace(waiting, path)
+
+
+def finish_renames(dataset: Dataset) -> None:
+    """Complete what a run that was cut off left: put named shards in place, drop unnamed ones."""
+    for shard in dataset.build["shards"]:
+        path = dataset.folder / shard["file"]
+        waiting = _waiting(path)
+        if waiting.exists():
+            if sha256_file(waiting) == shard["sha256"]:
+                os.replace(waiting, path)
+            else:
+                waiting.unlink()
+
+
+def _waiting(path: Path) -> Path:
+    return path.with_name(f".{path.name}.captioned")

@@ -1,0 +1,162 @@
+"""`olrd publish`: a finished dataset to the Hugging Face Hub. Recipes, unless the pixels may be shared."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from olrd.builder.repair import damaged_shards
+from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.errors import IntegrityError, OlrdError, UsageError
+from olrd.licenses import is_permissive
+from olrd.storage.locks import locked
+from olrd.storage.remote import Remote
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+COMMIT_FILES = 50
+"""Files of one commit: the Hub limits commits an hour, and one commit should not take for ever."""
+
+
+class HubError(OlrdError):
+    """The Hub refused something, or could not be reached."""
+
+
+class LicenseError(OlrdError):
+    """Pixels were to be published that their licences do not allow to be."""
+
+
+def publish(
+    folder: Path | str,
+    repo: str,
+    *,
+    pixels: bool = False,
+    private: bool = False,
+    revision: str | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Upload the dataset in `folder` to the dataset repository `repo` (`NAME/SET`), made if need be.
+
+    pixels: the full form as it is; without, a full dataset is uploaded as its recipes. revision: a
+    branch, made if need be. dry_run: nothing is sent. Run again after an interruption, it sends what
+    is missing. Returns repo, form, files with their bytes, licences with their numbers of triplets.
+
+    Raises `SourceError` for an unfinished folder, `IntegrityError` for one with damaged shards,
+    `LicenseError` for pixels that may not be shared, `HubError` for what the Hub says.
+    """
+    dataset = Dataset(folder)
+    if isinstance(dataset.folder, Remote):
+        raise UsageError(f"{folder} is a URL: `olrd publish` uploads a local folder; copy the dataset to one first")
+    if pixels and dataset.form != "full":
+        raise UsageError(f"{folder} holds recipes: there are no pixels to redistribute")
+    with locked(dataset.folder), tempfile.TemporaryDirectory(prefix="olrd-recipes-") as spare:
+        if damaged := damaged_shards(dataset):
+            raise IntegrityError(
+                f"{folder} is not published: {', '.join(s['file'] for s in damaged)} not as built; "
+                "run its olrd-build command with --repair first"
+            )
+        licenses = _licenses(dataset)
+        if pixels:
+            _check_licenses(folder, licenses)
+        elif dataset.form == "full":
+            from olrd.tools.rebuild import strip_pixels
+
+            dataset = strip_pixels(dataset, Path(spare))
+        files = _files(dataset)
+        sizes = {name: (dataset.folder / name).stat().st_size for name in files}
+        result: dict[str, Any] = {
+            "repo": repo,
+            "revision": revision or "main",
+            "form": dataset.form,
+            "triplets": len(dataset),
+            "files": sizes,
+            "bytes": sum(sizes.values()),
+            "licenses": dict(licenses.most_common()),
+            "sent": not dry_run,
+        }
+        if not dry_run:
+            with _hub_errors(repo):
+                _upload(Path(str(dataset.folder)), files, repo, private, revision)
+    return result
+
+
+def _licenses(dataset: Dataset) -> Counter[str]:
+    """Triplets by the licences of their photos; a triplet of two photos may count under two."""
+    counts: Counter[str] = Counter()
+    for row in dataset.rows(["license", "donor_license"]):
+        counts.update({row["license"], row["donor_license"]})
+    return counts
+
+
+def _check_licenses(folder: Path | str, licenses: Counter[str]) -> None:
+    refused = [f"{code} ({n} triplets)" for code, n in licenses.most_common() if not is_permissive(code)]
+    if refused:
+        raise LicenseError(
+            f"the pixels of {folder} may not be published: {', '.join(refused)} allow no derivatives for "
+            "everybody. Publish the recipes (without --i-may-redistribute), or build with "
+            "--licenses permissive"
+        )
+
+
+def _files(dataset: Dataset) -> list[str]:
+    """What is uploaded: only what the build wrote, its mark of completeness last."""
+    extra = ["sample.png"] if dataset.form == "full" and len(dataset) else []
+    return [*(s["file"] for s in dataset.build["shards"]), *extra, "README.md", BUILD_FILE]
+
+
+def _upload(folder: Path, files: list[str], repo: str, private: bool, revision: str | None) -> None:
+    """Commits of at most 50 files. The library sends no file that the repository has already."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    api, kind = HfApi(), "dataset"
+    api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True)
+    if private and not api.repo_info(repo, repo_type=kind).private:
+        raise HubError(f"{repo} is there already and public: --private does not change that")
+    if revision:
+        api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
+    stale = _stale(api, repo, revision, set(files))
+    for start in range(0, len(files), COMMIT_FILES):
+        names = files[start : start + COMMIT_FILES]
+        last = BUILD_FILE in names
+        operations: list[Any] = [CommitOperationAdd(name, folder / name) for name in names]
+        operations += [CommitOperationDelete(name) for name in stale if last]
+        message = f"olrd publish: {start + len(names)} of {len(files)} files"
+        api.create_commit(repo, operations, commit_message=message, repo_type=kind, revision=revision)
+
+
+def _stale(api: HfApi, repo: str, revision: str | None, files: set[str]) -> list[str]:
+    """Files there of another build of ours, which would be read as part of this one. `HubError` if
+    the data there is not ours."""
+    there = api.list_repo_files(repo, repo_type="dataset", revision=revision)
+    data = sorted(name for name in there if name.startswith("data/") or name == "sample.png")
+    stale = [name for name in data if name not in files]
+    # Of ours, an upload that was cut off has shards, but no card yet.
+    if data and BUILD_FILE not in there and (stale or "README.md" in there):
+        raise HubError(f"{repo} holds other data ({(stale or data)[0]}): give another --repo, or empty it first")
+    return stale
+
+
+@contextmanager
+def _hub_errors(repo: str) -> Iterator[None]:
+    """What the Hub's library raises, as one `HubError` that says what to do."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # The base is httpx's, httpx2's or requests', as the library's version has it.
+    network: Any = HfHubHTTPError.__bases__[0]
+    try:
+        yield
+    except HFValidationError as error:
+        raise UsageError(f"--repo expects NAME/SET: {error}") from error
+    except (network, OSError, RuntimeError, ValueError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        login = (
+            "log in with `hf auth login`, or set HF_TOKEN to a token that may write there"
+            if status in (401, 403, 404)
+            else "run the same command again to go on from here"
+        )
+        raise HubError(f"publishing to {repo} stopped: {error}; {login}") from error

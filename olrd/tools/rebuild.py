@@ -1,0 +1,124 @@
+"""`olrd rebuild`: recipes and photos give back the full dataset, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from olrd.builder.build import open_parts
+from olrd.builder.finish import finish
+from olrd.builder.units import Unit
+from olrd.builder.work import read_mark, write_mark
+from olrd.config import BuildConfig
+from olrd.dataset.card import write_card
+from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.render import Renderer
+from olrd.dataset.schema import features
+from olrd.dataset.shards import ShardWriter, numbered
+from olrd.engines import EngineSpec, open_engine
+from olrd.errors import UsageError
+from olrd.progress import progress_bar, say
+from olrd.sources import SourceInfo
+from olrd.storage.files import to_json, write_atomic
+from olrd.storage.locks import locked
+from olrd.storage.remote import Remote, place
+from olrd.triplets.maker import pictures
+from olrd.triplets.recipe import Recipe
+from olrd.triplets.tally import Tally
+
+_state: dict[str, Any] = {}
+
+
+def rebuild(
+    recipes: Path | Remote | str, root: Path | Remote | str, out: Path | Remote | str, workers: int = 1
+) -> dict[str, Any]:
+    """Render every recipe of the dataset `recipes` from the photos under `root` into `out`.
+
+    Every triplet is proven by the hash in its recipe. The result is the folder that building with
+    `--form full` would have given. Resumes after an interruption. Returns build.json.
+    """
+    out, dataset = place(out), Dataset(recipes)
+    if dataset.form != "recipes":
+        raise UsageError(f"{recipes} holds pixels already: there is nothing to rebuild")
+    config = replace(BuildConfig.from_resolved(dataset.build["config"]), form="full")
+    info = SourceInfo(**dataset.build["source"])
+    identity = config.hash(info.fingerprint)
+    units = [unit_of(record) for record in dataset.build["units"]]
+    Renderer(root)  # a wrong --root should fail before anything is written
+    with locked(out):
+        if not open_parts(out, identity):
+            say(f"{out} is complete already")
+            return Dataset(out).build
+        todo = [number for number, unit in enumerate(units) if read_mark(out / "parts", unit) is None]
+        start = (str(recipes), str(root), str(out / "parts"), config)
+        with progress_bar("rebuilding", len(dataset), unit=" triplets") as bar:
+            bar.update(sum(r["rows"] for n, r in enumerate(dataset.build["units"]) if n not in set(todo)))
+            for count in open_engine(EngineSpec(workers=workers)).run(rebuild_unit, todo, start_rebuild, start):
+                bar.update(count)
+        return finish(out, config, info, identity, units)
+
+
+def start_rebuild(recipes: str, root: str, parts: str, config: BuildConfig) -> None:
+    """Once per process."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    _state.update(
+        dataset=Dataset(recipes), renderer=Renderer(root, config.source.max_pixels), parts=place(parts), config=config
+    )
+
+
+def rebuild_unit(number: int) -> int:
+    """Render one unit's rows; returns how many."""
+    dataset: Dataset = _state["dataset"]
+    config: BuildConfig = _state["config"]
+    records = dataset.build["units"]
+    start = sum(record["rows"] for record in records[:number])
+    unit, record = unit_of(records[number]), records[number]
+    rows = islice(dataset.rows_from(start), record["rows"])
+    writer = ShardWriter(_state["parts"], config.form, config.shard_bytes)
+    files = writer.write(_rendered(rows), numbered(unit.name))
+    write_mark(_state["parts"], unit, files, Tally.from_dict(record["tally"]))
+    return int(record["rows"])
+
+
+def _rendered(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    renderer: Renderer = _state["renderer"]
+    for row in rows:
+        recipe = Recipe.from_json(row["recipe"])
+        triplet, photo = renderer.render(recipe)
+        yield row | pictures(photo, triplet, recipe.id)
+
+
+def unit_of(record: dict[str, Any]) -> Unit:
+    """The unit that a record of build.json is about; how many photos it had, not which."""
+    split, _, number = record["name"].rpartition("-")
+    return Unit(split, int(number), tuple(range(record["tally"]["photos_read"])))
+
+
+def strip_pixels(dataset: Dataset, out: Path) -> Dataset:
+    """Write the rows of a full dataset without their pictures into the empty folder `out`.
+
+    Needs no photo and reads no pixel. Captions and the versions that built it are taken over.
+    """
+    config = replace(BuildConfig.from_resolved(dataset.build["config"]), form="recipes")
+    info = SourceInfo(**dataset.build["source"])
+    parts = out / "parts"
+    parts.mkdir()
+    rows, units = dataset.rows(list(features("recipes"))), []
+    for record in dataset.build["units"]:
+        unit = unit_of(record)
+        writer = ShardWriter(parts, config.form, config.shard_bytes)
+        files = writer.write(islice(rows, record["rows"]), numbered(unit.name))
+        write_mark(parts, unit, files, Tally.from_dict(record["tally"]))
+        units.append(unit)
+    fresh = {unit.name for unit in units}
+    build = finish(out, config, info, config.hash(info.fingerprint), units, fresh)
+    build |= {key: dataset.build[key] for key in ("olrd", "captions") if key in dataset.build}
+    build["versions"] |= dataset.build["versions"]  # in the order in which cards list them
+    write_card(out, build)
+    write_atomic(out / BUILD_FILE, to_json(build))
+    return Dataset(out)

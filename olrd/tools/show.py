@@ -1,0 +1,104 @@
+"""Looking at a dataset: one contact sheet (PNG) and one self-contained page (HTML)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as Pillow
+
+from olrd.dataset.folder import Dataset, row_triplet
+from olrd.dataset.sampling import pick_evenly, rows_at
+from olrd.dataset.schema import PICTURES
+from olrd.dataset.sheet import _ACCENT, _resized, contact_sheet
+from olrd.errors import UsageError
+from olrd.masks import outline
+from olrd.progress import progress_bar
+from olrd.storage.files import atomic_path, write_atomic
+from olrd.storage.remote import Remote
+
+_PAGE_SIDE = 640
+"""Longest side of the page's pictures, in pixels. They are for looking only."""
+
+
+def show(
+    folder: Path | str, out: Path | str | None = None, count: int = 8, limit: int = 60, seed: int = 0
+) -> dict[str, str]:
+    """Write `contact.png` (`count` triplets) and `page.html` (`limit` triplets); returns their paths.
+
+    out: a folder, by default `<folder>-show` beside the dataset (here, if that lies at a URL). It may not lie inside the dataset,
+    whose content is hashed. The rows are spread evenly over the dataset; `seed` picks others.
+    """
+    dataset = Dataset(folder)
+    _need_pictures(dataset)
+    home = dataset.folder
+    beside = Path.cwd() if isinstance(home, Remote) else home.resolve().parent
+    target = beside / f"{_name(dataset)}-show" if out is None else Path(out)
+    if isinstance(home, Path) and target.resolve().is_relative_to(home.resolve()):
+        raise UsageError(
+            f"expected a folder outside {dataset.folder}, got {target}: the dataset's own folder is "
+            "covered by hashes; choose another --out"
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    contact, page = target / "contact.png", target / "page.html"
+    sheet = contact_sheet(rows_at(dataset, pick_evenly(len(dataset), count, seed)))
+    with atomic_path(contact) as temporary:
+        Pillow.fromarray(sheet).save(temporary, "PNG", optimize=True)
+    write_page(dataset, page, limit, seed)
+    return {"contact": str(contact), "page": str(page)}
+
+
+def _name(dataset: Dataset) -> str:
+    home = dataset.folder
+    return home.name if isinstance(home, Remote) else home.resolve().name
+
+
+def _need_pictures(dataset: Dataset) -> None:
+    if dataset.form != "full":
+        raise UsageError(
+            f"{dataset.folder} holds recipes, not pictures: run `olrd rebuild` first and show the folder that it writes"
+        )
+
+
+def write_page(dataset: Dataset, path: Path, limit: int = 60, seed: int = 0) -> None:
+    """Write a page that opens from disk without a network and shows `limit` triplets.
+
+    Pictures are small WebP copies embedded as data URIs. Metadata travels as JSON with every `<`
+    escaped and is set as text, never as markup, so no metadata can become part of the page.
+    """
+    _need_pictures(dataset)
+    numbers = pick_evenly(len(dataset), limit, seed)
+    entries = []
+    with progress_bar("page", len(numbers)) as bar:
+        for row in rows_at(dataset, numbers):
+            entries.append(_entry(row))
+            bar.update()
+    name = _name(dataset)
+    payload = json.dumps({"name": name, "total": len(dataset), "rows": entries}, ensure_ascii=True)
+    template = resources.files("olrd.tools").joinpath("page.html").read_text(encoding="utf-8")
+    write_atomic(path, template.replace("__DATA__", payload.replace("<", "\\u003c")))
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for the page: its metadata and three data URIs of equal size."""
+    image, mask, background = row_triplet(row)
+    scale = min(1.0, _PAGE_SIDE / max(mask.shape))
+    size = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
+    line = Pillow.new("RGBA", size, (*_ACCENT, 0))
+    line.putalpha(_resized(outline(mask, 1.6 / scale), size))
+    return {
+        "meta": {name: value for name, value in row.items() if name not in PICTURES},
+        "composite": _data_uri(_resized(image, size), "WEBP", quality=80),
+        "truth": _data_uri(_resized(background, size), "WEBP", quality=80),
+        "outline": _data_uri(line, "PNG", optimize=True),
+    }
+
+
+def _data_uri(picture: Pillow.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,168 @@
+"""`olrd verify`: every invariant and every hash of a built folder, in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from olrd.dataset.folder import Dataset, batch_rows, row_triplet
+from olrd.dataset.schema import schema
+from olrd.engines import EngineSpec, open_engine
+from olrd.errors import IntegrityError, Rejected
+from olrd.masks import mask_box
+from olrd.panoptic import decode_rle
+from olrd.progress import progress_bar
+from olrd.storage.files import children, sha256, sha256_file
+from olrd.triplets.compose import pixels_sha256, prove
+from olrd.triplets.recipe import Recipe
+from olrd.triplets.tally import Tally
+
+_state: dict[str, Any] = {}
+
+
+def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
+    """Check a dataset folder. Returns counts and `problems`, a list of sentences; empty is good.
+
+    Checked: each shard's bytes and sha256, rows and columns; each row's pictures (they decode, have
+    one size, equal the background outside the mask), its recipe and its promised hash, the columns
+    that follow from them; ids are unique; no photo is in two splits; the counts add up.
+    """
+    dataset = Dataset(folder)
+    shards = dataset.build["shards"]
+    problems: list[str] = []
+    seen: dict[str, str] = {}
+    splits: dict[str, str] = {}
+    rows = 0
+    tasks = [(number, group) for number in range(len(shards)) for group in _groups(dataset, number, problems)]
+    with progress_bar("verifying", len(dataset), unit=" triplets") as bar:
+        engine = open_engine(EngineSpec(workers=workers))
+        for number, found, facts in engine.run(verify_group, tasks, start_verify, (str(folder),)):
+            problems += found
+            rows += len(facts)
+            bar.update(len(facts))
+            for row_id, photos, split in facts:
+                if row_id in seen:
+                    problems.append(f"{row_id} is in the dataset twice")
+                seen[row_id] = shards[number]["file"]
+                for photo in photos:
+                    if splits.setdefault(photo, split) != split:
+                        problems.append(f"photo {photo} is in the splits {splits[photo]} and {split}")
+    problems += _check_totals(dataset, rows)
+    return {
+        "folder": str(folder),
+        "form": dataset.form,
+        "shards": len(shards),
+        "triplets": rows,
+        "photos": len(splits),
+        "problems": sorted(problems),
+    }
+
+
+def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
+    """The row groups of a shard that can be read at all."""
+    shard = dataset.build["shards"][number]
+    path = dataset.folder / shard["file"]
+    try:
+        if path.stat().st_size != shard["bytes"] or sha256_file(path) != shard["sha256"]:
+            problems.append(f"{path}: its bytes are not those that were written (sha256 differs)")
+        with dataset.open(path) as file:
+            if file.metadata.num_rows != shard["rows"]:
+                problems.append(f"{path}: {file.metadata.num_rows} rows, build.json says {shard['rows']}")
+            found, expected = file.schema_arrow, schema(dataset.form)
+            same_features = (found.metadata or {}).items() >= expected.metadata.items()
+            if not found.equals(expected) or not same_features:
+                problems.append(f"{path}: its columns or features are not those of {dataset.form}")
+                return range(0)
+            return range(file.metadata.num_row_groups)
+    except (OSError, IntegrityError) as error:
+        problems.append(f"{path}: {error}")
+        return range(0)
+
+
+def start_verify(folder: str) -> None:
+    """Once per process."""
+    _state["dataset"] = Dataset(folder)
+
+
+def verify_group(task: tuple[int, int]) -> tuple[int, list[str], list[tuple[str, set[str], str]]]:
+    """Check one row group: problems, and (id, photos, split) of each row for the global checks."""
+    dataset: Dataset = _state["dataset"]
+    number, group = task
+    shard = dataset.build["shards"][number]
+    problems: list[str] = []
+    facts = []
+    try:
+        with dataset.open(dataset.folder / shard["file"]) as file:
+            for batch in file.iter_batches(batch_size=16, row_groups=[group]):
+                for row in batch_rows(batch):
+                    problems += [f"{row['id']}: {p}" for p in row_problems(row, dataset.form)]
+                    photos = {row["image_id"], row["donor_image_id"]}
+                    facts.append((row["id"], photos, row["split"]))
+                    if row["split"] != shard["split"]:
+                        problems.append(f"{row['id']}: split {row['split']} in {shard['file']}")
+    except (OSError, pa.ArrowException, IntegrityError) as error:
+        problems.append(f"{shard['file']}, row group {group}: {error}")
+    return number, problems, facts
+
+
+def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
+    """What is wrong with one row."""
+    try:
+        recipe = Recipe.from_json(row["recipe"])
+        decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
+    except (IntegrityError, Rejected) as error:
+        yield str(error)
+        return
+    box = recipe.source_bbox
+    expected = {
+        "id": recipe.id,
+        "image_id": recipe.background.image_id,
+        "donor_image_id": recipe.donor.image_id,
+        "segment_id": recipe.segment_id,
+        "source_bbox": list(box),
+        "shift": [recipe.position[0] - box.x, recipe.position[1] - box.y],
+        "scale": recipe.scale,
+        "flip": recipe.flip,
+        "blend": recipe.blend,
+    }
+    for name, value in expected.items():
+        if row[name] != value:
+            yield f"column {name} is {row[name]!r}, the recipe says {value!r}"
+    if form == "recipes":
+        return
+    try:
+        triplet = row_triplet(row)
+        shapes = {triplet.image.shape[:2], triplet.mask.shape, triplet.background.shape[:2]}
+        if shapes != {(row["height"], row["width"])}:
+            yield f"sizes differ: {shapes}, columns say {row['width']} x {row['height']}"
+            return
+        prove(*triplet)
+    except IntegrityError as error:
+        yield str(error)
+        return
+    if pixels_sha256(triplet) != recipe.pixels_sha256:
+        yield "the pixels are not those that the recipe promises (sha256 differs)"
+    if list(mask_box(triplet.mask)) != row["bbox"]:
+        yield f"column bbox is {row['bbox']}, the mask's box is {list(mask_box(triplet.mask))}"
+    if np.count_nonzero(triplet.mask) / triplet.mask.size != row["mask_area"]:
+        yield "column mask_area is not the mask's area share"
+    own = not row["background"]["path"].startswith(f"{row['id']}-background.")
+    if own and sha256(row["background"]["bytes"]) != recipe.background.sha256:
+        yield "the background is not the photo's own file (sha256 differs)"
+
+
+def _check_totals(dataset: Dataset, rows: int) -> Iterator[str]:
+    build = dataset.build
+    totals = Tally.from_dict(build["totals"])
+    if not totals.balanced():
+        yield "the counts in build.json do not add up to the photos and segments read"
+    if not totals.triplets == rows == len(dataset) == sum(unit["rows"] for unit in build["units"]):
+        yield f"{rows} rows found, build.json counts {totals.triplets} triplets and {len(dataset)} rows"
+    listed = {dataset.folder / shard["file"] for shard in build["shards"]}
+    for path in children(dataset.folder / "data"):
+        if path not in listed:
+            yield f"{path} is not part of the build"

@@ -1,0 +1,130 @@
+"""Blending: how the cut-out meets its new background.
+
+A blend gets the object's surroundings (`patch`, with its mask) and the background under it, and
+returns the pasted pixels and the footprint: every pixel it touched. All arithmetic is in integers
+or single IEEE operations, so the same input gives the same bytes on any machine (`poisson` solves a
+linear system and is the exception, see olrd.triplets.poisson).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from olrd.arrays import Image, Mask
+from olrd.masks import disc
+
+Alpha = npt.NDArray[np.uint8]
+Params = dict[str, float]
+
+
+class Pasted(NamedTuple):
+    """pixels: uint8 [h, w, 3]. footprint: bool [h, w], a superset of every changed pixel."""
+
+    pixels: Image
+    footprint: Mask
+
+
+class Blend(NamedTuple):
+    """A blend: its function (patch, mask, background, params) -> Pasted, its parameters' defaults,
+    and its reach: by how many pixels the footprint may exceed the mask."""
+
+    run: Callable[[Image, Mask, Image, Params], Pasted]
+    defaults: Params
+    reach: Callable[[Params], int]
+
+
+def mix(foreground: Image, background: Image, alpha: Alpha) -> Image:
+    """alpha F + (1 - alpha) B, rounded, in integers."""
+    # Arrays of one shape: numpy is four times as slow at broadcasting over three channels.
+    share = cv2.merge([alpha, alpha, alpha]).astype(np.uint16)
+    mixed = share * foreground + (255 - share) * background + np.uint16(127)  # at most 65152: fits
+    return (mixed // np.uint16(255)).astype(np.uint8)
+
+
+def hard(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
+    """The paper's paste: I~ = I (1 - m~) + o~."""
+    return Pasted(np.where(mask[..., None], patch, background), mask)
+
+
+def feather(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
+    """A soft rim: alpha is the mask averaged over a (2 radius + 1) square."""
+    size = 2 * int(params["radius"]) + 1
+    count = _sums(mask.view(np.uint8), int(params["radius"]), cv2.BORDER_CONSTANT)
+    alpha = (count * 255 // (size * size)).astype(np.uint8)
+    return Pasted(mix(patch, background, alpha), (alpha > 0) | mask)
+
+
+def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
+    """Alpha and foreground colours in the band around the outline, from the colours on both sides.
+
+    In the band (`band` pixels to each side), F and B are the mean colours of the sure foreground
+    and of the sure old background nearby. The observed colour I = alpha F + (1 - alpha) B gives
+    alpha by projection on F - B, pulled towards the annotated mask where F and B are alike
+    (`trust`, in squared grey levels). The remaining error is divided between F and B in proportion
+    to alpha and 1 - alpha, which is the least change that makes the equation exact.
+    """
+    band = int(params["band"])
+    solid = mask.view(np.uint8)
+    inner = cv2.erode(solid, disc(band), borderType=cv2.BORDER_REPLICATE)
+    outer = cv2.dilate(solid, disc(band))
+    at = np.flatnonzero(outer != inner)  # the band, as positions in the flattened patch
+    reach = 2 * band + 1
+    foreground, fg_known = _local_mean(patch, inner, reach, at)
+    old, old_known = _local_mean(patch, 1 - outer, reach, at)
+    observed = patch.reshape(-1, 3).take(at, axis=0).astype(np.float64)
+    prior = _sums(solid, 1).take(at) / 9.0
+    known = fg_known & old_known
+    gap = foreground - old
+    length = _dot(gap, gap) + params["trust"]
+    num = _dot(observed - old, gap) + params["trust"] * prior
+    share = np.clip(num / np.maximum(length, 1.0), 0.0, 1.0)
+    share = np.where(known, share, prior)
+    alpha = inner * np.uint8(255)
+    alpha.reshape(-1)[at] = np.floor(share * 255 + 0.5)
+    # One 3x3 mean over the band takes out single-pixel noise; the sure parts stay as they are.
+    smooth = _sums(alpha, 1).take(at) // 9
+    smooth[smooth < 6], smooth[smooth > 249] = 0, 255
+    alpha.reshape(-1)[at] = smooth
+    share = (smooth / 255.0)[:, None]
+    error = observed - share * foreground - (1 - share) * old
+    weight = share / (share * share + (1 - share) * (1 - share))
+    colour = np.where(known[:, None], foreground + weight * error, observed)
+    new = patch.copy()
+    new.reshape(-1, 3)[at] = np.floor(np.clip(colour, 0, 255) + 0.5)
+    # The annotated mask stays in the footprint, so that the rim cannot leave pinholes in it.
+    return Pasted(mix(new, background, alpha), (alpha > 0) | mask)
+
+
+def _dot(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Row-wise dot product of [n, 3], in a fixed order of additions."""
+    return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
+
+
+def _sums(values: npt.NDArray[np.uint8], reach: int, border: int = cv2.BORDER_DEFAULT) -> npt.NDArray[np.int32]:
+    """The sum over the square of `reach` around every pixel, in integers."""
+    size = (2 * reach + 1, 2 * reach + 1)
+    return cv2.boxFilter(values, cv2.CV_32S, size, normalize=False, borderType=border)
+
+
+def _local_mean(
+    patch: Image, where: npt.NDArray[np.uint8], reach: int, at: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.float64], Mask]:
+    """Mean colour of `patch` where `where` is 1, in a square of `reach` around each position.
+
+    at: positions in the flattened patch. Returns float64 [n, 3] and whether there was any such
+    pixel. Integer sums, so exact.
+    """
+    chosen = cv2.bitwise_and(patch, patch, mask=where)
+    sums = _sums(chosen, reach, cv2.BORDER_CONSTANT).reshape(-1, 3).take(at, axis=0)
+    count = _sums(where, reach, cv2.BORDER_CONSTANT).take(at)
+    return sums / np.maximum(count, 1)[:, None], count > 0
+
+
+HARD = Blend(hard, {}, lambda p: 0)
+FEATHER = Blend(feather, {"radius": 2}, lambda p: int(p["radius"]))
+MATTING = Blend(matting, {"band": 3, "trust": 300.0}, lambda p: int(p["band"]) + 1)

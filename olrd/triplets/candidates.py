@@ -1,0 +1,80 @@
+"""Which objects can be cut out: things, whole, of a useful size, in one piece, not behind others.
+
+Every object gets a verdict: None, or the reason code (olrd.reasons) for which it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from olrd.arrays import Mask
+from olrd.config import CandidateRules
+from olrd.masks import disc, largest_piece
+from olrd.panoptic import Box, Category, Segment
+
+MAIN_PIECE = 0.95
+"""The share of its area that the largest piece of an object must have."""
+
+
+def listed_verdict(
+    segment: Segment, width: int, height: int, categories: Mapping[int, Category], rules: CandidateRules
+) -> str | None:
+    """The verdict that the annotation alone gives; the picture need not be opened. width, height:
+    of the photo in pixels, 0 where unknown."""
+    category = categories.get(segment.category_id)
+    if category is None or not category.isthing:
+        return "stuff"
+    if segment.iscrowd:
+        return "crowd"
+    if rules.categories and category.name not in rules.categories:
+        return "category_excluded"
+    if not segment.area or not width or not height:
+        return None  # not measured yet
+    share = segment.area / (width * height)
+    if share < rules.min_area:
+        return "too_small"
+    if share > rules.max_area:
+        return "too_large"
+    if not rules.allow_truncated and frame_sides(segment.bbox, width, height):
+        return "truncated"
+    return None
+
+
+def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRules) -> str | None:
+    """The verdict that needs pixels. mask: bool [h, w], the object inside its box.
+    things: bool [H, W], every pixel of a thing or crowd."""
+    if largest_piece(mask) < MAIN_PIECE:
+        return "fragmented"
+    if contact_share(segment.bbox, mask, things) > rules.max_contact:
+        return "occluded"
+    return None
+
+
+def frame_sides(box: Box, width: int, height: int, flip: bool = False) -> frozenset[str]:
+    """The sides of the frame that a box touches (left, top, right, bottom), mirrored if asked."""
+    left, right = ("right", "left") if flip else ("left", "right")
+    touched = {left: box.x <= 0, "top": box.y <= 0, right: box.x + box.w >= width, "bottom": box.y + box.h >= height}
+    return frozenset(side for side, value in touched.items() if value)
+
+
+def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:
+    """The share of the outline of an object within `reach` pixels of another thing.
+
+    Annotated neighbours are often separated by a pixel or two of void, hence the reach.
+    """
+    pad = reach + 1
+    height, width = things.shape
+    y0, x0 = max(box.y - pad, 0), max(box.x - pad, 0)
+    y1, x1 = min(box.y + box.h + pad, height), min(box.x + box.w + pad, width)
+    own = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    own[box.y - y0 : box.y - y0 + box.h, box.x - x0 : box.x - x0 + box.w] = mask
+    others = (things[y0:y1, x0:x1] & (own == 0)).view(np.uint8)
+    if not np.count_nonzero(others):
+        return 0.0
+    outline = own & ~cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=0)
+    near = cv2.dilate(others, disc(reach))
+    total = np.count_nonzero(outline)
+    return float(np.count_nonzero(outline & near) / total) if total else 0.0

@@ -1,0 +1,153 @@
+"""Composing: cut the object out, move it, blend it in, and prove that nothing else changed."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from olrd.arrays import Image, Mask, resize_image
+from olrd.config import BLENDS
+from olrd.errors import IntegrityError
+from olrd.masks import mask_box
+from olrd.panoptic import Box
+from olrd.storage.files import sha256
+from olrd.triplets.matching import match_patch
+from olrd.triplets.recipe import Recipe
+
+
+class Triplet(NamedTuple):
+    """image: the composite, uint8 [H, W, 3]. mask: bool [H, W], True where the blend touched.
+    background: the ground truth, uint8 [H, W, 3]."""
+
+    image: Image
+    mask: Mask
+    background: Image
+
+
+def transformed(mask: Mask, scale: float, flip: bool) -> Mask:
+    """A mask scaled (area-averaged, threshold one half) and mirrored left to right, if asked."""
+    if scale != 1.0:
+        size = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
+        grey = Pillow.fromarray(mask.astype(np.uint8) * 255)
+        mask = np.asarray(grey.resize(size, Pillow.Resampling.BOX)) > 127
+    return np.ascontiguousarray(mask[:, ::-1]) if flip else mask
+
+
+def cut_out(donor: Image, box: Box, mask: Mask, pad: int, scale: float, flip: bool) -> tuple[Image, Mask]:
+    """The object with `pad` pixels of surroundings (edge pixels repeated beyond the frame).
+
+    mask: bool [h, w] inside `box`, before scaling. Returns (patch uint8 [h' + 2 pad, w' + 2 pad, 3],
+    mask of the same size), scaled and mirrored.
+    """
+    moved = transformed(mask, scale, flip)
+    height, width = moved.shape
+    # Margins in the donor's pixels that become `pad` pixels at the new scale.
+    across, down = pad * box.w / width, pad * box.h / height
+    left, top = math.ceil(across), math.ceil(down)
+    patch = _crop(donor, Box(box.x - left, box.y - top, box.w + 2 * left, box.h + 2 * top))
+    if scale != 1.0:
+        window = left - across, top - down, left + box.w + across, top + box.h + down
+        patch = resize_image(patch, (width + 2 * pad, height + 2 * pad), window)
+    if flip:
+        patch = patch[:, ::-1]
+    padded = np.zeros((height + 2 * pad, width + 2 * pad), np.bool_)
+    padded[pad : pad + height, pad : pad + width] = moved
+    return np.ascontiguousarray(patch), padded
+
+
+def _crop(image: Image, box: Box) -> Image:
+    """The pixels in `box`; those of the edge repeated where it reaches beyond the frame."""
+    height, width = image.shape[:2]
+    if box.x >= 0 and box.y >= 0 and box.x + box.w <= width and box.y + box.h <= height:
+        return image[box.crop()]
+    rows = np.clip(np.arange(box.y, box.y + box.h), 0, height - 1)
+    columns = np.clip(np.arange(box.x, box.x + box.w), 0, width - 1)
+    return image[rows[:, None], columns[None, :]]
+
+
+def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Triplet:
+    """The triplet that a recipe describes, from the photos at working size.
+
+    mask: bool [h, w], the object inside recipe.source_bbox. Proven before it is returned.
+    """
+    blend = BLENDS.get(recipe.blend)
+    _check_fit(recipe, background)
+    pad = blend.reach(recipe.params)
+    patch, cut = cut_out(donor, recipe.source_bbox, mask, pad, recipe.scale, recipe.flip)
+    height, width = background.shape[:2]
+    left, top = recipe.position[0] - pad, recipe.position[1] - pad
+    # The part of the patch that lies inside the frame: an object that touches it has its rim outside.
+    ys = slice(max(-top, 0), min(height - top, cut.shape[0]))
+    xs = slice(max(-left, 0), min(width - left, cut.shape[1]))
+    place = slice(top + ys.start, top + ys.stop), slice(left + xs.start, left + xs.stop)
+    patch, cut = np.ascontiguousarray(patch[ys, xs]), np.ascontiguousarray(cut[ys, xs])
+    under = np.ascontiguousarray(background[place])
+    if recipe.match:
+        patch = match_patch(patch, cut, under, recipe.match, recipe.id)
+    pasted = blend.run(patch, cut, under, recipe.params)
+    image, touched = background.copy(), np.zeros((height, width), np.bool_)
+    image[place] = pasted.pixels
+    touched[place] = pasted.footprint
+    prove(image, touched, background)
+    return Triplet(image, touched, background)
+
+
+def _check_fit(recipe: Recipe, background: Image) -> None:
+    """Refuse a cut-out that is larger than the photo or lies outside it, before memory is taken."""
+    (x, y), box = recipe.position, recipe.source_bbox
+    width, height = round(box.w * recipe.scale), round(box.h * recipe.scale)
+    if x < 0 or y < 0 or x + width > background.shape[1] or y + height > background.shape[0]:
+        raise IntegrityError(
+            f"a cut-out of {width} x {height} at {(x, y)} does not lie in a photo of "
+            f"{background.shape[1]} x {background.shape[0]}"
+        )
+
+
+def prove(image: Image, mask: Mask, background: Image) -> None:
+    """The proof: outside `mask` the composite equals the background bit for bit, and the mask is
+    neither empty nor everything. Raises `IntegrityError` otherwise."""
+    top, bottom = _rows_of(mask)
+    inner = slice(top, bottom)
+    outside = max(
+        _largest_difference(image[:top], background[:top]),
+        cv2.norm(image[inner], background[inner], cv2.NORM_INF, (~mask[inner]).view(np.uint8)),
+        _largest_difference(image[bottom:], background[bottom:]),
+    )
+    if outside:
+        raise IntegrityError(
+            f"outside the mask the composite differs from the background, by up to {outside:.0f} levels"
+        )
+    area = np.count_nonzero(mask)
+    if area == 0 or area == mask.size:
+        raise IntegrityError(f"the mask covers {area} of {mask.size} pixels")
+
+
+def _rows_of(mask: Mask) -> tuple[int, int]:
+    """The first row of the mask and the first one below it; (0, 1) for an empty mask."""
+    box = mask_box(mask)
+    return box.y, box.y + max(box.h, 1)
+
+
+def _largest_difference(one: Image, other: Image) -> float:
+    """The largest difference of two pictures, in grey levels; 0 for empty ones."""
+    return cv2.norm(one, other, cv2.NORM_INF) if one.size else 0.0
+
+
+def pixels_sha256(triplet: Triplet, background_sha256: str | None = None, box: Box | None = None) -> str:
+    """The hash a recipe promises: of the hash of the background's bytes (in hexadecimal), the mask's
+    bits, eight to a byte, and the composite's pixels inside the mask. Outside it the composite's
+    pixels are the background's, so all three pictures are covered.
+
+    background_sha256: the first part where it is known, as it is the same for a photo's triplets.
+    box: the mask's, where it is known.
+    """
+    # Inside the mask's box there are the same bytes as in the whole picture, read faster.
+    crop = (box or mask_box(triplet.mask)).crop()
+    pixels = np.ascontiguousarray(triplet.image[crop]).reshape(-1, 3)
+    inside = pixels.take(np.flatnonzero(triplet.mask[crop]), axis=0)
+    under = background_sha256 or sha256(np.ascontiguousarray(triplet.background).data)
+    return sha256(under.encode(), np.packbits(triplet.mask).data, inside.data)

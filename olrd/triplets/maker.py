@@ -1,0 +1,296 @@
+"""From one photo to its triplets: candidates, positions, recipes, pixels; and every reason why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from olrd.arrays import Mask, decode_photo, encode_image, encode_mask, image_name
+from olrd.config import BLENDS, PLACEMENTS, BuildConfig
+from olrd.draws import draw_integer, draw_share
+from olrd.errors import Rejected
+from olrd.licenses import license_allowed, license_patterns
+from olrd.masks import mask_box
+from olrd.panoptic import Box, Record, Segment, check_categories, encode_rle
+from olrd.sources import Source
+from olrd.splits import photos_by_split, split_of
+from olrd.triplets.candidates import frame_sides, listed_verdict, seen_verdict
+from olrd.triplets.compose import Triplet, compose, pixels_sha256, transformed
+from olrd.triplets.photo import WorkingPhoto
+from olrd.triplets.placements import Request
+from olrd.triplets.prompts import background_labels, short_prompt
+from olrd.triplets.recipe import PhotoRef, Recipe
+from olrd.triplets.scene import Scene, open_scene
+from olrd.triplets.surfaces import surface_under
+from olrd.triplets.tally import Tally
+
+Row = dict[str, Any]
+DONOR_TRIES = 4
+DONOR_LOOKS = 256
+
+
+class Cut(NamedTuple):
+    """An object that may be cut out. number: its index value in the scene. mask: bool [h, w].
+    surface: the category id of what it stands on, if anything that it can stand on."""
+
+    segment: Segment
+    number: int
+    mask: Mask
+    surface: int | None
+
+
+class Plan(NamedTuple):
+    """A triplet to be made: where on which ground an object goes, and how large."""
+
+    name: str
+    cut: Cut
+    ground: Scene
+    position: tuple[int, int]
+    scale: float
+    flip: bool
+
+
+class TripletMaker:
+    """Makes the triplets of a source's photos under one configuration. Holds no state between
+    photos, so any photo can be done anywhere, in any order."""
+
+    def __init__(self, source: Source, config: BuildConfig) -> None:
+        self.source, self.config = source, config
+        self.blend = BLENDS.get(config.blend)
+        self.place = PLACEMENTS.get(config.placement)
+        self.reach = self.blend.reach(config.blend_params)
+        self.licenses = license_patterns(config.licenses)
+
+    @cached_property
+    def _by_split(self) -> dict[str, list[int]]:
+        return photos_by_split(self.source, self.config)
+
+    def photo(self, index: int, tally: Tally) -> Iterator[Row]:
+        """The rows of photo `index`; counts everything into `tally`.
+
+        With `on_error` = stop the first photo that cannot be read raises its `Rejected`.
+        """
+        record = self.source.record(index)
+        tally.photos_read += 1
+        tally.objects_read += len(record.segments)
+        try:
+            if not license_allowed(record.license, self.licenses):
+                raise Rejected("license_refused", f"{record.file_name} is under {record.license}")
+            if record.panoptic_name is None:
+                self._why_missing(record)
+            verdicts = self._listed(record.segments, record.width, record.height)
+            check_categories(record.file_name, record.segments, self.source.categories)
+            if all(verdicts):  # nothing to cut out: the photo need not be opened
+                tally.photos_without_triplet += 1
+                tally.objects_rejected.update(reason for reason in verdicts if reason)
+                return
+            scene = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
+            planned, reasons = self._planned(scene, verdicts)
+            if planned:
+                scene.photo.pixels  # noqa: B018 (decodes it: may be refused as damaged)
+        except Rejected as error:
+            if self.config.on_error == "stop" and error.code != "license_refused":
+                raise
+            tally.photos_rejected[error.code] += 1
+            if record.segments:
+                tally.objects_rejected["photo_rejected"] += len(record.segments)
+            if error.code != "license_refused":
+                failure = {"image_id": record.image_id, "code": error.code, "message": str(error)}
+                tally.failures.append(failure)
+            return
+        tally.objects_rejected.update(reasons)
+        tally.objects_used += len({plan.cut.number for plan in planned})
+        tally.triplets += len(planned)
+        if planned:
+            tally.photos_used += 1
+        else:
+            tally.photos_without_triplet += 1
+        for plan in planned:
+            yield self._row(scene, plan)
+
+    def _why_missing(self, record: Record) -> None:
+        """Raise for a photo without annotation. Where photos are annotated as a rule, the photo
+        itself may be the cause (it could not be segmented): then that is the reason."""
+        if self.source.background_kind == "stuff":
+            data = self.source.photo_bytes(record)
+            decode_photo(data, record.file_name, self.config.source.max_pixels)
+        raise Rejected("annotation_missing", f"{record.file_name} has no annotation")
+
+    def _listed(self, segments: tuple[Segment, ...], width: int, height: int) -> list[str | None]:
+        rules, categories = self.config.rules, self.source.categories
+        return [listed_verdict(segment, width, height, categories, rules) for segment in segments]
+
+    def _planned(self, scene: Scene, verdicts: list[str | None]) -> tuple[list[Plan], Counter[str]]:
+        """What will be made of a photo, and the reasons why the other objects are left out."""
+        planned: list[Plan] = []
+        reasons: Counter[str] = Counter()
+        for cut in self._cuts(scene, verdicts, reasons):
+            room = min(self.config.per_object, self.config.max_per_photo - len(planned))
+            try:
+                for number in range(room):
+                    planned.append(self._plan(scene, cut, number, planned))
+            except Rejected as error:
+                if number == 0:
+                    reasons[error.code] += 1
+            if room <= 0:
+                reasons["over_limit"] += 1
+        return planned, reasons
+
+    def _cuts(self, scene: Scene, verdicts: list[str | None], reasons: Counter[str]) -> list[Cut]:
+        """The photo's candidates in a keyed order, so that --max-per-photo favours none of them."""
+        cuts = []
+        if not scene.record.width:  # sizes and areas are known only now
+            verdicts = self._listed(scene.panoptic.segments, scene.shape[1], scene.shape[0])
+        listed = zip(scene.panoptic.segments, verdicts, strict=True)
+        for number, (segment, reason) in enumerate(listed, start=1):
+            if reason is None and segment.area == 0:
+                reason = "too_small"  # it vanished in resizing, or behind other objects
+            if reason is None:
+                mask = np.ascontiguousarray(scene.panoptic.index[segment.bbox.crop()] == number)
+                reason = seen_verdict(mask, segment, scene.things, self.config.rules)
+            if reason is None:
+                surface = surface_under(scene, segment, number, mask)
+                cuts.append(Cut(segment, number, mask, surface))
+            else:
+                reasons[reason] += 1
+        return sorted(cuts, key=lambda c: draw_share(self.config.seed, scene.record.image_id, c.segment.id))
+
+    def _plan(self, scene: Scene, cut: Cut, number: int, earlier: list[Plan]) -> Plan:
+        """Where triplet `number` of an object goes; `Rejected` if there is no place for it."""
+        config, record = self.config, scene.record
+        name = f"{self.source.name}-{record.image_id}-{cut.segment.id}-{number}"
+        key = (config.seed, name)
+        flip = config.flip and draw_integer(2, *key, "flip") == 1
+        low, high = config.scale
+        scale = low + (high - low) * draw_share(*key, "scale") if high > low else low
+        mask = transformed(cut.mask, scale, flip)
+        if not mask.any():
+            raise Rejected("too_small", f"nothing of {name} is left at scale {scale}")
+        same = config.donor == "same"
+        request = Request(
+            mask=mask,
+            bottom=(cut.segment.bbox.y + cut.segment.bbox.h) / scene.shape[0],
+            surface=cut.surface,
+            sides=frame_sides(cut.segment.bbox, scene.shape[1], scene.shape[0], flip),
+            key=key,
+            margin=config.margin + self.reach,
+            frame=self.reach + 1,
+            taken=tuple(plan.position for plan in earlier if same and plan.cut is cut),
+        )
+        if same:
+            return Plan(name, cut, scene, self.place(scene, request), scale, flip)
+        return Plan(name, cut, *self._other_ground(scene, request), scale, flip)
+
+    def _row(self, scene: Scene, plan: Plan) -> Row:
+        """The row of a plan: its recipe, its pixels, and what they turned out to be."""
+        config, cut, ground = self.config, plan.cut, plan.ground
+        recipe = Recipe(
+            id=plan.name,
+            background=_reference(ground),
+            donor=_reference(scene),
+            segment_id=cut.segment.id,
+            size=config.size,
+            source_bbox=cut.segment.bbox,
+            rle=encode_rle(cut.mask),
+            scale=plan.scale,
+            flip=plan.flip,
+            position=plan.position,
+            blend=config.blend,
+            params=config.blend_params,
+            match=config.match,
+        )
+        triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
+        box = mask_box(triplet.mask)
+        hashed = pixels_sha256(triplet, ground.photo.pixels_sha256, box)
+        row = self._describe(ground, scene, cut, replace(recipe, pixels_sha256=hashed), triplet, box)
+        return row | pictures(ground.photo, triplet, recipe.id) if config.form == "full" else row
+
+    def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
+        """Another photo of the same split that offers a position: the first of a keyed sequence."""
+        photos = self._by_split[split_of(donor.record.image_id, self.config.splits)]
+        opened = 0
+        for look in range(DONOR_LOOKS):
+            index = photos[draw_integer(len(photos), *request.key, "ground", look)]
+            if self.source.image_id(index) == donor.record.image_id:
+                continue
+            record = self.source.record(index)
+            if not license_allowed(record.license, self.licenses):
+                continue
+            if request.surface is not None and self.config.placement == "supported":
+                kinds = {s.category_id for s in record.segments}
+                if request.surface not in kinds:
+                    continue
+            opened += 1
+            try:
+                ground = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
+                position = self.place(ground, request)
+                ground.forget()
+                ground.photo.pixels  # noqa: B018 (decodes it: may be refused as damaged)
+                return ground, position
+            except Rejected as error:
+                if error.code == "no_surface" or opened == DONOR_TRIES:
+                    raise Rejected("no_position", str(error)) from error
+        raise Rejected("no_position", "no other photo of the split offers a legal position")
+
+    def _describe(self, ground: Scene, donor: Scene, cut: Cut, recipe: Recipe, triplet: Triplet, box: Box) -> Row:
+        """The plain columns of a row. box: of the triplet's mask."""
+        category = donor.categories[cut.segment.category_id]
+        labels = background_labels(ground, box, triplet.mask[box.crop()])
+        height, width = ground.shape
+        x, y = recipe.position
+        there, here = ground.record, donor.record
+        return {
+            "id": recipe.id,
+            "source": self.source.name,
+            "split": split_of(here.image_id, self.config.splits),
+            "image_id": there.image_id,
+            "donor_image_id": here.image_id,
+            "segment_id": cut.segment.id,
+            "category": category.name,
+            "supercategory": category.supercategory,
+            "background_kind": self.source.background_kind,
+            "background_labels": labels,
+            "prompt": short_prompt(labels),
+            "caption": None,
+            "width": width,
+            "height": height,
+            "bbox": list(box),
+            "source_bbox": list(cut.segment.bbox),
+            "shift": [x - cut.segment.bbox.x, y - cut.segment.bbox.y],
+            "scale": recipe.scale,
+            "flip": recipe.flip,
+            "mask_area": np.count_nonzero(triplet.mask[box.crop()]) / triplet.mask.size,
+            "placement": self.config.placement,
+            "blend": recipe.blend,
+            **_terms("", there),
+            **_terms("donor_", here),
+            "recipe": recipe.to_json(),
+        }
+
+
+def _terms(prefix: str, record: Record) -> Row:
+    return {
+        f"{prefix}license": record.license,
+        f"{prefix}license_url": record.license_url,
+        f"{prefix}source_url": record.source_url,
+        f"{prefix}author": record.author,
+    }
+
+
+def _reference(scene: Scene) -> PhotoRef:
+    return PhotoRef(scene.record.image_id, scene.record.file_name, scene.photo.file_sha256)
+
+
+def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:
+    """The pixel columns: composite and mask encoded losslessly, the background as it is stored."""
+    image = encode_image(triplet.image, photo.icc)
+    return {
+        "image": {"bytes": image, "path": image_name(name, image)},
+        "mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"},
+        "background": photo.stored(name),
+    }

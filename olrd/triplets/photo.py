@@ -1,0 +1,72 @@
+"""A photo at working size: decoded when needed, resized if asked, and what its stored form will be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, image_name, photo_header, resize_image
+from olrd.storage.files import sha256
+
+
+@dataclass(frozen=True)
+class WorkingPhoto:
+    """data: the photo's own file. icc: its colour profile, if any. original: whether every reader of
+    `data` sees exactly `pixels`. full_size: (width, height) before resizing. shape: (height, width)
+    at working size. max_pixels: the limit that it passed."""
+
+    data: bytes
+    file_name: str
+    icc: bytes | None
+    original: bool
+    full_size: tuple[int, int]
+    shape: tuple[int, int]
+    max_pixels: int
+
+    @cached_property
+    def pixels(self) -> Image:
+        """uint8 [H, W, 3], decoded when first asked for: a photo that offers no place for an object
+        never is. Raises `Rejected` for damaged data."""
+        pixels = decode_photo(self.data, self.file_name, self.max_pixels).pixels
+        if pixels.shape[:2] == self.shape:
+            return pixels
+        return resize_image(pixels, (self.shape[1], self.shape[0]))
+
+    @cached_property
+    def file_sha256(self) -> str:
+        """The hash of the photo's own file."""
+        return sha256(self.data)
+
+    @cached_property
+    def pixels_sha256(self) -> str:
+        """The hash of the pixels' bytes."""
+        return sha256(self.pixels.data)
+
+    @cached_property
+    def lossless(self) -> bytes:
+        """The lossless copy, encoded once for all triplets on this photo."""
+        return encode_image(self.pixels, self.icc)
+
+    def stored(self, name: str) -> dict[str, bytes | str]:
+        """The `background` column: the photo's own file where that gives the same pixels, else (it
+        was resized, or has an EXIF rotation that some readers ignore) a lossless copy."""
+        if self.original:
+            return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
+        return {"bytes": self.lossless, "path": image_name(f"{name}-background", self.lossless)}
+
+
+def working_photo(data: bytes, file_name: str, size: int | None, max_pixels: int = MAX_PIXELS) -> WorkingPhoto:
+    """Open a photo whose short side shall be `size` pixels. Raises `Rejected`."""
+    header = photo_header(data, file_name, max_pixels)
+    width, height = full = header.size
+    if size is not None and min(full) != size:
+        width, height = working_size(*full, size)
+    original = header.orientation == 1 and (width, height) == full
+    shape = height, width
+    return WorkingPhoto(data, file_name, header.icc, original, full, shape, max_pixels)
+
+
+def working_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """(width, height) with the short side at `size`, aspect kept, rounded half up."""
+    short = min(width, height)
+    return (2 * width * size + short) // (2 * short), (2 * height * size + short) // (2 * short)

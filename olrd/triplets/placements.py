@@ -1,0 +1,140 @@
+"""Choosing one of the legal positions: `centroid`, `uniform` or `supported`.
+
+A placement is a function (scene, request) -> (x, y) of the corner of the object's box; it raises
+`Rejected` (`no_position`, `no_surface`) if there is none.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from olrd.arrays import Mask
+from olrd.draws import draw_integer, draw_weighted
+from olrd.errors import Rejected
+from olrd.triplets.legal import Field, Legal
+from olrd.triplets.scene import Scene
+from olrd.triplets.surfaces import foot_mask, same_kind
+
+
+class Request(NamedTuple):
+    """What placement needs to know of an object, at the scale at which it will be pasted.
+
+    mask: bool [h, w]. bottom: the row of its lowest edge in its own photo, as a share of that
+    photo's height. surface: category id it stood on, or None. sides: frame sides that cut it.
+    key: the sample's key for keyed draws. margin, frame: pixels (see Scene.landing_field). taken: the
+    corners that earlier triplets of this object use.
+    """
+
+    mask: Mask
+    bottom: float
+    surface: int | None
+    sides: frozenset[str]
+    key: tuple[object, ...]
+    margin: int
+    frame: int
+    taken: tuple[tuple[int, int], ...] = ()
+
+
+def _landing_field(scene: Scene, request: Request) -> Field:
+    return scene.landing_field(request.margin, 0 if request.sides else request.frame)
+
+
+def _legal(scene: Scene, request: Request) -> Legal:
+    """All legal positions, bool [H - h + 1, W - w + 1], without those close to earlier ones."""
+    field = _landing_field(scene, request)
+    rows = field.rows(request.mask.shape[0])
+    legal = scene.remembered(request.mask, "legal", lambda: field.legal(request.mask, rows))
+    return _restrict(legal.copy(), request, rows, scene.shape[0])
+
+
+def _restrict(legal: Legal, request: Request, rows: range, frame_height: int) -> Legal:
+    """Take out positions that overlap an earlier paste of the same object by half, and those that
+    would free an object from the frame side that cuts it."""
+    height, width = request.mask.shape
+    for x, y in request.taken:
+        top, left = y - rows.start - height // 2, x - width // 2
+        legal[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = False
+    lowest = frame_height - height
+    if "top" in request.sides:
+        legal[[y != 0 for y in rows]] = False
+    if "bottom" in request.sides:
+        legal[[y != lowest for y in rows]] = False
+    if "left" in request.sides:
+        legal[:, 1:] = False
+    if "right" in request.sides:
+        legal[:, :-1] = False
+    return legal
+
+
+def _none(request: Request) -> Rejected:
+    height, width = request.mask.shape
+    return Rejected("no_position", f"no legal position for an object of {width} x {height} pixels")
+
+
+def uniform(scene: Scene, request: Request) -> tuple[int, int]:
+    """Any legal position, all equally likely."""
+    positions = np.flatnonzero(legal := _legal(scene, request))
+    if not len(positions):
+        raise _none(request)
+    y, x = divmod(int(positions[draw_integer(len(positions), *request.key, "uniform")]), legal.shape[1])
+    return x, y
+
+
+def centroid(scene: Scene, request: Request) -> tuple[int, int]:
+    """The paper's: the object's centroid lands on a background region's centroid (integer means).
+
+    The region is drawn by area. The published code pastes there whatever is in the way; where that
+    position is not legal, the legal one nearest to it is taken.
+    """
+    regions = [k for k, s in enumerate(scene.panoptic.segments, 1) if s.area and not scene.objects[k]]
+    if not regions:
+        raise _none(request)
+    areas = [scene.panoptic.segments[k - 1].area for k in regions]
+    region = scene.panoptic.index == regions[draw_weighted(areas, *request.key, "region")]
+    centre = [int(axis.sum() // len(axis)) for axis in np.nonzero(region)]
+    own = [int(axis.sum() // len(axis)) for axis in np.nonzero(request.mask)]
+    rows, columns = np.nonzero(_legal(scene, request))
+    if not len(rows):
+        raise _none(request)
+    distance = (rows - (centre[0] - own[0])) ** 2 + (columns - (centre[1] - own[1])) ** 2
+    nearest = int(np.argmin(distance))
+    return int(columns[nearest]), int(rows[nearest])
+
+
+HEIGHT_LIMIT = 0.2
+"""How far, as a share of the photo's height, a supported object may move up or down."""
+HEIGHT_SCALE = 0.05
+"""At this vertical distance a row is half as likely as at distance 0."""
+
+
+def supported(scene: Scene, request: Request) -> tuple[int, int]:
+    """Keeps what the object stood on: its contact line lands on the same class of surface (else on
+    its family: any floor for a floor), near its old height, where its size remains plausible."""
+    if request.surface is None:
+        raise Rejected("no_surface", "the object stands on a thing or on unlabelled pixels")
+    mask, height = request.mask, scene.shape[0]
+    old = request.bottom * height - mask.shape[0]
+    reach = HEIGHT_LIMIT * height
+    rows = _landing_field(scene, request).rows(mask.shape[0], old - reach, old + reach)
+    drop = np.abs(np.array(rows) - old) / height
+    # 1 / (1 + d^2) in integers: IEEE division and floor are the same on every machine.
+    weight = np.floor(1_000_000 / (1 + (drop / HEIGHT_SCALE) ** 2)).astype(np.int64)
+    for surface in (frozenset({request.surface}), same_kind(request.surface, scene.categories)):
+        standing = scene.remembered(mask, surface, partial(_standing, scene, request, rows, surface))
+        legal = _restrict(standing.copy(), request, rows, height)
+        chances = weight * legal.sum(axis=1, dtype=np.int32)
+        if chances.any():
+            row = draw_weighted(chances, *request.key, "row")
+            columns = np.flatnonzero(legal[row])
+            return int(columns[draw_integer(len(columns), *request.key, "column")]), rows[row]
+    raise _none(request)
+
+
+def _standing(scene: Scene, request: Request, rows: range, surface: frozenset[int]) -> Legal:
+    """The legal positions in `rows` whose contact line lies on `surface`."""
+    strip = scene.remembered(request.mask, "foot", lambda: foot_mask(request.mask))
+    footing = scene.surface_field(surface).legal(strip, rows)
+    return _landing_field(scene, request).legal(request.mask, rows, footing)

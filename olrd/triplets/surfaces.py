@@ -1,0 +1,112 @@
+"""What an object stands on, and where else in a photo that surface is.
+
+The contact line is the lowest edge of the object; the surface is the kind of background right under
+it. An object keeps its surface when it is moved: a dog on grass lands on grass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from olrd.arrays import Mask
+from olrd.panoptic import Category, Segment
+from olrd.triplets.scene import Scene
+
+CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture"})
+"""Supercategories of things that stand, lie or float on something (birds perch and fly: exempt)."""
+CARRIES_NOTHING = frozenset(
+    {"building", "wall", "window", "ceiling", "tree-merged", "flower", "net", "fence-merged", "curtain"}
+)
+"""Stuff, by supercategory or name, under which such a thing is hidden rather than on which it stands:
+a car over `building` has its wheels behind something."""
+HANGS = frozenset({"traffic light", "stop sign", "traffic sign", "street light"})
+"""Things, in small letters, that a pole or a wire carries, whatever lies behind them."""
+
+
+class Foot(NamedTuple):
+    """The contact line of a mask. rows, columns: int [n], the lowest pixel of each contact column,
+    in the coordinates of the mask's box."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def find_foot(mask: Mask, share: float = 0.08) -> Foot:
+    """The contact line of bool [h, w]: lowest pixels within `share` of the height from the bottom."""
+    height = mask.shape[0]
+    columns = np.flatnonzero(mask.any(axis=0))
+    rows = height - 1 - np.argmax(mask[::-1, columns], axis=0)
+    low = rows >= rows.max() - max(3, int(share * height))
+    return Foot(rows[low], columns[low])
+
+
+def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> int | None:
+    """The category id of the background under the object's contact line; None if it is a thing or
+    cannot carry the object, or if nothing but void or the frame's edge is found within reach.
+
+    Below each contact pixel the first labelled pixel within `reach` votes; so a seam of void
+    between object and ground, as annotators leave it, does not matter.
+    """
+    index = scene.panoptic.index
+    height = index.shape[0]
+    foot = find_foot(mask)
+    if scene.categories[segment.category_id].supercategory == "person" and _cut_off(mask):
+        return None
+    rows, columns = foot.rows + segment.bbox.y, foot.columns + segment.bbox.x
+    reach = max(6, segment.bbox.h // 12)
+    below = np.minimum(rows[:, None] + np.arange(1, reach + 1), height - 1)
+    seen = index[below, columns[:, None]]
+    labelled = (seen != 0) & (seen != number)
+    first = labelled.argmax(axis=1)  # of those that see any
+    vote = seen[np.arange(len(seen)), first][labelled.any(axis=1)]
+    counts = np.bincount(vote, minlength=len(scene.kinds))
+    if not counts.any():
+        return None
+    by_kind: dict[int, int] = {}
+    for value, count in enumerate(counts.tolist()):
+        if count:
+            kind = 0 if scene.objects[value] else int(scene.kinds[value])
+            by_kind[kind] = by_kind.get(kind, 0) + count
+    winner = max(sorted(by_kind), key=lambda kind: by_kind[kind])
+    if not winner or not _carries(scene.categories[winner], scene.categories[segment.category_id]):
+        return None
+    return winner
+
+
+CUT_SHARE = 0.7
+
+
+def _cut_off(mask: Mask) -> bool:
+    """Whether an upright figure ends in a straight edge nearly as wide as itself: it is annotated, or
+    seen, down to the waist. Feet are narrower."""
+    height, width = mask.shape
+    ends = np.count_nonzero(mask[-max(2, height // 50) :].any(axis=0))
+    return height >= width and ends >= CUT_SHARE * width
+
+
+def _carries(ground: Category, thing: Category) -> bool:
+    """Whether that stuff can carry that thing."""
+    if thing.name.lower() in HANGS:
+        return False
+    heavy = thing.supercategory in CARRIED_BY_GROUND and thing.name != "bird"
+    return not heavy or CARRIES_NOTHING.isdisjoint({ground.supercategory, ground.name})
+
+
+def foot_mask(mask: Mask) -> Mask:
+    """bool [h + 1, w]: the contact line and the pixel below it, what must lie on the surface."""
+    foot = find_foot(mask)
+    strip = np.zeros((mask.shape[0] + 1, mask.shape[1]), np.bool_)
+    strip[foot.rows, foot.columns] = True
+    strip[foot.rows + 1, foot.columns] = True
+    return strip
+
+
+def same_kind(surface: int, categories: Mapping[int, Category]) -> frozenset[int]:
+    """The surface's class and the stuff classes of its supercategory (any floor for a floor)."""
+    family = categories[surface].supercategory
+    return frozenset(
+        c.id for c in categories.values() if not c.isthing and (c.id == surface or c.supercategory == family)
+    )

@@ -1,0 +1,56 @@
+"""Counting what became of photos and objects, so that nothing is dropped silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Tally:
+    """What became of photos and objects. Read = used + rejected, for both, always."""
+
+    photos_read: int = 0
+    photos_used: int = 0
+    photos_rejected: Counter[str] = field(default_factory=Counter)
+    photos_without_triplet: int = 0
+    objects_read: int = 0
+    objects_used: int = 0
+    objects_rejected: Counter[str] = field(default_factory=Counter)
+    triplets: int = 0
+    failures: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Add another tally to this one."""
+        self.photos_read += other.photos_read
+        self.photos_used += other.photos_used
+        self.photos_rejected.update(other.photos_rejected)
+        self.photos_without_triplet += other.photos_without_triplet
+        self.objects_read += other.objects_read
+        self.objects_used += other.objects_used
+        self.objects_rejected.update(other.objects_rejected)
+        self.triplets += other.triplets
+        self.failures.extend(other.failures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return vars(self) | {
+            "photos_rejected": dict(self.photos_rejected),
+            "objects_rejected": dict(self.objects_rejected),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Tally:
+        """The inverse of `to_dict`."""
+        tally = cls(**values)
+        tally.photos_rejected = Counter(tally.photos_rejected)
+        tally.objects_rejected = Counter(tally.objects_rejected)
+        return tally
+
+    def balanced(self) -> bool:
+        """Whether the counts add up to what was read."""
+        photos = self.photos_used + self.photos_without_triplet + sum(self.photos_rejected.values())
+        return (
+            photos == self.photos_read and self.objects_used + sum(self.objects_rejected.values()) == self.objects_read
+        )

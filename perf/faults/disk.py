@@ -1,0 +1,80 @@
+"""Disks that fail: full while writing, unreadable while reading."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from olrd.dataset.folder import Dataset
+from perf.faults.scene import FaultError, NotPossibleError, Scene
+
+UNREADABLE = Path("/proc/self/mem")
+"""Opens, and then fails with EIO when read from its beginning: what a bad sector looks like."""
+
+
+def full_disk(scene: Scene, folder: Path, draw: random.Random) -> Path:
+    """The disk fills up at a random point; it is enlarged and the same command run again."""
+    whole = sum((scene.undisturbed / name).stat().st_size for name in scene.whole)
+    while True:
+        kilobytes = draw.randrange(8, whole // 1000)
+        with small_disk(folder / "disk", kilobytes) as disk:
+            code, said = scene.build(disk / "out")
+            if code == 0:
+                continue  # it fitted
+            if "disk is full" not in said or "Traceback" in said:
+                raise FaultError(f"a full disk was not said: {said[-500:]}")
+            _mount("-o", f"remount,size={whole * 4}", str(disk))
+            scene.must_build(disk / "out")
+            return shutil.copytree(disk / "out", folder / "out")
+
+
+def read_errors(scene: Scene, folder: Path, draw: random.Random) -> Path:
+    """One photo in a hundred cannot be read. The build counts and names each; once they are back,
+    `--retry-failed` makes it whole."""
+    root = shutil.copytree(scene.root, folder / "photos")
+    photos = sorted((root / "train2017").iterdir())
+    used = {row["image_id"] for row in Dataset(scene.undisturbed).rows(["image_id"])}
+    failing = draw.sample([p for p in photos if str(int(p.stem)) in used], max(1, len(photos) // 100))
+    for photo in failing:
+        photo.unlink()
+        photo.symlink_to(UNREADABLE)
+    here, out = replace(scene, root=root), folder / "out"
+    here.must_build(out)
+    counted = Dataset(out).build["totals"]
+    named = {
+        name
+        for name in (p.name for p in failing)
+        if any(name in f["message"] and "Input/output error" in f["message"] for f in counted["failures"])
+    }
+    if counted["photos_rejected"] != {"photo_unreadable": len(failing)} or len(named) < len(failing):
+        raise FaultError(f"{len(failing)} photos could not be read, counted: {counted['photos_rejected']}")
+    for photo in failing:
+        photo.unlink()
+        shutil.copy(scene.root / "train2017" / photo.name, photo)
+    here.must_build(out, "--retry-failed")
+    return out
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
+    """A file system of that size. `NotPossibleError` where mounting is forbidden."""
+    folder.mkdir(exist_ok=True)
+    _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder))
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _mount(*words: str) -> None:
+    if os.geteuid() != 0:
+        raise NotPossibleError("mounting a small file system needs root")
+    done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotPossibleError(f"a small file system cannot be mounted: {done.stderr.strip()}")

@@ -1,0 +1,152 @@
+"""What a build costs as the data set grows: photos drawn in code, and an annotation file of COCO's size.
+
+    python -m perf.scale photos [--counts 1000,10000,100000] [--form recipes] [--workers 1]
+    python -m perf.scale annotations --root COCO [--images 118287]
+
+`photos` builds the source `synthetic` at every size in a process of its own. `annotations` lists the
+photos of a COCO folder under new ids until there are so many, indexes that file, and opens it as a
+worker does. Memory: the largest resident size of any process involved. Asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from perf.throughput import repeated
+
+IMPORTS = "import olrd.builder.work, olrd.triplets.maker, olrd.sources.coco, cv2, pyarrow.parquet, scipy.ndimage"
+OPEN = """
+from pathlib import Path
+from olrd.config import BuildConfig
+from olrd.sources import SourceSpec
+from olrd.builder.work import start_worker
+start_worker(BuildConfig(SourceSpec("coco", {root!r})), {parts!r})
+"""
+INDEX = """
+from pathlib import Path
+from olrd.sources.panoptic_index import panoptic_index
+print(panoptic_index(Path({file!r})).num_rows)
+"""
+REPORT = """
+import time
+{setup}
+started = time.perf_counter()
+{code}
+taken = time.perf_counter() - started
+status = open("/proc/self/status").read()
+print(taken, int(status.split("VmHWM:")[1].split()[0]) / 1024)
+"""
+"""Runs code and says its seconds and peak MB. Not `ru_maxrss`: a process inherits its parent's."""
+
+
+def watched(argv: list[str], environment: dict[str, str] | None = None) -> tuple[float, float, str]:
+    """Seconds, MB of its largest process, and stdout of a command that must succeed."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ | (environment or {})
+    )
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(argv)} failed; run it by hand to see why")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024, output
+
+
+def photos(counts: list[int], side: int, form: str, workers: int, scratch: Path) -> list[dict[str, Any]]:
+    """One row per number of photos."""
+    rows = []
+    for count in counts:
+        out = scratch / f"{form}-{count}"
+        argv = [sys.executable, "-m", "olrd.cli.build", "--source", "synthetic", "--json"]
+        for option in (f"count={count}", f"width={side}", f"height={side * 3 // 4}"):
+            argv += ["--source-option", option]
+        argv += ["--form", form, "--workers", str(workers), "--out", str(out)]
+        seconds, memory, output = watched(argv)
+        triplets = json.loads(output)["totals"]["triplets"]
+        stored = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+        shutil.rmtree(out)
+        rows.append(
+            {
+                "photos": count,
+                "width": side,
+                "form": form,
+                "workers": workers,
+                "triplets": triplets,
+                "seconds": round(seconds, 1),
+                "triplets_per_second": round(triplets / seconds, 1),
+                "peak_mb": round(memory),
+                "megabytes": round(stored / 1e6, 1),
+            }
+        )
+        print(json.dumps(rows[-1]), file=sys.stderr)
+    return rows
+
+
+def annotations(root: Path, images: int, scratch: Path) -> dict[str, Any]:
+    """Indexing time and memory, and what a worker's start costs above its imports."""
+    (listed,) = root.glob("annotations/panoptic_*.json")
+    whole = json.loads(listed.read_text())
+    sample = len(whole["images"])
+    segments = sum(len(annotation["segments_info"]) for annotation in whole["annotations"])
+    times = -(-images // sample)
+    large = repeated(root, times, scratch / "photos")
+    (file,) = large.glob("annotations/panoptic_*.json")
+    cache = {"OLRD_CACHE": str(scratch / "cache")}
+    indexing = _reported("import ijson, olrd.sources.panoptic_index", INDEX.format(file=str(file)), cache)
+    start = OPEN.format(root=str(large), parts=str(scratch))
+    imports, opened = _reported("", IMPORTS, cache), _reported(IMPORTS, start, cache)
+    return {
+        "images": int(indexing["output"]),
+        "segments": times * segments,
+        "file_mb": round(file.stat().st_size / 1e6),
+        "indexing_seconds": round(indexing["seconds"], 1),
+        "indexing_mb": round(indexing["peak_mb"]),
+        "start_seconds": round(opened["seconds"], 3),
+        "start_mb_above_imports": round(opened["peak_mb"] - imports["peak_mb"], 1),
+        "imports_mb": round(imports["peak_mb"]),
+        "imports_seconds": round(imports["seconds"], 2),
+    }
+
+
+def _reported(setup: str, code: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Runs both in a fresh Python; the code's seconds and the peak MB."""
+    _, _, output = watched([sys.executable, "-c", REPORT.format(setup=setup, code=code)], environment)
+    *printed, last = output.strip().splitlines()
+    seconds, peak = map(float, last.split())
+    return {"seconds": seconds, "peak_mb": peak, "output": printed[-1] if printed else "0"}
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["photos", "annotations"])
+    parser.add_argument("--counts", default="1000,10000,100000")
+    parser.add_argument("--width", type=int, default=640, help="of a photo; its height is 3/4")
+    parser.add_argument("--form", default="recipes", choices=["recipes", "full"])
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--root", help="a COCO panoptic folder")
+    parser.add_argument("--images", type=int, default=118_287)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        if args.what == "photos":
+            counts = [int(count) for count in args.counts.split(",")]
+            found: Any = photos(counts, args.width, args.form, args.workers, Path(scratch))
+        elif args.root:
+            found = annotations(Path(args.root), args.images, Path(scratch))
+        else:
+            parser.error("annotations needs --root, a COCO folder")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,412 @@
+"""One conformance suite over every registered eraser that can run here; networks are tiny and built
+by the test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from micro_magiceraser import write_magiceraser
+from PIL import Image as Pillow
+
+from baselines import ERASERS, open_eraser, state_of
+from baselines.checkpoints import CHECKPOINT, license_of
+from baselines.eraser import Eraser, Hints, WeightsMissingError
+from benchmark.metrics.pictures import check_picture
+from olrd.arrays import Image, Mask
+from olrd.errors import SourceError, UsageError
+from olrd.panoptic import Box
+from olrd.storage.files import file_name_of
+
+CONTROLS = {"blur-fill", "copy-twin", "ground-truth", "identity", "mean-fill"}
+BUILT_HERE = {"ffc-small", "folder", "lama", "magiceraser", "sd-inpainting"}
+"""Need files, which the fixtures write, or come from above."""
+READY = [name for name in set(ERASERS.builtin) - BUILT_HERE if state_of(name).word == "ready"]
+RUNNABLE = sorted({*READY, *BUILT_HERE})
+
+
+class Case(NamedTuple):
+    """One input of the suite."""
+
+    image: Image
+    mask: Mask
+    hint: Hints
+
+
+def drawn(height: int, width: int, seed: int) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def case(name: str, image: Image, mask: Mask) -> Case:
+    height, width = mask.shape
+    twin = Box(0, 0, (width + 1) // 2, (height + 1) // 2)
+    truth = drawn(height, width, 99)
+    return Case(image, mask, Hints(f"set/{name}", "A photo of R* grass", "Long.", None, twin, truth))
+
+
+def cases() -> dict[str, Case]:
+    """Odd sizes, tiny and huge masks, a grey photo."""
+    found = {}
+    for number, (height, width) in enumerate([(1, 1), (5, 7), (65, 33)]):
+        image = drawn(height, width, number)
+        masks = {"empty": np.zeros((height, width), bool), "full": np.ones((height, width), bool)}
+        if height > 1:
+            masks["pixel"] = masks["empty"].copy()
+            masks["pixel"][height // 2, width // 2] = True
+            masks["all-but-one"] = masks["full"].copy()
+            masks["all-but-one"][0, -1] = False
+            masks["corner"] = masks["empty"].copy()
+            masks["corner"][height // 2 :, width // 2 :] = True
+        for kind, mask in masks.items():
+            found[f"{width}x{height} {kind}"] = case(f"{width}x{height} {kind}", image, mask)
+    grey = np.repeat(drawn(20, 31, 7)[..., :1], 3, axis=2)
+    mask = np.zeros((20, 31), bool)
+    mask[5:12, 9:20] = True
+    return found | {"grey": case("grey", grey, mask)}
+
+
+CASES = cases()
+pytestmark = pytest.mark.filterwarnings("ignore:.*(torch.jit|torch_dtype):FutureWarning")
+
+
+def write_lama(path: Path) -> Path:
+    """A TorchScript file with LaMa's signature: the photo, the hole its mean with stripes."""
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[name-defined]
+            assert image.shape[2] % 8 == 0 and image.shape[3] % 8 == 0
+            assert image.shape[1] == 3 and mask.shape[1] == 1
+            stripes = torch.arange(image.shape[3], device=image.device) % 5
+            fill = image.mean(dim=(2, 3), keepdim=True) * 0.8 + stripes * 0.02
+            return image * (1 - mask) + fill * mask
+
+    torch.jit.script(Net()).save(str(path))
+    return path
+
+
+def write_sd(folder: Path) -> Path:
+    """A pipeline of the real classes, too small to paint anything, with random weights."""
+    torch = pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    letters = [chr(code) for code in range(33, 127)]
+    words = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    source = folder.parent / "tokenizer"
+    source.mkdir()
+    (source / "vocab.json").write_text(json.dumps({word: k for k, word in enumerate(words)}))
+    (source / "merges.txt").write_text("#version: 0.2\n")
+    blocks = {"down": ("DownBlock2D", "CrossAttnDownBlock2D"), "up": ("CrossAttnUpBlock2D", "UpBlock2D")}
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8,
+        in_channels=9,
+        out_channels=4,
+        layers_per_block=1,
+        norm_num_groups=8,
+        block_out_channels=(32, 64),
+        cross_attention_dim=16,
+        attention_head_dim=8,
+        down_block_types=blocks["down"],
+        up_block_types=blocks["up"],
+    )
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        latent_channels=4,
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    )
+    text = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            vocab_size=len(words),
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=77,
+            bos_token_id=len(words) - 2,
+            eos_token_id=len(words) - 1,
+            pad_token_id=len(words) - 1,
+        )
+    )
+    diffusers.StableDiffusionInpaintPipeline(
+        vae=vae,
+        unet=unet,
+        text_encoder=text,
+        scheduler=diffusers.DDIMScheduler(steps_offset=1),
+        tokenizer=transformers.CLIPTokenizer(
+            str(source / "vocab.json"), str(source / "merges.txt"), model_max_length=77
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_results(folder: Path) -> Path:
+    """What somebody else's method gave for every case."""
+    folder.mkdir()
+    for number, one in enumerate(CASES.values()):
+        pixels = drawn(*one.mask.shape, seed=500 + number)
+        Pillow.fromarray(pixels).save(folder / f"{file_name_of(one.hint.key)}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads cost more than such small networks save."""
+    if find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterator[Any]:
+    """Options of an eraser that needs files, which are written on first use."""
+    root = tmp_path_factory.mktemp("erasers")
+    known: dict[str, dict[str, str]] = {}
+
+    def options(name: str) -> dict[str, str]:
+        if name not in known:
+            if name == "lama":
+                patch.setenv("LAMA_MODEL", str(write_lama(root / "tiny.pt")))
+                known[name] = {}
+            elif name == "sd-inpainting":
+                folder = str(write_sd(root / "tiny-sd"))
+                known[name] = {"checkpoint": folder, "steps": "2", "size": "64"}
+            elif name == "magiceraser":
+                folder = str(write_magiceraser(root / "micro"))
+                known[name] = {"model": folder, "steps": "4", "initializer": "opencv-telea"}
+            else:
+                known[name] = {"path": str(write_results(root / "results"))} if name == "folder" else {}
+        return known[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield options
+
+
+@pytest.fixture(scope="module", params=RUNNABLE)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def eraser(name: str, built: Any) -> Eraser:
+    return open_eraser(name, built(name), "cpu")
+
+
+def erased(eraser: Eraser, batch: list[Case]) -> list[Image]:
+    return eraser.erase([c.image for c in batch], [c.mask for c in batch], [c.hint for c in batch])
+
+
+@pytest.fixture(scope="module")
+def together(eraser: Eraser) -> dict[str, Image]:
+    """Every case in one batch."""
+    return dict(zip(CASES, erased(eraser, list(CASES.values())), strict=True))
+
+
+def test_every_output_is_a_picture_of_its_inputs_size(together: dict[str, Image]) -> None:
+    for label, output in together.items():
+        check_picture(label, output)
+        assert output.shape == CASES[label].image.shape, label
+
+
+def test_an_empty_mask_returns_the_photo(together: dict[str, Image]) -> None:
+    empty = [label for label, one in CASES.items() if not one.mask.any()]
+    assert len(empty) == 3
+    for label in empty:
+        np.testing.assert_array_equal(together[label], CASES[label].image, err_msg=label)
+
+
+def test_a_sample_depends_neither_on_its_batch_nor_on_the_order(eraser: Eraser, together: dict[str, Image]) -> None:
+    labels = list(CASES)[::-1]
+    turned = dict(zip(labels, erased(eraser, [CASES[k] for k in labels]), strict=True))
+    for label, one in CASES.items():
+        np.testing.assert_array_equal(erased(eraser, [one])[0], together[label], err_msg=label)
+        np.testing.assert_array_equal(turned[label], together[label], err_msg=label)
+
+
+def test_it_gives_the_same_bytes_when_opened_again(name: str, built: Any, together: dict[str, Image]) -> None:
+    labels = ["7x5 corner", "33x65 corner", "grey"]
+    again = erased(open_eraser(name, built(name), "cpu"), [CASES[k] for k in labels])
+    for label, output in zip(labels, again, strict=True):
+        np.testing.assert_array_equal(output, together[label], err_msg=label)
+
+
+def test_inputs_are_only_read_and_may_be_views(eraser: Eraser, together: dict[str, Image]) -> None:
+    """Parts of larger arrays, locked against writing; outputs share no memory with them."""
+    one = CASES["33x65 corner"]
+    large = np.zeros((130, 70, 3), np.uint8)
+    image, mask = large[::2, 2:68:2], np.zeros((65, 66), bool)[:, ::2]
+    image[:], mask[:] = one.image, one.mask
+    image.flags.writeable = mask.flags.writeable = False
+    (output,) = eraser.erase([image], [mask], [one.hint])
+    np.testing.assert_array_equal(image, one.image)
+    np.testing.assert_array_equal(mask, one.mask)
+    np.testing.assert_array_equal(output, together["33x65 corner"])
+    (same,) = eraser.erase([image], [np.zeros_like(mask)], [one.hint])
+    assert not np.shares_memory(output, image)
+    assert not np.shares_memory(same, image)
+
+
+def test_no_samples_give_no_pictures(eraser: Eraser) -> None:
+    assert eraser.erase([], [], []) == []
+
+
+def test_the_results_say_what_ran(name: str, eraser: Eraser, built: Any) -> None:
+    info = eraser.info
+    assert info.name == ("results" if name == "folder" else name)
+    assert info.revision and info.license
+    assert info.control == (name in CONTROLS)
+    assert info.device == "cpu"
+    assert json.loads(json.dumps(dict(info.options or {}))) == info.options
+    assert bool(info.needs) == (name in {"lama", "magiceraser", "sd-inpainting"})
+    assert open_eraser(name, built(name), "cpu").info == info
+
+
+def test_an_unknown_option_gets_the_nearest(name: str, built: Any) -> None:
+    with pytest.raises(UsageError, match=f"no option of the eraser {name} is called 'sigme'"):
+        open_eraser(name, built(name) | {"sigme": "3"}, "cpu")
+
+
+@pytest.mark.parametrize("missing", sorted(set(ERASERS.builtin) - set(READY)))
+def test_an_eraser_that_cannot_run_says_what_to_do(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAMA_MODEL", raising=False)
+    state = state_of(missing)
+    if state.word == "ready":
+        pytest.skip(f"{missing} is installed here")
+    assert state.word in {"weights missing", "extra not installed", "needs an option"}
+    assert missing in state.advice
+    assert any(
+        remedy in state.advice for remedy in ("--option", "pip install", "benchmark fetch", "by hand from https://")
+    )
+
+
+def test_the_controls_and_the_erasers_of_opencv_run_everywhere() -> None:
+    assert {*CONTROLS, "opencv-telea", "opencv-ns"} <= set(READY)
+
+
+# --- what is particular to one of them -----------------------------------------------------------
+
+
+def test_lama_fills_the_hole_as_its_network_says_and_keeps_the_rest(built: Any) -> None:
+    one = CASES["33x65 corner"]
+    (output,) = erased(open_eraser("lama", built("lama"), "cpu"), [one])
+    padded = np.pad(one.image, ((0, 7), (0, 7), (0, 0)), "symmetric").astype(np.float64)
+    fill = 0.8 * padded.mean(axis=(0, 1)) + 255 * 0.02 * (np.arange(33) % 5)[:, None]
+    expected = np.where(one.mask[..., None], fill[None], one.image)
+    # The library truncates, and so do we: a photo's grey level may come back one lower.
+    assert np.abs(output - (expected - 0.5)).max() <= 0.5 + 0.01
+
+
+def test_a_file_that_is_no_torchscript_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "other.pt").write_bytes(b"no network at all")
+    eraser = open_eraser("lama", {"weights": str(tmp_path / "other.pt")}, "cpu")
+    assert eraser.info.revision == hashlib.sha256(b"no network at all").hexdigest()[:12]
+    with pytest.raises(SourceError, match=r"other\.pt is not a TorchScript file"):
+        erased(eraser, [CASES["grey"]])
+
+
+def test_diffusion_draws_by_seed_and_key_and_listens_to_its_prompt(built: Any) -> None:
+    one = CASES["7x5 corner"]
+
+    def painted(key: str = "a", seed: int = 0, text: str = "R* grass", kind: str = "short") -> bytes:
+        options = built("sd-inpainting") | {"prompt": kind}
+        eraser = open_eraser("sd-inpainting", options, "cpu", seed)
+        hint = Hints(key, text, caption="A wall.")
+        return eraser.erase([one.image], [one.mask], [hint])[0].tobytes()
+
+    first = painted()
+    assert painted(text="grass") == first  # R* means nothing to a plain model
+    assert painted(key="b") != first
+    assert painted(seed=1) != first
+    assert painted(text="R* snow") != first
+    assert painted(kind="caption") == painted(text="A wall.")
+    assert painted(kind="empty") == painted(text="")
+
+
+def test_the_revision_of_a_checkpoint_of_ones_own_follows_its_weights(built: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(built("sd-inpainting")["checkpoint"], tmp_path / "mine")
+    options = {"checkpoint": str(folder)}
+    first = open_eraser("sd-inpainting", options, "cpu").info.revision
+    assert first == open_eraser("sd-inpainting", built("sd-inpainting"), "cpu").info.revision
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert open_eraser("sd-inpainting", options, "cpu").info.revision != first
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (None, "see the checkpoint"),
+        ("# No head\n\nlicense: mit\n", "see the checkpoint"),
+        ("---\nlicense: openrail++\ntags: [x]\n---\n# Card\n", "openrail++"),
+        ("---\nlicense: other\nlicense_name: house-licence\n---\n", "house-licence"),
+        ("---\nlicense: other\n---\n", "other"),
+        ("---\nlicense: [a, b]\n---\n", "see the checkpoint"),
+        ("---\nlicense: [a\n---\n", "see the checkpoint"),
+    ],
+)
+def test_the_licence_is_that_of_the_checkpoint(card: str | None, said: str, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    assert license_of(str(tmp_path), tmp_path) == said
+    assert license_of(CHECKPOINT, tmp_path) == "CreativeML OpenRAIL-M"
+
+
+def test_the_licence_reaches_the_table(built: Any) -> None:
+    info = open_eraser("sd-inpainting", built("sd-inpainting"), "cpu").info
+    assert info.license == "see the checkpoint"  # the test's own pipeline has no card
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("prompt", "long"),
+        ("steps", "0"),
+        ("steps", "many"),
+        ("guidance", "-1"),
+        ("strength", "2"),
+        ("size", "8"),
+        ("size", "nan"),
+        ("dtype", "float23"),
+    ],
+)
+def test_a_setting_of_diffusion_out_of_its_range_is_refused(option: str, value: str, built: Any) -> None:
+    with pytest.raises(UsageError, match=f"sd-inpainting: {option} is .*'{value}'"):
+        open_eraser("sd-inpainting", built("sd-inpainting") | {option: value}, "cpu")
+
+
+def test_a_checkpoint_that_is_nowhere_names_the_command_that_gets_it(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    for checkpoint in (str(tmp_path / "none"), "nobody/no-such-checkpoint"):
+        with pytest.raises(WeightsMissingError, match="hf download") as caught:
+            open_eraser("sd-inpainting", {"checkpoint": checkpoint}, "cpu")
+        assert checkpoint in str(caught.value)
+
+
+def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    (tmp_path / "model_index.json").write_text("{}")
+    eraser = open_eraser("sd-inpainting", {"checkpoint": str(tmp_path)}, "cpu")
+    with pytest.raises(SourceError, match="is no diffusers inpainting pipeline"):
+        erased(eraser, [CASES["grey"]])

@@ -1,0 +1,243 @@
+"""Weights: where they are looked for, and that a download is whole, right, or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from baselines import open_eraser, state_of
+from baselines.eraser import WeightsMissingError
+from baselines.weights import PINNED, Pinned, fetch, hash_of_ends, locate, pinned, revision_of, weights_folder
+from olrd.errors import IntegrityError, SourceError, UsageError
+
+BODY = b"weights " * 50_000
+SHA = hashlib.sha256(BODY).hexdigest()
+HEX = set("0123456789abcdef")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """whole/: the file. cut/: half of it, then the line breaks. chunks/: the same, chunked. Else 404."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        kind = self.path.split("/")[1]
+        if kind not in ("whole", "cut", "chunks"):
+            self.send_error(404)
+            return
+        self.send_response(200)
+        if kind == "chunks":
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(BODY)))
+        self.end_headers()
+        half = BODY[: len(BODY) // 2]
+        if kind == "chunks":
+            self.wfile.write(f"{len(BODY):x}\r\n".encode() + half)
+        else:
+            self.wfile.write(BODY if kind == "whole" else half)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_address[1]}"
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty weights folder, and no proxy between us and the server."""
+    monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("TOY_MODEL", raising=False)
+    return tmp_path / "weights"
+
+
+def toy(url: str, sha256: str = SHA) -> Pinned:
+    return Pinned("toy", "toy.bin", url, sha256, len(BODY), "MIT")
+
+
+# --- where --------------------------------------------------------------------------------------
+
+
+def test_the_option_wins_over_the_variable_and_that_over_the_fetched_file(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir()
+    paths = [home / "toy.bin", tmp_path / "by-variable", tmp_path / "by-option"]
+    for path in paths:
+        path.write_bytes(BODY)
+    assert locate(toy("http://x"), "", "TOY_MODEL") == paths[0]
+    monkeypatch.setenv("TOY_MODEL", str(paths[1]))
+    assert locate(toy("http://x"), "", "TOY_MODEL") == paths[1]
+    assert locate(toy("http://x"), str(paths[2]), "TOY_MODEL") == paths[2]
+
+
+def test_missing_weights_are_named_with_address_place_size_and_command(home: Path) -> None:
+    with pytest.raises(WeightsMissingError) as caught:
+        locate(toy("https://example.org/toy.bin"), "", "TOY_MODEL")
+    said = str(caught.value)
+    for part in (
+        "toy.bin",
+        "(0 MB, MIT)",
+        "`benchmark fetch toy`",
+        "https://example.org/toy.bin",
+        str(home / "toy.bin"),
+        "set TOY_MODEL",
+    ):
+        assert part in said
+
+
+def test_a_path_that_is_no_file_is_not_passed_over(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for a file that was fetched: the user meant another one."""
+    home.mkdir()
+    (home / "toy.bin").write_bytes(BODY)
+    with pytest.raises(WeightsMissingError, match=r"the option names .*gone, which is no file"):
+        locate(toy("http://x"), str(tmp_path / "gone"), "TOY_MODEL")
+    monkeypatch.setenv("TOY_MODEL", str(tmp_path))
+    with pytest.raises(WeightsMissingError, match=r"TOY_MODEL names .* expected toy\.bin"):
+        locate(toy("http://x"), "", "TOY_MODEL")
+
+
+def test_missing_weights_are_a_wrong_use_so_that_the_command_exits_with_2() -> None:
+    assert issubclass(WeightsMissingError, UsageError)
+
+
+def test_the_weights_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path / "w"))
+    assert weights_folder() == tmp_path / "w"
+    monkeypatch.delenv("OLRD_WEIGHTS")
+    assert weights_folder() == Path(os.environ["OLRD_CACHE"]) / "weights"
+    monkeypatch.delenv("OLRD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    assert weights_folder() == tmp_path / "c" / "olrd" / "weights"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert weights_folder() == tmp_path / ".cache" / "olrd" / "weights"
+
+
+def test_the_state_of_an_eraser_says_how_to_get_its_weights(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.delenv("LAMA_MODEL", raising=False)
+    state = state_of("lama")
+    assert state.word == "weights missing"
+    assert "benchmark fetch lama" in state.advice
+    with pytest.raises(WeightsMissingError, match="LAMA_MODEL"):
+        open_eraser("lama")
+
+
+@pytest.mark.parametrize("name", sorted(PINNED))
+def test_what_is_published_is_described_in_full(name: str) -> None:
+    found = pinned(name)
+    assert found.eraser == name
+    assert found.url.startswith("https://")
+    assert "/" not in found.file_name
+    assert found.license
+    assert found.size > 1_000_000
+    assert found.sha256 == "" or (len(found.sha256) == 64 and set(found.sha256) <= HEX)
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 'lama'\?"):
+        pinned("lamma")
+
+
+# --- fetching -----------------------------------------------------------------------------------
+
+
+def test_a_file_is_fetched_once_and_found_afterwards(server: str, home: Path) -> None:
+    path = fetch(toy(f"{server}/whole/toy.bin"))
+    assert path == home / "toy.bin"
+    assert path.read_bytes() == BODY
+    assert [p.name for p in home.iterdir()] == ["toy.bin"]
+    assert locate(toy("")) == path
+    assert revision_of(path) == SHA[:12]
+    assert fetch(toy(f"{server}/gone/toy.bin")) == path  # it is there: the server is not asked
+
+
+def test_another_file_than_the_published_one_is_not_kept(server: str, home: Path) -> None:
+    with pytest.raises(IntegrityError, match=f"expected sha256 {'0' * 64}, got {SHA}"):
+        fetch(toy(f"{server}/whole/toy.bin", "0" * 64))
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("sha256", [SHA, ""], ids=["checksum", "no-checksum"])
+@pytest.mark.parametrize("where", ["cut", "chunks"])
+def test_a_broken_line_leaves_nothing_behind(where: str, sha256: str, server: str, home: Path) -> None:
+    """Also where no checksum would tell: half a file must not pass for a whole one."""
+    with pytest.raises(SourceError, match=f"{server}/{where}"):
+        fetch(toy(f"{server}/{where}/toy.bin", sha256))
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["/gone/toy.bin", "nonsense/toy.bin", "http://127.0.0.1:1/toy.bin"])
+def test_an_address_that_gives_nothing_is_named(url: str, server: str, home: Path) -> None:
+    url = server + url if url.startswith("/") else url
+    with pytest.raises(SourceError, match=f"{url} cannot be downloaded"):
+        fetch(toy(url))
+    assert list(home.iterdir()) == []
+
+
+def test_a_page_that_only_links_the_file_is_not_downloaded_in_its_place(server: str, home: Path) -> None:
+    with pytest.raises(WeightsMissingError, match=f"by hand from {server}/whole and put it at"):
+        fetch(toy(f"{server}/whole", ""))
+    assert not home.exists()
+
+
+def test_a_damaged_file_that_is_there_is_named_and_kept(server: str, home: Path) -> None:
+    home.mkdir()
+    (home / "toy.bin").write_bytes(BODY[:-1])
+    with pytest.raises(IntegrityError, match=r"toy\.bin is not the published .* delete it"):
+        fetch(toy(f"{server}/whole/toy.bin"))
+    assert (home / "toy.bin").read_bytes() == BODY[:-1]
+
+
+def test_without_a_checksum_the_one_that_came_is_said_once(
+    server: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fetch(toy(f"{server}/whole/toy.bin", "")) == home / "toy.bin"
+    assert capsys.readouterr().err.count(SHA) == 1
+
+
+# --- revisions of checkpoints -------------------------------------------------------------------
+
+
+def test_the_revision_of_a_checkpoint_is_that_of_names_sizes_and_ends(tmp_path: Path) -> None:
+    """Every byte of a small file counts; of a large one the first and the last MiB."""
+    folder, block = tmp_path / "net", bytes(1 << 20)
+
+    def written(small: bytes = b"{}", large: bytes = 3 * block, name: str = "a/big.bin") -> str:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "a").mkdir(parents=True)
+        (folder / "config.json").write_bytes(small)
+        (folder / name).write_bytes(large)
+        return hash_of_ends(folder, [folder / name, folder / "config.json"])
+
+    plain = written()
+    assert plain == "99cb810825ae"  # results hold it: it must not change with the code
+    changed = [
+        written(small=b"[]"),
+        written(large=b"1" + 3 * block),
+        written(large=b"1" + block[1:] + 2 * block),
+        written(large=3 * block[:-1] + b"123"),
+        written(name="a/other.bin"),
+        written(name="big.bin"),
+    ]
+    assert len({plain, *changed}) == 7
+    assert written(large=block + b"1" + block[1:] + block) == plain  # not looked at
+    assert hash_of_ends(folder, sorted(folder.rglob("*.*"))) == plain  # in any order

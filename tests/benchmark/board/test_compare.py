@@ -1,0 +1,254 @@
+"""Comparing two runs, and breaking one down: by hand, on runs written by the test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.board.compare import compare, headline, table_of
+from benchmark.cli import main
+from benchmark.protocol import Protocol
+from benchmark.runner.results import Run, write_rows
+from benchmark.runner.summary import breakdown, scores
+from benchmark.statistics import difference
+from olrd.errors import UsageError
+
+PROTOCOL = Protocol("test", 1, metrics=("psnr",), bootstrap=200)
+COLUMNS = ["psnr/mask/raw", "psnr/full/raw", "change/outside/raw"]
+
+
+def write_run(
+    folder: Path,
+    values: dict[str, float | None],
+    protocol: Protocol = PROTOCOL,
+    data: str = "abc",
+    higher: float = 0.0,
+    revision: str = "1",
+) -> Run:
+    """A finished run whose first score is `values` by sample id; None is a failed sample. Samples
+    are named <photo><letter>; psnr/full is always one more, change always nothing."""
+    folder.mkdir(parents=True)
+    rows: list[dict[str, Any]] = []
+    for k, (name, value) in enumerate(values.items()):
+        row: dict[str, Any] = {"id": name, "cluster": name[:-1], "status": "ok", "reason": ""}
+        row |= {"reasons": "{}", "facts": "{}", "mask_share": (k + 1) / 100, "category": "dog"}
+        if value is None:
+            row |= {"status": "failed", "reason": "ValueError: no"}
+        else:
+            row |= {"psnr/mask/raw": value + higher, "psnr/full/raw": value + higher + 1, "change/outside/raw": 0.0}
+        rows.append(row)
+    write_rows(folder / "samples.parquet", rows, COLUMNS)
+    frame = pd.read_parquet(folder / "samples.parquet")
+    summary = {
+        "method": {"name": folder.name, "revision": "1"},
+        "dataset": {"name": "drawn", "fingerprint": data, "warnings": ["careful"]},
+        "protocol": protocol.to_dict(),
+        "metrics": {"psnr": {"revision": revision, "higher_is_better": True, "unit": "dB"}},
+        "n": int((frame.status == "ok").sum()),
+        "n_failed": int((frame.status == "failed").sum()),
+        "failures": {"ValueError: no": 1} if None in values.values() else {},
+        "facts": {"drift": 1.5},
+        "scores": scores(frame, protocol.bootstrap, protocol.seed),
+        "sets": {"fid/raw": {"value": None, "n": 3, "reason": "no_truth"}},
+        "times": {"median_seconds": 0.1, "peak_mb": 10},
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return Run(folder)
+
+
+# --- paired differences --------------------------------------------------------------------------
+
+
+def test_differences_are_taken_sample_by_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1a: 2, 1b: 3, 2a: -1, 3a: 4; the mean is 2. In another order, and with other samples beside."""
+    a = write_run(tmp_path / "a", {"1a": 22, "1b": 25, "2a": 19, "3a": 30, "4a": 99, "5a": None})
+    b = write_run(tmp_path / "b", {"5a": 1, "3a": 26, "1b": 22, "2a": 20, "1a": 20, "9z": 3, "4a": None})
+    table = compare(a, b).set_index("score")
+    said = capsys.readouterr().err.splitlines()  # which failed there, or are not there
+    assert [line.partition(": ")[2] for line in said] == [
+        "1 of its 5 samples are not in the other run, left out",
+        "2 of its 6 samples are not in the other run, left out",
+    ]
+    assert list(table.index) == COLUMNS
+    found = table.loc["psnr/mask/raw"]
+    assert (found["mean"], found["n"], found["clusters"]) == (2.0, 4, 3)
+    # Photos sum to 5, -1, 4: of 8 sign patterns, those with |sum| >= 8 are +-+ -> 10, its mirror
+    # image, +++ and ---.
+    assert found["p"] == 4 / 8
+    expected = difference(np.array([2.0, 3, -1, 4]), np.zeros(4), ["1", "1", "2", "3"], 200, 0)
+    assert (found["low"], found["high"]) == (expected.low, expected.high)
+    assert found["low"] < 2 < found["high"]
+
+
+def test_a_minus_b_is_b_minus_a_turned_round(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"{k}a" for k in range(20)]
+    a = write_run(tmp_path / "a", dict(zip(names, rng.normal(20, 2, 20), strict=True)))
+    b = write_run(tmp_path / "b", dict(zip(names, rng.normal(21, 2, 20), strict=True)))
+    one, other = (compare(*pair).iloc[0] for pair in ((a, b), (b, a)))
+    assert one["mean"] == pytest.approx(-other["mean"])
+    assert (one["low"], one["high"]) == pytest.approx((-other["high"], -other["low"]))
+    assert one["p"] == other["p"]
+
+
+def test_p_values_are_corrected_over_the_columns_shown(tmp_path: Path) -> None:
+    names = [f"{k}a" for k in range(8)]
+    b = write_run(tmp_path / "b", {n: float(k) for k, n in enumerate(names)})
+    a = write_run(tmp_path / "a", {n: float(k) for k, n in enumerate(names)}, higher=0.5)
+    p = 2 / 256
+    every = compare(a, b).set_index("score")
+    assert list(every["p"]) == [p, p, 1.0]
+    assert list(every["p_holm"]) == [3 * p, 3 * p, 1.0]
+    alone = compare(a, b, ["psnr/mask/raw"])
+    assert (alone["p"][0], alone["p_holm"][0]) == (p, p)
+
+
+def test_a_run_equals_itself(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", {"1a": 22, "2a": 19, "3a": None})
+    table = compare(a, a)
+    assert (table[["mean", "low", "high"]] == 0).all(axis=None)
+    assert (table[["p", "p_holm"]] == 1).all(axis=None)
+
+
+def test_runs_without_a_shared_sample_have_no_difference(tmp_path: Path) -> None:
+    a, b = write_run(tmp_path / "a", {"1a": 2}), write_run(tmp_path / "b", {"2a": 2})
+    table = compare(a, b)
+    assert (table["n"] == 0).all()
+    assert table[["mean", "low", "high", "p", "p_holm"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"protocol": Protocol("test", 1, metrics=("psnr",), bootstrap=201)}, "another protocol"),
+        ({"protocol": Protocol("test", 2, metrics=("psnr",), bootstrap=200)}, "another protocol"),
+        ({"data": "abd"}, "another data set"),
+        ({"revision": "2"}, "another revision of the metrics"),
+    ],
+)
+def test_numbers_of_another_protocol_or_data_set_are_not_compared(
+    other: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    a = write_run(tmp_path / "a", {"1a": 22, "2a": 19})
+    b = write_run(tmp_path / "b", {"1a": 22, "2a": 19}, **other)
+    with pytest.raises(UsageError, match=f"cannot be compared: {said}"):
+        compare(a, b)
+
+
+def test_an_unknown_score_is_named_with_those_there_are(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", {"1a": 22, "2a": 19})
+    with pytest.raises(UsageError, match=r"no score is called 'psnr/masc/raw'\. Did you mean 'psnr/mask/raw'\?"):
+        compare(a, a, ["psnr/masc/raw"])
+    for column in ("psnr/masc/raw", "mask_share"):
+        with pytest.raises(UsageError, match=f"no score is called '{column}'"):
+            breakdown(a.samples(), column, "area", 10, 0)
+
+
+# --- breakdowns ----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 45), st.integers(0, 99))
+def test_deciles_of_the_area_add_up_to_the_whole(count: int, seed: int) -> None:
+    """Every sample is in one decile, and their sizes differ by one at most."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(20, 3, count)
+    frame = pd.DataFrame(
+        {
+            "status": "ok",
+            "cluster": [str(k) for k in range(count)],
+            "psnr/mask/raw": values,
+            "mask_share": rng.integers(1, 20, count) / 100,
+        }
+    )
+    table = breakdown(frame, "psnr/mask/raw", "area", 20, 0)
+    assert list(table["area"]) == list(range(1, min(10, count) + 1))
+    assert table["n"].sum() == count and table["n"].max() - table["n"].min() <= 1
+    assert (table["mean"] * table["n"]).sum() == pytest.approx(values.sum())
+
+
+def test_a_decile_is_the_mean_of_its_samples(tmp_path: Path) -> None:
+    """Twenty samples in order of their area: decile k holds samples 2k and 2k + 1. Failed ones
+    are in none."""
+    values: dict[str, float | None] = {f"{k}a": float(k) for k in range(20)}
+    run = write_run(tmp_path / "a", values | {"99a": None})
+    table = breakdown(run.samples(), "psnr/mask/raw", "area", 20, 0)
+    assert list(table["mean"]) == [2 * k + 0.5 for k in range(10)]
+    assert list(table["n"]) == [2] * 10
+
+
+def test_categories_and_backgrounds_are_groups(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", {"1a": 1, "1b": 3, "2a": 7})
+    frame = run.samples().assign(background=["sky", "sea", "sea"])
+    table = breakdown(frame, "psnr/mask/raw", "background", 20, 0)
+    assert table[["background", "mean", "n", "clusters"]].to_numpy().tolist() == [
+        ["sea", 5.0, 2, 2],
+        ["sky", 1.0, 1, 1],
+    ]
+    assert breakdown(frame, "psnr/mask/raw", "category", 20, 0)["n"].tolist() == [3]
+
+
+def test_where_all_failed_there_is_nothing_to_break_down(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", {"1a": None, "2a": None})
+    for by in ("area", "category", "background"):
+        assert breakdown(run.samples(), "psnr/mask/raw", by, 20, 0).empty
+
+
+# --- at the terminal -----------------------------------------------------------------------------
+
+
+def test_the_command_compares_and_breaks_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write_run(tmp_path / "a", {"1a": 22, "2a": 19, "3a": 25})
+    write_run(tmp_path / "b", {"1a": 20, "2a": 20, "3a": 22})
+    words = ["compare", str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main([*words, "--json", "--score", "psnr/mask/raw"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["score"] == "psnr/mask/raw" and row["mean"] == pytest.approx(4 / 3)
+    assert main([*words[:2], "--json", "--by", "area"]) == 0  # one run is enough, all headlines
+    rows = json.loads(capsys.readouterr().out)
+    assert [r["mean"] for r in rows if r["score"] == "psnr/mask/raw"] == [22, 19, 25]
+    assert main(words[:2]) == 2
+    assert main([*words]) == 0
+    assert headline(a) == ["psnr/mask/raw", "change/outside/raw"]
+    printed = capsys.readouterr().out
+    assert all(column in printed for column in headline(a))
+    assert main([*words, "--score", "psnr/masc/raw"]) == 2
+    assert main(["compare", str(tmp_path), str(tmp_path / "b")]) == 1
+    assert "holds no finished run" in capsys.readouterr().err
+
+
+def test_a_metric_that_scores_whole_pictures_is_a_headline_too(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", {"1a": 22})
+    info = run.summary["metrics"]["psnr"]
+    run.summary["protocol"]["metrics"] = ["dists", "psnr"]
+    run.summary["metrics"]["dists"] = info | {"higher_is_better": False}
+    run.summary["scores"]["dists/full/raw"] = run.summary["scores"]["psnr/full/raw"]
+    assert headline(run) == ["dists/full/raw", "psnr/mask/raw", "change/outside/raw"]
+
+
+def test_a_runs_table_shows_warnings_intervals_and_why_there_is_no_score(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", {"1a": 22, "2a": 19, "3a": None})
+    run.summary["scores"]["psnr/full/raw"] = {
+        "mean": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+        "clusters": 0,
+        "without": {"identical": 2},
+    }
+    run.summary["scores"]["psnr/mask/raw"]["without"] = {"failed: ValueError: no": 1}
+    text = table_of(run.summary)
+    lines = {line.split()[0]: line for line in text.splitlines() if line}
+    assert "a 1 on drawn (2 samples, 1 failed)" in text and PROTOCOL.id in text
+    assert lines["warning:"] == "warning: careful"
+    assert "failed: 1 x ValueError: no" in text and "drift: 1.5000 on average" in text
+    assert lines["psnr/mask/raw"].endswith("2   1 failed: ValueError: no")
+    assert "20.5000" in lines["psnr/mask/raw"] and "19.0000 to 22.0000" in lines["psnr/mask/raw"]
+    assert "2 identical" in lines["psnr/full/raw"]
+    assert "no_truth" in lines["fid/raw"]

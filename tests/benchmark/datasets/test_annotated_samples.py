@@ -1,0 +1,111 @@
+"""Panoptic maps as hints: only for erasers that want them, from the source that a set was built from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_coco import write_coco
+
+import benchmark.runner.opened as requests
+from baselines.eraser import EraserInfo, Hints
+from benchmark.datasets import Annotated, open_dataset
+from benchmark.runner.opened import Request, opened
+from benchmark.runner.run import run
+from olrd.arrays import Image, Mask
+from olrd.builder.build import build
+from olrd.config import BuildConfig
+from olrd.errors import SourceError
+from olrd.sources import SourceSpec, open_source
+
+
+class Curious:
+    """An eraser that notes its hints."""
+
+    def __init__(self, *wants: str) -> None:
+        self.info = EraserInfo("curious", "1", "none", wants=frozenset(wants))
+        self.hints: list[Hints] = []
+
+    def erase(
+        self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
+    ) -> list[Image]:
+        self.hints += hints or []
+        return [image.copy() for image in images]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(the source's folder, triplets of its photos at another size). Shared: do not write into it."""
+    root = write_coco(tmp_path_factory.mktemp("source"))
+    out = tmp_path_factory.mktemp("triplets") / "out"
+    build(BuildConfig(SourceSpec("coco", str(root)), size=64), out)
+    return root, out
+
+
+def test_a_map_is_the_background_photos_at_the_samples_size(built: tuple[Path, Path]) -> None:
+    root, out = built
+    data = open_dataset("olrd", str(out), {"maps": str(root)})
+    source = open_source(SourceSpec("coco", str(root)))
+    sample = data.sample(0)
+    assert sample.annotated is not None and sample.twin is not None
+    found = sample.annotated()
+    assert isinstance(found, Annotated) and found is sample.annotated()
+    ids, segments = found.panoptic
+    assert ids.shape == sample.mask.shape and min(ids.shape) == 64
+    assert set(np.unique(ids)) <= {0, *(segment.id for segment in segments)}
+    assert dict(found.categories) == dict(source.categories)
+    # Where the object's original stands, the map shows a thing of its category.
+    box = sample.twin
+    middle = ids[box.y + box.h // 2, box.x + box.w // 2]
+    (there,) = [s for s in segments if s.id == middle]
+    assert found.categories[there.category_id].name == sample.category
+
+
+def test_without_its_source_a_set_has_no_maps(built: tuple[Path, Path]) -> None:
+    root, out = built
+    assert open_dataset("olrd", str(out)).sample(0).annotated is None
+    with pytest.raises(SourceError, match="has no build"):
+        open_dataset("olrd", str(root), {"maps": str(root)})
+
+
+def test_the_maps_of_another_source_are_refused(built: tuple[Path, Path], tmp_path: Path) -> None:
+    other = write_coco(tmp_path / "other", seed=99)
+    sample = open_dataset("olrd", str(built[1]), {"maps": str(other)}).sample(0)
+    assert sample.annotated is not None
+    with pytest.raises(SourceError, match="not those that the data set was built from"):
+        sample.annotated()
+
+
+def test_the_embedded_demo_always_has_maps() -> None:
+    sample = open_dataset("olrd").sample(0)
+    assert sample.annotated is not None
+    found = sample.annotated()
+    assert found is not None and found.panoptic.ids.shape == sample.mask.shape
+
+
+@pytest.mark.parametrize("wants", [(), ("panoptic",)])
+def test_a_run_reads_maps_only_for_erasers_that_want_them(
+    wants: tuple[str, ...], built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curious, read = Curious(*wants), list[str]()
+    of = requests.open_dataset("olrd", str(built[1]), {"maps": str(built[0])})._maps  # type: ignore[attr-defined]
+    original = type(of).of
+
+    def noted(self: Any, image_id: str, size: tuple[int, int]) -> Any:
+        read.append(image_id)
+        return original(self, image_id, size)
+
+    monkeypatch.setattr(type(of), "of", noted)
+    monkeypatch.setattr(requests, "open_eraser", lambda *_: curious)
+    request = Request(
+        "curious", root=str(built[1]), data_options={"maps": str(built[0])}, protocol="native", limit=3, device="cpu"
+    )
+    assert opened(request).identity.get("hints") == (["panoptic"] if wants else None)
+    run(request, tmp_path / "out")
+    assert len(curious.hints) == 3 and len(read) == (3 if wants else 0)
+    for hint in curious.hints:
+        assert hint.category
+        assert (hint.panoptic is not None) == (hint.categories is not None) == bool(wants)

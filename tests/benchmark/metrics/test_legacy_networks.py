@@ -1,0 +1,55 @@
+"""Emulated protocols that need a network: against their definitions written out, on small networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from benchmark.metrics import Score, open_metric
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+torchvision = pytest.importorskip("torchvision")
+from small_encoders import imagenet_inception_file, sam_folder  # noqa: E402
+
+
+def test_only_wholly_white_cells_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REMOVE_MODEL", str(sam_folder(tmp_path)))
+    metric = open_metric("legacy:remove-64")
+    mask = np.zeros((64, 64), np.bool_)
+    mask[16:48, 16:48] = True
+    inside, outside = metric.regions(mask, 8)  # type: ignore[union-attr]
+    assert set(np.unique(inside)) == {0, 1} and (inside + outside == 1).all()
+    assert inside[3:5, 3:5].all() and not inside[:2].any()
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    honest = open_metric("remove").scores([image], mask, None)[0]  # type: ignore[union-attr]
+    found = metric.scores([image], mask, None)[0]  # type: ignore[union-attr]
+    assert found.value is not None and -1 <= found.value <= 1
+    assert found.value != honest.value
+    thin = np.zeros((64, 64), np.bool_)
+    thin[30:32] = True
+    assert metric.scores([image], thin, None) == [Score(None, "no_cell")]  # type: ignore[union-attr]
+    assert open_metric("remove").scores([image], thin, None)[0].value is not None  # type: ignore[union-attr]
+
+
+def test_attentive_features_are_those_of_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bicubic stretch, 0..1, the network's own input step on top, no last layer; one by one."""
+    path = imagenet_inception_file(tmp_path)
+    monkeypatch.setenv("IMAGENET_INCEPTION", str(path))
+    metric = open_metric("legacy:attentive-fid")
+    rng = np.random.default_rng(1)
+    images = [rng.integers(0, 256, (40, 60, 3), dtype=np.uint8) for _ in range(2)]
+    network = torchvision.models.Inception3(1000, aux_logits=True, transform_input=True, init_weights=False)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    network.fc = torch.nn.Identity()
+    network.eval()
+    stretched = [Pillow.fromarray(i).resize((512, 512), Pillow.Resampling.BICUBIC) for i in images]
+    batch = np.stack([np.asarray(s, dtype=float) / 255 for s in stretched]).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = network(torch.tensor(batch).float()).numpy()
+    found = metric.features(images)  # type: ignore[union-attr]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert metric.compare(found[:1], found[:1]) == (None, "too_few")  # type: ignore[union-attr]

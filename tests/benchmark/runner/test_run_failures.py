@@ -1,0 +1,292 @@
+"""Failures are kept as rows; a run that was cut off ends with the same rows as one that was not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from plugin.install import install
+from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples, use, write_seven
+
+from baselines.eraser import WeightsUnusableError
+from benchmark import scoring
+from benchmark.board.compare import table_of
+from benchmark.board.leaderboard import publish
+from benchmark.datasets import open_dataset
+from benchmark.metrics import MetricInfo, Score, open_metric
+from benchmark.runner import loop as work
+from benchmark.runner.results import Run, read_rows
+from benchmark.runner.run import run
+from olrd.arrays import Image
+from olrd.errors import OutputError, SourceError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shared: do not write into it."""
+    return write_seven(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="module")
+def plain(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plain") / "out"
+    run(request(root), out)
+    return out
+
+
+# --- erasers that misbehave ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_failures_are_rows_with_reasons_and_counts_add_up(
+    batch: int, root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that raises, one of another size, one of another type, one missing: the others are not
+    touched, also where they shared a batch."""
+    acts: dict[str, Callable[[Image], Any]] = {
+        STEMS[0]: raising(ValueError("no idea")),
+        STEMS[2]: lambda output: output[:-1],
+        STEMS[4]: lambda output: output.astype(np.float32),
+        STEMS[5]: lambda output: None,
+    }
+    use(monkeypatch, Scripted(acts))
+    summary = run(request(root, batch=batch), tmp_path / "out")
+    rows = samples(tmp_path / "out").set_index("id")
+    failed = rows[rows.status == "failed"]
+    assert list(failed.index) == [STEMS[k] for k in (0, 2, 4, 5)]
+    assert list(failed.reason) == [
+        "ValueError: no idea",
+        "ValueError: expected uint8 (24, 30, 3), got uint8 (23, 30, 3)",
+        "ValueError: expected uint8 (24, 30, 3), got float32 (24, 30, 3)",
+        "ValueError: expected 1 pictures, got 0",
+    ]
+    assert failed["psnr/full/raw"].isna().all() and list(failed.width) == [30] * 4
+    assert list(failed.cluster) == ["scene0", "scene1", "scene2", "scene2"]
+    good = rows.index[rows.status == "ok"]
+    pd.testing.assert_frame_equal(rows.loc[good], samples(plain).set_index("id").loc[good])
+    assert (summary["n"], summary["n_failed"]) == (3, 4)
+    assert summary["failures"] == dict.fromkeys(failed.reason, 1)
+    assert summary["scores"]["psnr/full/raw"]["n"] == 3
+
+
+def test_a_damaged_file_fails_its_own_sample(root: Path, plain: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(root, tmp_path / "pairs")
+    (broken / "gt" / f"{STEMS[1]}.png").write_bytes(b"no picture")
+    summary = run(request(broken), tmp_path / "out")
+    rows = samples(tmp_path / "out")
+    assert (summary["n"], summary["n_failed"]) == (6, 1)
+    assert "not a readable image" in rows.reason[1] and rows.id[1] == STEMS[1]
+    pd.testing.assert_frame_equal(rows.drop(index=1), samples(plain).drop(index=1), check_dtype=False, check_exact=True)
+
+
+def test_a_run_in_which_all_fails_has_a_summary_of_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, Scripted(dict.fromkeys(STEMS, raising(MemoryError("full")))))
+    summary = run(request(root), tmp_path / "out")
+    assert (summary["n"], summary["n_failed"]) == (0, 7)
+    assert summary["failures"] == {"MemoryError: full": 7}
+    assert {found["mean"] for found in summary["scores"].values()} == {None}
+
+
+def test_only_controls_are_shown_the_truth(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = Scripted({})
+    use(monkeypatch, method)
+    run(request(root), tmp_path / "method")
+    assert [hint.truth for hint in method.seen] == [None] * 7
+    monkeypatch.undo()
+    summary = run(request(root, "ground-truth"), tmp_path / "truth")
+    assert summary["scores"]["psnr/mask/raw"]["without"] == {"identical": 6, "empty_region": 1}
+    assert summary["scores"]["ssim/mask/raw"]["mean"] == 1.0
+
+
+def test_unusable_weights_end_the_run_at_once(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sample would fail for the same reason: nothing is finished, and the run can go on later."""
+    method = Scripted(dict.fromkeys(STEMS, raising(WeightsUnusableError("big.pt is damaged"))))
+    use(monkeypatch, method)
+    with pytest.raises(WeightsUnusableError, match=r"big\.pt is damaged"):
+        run(request(root), tmp_path / "out")
+    assert len(method.seen) == 1 and not (tmp_path / "out" / "samples.parquet").exists()
+
+
+# --- metrics that misbehave ----------------------------------------------------------------------
+
+
+class Fails:
+    """A metric without a value for the samples whose mask starts at column 6 or 7."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.info = MetricInfo(name, kind, True, "", "for tests")
+        self.mean = Mean()
+
+    def scores(self, outputs: Sequence[Image], mask: Any, truth: Any) -> list[Score]:
+        if mask.any() and np.flatnonzero(mask.any(axis=0))[0] in (6, 7):
+            raise RuntimeError("no idea of /srv/data/x.png")
+        return [Score(1.0) for _ in outputs]
+
+    def features(self, images: Sequence[Image]) -> Any:
+        if (images[-1] == drawn(51)).all():
+            raise RuntimeError("no idea")
+        return self.mean.features(images)
+
+    def compare(self, outputs: Any, truths: Any) -> Score:
+        return self.mean.compare(outputs, truths)
+
+
+def test_a_metric_that_fails_on_a_sample_is_counted_and_the_run_goes_on(
+    root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"psnr": open_metric("psnr"), "whole": Fails("whole", "sample"), "set": Fails("set", "set")}
+    monkeypatch.setattr(scoring, "open_metric", lambda name, device: known[name])
+    (tmp_path / "p.json").write_text(json.dumps({"name": "p", "version": 1, "metrics": [*known], "bootstrap": 30}))
+    summary = run(replace(request(root), protocol=str(tmp_path / "p.json")), tmp_path / "out")
+    rows = samples(tmp_path / "out")
+    assert (summary["n"], summary["n_failed"]) == (7, 0) and set(rows.status) == {"ok"}
+    pd.testing.assert_series_equal(rows["psnr/mask/raw"], samples(plain)["psnr/mask/raw"])
+    found = summary["scores"]["whole/full/raw"]
+    assert found["n"] == 5
+    assert found["without"] == {"failed: RuntimeError: no idea of /srv/data/x.png": 2}
+    assert list(np.flatnonzero(rows["whole/full/raw"].isna())) == [1, 2]
+    for mode in ("raw", "composited"):
+        of_set = summary["sets"][f"set/{mode}"]
+        assert (of_set["n"], of_set["reason"]) == (6, "1 failed: RuntimeError: no idea")
+        assert of_set["value"] is not None
+    assert "2 failed: RuntimeError: no idea" in table_of(summary)
+    record = publish(Run(tmp_path / "out"), tmp_path / "board").read_text()
+    assert "/srv/" not in record and "failed: RuntimeError: no idea of x.png" in record
+
+
+def test_weights_of_a_metric_that_cannot_be_read_end_the_run_and_it_can_go_on(
+    root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {name: open_metric(name) for name in ("psnr", "ssim")}
+    damaged = raising(SourceError("vgg.pth is damaged"))
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "open_metric", lambda name, device: known[name])
+        patch.setattr(known["ssim"], "maps", lambda outputs, truth: damaged(truth))
+        with pytest.raises(SourceError, match=r"vgg\.pth is damaged"):
+            run(request(root), tmp_path / "out")
+    assert not (tmp_path / "out" / "summary.json").exists()
+    run(request(root), tmp_path / "out")
+    same(tmp_path / "out", plain)
+
+
+# --- interruptions -------------------------------------------------------------------------------
+
+
+class Mean:
+    """A set metric whose features are the mean colour."""
+
+    info = MetricInfo("mean-colour", "set", False, "levels", "for tests")
+
+    def features(self, images: Sequence[Image]) -> Any:
+        return np.stack([i.reshape(-1, 3).mean(axis=0) for i in images])
+
+    def compare(self, outputs: Any, truths: Any) -> Score:
+        return Score(float(np.abs(outputs - truths).sum()))  # of pairs: in the order of the samples
+
+
+def test_a_run_does_not_go_on_elsewhere(root: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it on another device would be neither's result."""
+    eraser = Scripted({})
+    eraser.info = replace(eraser.info, device="mps")
+    use(monkeypatch, eraser)
+    with pytest.raises(OutputError, match="holds another run"):
+        run(request(root), plain)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features of set metrics included; samples whose rows were written are not erased again."""
+    monkeypatch.setattr(work, "PART", 2)
+    monkeypatch.setattr(scoring, "open_metric", lambda name, device: Mean())
+    whole = run(request(root), tmp_path / "whole")
+    assert whole["sets"]["mean-colour/raw"]["n"] == 7
+    use(monkeypatch, Scripted({STEMS[5]: raising(KeyboardInterrupt())}))
+    with pytest.raises(KeyboardInterrupt):
+        run(request(root), tmp_path / "out")
+    written = len(list((tmp_path / "out" / "parts").glob("*.parquet")))
+    assert written > 0 and not (tmp_path / "out" / "summary.json").exists()
+    (tmp_path / "out" / "parts" / ".00009.parquet.1.tmp").write_bytes(b"half a file")
+    calm = Scripted({})
+    use(monkeypatch, calm)
+    summary = run(request(root), tmp_path / "out")
+    assert [hint.key for hint in calm.seen] == list(STEMS[2 * written :])
+    same(tmp_path / "out", tmp_path / "whole")
+    for what in ("sets", "scores", "n", "protocol", "dataset"):
+        assert summary[what] == whole[what]
+
+
+def test_samples_of_similar_names_keep_features_of_their_own(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "open_metric", lambda name, device: Mean())
+    data = open_dataset("pairs", str(root))
+    expected = run(request(root, limit=2), tmp_path / "plain")["sets"]
+    names, sample = ["a/1", "a_1"], data.sample
+    monkeypatch.setattr(data, "ids", lambda: names)
+    monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), id=names[k]))
+    monkeypatch.setattr("benchmark.runner.opened.open_dataset", lambda *_: data)
+    found = run(request(root), tmp_path / "out")["sets"]
+    assert {k: v["value"] for k, v in found.items()} == {k: v["value"] for k, v in expected.items()}
+
+
+def test_a_kill_before_the_first_file_was_whole_blocks_nothing(root: Path, plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in (".lock", ".run.json.123.tmp"):
+        (tmp_path / "out" / name).write_bytes(b"")
+    run(request(root), tmp_path / "out")
+    same(tmp_path / "out", plain)
+
+
+def test_a_killed_run_resumes_to_the_same_rows(root: Path, tmp_path: Path) -> None:
+    """SIGKILL, so nothing can be tidied up; what was on the disk stays, the rest is done again."""
+    environment = install(tmp_path / "site")
+    words = [
+        "run",
+        "--method",
+        "toy-stamp",
+        "--dataset",
+        "toy-noise",
+        "--data-option",
+        "count=40",
+        "--protocol",
+        str(root / "small.json"),
+        "--device",
+        "cpu",
+        "--out",
+    ]
+    argv = [sys.executable, "-m", "benchmark.cli", *words]
+    out, log = tmp_path / "out", tmp_path / "log"
+    slow = environment | {"TOY_SECONDS": "0.04", "TOY_LOG": str(log)}
+    with subprocess.Popen([*argv, str(out)], env=slow, stdout=subprocess.DEVNULL) as child:
+        until = time.monotonic() + 60
+        while not list(out.glob("parts/*.parquet")) and time.monotonic() < until:
+            time.sleep(0.005)
+        child.send_signal(signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL
+    assert not (out / "summary.json").exists()
+    assert (out / ".lock").exists()
+    kept = [row["id"] for path in out.glob("parts/*.parquet") for row in read_rows(path)]
+    assert 16 <= len(kept) < 40
+    log.unlink()
+    for folder in (out, tmp_path / "whole"):
+        argv_, env = [*argv, str(folder)], environment | {"TOY_LOG": str(log)}
+        subprocess.run(argv_, env=env, check=True, capture_output=True, timeout=60)
+    again = log.read_text().split()
+    every = [f"noise-{k}" for k in range(40)]
+    assert again == [name for name in every if name not in kept] + every
+    same(out, tmp_path / "whole")
+    assert Run(out).summary["scores"] == Run(tmp_path / "whole").summary["scores"]

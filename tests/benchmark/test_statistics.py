@@ -1,0 +1,261 @@
+"""Intervals and tests against naive loops, brute force, and textbook values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.statistics import difference, estimate, holm, jackknife, resampled_means, sign_flip
+
+NAN = math.nan
+
+
+def data(clusters: int, each: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Values that share most of their spread within a cluster."""
+    rng = np.random.default_rng(seed)
+    values = (rng.normal(0, 1, (clusters, 1)) + rng.normal(0, 0.1, (clusters, each))).ravel()
+    return values, [f"photo {k // each}" for k in range(clusters * each)]
+
+
+def naive_interval(values: np.ndarray, clusters: list[str], resamples: int, seed: int) -> tuple[float, float]:
+    """The percentile bootstrap, one drawn photo and one value at a time."""
+    there = [(v, c) for v, c in zip(values, clusters, strict=True) if not math.isnan(v)]
+    photos = sorted({c for _, c in there})
+    generator = np.random.Generator(np.random.Philox(seed))
+    means = []
+    for drawn in generator.integers(0, len(photos), (resamples, len(photos))):
+        picked = [v for k in drawn for v, c in there if c == photos[k]]
+        means.append(sum(picked) / len(picked))
+    means.sort()
+
+    def quantile(q: float) -> float:
+        at = q * (resamples - 1)
+        low = math.floor(at)
+        return means[low] + (at - low) * (means[min(low + 1, resamples - 1)] - means[low])
+
+    return quantile(0.025), quantile(0.975)
+
+
+def test_the_interval_is_that_of_the_naive_loop() -> None:
+    rng = np.random.default_rng(1)
+    clusters = [str(c) for c in rng.integers(0, 7, 30)]
+    values = rng.normal(20, 3, 30)
+    values[[3, 4, 11]] = NAN
+    found = estimate(values, clusters, 200, seed=5)
+    assert found.mean == pytest.approx(np.nanmean(values))
+    assert (found.n, found.clusters) == (27, len(set(clusters)))
+    assert (found.low, found.high) == pytest.approx(naive_interval(values, clusters, 200, 5))
+
+
+def test_with_one_sample_a_photo_it_is_the_normal_interval() -> None:
+    values = np.random.default_rng(0).normal(10, 2, 400)
+    found = estimate(values, [str(k) for k in range(400)], 4000, seed=0)
+    half = 1.96 * values.std() / 20
+    assert found.low is not None and found.high is not None
+    assert found.low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_samples_of_one_photo_are_not_independent() -> None:
+    """Ten samples a photo that hardly differ: the honest interval is about sqrt(10) times wider."""
+    values, clusters = data(30, 10)
+    honest = estimate(values, clusters, 2000, 0)
+    naive = estimate(values, [str(k) for k in range(300)], 2000, 0)
+    assert honest.mean == pytest.approx(naive.mean)
+    widths = [float(e.high) - float(e.low) for e in (honest, naive) if e.high and e.low]
+    assert 2.4 < widths[0] / widths[1] < 4.2
+
+
+def test_the_mean_is_over_samples_not_over_photos() -> None:
+    found = estimate(np.array([1.0, 1.0, 1.0, 5.0]), ["a", "a", "a", "b"], 50, 0)
+    assert found.mean == 2.0
+    assert (found.low, found.high) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters", "expected"),
+    [
+        ([], [], (None, None, None, 0, 0)),
+        ([NAN, NAN], ["a", "b"], (None, None, None, 0, 0)),
+        ([3.0], ["a"], (3.0, None, None, 1, 1)),
+        ([3.0, 5.0], ["a", "a"], (4.0, None, None, 2, 1)),
+        ([3.0, 5.0, NAN], ["a", "a", "b"], (4.0, None, None, 2, 1)),
+        ([3.0, 3.0], ["a", "b"], (3.0, 3.0, 3.0, 2, 2)),
+    ],
+)
+def test_fewer_than_two_photos_give_no_interval(
+    values: list[float], clusters: list[str], expected: tuple[float | None, ...]
+) -> None:
+    assert tuple(estimate(np.array(values), clusters, 100, 0)) == expected
+
+
+def test_no_resamples_give_no_interval() -> None:
+    assert estimate(np.array([1.0, 2.0]), ["a", "b"], 0, 0)[:3] == (1.5, None, None)
+
+
+def test_seeds_decide_and_large_draws_are_cut_into_blocks_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, clusters = data(20, 3)
+    first = estimate(values, clusters, 300, 7)
+    assert estimate(values, clusters, 300, 7) == first
+    assert estimate(values, clusters, 300, 8) != first
+    # 5001 photos: 799 draws a block. One generator, so the blocks go on where the last one stopped.
+    sums, counts = np.random.default_rng(0).normal(size=5001), np.ones(5001)
+    means = resampled_means(sums, counts, 900, 3)
+    drawn = np.random.Generator(np.random.Philox(3)).integers(0, 5001, (900, 5001))
+    np.testing.assert_allclose(means, sums[drawn].mean(axis=1))
+
+
+@given(st.permutations(range(12)), st.floats(-50, 50), st.floats(0.1, 9))
+def test_order_is_nothing_and_scale_carries_over(order: list[int], shift: float, factor: float) -> None:
+    values, clusters = data(4, 3)
+    base = estimate(values, clusters, 60, 0)
+    moved = estimate(values[order] * factor + shift, [clusters[k] for k in order], 60, 0)
+    for got, known in zip(moved[:3], base[:3], strict=True):
+        assert got is not None and known is not None
+        assert got == pytest.approx(known * factor + shift, abs=1e-9)
+
+
+# --- paired differences --------------------------------------------------------------------------
+
+
+def test_differences_are_paired_and_need_both_values() -> None:
+    a = np.array([1.0, 2.0, NAN, 4.0, 9.0])
+    b = np.array([0.5, 1.0, 3.0, NAN, 7.0])
+    found = difference(a, b, list("vwxyz"), 100, 0)
+    assert (found.mean, found.n, found.clusters) == (pytest.approx(3.5 / 3), 3, 3)
+    assert found.p == pytest.approx(2 / 8)  # all positive: only ++ + and - - - are as extreme
+
+
+def test_what_two_methods_share_does_not_widen_the_interval() -> None:
+    """Pairing removes the difficulty of the photo."""
+    hard, clusters = data(40, 1)
+    noise = np.random.default_rng(5).normal(0.1, 0.02, 40)
+    found = difference(hard + noise, hard, clusters, 1000, 0)
+    assert found.low is not None and found.high is not None and found.p is not None
+    assert found.low < noise.mean() < found.high
+    assert found.high - found.low < 0.015  # the photos themselves spread by 1
+    assert found.p == pytest.approx(1 / 1001)  # no random pattern comes near
+
+
+def test_equal_methods_differ_by_nothing() -> None:
+    values, clusters = data(20, 2)
+    found = difference(values, values, clusters, 100, 0)
+    assert tuple(found) == (0.0, 0.0, 0.0, 1.0, 40, 20)
+
+
+def test_one_photo_gives_neither_interval_nor_test() -> None:
+    found = difference(np.array([1.0, 2.0]), np.zeros(2), ["a", "a"], 100, 0)
+    assert tuple(found) == (1.5, None, None, None, 2, 1)
+    assert tuple(difference(np.array([NAN]), np.zeros(1), ["a"], 9, 0)) == (None,) * 4 + (0, 0)
+
+
+@given(st.lists(st.integers(-20, 20), min_size=1, max_size=9))
+def test_few_photos_are_tested_by_every_pattern_of_signs(sums: list[int]) -> None:
+    """Ties count: sums are whole numbers, so brute force is exact."""
+    patterns = list(itertools.product((1, -1), repeat=len(sums)))
+    extreme = sum(abs(sum(s * v for s, v in zip(signs, sums, strict=True))) >= abs(sum(sums)) for signs in patterns)
+    assert sign_flip(np.array(sums, float), 10, 0) == extreme / len(patterns)
+
+
+def test_ties_count_also_where_rounding_would_part_them() -> None:
+    """0.1 + 0.2 - 0.3 is not 0 in binary; its mirror image is as extreme all the same."""
+    assert sign_flip(np.array([0.1, 0.2, -0.3]), 10, 0) == 1.0
+
+
+def test_many_photos_are_tested_by_drawn_patterns() -> None:
+    """13 clusters: drawn; the exact value comes from all 8192 patterns."""
+    sums = np.random.default_rng(2).normal(0.4, 1, 13)
+    signs = np.array(list(itertools.product((1, -1), repeat=13)))
+    exact = float(np.mean(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12))
+    assert 0.02 < exact < 0.9
+    found = sign_flip(sums, 4000, 0)
+    assert found == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 4000))
+    assert found == sign_flip(sums, 4000, 0) != sign_flip(sums, 4000, 1)
+
+
+def test_a_drawn_p_value_is_never_zero() -> None:
+    assert sign_flip(np.ones(60), 50, 0) == 1 / 51
+
+
+# --- several tests at once -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.04, 0.01], [0.04, 0.02]),
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.01, None, 0.04], [0.02, None, 0.04]),
+        ([None, None], [None, None]),
+        ([0.02, 0.02], [0.04, 0.04]),
+    ],
+)
+def test_holm_by_hand(given_: list[float | None], expected: list[float | None]) -> None:
+    """Smallest p times m, the next times m - 1, ..., never less than the one before, at most 1."""
+    found = holm(given_)
+    assert [None if p is None else round(p, 12) for p in found] == expected
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p_values: list[float]) -> None:
+    found = holm(list(p_values))
+    for p, corrected in zip(p_values, found, strict=True):
+        assert corrected is not None
+        assert p <= corrected <= min(1.0, p * len(p_values)) + 1e-12
+    for (p, a), (q, b) in itertools.combinations(zip(p_values, found, strict=True), 2):
+        assert a is not None and b is not None
+        assert a <= b if p <= q else a >= b
+
+
+def test_the_jackknife_of_a_mean_is_its_normal_interval() -> None:
+    """With one photo a group, the jackknife's error of a mean is the textbook s / sqrt(n)."""
+    values = np.random.default_rng(3).normal(5, 2, 15)
+    photos = [f"photo {k}" for k in range(15)]
+    low, high = jackknife(lambda kept: float(values[kept].mean()), values.mean(), photos, seed=0)
+    half = 2.1448 * values.std(ddof=1) / math.sqrt(15)  # Student's t, 14 degrees of freedom
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-4)
+
+
+def test_the_jackknife_keeps_the_samples_of_a_photo_together() -> None:
+    values, photos = data(60, 5)
+    left_out: list[set[str]] = []
+
+    def score(kept: np.ndarray) -> float:
+        gone = {p for p, k in zip(photos, kept, strict=True) if not k}
+        assert not gone & {p for p, k in zip(photos, kept, strict=True) if k}
+        left_out.append(gone)
+        return float(values[kept].mean())
+
+    found = jackknife(score, float(values.mean()), photos, seed=1)
+    assert sorted(p for gone in left_out for p in gone) == sorted(set(photos))
+    boot = estimate(values, photos, 4000, seed=1)
+    assert boot.low is not None and boot.high is not None and found[0] is not None
+    assert found[1] - found[0] == pytest.approx(boot.high - boot.low, rel=0.35)  # type: ignore[operator]
+
+
+def test_the_jackknife_has_no_interval_where_there_is_none() -> None:
+    assert jackknife(lambda kept: 1.0, 1.0, ["a", "a"], 0) == (None, None)
+    assert jackknife(lambda kept: None, 1.0, ["a", "b"], 0) == (None, None)
+
+
+def test_the_jackknife_covers_the_truth_of_a_kernel_distance() -> None:
+    """KID of two samples of one distribution is 0: nine in ten intervals or more must hold it."""
+    from benchmark.metrics.fidelity import kernel_distance
+
+    held = 0
+    for seed in range(60):
+        a, b = np.random.default_rng(seed).normal(size=(2, 40, 4))
+        photos = [str(k) for k in range(40)]
+        low, high = jackknife(
+            lambda kept, a=a, b=b: kernel_distance(a[kept], b[kept]), kernel_distance(a, b), photos, seed
+        )
+        held += low is not None and high is not None and low <= 0 <= high
+    assert held >= 54

@@ -1,0 +1,220 @@
+"""The command `magiceraser`: pictures, errors with exit code 2, training, plans; a quick --help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from micro_model import write_plain
+from synthetic_dataset import write_dataset
+
+from magiceraser_ref.cli.main import main
+from olrd.arrays import decode_photo, encode_ids, encode_mask, encode_png
+
+TELEA = ["--initializer", "opencv-telea", "--steps", "2", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_plain(tmp_path_factory.mktemp("base") / "micro")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """photo.png, mask.png, map.png and map.json of one drawn photo, 60 x 44."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((44, 60), np.bool_)
+    mask[12:30, 20:41] = True
+    ids = np.where(mask, 5, 9).astype(np.uint32)
+    photo = rng.integers(0, 255, (44, 60, 3), dtype=np.uint8)
+    (tmp_path / "photo.png").write_bytes(encode_png(photo))
+    (tmp_path / "mask.png").write_bytes(encode_mask(mask))
+    (tmp_path / "map.png").write_bytes(encode_ids(ids))
+    segments = [{"id": 5, "category_id": 21}, {"id": 9, "category_id": 193}]
+    (tmp_path / "map.json").write_text(json.dumps({"segments_info": segments}))
+    return tmp_path
+
+
+def erase(files: Path, micro: Path, *more: str) -> int:
+    words = ["erase", str(files / "photo.png"), str(files / "mask.png"), "-o", str(files / "out.png")]
+    return main([*words, "--model", str(micro), *TELEA, *more])
+
+
+def with_map(files: Path) -> list[str]:
+    return ["--panoptic", str(files / "map.png"), "--segments", str(files / "map.json")]
+
+
+def test_a_photo_is_erased_and_only_under_the_mask(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert erase(files, micro, *with_map(files), "--erased", "cow", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["path"] == str(files / "out.png")
+    assert (result["width"], result["height"], result["seed"]) == (60, 44, 0)
+    before, after = (decode_photo((files / n).read_bytes()).pixels for n in ("photo.png", "out.png"))
+    changed = (before != after).any(axis=2)
+    assert after.shape == before.shape and changed[12:30, 20:41].mean() > 0.9
+    changed[12:30, 20:41] = False
+    assert not changed.any()
+
+
+def test_nothing_is_overwritten_unasked(files: Path, micro: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "out.png").write_bytes(b"mine")
+    assert erase(files, micro, "--segmenter", "none") == 2
+    assert "--force" in capsys.readouterr().err and (files / "out.png").read_bytes() == b"mine"
+    assert erase(files, micro, "--segmenter", "none", "--force") == 0
+    assert capsys.readouterr().out.strip() == str(files / "out.png")
+
+
+def test_seeds_and_switches_have_an_effect(files: Path, micro: Path) -> None:
+    found = []
+    for more in (["--seed", "1"], ["--seed", "1"], ["--seed", "2"], ["--seed", "1", "--no-content"]):
+        assert erase(files, micro, *more, "--no-refocus", "--force") == 0
+        found.append((files / "out.png").read_bytes())
+    assert found[0] == found[1] and len(set(found)) == 3
+
+
+@pytest.mark.parametrize(
+    ("damage", "more", "message"),
+    [
+        ("mask.png", [], "is 30 x 44 pixels, the photo"),
+        ("map.png", ["map"], "is it the map of another photo"),
+        ("ids", ["map"], "has pixels of id 9"),
+        ("category", ["map"], "category 9999"),
+        ("", ["--panoptic", "x.png"], "go together"),
+        ("", ["--out", "out.jpg"], ".png or .webp"),
+        ("", ["--segmenter", "sam"], "mask2former or none"),
+        ("", ["map", "--erased", "cows"], "Did you mean 'cow'"),
+        ("missing", [], "cannot be read"),
+        ("black", [], "nothing is marked"),
+        ("", ["--model", "/nowhere"], "/nowhere"),
+        ("", ["--steps", "many"], "'many'"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_of_usage(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], damage: str, more: list[str], message: str
+) -> None:
+    if damage == "mask.png":
+        (files / damage).write_bytes(encode_mask(np.ones((44, 30), np.bool_)))
+    if damage == "map.png":
+        (files / damage).write_bytes(encode_ids(np.full((40, 60), 9, np.uint32)))
+    if damage == "ids":
+        (files / "map.json").write_text(json.dumps([{"id": 5, "category_id": 21}]))
+    if damage == "category":
+        (files / "map.json").write_text(json.dumps([{"id": 5, "category_id": 9999}]))
+    if damage == "missing":
+        (files / "mask.png").unlink()
+    if damage == "black":
+        (files / "mask.png").write_bytes(encode_mask(np.zeros((44, 60), np.bool_)))
+    words = [word for m in more for word in (with_map(files) if m == "map" else [m])]
+    assert erase(files, micro, *words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.startswith("error: ") and not captured.out
+    assert not (files / "out.png").exists()
+
+
+def test_segments_come_in_three_forms(files: Path) -> None:
+    from magiceraser_ref.cli.given_map import read_map
+
+    listed = json.loads((files / "map.json").read_text())["segments_info"]
+    categories = [
+        {"id": 21, "name": "ox", "supercategory": "animal", "isthing": 1},
+        {"id": 193, "name": "lawn", "isthing": 0},
+    ]
+    whole = {
+        "annotations": [{"file_name": "map.png", "segments_info": listed}, {"file_name": "b.png"}],
+        "categories": categories,
+    }
+    names: list[Any] = []
+    for form in (listed, {"segments_info": listed}, whole):
+        (files / "map.json").write_text(json.dumps(form))
+        found, known = read_map(files / "map.png", files / "map.json")
+        assert [(s.id, s.area) for s in found.segments] == [(5, 378), (9, 44 * 60 - 378)]
+        assert tuple(found.segments[0].bbox) == (20, 12, 21, 18)
+        names.append(known[21].name)
+    assert names == ["cow", "cow", "ox"]
+    (files / "map.json").write_text('{"other": 1}')
+    with pytest.raises(Exception, match="expected JSON with segments"):
+        read_map(files / "map.png", files / "map.json")
+
+
+def train(micro: Path, triplets: Path, out: Path, *more: str) -> int:
+    return main(
+        [
+            "train",
+            "--triplets",
+            str(triplets),
+            "--base",
+            str(micro),
+            "--out",
+            str(out),
+            "--steps",
+            "2",
+            "--batch",
+            "2",
+            "--device",
+            "cpu",
+            "--no-tensorboard",
+            *more,
+        ]
+    )
+
+
+def test_training_stops_goes_on_and_gives_a_model(
+    tmp_path: Path, micro: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    triplets = write_dataset(tmp_path / "t", photos=2, splits=("train",))
+    assert train(micro, triplets, tmp_path / "out", "--dry-run", "--json") == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["trained_parameters"] == {"lora": 21504, "token": 16}
+    assert planned["triplets"] == 4 and planned["epochs"] == 1 and not (tmp_path / "out").exists()
+    assert train(micro, triplets, tmp_path / "out", "--stop-at", "1", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"stopped_at": 1, "steps": 2}
+    assert train(micro, triplets, tmp_path / "out", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["trained_parameters"] == 21520
+    assert train(micro, triplets, tmp_path / "out", "--rank", "2") == 1
+    assert "config.rank" in capsys.readouterr().err
+    settings = json.loads((tmp_path / "out" / "model" / "magiceraser.json").read_text())
+    assert settings["base"] == str(micro)
+    assert settings["resolution"] == 32  # the base's own, as none was given
+
+
+def test_the_trained_model_erases(files: Path, micro: Path, tmp_path: Path) -> None:
+    triplets = write_dataset(tmp_path / "t", photos=2, splits=("train",))
+    assert train(micro, triplets, tmp_path / "out") == 0
+    assert erase(files, tmp_path / "out" / "model", *with_map(files)) == 0
+
+
+def test_a_base_that_is_none_is_named(tmp_path: Path, micro: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    triplets = write_dataset(tmp_path / "t", photos=2, splits=("train",))
+    assert train(tmp_path / "none", triplets, tmp_path / "out") == 2
+    assert "none" in capsys.readouterr().err
+    assert train(micro, triplets, tmp_path / "out", "--masks", "randm") == 2
+    assert "Did you mean 'random'" in capsys.readouterr().err
+
+
+def test_ablate_plans_unless_told_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["ablate", "--base", "b", "--out", str(tmp_path / "o"), "--rows", "free", "--seeds", "0"]
+    assert main([*words, "--json"]) == 0
+    commands = json.loads(capsys.readouterr().out)
+    assert [c["row"] for c in commands] == ["base", "base+content", "base+refocus", "base+content+refocus"]
+    assert not any(c["finished"] for c in commands) and not (tmp_path / "o").exists()
+    assert main([*words, "--seeds", "one"]) == 2
+
+
+def test_help_is_quick_and_loads_no_network_library() -> None:
+    code = (
+        "import sys, time\n"
+        "from magiceraser_ref.cli.main import parser\n"
+        "parser().format_help()\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'pandas', 'datasets', 'cv2'} & set(sys.modules)\n"
+        "print(sorted(heavy), time.process_time())"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy, _, seconds = out.stdout.strip().rpartition(" ")
+    assert heavy == "[]" and float(seconds) < 0.5

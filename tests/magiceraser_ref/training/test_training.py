@@ -1,0 +1,241 @@
+"""The training: what changes and what does not, exact resume, the folder, the demo's loss falls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from synthetic_dataset import write_dataset
+
+from magiceraser_ref.model.checkpoint import load
+from magiceraser_ref.model.settings import Settings
+from magiceraser_ref.model.token import TOKEN
+from magiceraser_ref.small.architecture import MICRO, build_pipeline
+from magiceraser_ref.training.config import Running, TrainConfig, micro_batches
+from magiceraser_ref.training.denoiser import Denoiser, check_base
+from magiceraser_ref.training.log import read_losses
+from magiceraser_ref.training.rows import TrainingRows
+from magiceraser_ref.training.state import Checkpoints
+from magiceraser_ref.training.train import train
+from olrd.builder.cached import demo_triplets
+from olrd.errors import IntegrityError, OutputError, SourceError, UsageError
+
+FAST = {"resolution": 32, "batch": 4, "lr_lora": 1e-2, "lr_token": 1e-2}
+
+
+def running(**changes: Any) -> Running:
+    standard: dict[str, Any] = {"device": "cpu", "micro_batch": 2, "fixed_samples": 2, "tensorboard": False}
+    return Running(**standard | changes)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> TrainingRows:
+    folder = write_dataset(tmp_path_factory.mktemp("triplets") / "t", photos=4, splits=("train",))
+    return TrainingRows(str(folder))
+
+
+def trained(out: Path, rows: TrainingRows, config: TrainConfig, *runs: Running) -> tuple[Any, Any]:
+    """(the pipeline of the last run, its record); one run after the other, each with a new pipeline."""
+    for how in runs:
+        pipeline = build_pipeline(MICRO)
+        record = train(pipeline, rows, config, out, how, base="micro", settings=Settings(base="micro"))
+    return pipeline, record
+
+
+def state(out: Path) -> dict[str, Any]:
+    found = Checkpoints(out, 1).latest()
+    assert found is not None
+    return found
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit, through dicts and lists."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_ten_steps_are_five_and_five_more(tmp_path: Path, rows: TrainingRows, ema: float) -> None:
+    config = TrainConfig(steps=10, ema=ema, warmup=3, **FAST)
+    _, whole = trained(tmp_path / "a", rows, config, running())
+    _, parts = trained(tmp_path / "b", rows, config, running(stop_at=5, workers=1), running(checkpoint_every=4))
+    assert same(state(tmp_path / "a"), state(tmp_path / "b"))
+    assert whole == parts
+    for name in ("pytorch_lora_weights.safetensors", "learned_embeds.safetensors"):
+        one, other = (tmp_path / x / "model" / name for x in "ab")
+        assert one.read_bytes() == other.read_bytes()
+    logs = [read_losses(tmp_path / x / "losses.csv") for x in "ab"]
+    columns = ("step", "loss", "grad_norm", "lr_lora", "lr_token")
+    assert [[r[c] for c in columns] for r in logs[0]] == [[r[c] for c in columns] for r in logs[1]]
+    assert [row["step"] for row in logs[1]] == [str(n) for n in range(1, 11)]
+
+
+def test_a_kill_loses_only_the_steps_since_the_checkpoint(
+    tmp_path: Path, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(steps=5, **FAST)
+    _, wanted = trained(tmp_path / "a", rows, config, running())
+    from magiceraser_ref.training.trainer import Trainer
+
+    step = Trainer.step
+
+    def dying(self: Trainer, number: int, batches: Any) -> Any:
+        if number == 3:
+            raise KeyboardInterrupt
+        return step(self, number, batches)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", dying)
+        trained(tmp_path / "b", rows, config, running(checkpoint_every=2))
+    assert [p.name for p in Checkpoints(tmp_path / "b", 1).all()] == ["step-00000002.pt"]
+    assert len(read_losses(tmp_path / "b" / "losses.csv")) == 3  # the third is dropped on resume
+    (tmp_path / "b" / "checkpoints" / ".step-00000004.pt.1.tmp").write_bytes(b"half")
+    _, got = trained(tmp_path / "b", rows, config, running(checkpoint_every=2, max_checkpoints=1))
+    assert got == wanted and same(state(tmp_path / "a"), state(tmp_path / "b"))
+    assert sorted(p.name for p in (tmp_path / "b" / "checkpoints").iterdir()) == ["step-00000005.pt"]
+
+
+def test_only_the_lora_and_the_row_of_the_token_change(tmp_path: Path, rows: TrainingRows) -> None:
+    before = build_pipeline(MICRO)
+    after, _ = trained(tmp_path, rows, TrainConfig(steps=3, prompt_dropout=0.0, **FAST), running())
+    for part in ("vae", "text_encoder", "unet"):
+        old = getattr(before, part).state_dict()
+        new = {k.replace(".base_layer", ""): v for k, v in getattr(after, part).state_dict().items()}
+        for name, values in old.items():
+            if "token_embedding" in name:  # R* is one more row at the end
+                assert new[name].shape[0] == values.shape[0] + 1
+                assert torch.equal(new[name][:-1], values)
+                start = before.tokenizer("background", add_special_tokens=False).input_ids
+                assert not torch.equal(new[name][-1], values[start].mean(0))
+            else:
+                assert torch.equal(new[name], values), name
+    lora = {k: v for k, v in after.unet.state_dict().items() if "lora_B" in k}
+    assert lora and all(values.abs().max() > 0 for values in lora.values())
+    assert all(".attn1." in k or ".attn2." in k for k in lora)
+
+
+def test_without_the_token_prompts_go_without_it(tmp_path: Path, rows: TrainingRows) -> None:
+    after, record = trained(tmp_path, rows, TrainConfig(steps=2, token=False, **FAST), running())
+    assert TOKEN not in after.tokenizer.get_vocab()
+    assert not (tmp_path / "model" / "learned_embeds.safetensors").exists()
+    settings = json.loads((tmp_path / "model" / "magiceraser.json").read_text())
+    assert settings["token"] is None and settings["base"] == "micro"
+    assert record["trained_parameters"] == 21504
+
+
+def test_the_full_form_is_a_model_of_its_own(tmp_path: Path, rows: TrainingRows) -> None:
+    after, _ = trained(tmp_path, rows, TrainConfig(steps=2, **FAST), running(form="full"))
+    loaded = load(tmp_path / "model", device="cpu")
+    assert loaded.token == TOKEN and loaded.settings.resolution == 32
+    number = loaded.pipeline.tokenizer.convert_tokens_to_ids(TOKEN)
+    rows_of = [p.text_encoder.get_input_embeddings().weight[number] for p in (loaded.pipeline, after)]
+    assert torch.equal(*rows_of)
+    lora = [{k: v for k, v in p.unet.state_dict().items() if "lora_" in k} for p in (loaded.pipeline, after)]
+    assert sorted(v.sum().item() for v in lora[0].values()) == sorted(v.sum().item() for v in lora[1].values())
+
+
+def test_twenty_steps_on_the_embedded_demo_lower_the_loss(tmp_path: Path) -> None:
+    rows = TrainingRows(str(demo_triplets()))
+    config = TrainConfig(resolution=32, steps=20, batch=8, lr_lora=1e-2, lr_token=1e-2)
+    _, record = trained(tmp_path, rows, config, running(fixed_samples=8, micro_batch=8))
+    assert record["fixed_loss"]["after"] < 0.95 * record["fixed_loss"]["before"]
+
+
+def test_validation_pictures_change_nothing(tmp_path: Path, rows: TrainingRows) -> None:
+    config = TrainConfig(steps=2, ema=0.5, **FAST)
+    trained(tmp_path / "a", rows, config, running())
+    how = running(validate_every=1, validation_count=2, validation_steps=2)
+    trained(tmp_path / "b", rows, config, how)
+    assert same(state(tmp_path / "a"), state(tmp_path / "b"))
+    folders = sorted((tmp_path / "b" / "validation").iterdir())
+    assert [p.name for p in folders] == ["step-00000001", "step-00000002"]
+    assert len(list(folders[0].glob("*.png"))) == 2
+
+
+def test_random_masks_and_accumulation_train_too(tmp_path: Path, rows: TrainingRows) -> None:
+    config = TrainConfig(steps=2, masks="random", **FAST)
+    losses = []
+    for size in (1, 4):
+        out = tmp_path / str(size)
+        trained(out, rows, config, running(micro_batch=size))
+        losses.append([float(row["loss"]) for row in read_losses(out / "losses.csv")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_finished_training_is_not_repeated_and_another_is_refused(
+    tmp_path: Path, rows: TrainingRows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TrainConfig(steps=1, **FAST)
+    _, record = trained(tmp_path / "a", rows, config, running())
+    _, again = trained(tmp_path / "a", rows, config, running())
+    assert again == record and "complete already" in capsys.readouterr().err
+    with pytest.raises(OutputError, match=r"config\.rank"):
+        trained(tmp_path / "a", rows, TrainConfig(steps=1, rank=2, **FAST), running())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        trained(tmp_path / "other", rows, config, running())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, rows: TrainingRows) -> None:
+    config = TrainConfig(steps=2, **FAST)
+    trained(tmp_path, rows, config, running(stop_at=1))
+    (tmp_path / "checkpoints" / "step-00000001.pt").write_bytes(b"PK\x03\x04 no")
+    with pytest.raises(IntegrityError, match="delete it to go on"):
+        trained(tmp_path, rows, config, running())
+
+
+def test_a_loss_that_is_no_number_stops(tmp_path: Path, rows: TrainingRows) -> None:
+    pipeline = build_pipeline(MICRO)
+    pipeline.unet.conv_out.bias.data[:] = float("nan")
+    with pytest.raises(IntegrityError, match="lower --lr-lora"):
+        train(pipeline, rows, TrainConfig(steps=1, **FAST), tmp_path, running(), settings=Settings(base="x"))
+
+
+def test_another_kind_of_base_is_refused() -> None:
+    pipeline = build_pipeline(MICRO)
+    pipeline.unet.register_to_config(in_channels=4)
+    with pytest.raises(SourceError, match="9 input channels"):
+        check_base(pipeline, "toy")
+
+
+def test_the_stand_in_gives_the_gradient_to_the_vector_alone() -> None:
+    pipeline = build_pipeline(MICRO)
+    pipeline.text_encoder.requires_grad_(False)
+    denoiser = Denoiser(pipeline.unet, pipeline.text_encoder, 7)
+    ids = torch.tensor([[3, 7, 5, 7]])
+    pipeline.text_encoder(ids)[0].square().sum().backward()
+    assert denoiser.vector is not None and denoiser.vector.grad.abs().max() > 0
+    assert pipeline.text_encoder.get_input_embeddings().weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rank": 0}, "--rank"),
+        ({"masks": "olrdd"}, "Did you mean 'olrd'"),
+        ({"precision": "bf61"}, "Did you mean 'bf16'"),
+        ({"ema": 1.0}, "--ema"),
+        ({"targets": ()}, "--targets"),
+        ({"lr_lora": float("nan")}, "--lr-lora"),
+    ],
+)
+def test_bad_configurations_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        TrainConfig(**changes)
+
+
+def test_micro_batches_share_a_batch() -> None:
+    assert micro_batches(16, 4, 1) == (4, 4)
+    assert micro_batches(16, 3, 2) == (2, 4)
+    assert micro_batches(6, 100, 1) == (6, 1)
+    with pytest.raises(UsageError, match="multiple of 3"):
+        micro_batches(16, 4, 3)

@@ -1,0 +1,231 @@
+"""The dataset card: what it says is what is in the folder, by somebody else's parser."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import yaml
+from built_folders import digest
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard
+from PIL import Image as Pillow
+from synthetic_coco import write_coco
+
+from olrd.builder.build import build
+from olrd.builder.command import config_from
+from olrd.cli.build import parser
+from olrd.config import BuildConfig, CandidateRules
+from olrd.dataset.folder import Dataset
+from olrd.licenses import is_permissive
+from olrd.reasons import ALL_REASONS
+from olrd.sources import SourceSpec
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_coco(tmp_path_factory.mktemp("photos"), count=12, seed=5)
+
+
+@pytest.fixture(scope="module")
+def config(root: Path) -> BuildConfig:
+    return BuildConfig(
+        SourceSpec("coco", str(root), "train2017"),
+        seed=3,
+        per_object=1,
+        donor="other",
+        blend="feather",
+        match=("noise", "sharpness"),
+        scale=(0.8, 1.25),
+        flip=True,
+        rules=CandidateRules(min_area=0.001, categories=("dog", "sports ball", "suitcase")),
+        splits=(("train", 0.7), ("held_out", 0.3)),
+        shard_bytes=300_000,
+    )
+
+
+@pytest.fixture(scope="module", params=["full", "recipes"])
+def folder(request: pytest.FixtureRequest, config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp(request.param) / "out"
+    build(replace(config, form=request.param), out)
+    return out
+
+
+def front_matter(folder: Path) -> dict[str, Any]:
+    text = (folder / "README.md").read_text()
+    values: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
+    return values
+
+
+def table(folder: Path, heading: str) -> list[list[str]]:
+    """The cells of the table whose first line starts with that heading."""
+    lines = (folder / "README.md").read_text().splitlines()
+    start = lines.index(next(line for line in lines if line.startswith(f"| {heading} |")))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip(" `") for cell in line.strip("|").split(" | ")])
+    return rows
+
+
+def number(cell: str) -> int:
+    return int(cell.replace(",", ""))
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    names = [
+        "split",
+        "category",
+        "background_labels",
+        "image_id",
+        "license",
+        "license_url",
+        "donor_license",
+        "donor_license_url",
+    ]
+    return list(Dataset(folder).rows(names))
+
+
+def test_the_hub_accepts_the_front_matter(folder: Path) -> None:
+    card = DatasetCard.load(folder / "README.md")
+    values = front_matter(folder)
+    assert card.data.task_categories == ["image-to-image"]
+    assert card.data.to_dict()["dataset_info"] == values["dataset_info"]
+    assert card.data.size_categories == ["n<1K"]
+    assert values["license"] == "other"
+    assert card.text.lstrip().startswith("# Object-removal triplets")
+
+
+def test_the_features_are_the_real_ones(folder: Path) -> None:
+    """By the reader of `datasets` itself, against the schema of the shards."""
+    import pyarrow.parquet as pq
+
+    info = datasets.DatasetInfo._from_yaml_dict(front_matter(folder)["dataset_info"])
+    for shard in Dataset(folder).shards:
+        real = datasets.Features.from_arrow_schema(pq.read_schema(shard))
+        assert info.features == real
+        assert list(info.features) == list(real)
+
+
+def test_loading_with_and_without_the_card_gives_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    bare = tmp_path / "bare"
+    shutil.copytree(folder / "data", bare / "data")
+    one = datasets.load_dataset(str(folder))
+    assert {split: len(part) for split, part in one.items()} == {
+        part["name"]: part["num_examples"] for part in front_matter(folder)["dataset_info"]["splits"]
+    }
+    # Without the card the shards still say what they hold; only known split names are found then.
+    other = datasets.load_dataset(str(bare))
+    assert other["train"].features == one["train"].features
+
+
+def test_splits_and_sizes_are_those_of_the_files(folder: Path) -> None:
+    values = front_matter(folder)
+    counts = Counter(row["split"] for row in rows_of(folder))
+    assert set(counts) == {"train", "held_out"}
+    for part in values["dataset_info"]["splits"]:
+        files = list((folder / "data").glob(f"{part['name']}-*.parquet"))
+        assert part["num_bytes"] == sum(file.stat().st_size for file in files)
+        assert part["num_examples"] == counts.pop(part["name"])
+    assert not counts
+    (configs,) = MetadataConfigs.from_dataset_card_data(DatasetCard.load(folder / "README.md").data).values()
+    assert [entry["split"] for entry in configs["data_files"]] == ["train", "held_out"]
+    for entry in configs["data_files"]:
+        assert sorted(folder.glob(entry["path"])) == sorted((folder / "data").glob(f"{entry['split']}-*.parquet"))
+
+
+def test_the_tables_count_what_is_there(folder: Path) -> None:
+    rows = rows_of(folder)
+    splits = Counter(row["split"] for row in rows)
+    photos = Counter(split for split, _ in {(row["split"], row["image_id"]) for row in rows})
+    assert {(name, number(p), number(n)) for name, p, n in table(folder, "split")} == {
+        (name, photos[name], splits[name]) for name in splits
+    }
+    classes = Counter(row["category"] for row in rows)
+    assert {name: number(n) for name, n in table(folder, "class")} == classes
+    labels = Counter(label for row in rows for label in row["background_labels"])
+    assert {name: number(n) for name, n in table(folder, "label")} == labels
+
+
+def test_the_licence_table_counts_both_photos_of_a_triplet(folder: Path) -> None:
+    expected: Counter[tuple[str, str]] = Counter()
+    for row in rows_of(folder):
+        expected.update({(row["license"], row["license_url"]), (row["donor_license"], row["donor_license_url"])})
+    shown = {(code, url): (free, number(n)) for code, url, free, n in table(folder, "licence")}
+    assert {key: n for key, (_, n) in shown.items()} == expected
+    for (code, _), (free, _) in shown.items():
+        assert free == ("yes" if is_permissive(code) else "no")
+    assert "--form recipes" in (folder / "README.md").read_text()
+
+
+def test_one_licence_is_the_tag(config: BuildConfig, root: Path, tmp_path: Path) -> None:
+    build(replace(config, licenses="4", donor="same", form="recipes"), tmp_path / "out")
+    assert front_matter(tmp_path / "out")["license"] == "cc-by-2.0"
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "Not every photo here allows" not in text
+
+
+def test_the_reasons_are_those_of_the_record(folder: Path) -> None:
+    totals = Dataset(folder).build["totals"]
+    expected = totals["photos_rejected"] | totals["objects_rejected"]
+    shown = table(folder, "reason")
+    assert {code: number(n) for code, _, n in shown} == expected
+    assert all(meaning == ALL_REASONS[code] for code, meaning, _ in shown)
+
+
+def test_the_hashes_are_those_of_the_files(folder: Path) -> None:
+    files = digest(folder)
+    listed = {name: sha for name, _, sha in table(folder, "file")}
+    assert listed == {name: sha for name, sha in files.items() if name.startswith("data/")}
+    assert sum(number(n) for _, n, _ in table(folder, "file")) == len(Dataset(folder))
+
+
+def test_the_command_gives_the_configuration_back(folder: Path, config: BuildConfig, root: Path) -> None:
+    text = (folder / "README.md").read_text()
+    found = re.search(r"```sh\n(.*)\n```", text)
+    assert found
+    words = shlex.split(found[1].replace("ROOT", shlex.quote(str(root))))
+    assert words[0] == "olrd-build"
+    form = Dataset(folder).form
+    assert config_from(parser().parse_args(words[1:])) == replace(config, form=form)
+
+
+def test_nothing_private_is_in_the_folder(folder: Path, root: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert str(root).encode() not in path.read_bytes()
+            assert str(folder).encode() not in path.read_bytes()
+
+
+def test_there_is_a_picture_where_there_are_pixels(folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    if Dataset(folder).form == "full":
+        assert "![Sample triplets](sample.png)" in text
+        with Pillow.open(folder / "sample.png") as sheet:
+            sheet.load()
+            assert min(sheet.size) > 300
+            assert len(sheet.convert("RGB").getcolors(1 << 24) or []) > 1000
+    else:
+        assert "sample.png" not in text
+        assert "olrd rebuild" in text
+
+
+def test_a_card_without_any_triplet_is_valid(config: BuildConfig, root: Path, tmp_path: Path) -> None:
+    build(replace(config, licenses="cc0"), tmp_path / "out")
+    values = front_matter(tmp_path / "out")
+    assert values["dataset_info"]["splits"] in (None, [])
+    info = datasets.DatasetInfo._from_yaml_dict({"features": values["dataset_info"]["features"], "splits": []})
+    assert "image" in info.features
+    DatasetCard.load(tmp_path / "out" / "README.md")

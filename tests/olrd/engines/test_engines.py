@@ -1,0 +1,269 @@
+"""Every registered engine gives what a plain loop gives, also when workers die; and every refusal."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from built_folders import digest
+
+from olrd.builder.build import build
+from olrd.builder.work import start_worker
+from olrd.cli.build import main as build_main
+from olrd.config import BuildConfig
+from olrd.engines import ENGINES, EngineError, EngineSpec, WorkerDiedError, open_engine
+from olrd.engines.ray import _Worker
+from olrd.errors import MissingExtraError, OlrdError, OutputError, Rejected, UsageError
+from olrd.sources import SourceSpec
+
+_state: dict[str, Path] = {}
+
+
+def start(folder: str) -> None:
+    """Notes every start, so that a test can count them."""
+    _state["folder"] = Path(folder)
+    (Path(folder) / f"start-{os.getpid()}-{time.time_ns()}").touch()
+
+
+def square(number: int) -> int:
+    assert _state["folder"].is_dir()
+    return number * number
+
+
+def die_once(number: int) -> int:
+    """Task 3 kills its process, the first time that it runs."""
+    mark = _state["folder"] / "died"
+    if number == 3 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(number)
+
+
+def die_always(number: int) -> int:
+    if number == 3:
+        with (_state["folder"] / "deaths").open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(number)
+
+
+def refuse(number: int) -> int:
+    if number == 2:
+        raise MissingExtraError("a toy", "toys")
+    return number
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """One small Ray for the module: starting it takes seconds."""
+    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray's workers find this module where spawned processes do.
+        patch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(
+            "local",
+            num_cpus=2,
+            num_gpus=1,
+            object_store_memory=80_000_000,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(params=ENGINES.names())
+def name(request: pytest.FixtureRequest) -> str:
+    if request.param == "ray":
+        request.getfixturevalue("ray_here")
+    return str(request.param)
+
+
+# --- what all engines do ---------------------------------------------------------------------------
+
+
+def test_results_are_those_of_a_plain_loop(name: str, tmp_path: Path) -> None:
+    engine = open_engine(EngineSpec(name, 2))
+    found = list(engine.run(square, range(20), start, (str(tmp_path),)))
+    assert sorted(found) == [n * n for n in range(20)]
+    assert 1 <= len(list(tmp_path.glob("start-*"))) <= 2
+    assert list(engine.run(square, [], start, (str(tmp_path),))) == []
+    assert list(engine.run(square, [7], start, (str(tmp_path),))) == [49]
+
+
+def test_a_worker_that_is_killed_loses_nothing(name: str, tmp_path: Path) -> None:
+    engine = open_engine(EngineSpec(name, 2))
+    found = list(engine.run(die_once, range(8), start, (str(tmp_path),)))
+    assert sorted(found) == [n * n for n in range(8)]
+    assert (tmp_path / "died").exists() and len(list(tmp_path.glob("start-*"))) >= 2
+
+
+def test_a_task_that_kills_every_worker_ends_the_work(name: str, tmp_path: Path) -> None:
+    engine = open_engine(EngineSpec(name, 2))
+    found = []
+    with pytest.raises(WorkerDiedError, match=r"died 3 times .*use fewer --workers"):
+        for result in engine.run(die_always, range(6), start, (str(tmp_path),)):
+            found.append(result)
+    assert set(found) <= {0, 1, 4, 16, 25}
+    assert 3 <= len((tmp_path / "deaths").read_text()) <= 3 + len(found)
+
+
+def test_errors_arrive_as_they_were_raised(name: str, tmp_path: Path) -> None:
+    engine = open_engine(EngineSpec(name, 2))
+    with pytest.raises(MissingExtraError, match=r"a toy needs the extra 'toys': pip install"):
+        list(engine.run(refuse, range(5), start, (str(tmp_path),)))
+
+
+def test_a_worker_that_is_left_stops(name: str, tmp_path: Path) -> None:
+    """The iterator is closed in the middle: what was not begun is never done."""
+    engine = open_engine(EngineSpec(name, 2))
+    running = engine.run(note, [(str(tmp_path), n) for n in range(400)], start, (str(tmp_path),))
+    next(running)
+    running.close()  # type: ignore[attr-defined]
+    time.sleep(1.0)
+    done = len(list(tmp_path.glob("done-*")))
+    time.sleep(0.5)
+    assert done == len(list(tmp_path.glob("done-*"))) < 100
+
+
+def note(task: tuple[str, int]) -> int:
+    folder, number = task
+    time.sleep(0.02)
+    (Path(folder) / f"done-{number}").touch()
+    return number
+
+
+@pytest.mark.usefixtures("no_sample_sheet")
+def test_a_build_has_the_same_bytes(name: str, tmp_path: Path) -> None:
+    config = BuildConfig(SourceSpec("synthetic", options={"width": "160", "height": "120"}), limit=20)
+    build(config, tmp_path / "plain")
+    build(config, tmp_path / "out", engine=EngineSpec(name, 2))
+    assert digest(tmp_path / "out") == digest(tmp_path / "plain")
+
+
+# --- Ray's own ------------------------------------------------------------------------------------
+
+
+def visible(number: int) -> str:
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
+    """One (pretended) GPU: one worker, however many are allowed."""
+    engine = open_engine(EngineSpec("ray", 2, gpu=True))
+    assert list(engine.run(visible, range(4), start, (str(tmp_path),))) == ["0"] * 4
+    assert len(list(tmp_path.glob("start-*"))) == 1
+    assert open_engine(EngineSpec("ray", None, gpu=True)).run(visible, [], start, ())
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_full_cluster_is_told_of_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    holder = ray.remote(num_cpus=2)(_Other).remote()
+    ray.get(holder.here.remote())
+    said: list[str] = []
+
+    def say(message: str) -> None:
+        said.append(message)
+        ray.kill(holder)
+
+    monkeypatch.setattr("olrd.engines.ray.PATIENCE", 1)
+    monkeypatch.setattr("olrd.engines.ray.say", say)
+    engine = open_engine(EngineSpec("ray", 1))
+    assert list(engine.run(square, [2, 3], start, (str(tmp_path),))) == [4, 9]
+    assert said == ["waiting for room in the Ray cluster (2 CPUs in all, 1 GPUs in all)"]
+
+
+class _Other:
+    def here(self) -> bool:
+        return True
+
+
+def test_another_version_on_a_node_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"has olrd .*, this process 0\.0: install the same"):
+        _Worker().prepare("0.0", "/", start, ())
+
+
+def test_an_output_folder_that_a_node_does_not_see_is_named(tmp_path: Path) -> None:
+    config = BuildConfig(SourceSpec("synthetic"))
+    with pytest.raises(OutputError, match=r"parts is not there on .*under one path"):
+        start_worker(config, str(tmp_path / "parts"))
+
+
+# --- refusals --------------------------------------------------------------------------------------
+
+
+def test_an_unknown_engine_gets_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no engine is called 'rya'\. Did you mean 'ray'\?"):
+        open_engine(EngineSpec("rya"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "lokal"], "Did you mean 'local'?"),
+        (["--workers", "0"], "--workers is a whole number from 1, not 0"),
+        (["--ray-address", "auto"], "--ray-address is for --engine ray, not for --engine local"),
+    ],
+)
+def test_options_that_do_not_fit(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build_main(["--source", "demo", "--out", str(tmp_path / "out"), *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_ray_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'olrd\[ray\]'"):
+        open_engine(EngineSpec("ray"))
+
+
+@pytest.fixture
+def no_ray_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has no connection."""
+    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+
+@pytest.mark.usefixtures("no_ray_yet")
+@pytest.mark.parametrize("address", ["cluster", "ray://head:10001", "head:", ":6379"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(UsageError, match="--ray-address expects 'auto' or HOST:PORT"):
+        open_engine(EngineSpec("ray", address=address))
+
+
+@pytest.mark.usefixtures("no_ray_yet")
+def test_an_address_where_nothing_listens_fails_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(EngineError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 .*ray start"):
+        open_engine(EngineSpec("ray", address="127.0.0.1:1"))
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.usefixtures("no_ray_yet")
+def test_an_address_of_something_else_fails_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself would try for minutes."""
+    monkeypatch.setattr("olrd.engines.ray.PATIENCE", 4)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(EngineError, match="is no Ray cluster that this machine can join"):
+            open_engine(EngineSpec("ray", address=address))
+
+
+def test_errors_of_ours_survive_a_pickle() -> None:
+    for error in (Rejected("gone", "no photo"), MissingExtraError("a", "b"), OlrdError("c")):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

@@ -1,0 +1,97 @@
+"""A folder of drawn photos and a real, tiny Mask2Former to segment them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from photo_folder import Open, picture
+from PIL import Image
+
+from olrd.coco_categories import coco_categories
+from olrd.models import mask2former as segmenter
+from olrd.sources import SourceSpec, open_source
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Mask2Former with random weights, sharpened so that photos give several segments."""
+    torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
+    transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
+    folder = tmp_path_factory.mktemp("mask2former")
+    torch.manual_seed(0)
+    backbone = transformers.SwinConfig(
+        image_size=64,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 1, 1],
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = transformers.Mask2FormerConfig(
+        backbone_config=backbone,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        dim_feedforward=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        num_queries=30,
+        id2label=dict(enumerate(coco_categories())),
+        label2id={name: number for number, name in enumerate(coco_categories())},
+    )
+    model = transformers.Mask2FormerForUniversalSegmentation(config)
+    with torch.no_grad():
+        model.class_predictor.weight *= 200
+        model.class_predictor.bias[-1] = -1e4  # never "no object"
+    model.save_pretrained(folder)
+    transformers.Mask2FormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of four readable photos, with things in it that are no photos."""
+    monkeypatch.setenv("OLRD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(segmenter, "OVERLAP", 0.05)  # random masks overlap
+    root = tmp_path / "photos"
+    for name in ("a", "b/deep", ".hidden"):
+        (root / name).mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, shown standing
+    picture(1, 90, 120).save(root / "a/one.jpg", exif=exif)
+    picture(2, 60, 90).save(root / "a/two.PNG", "PNG")
+    picture(3, 90, 60).save(root / "b/deep/one.jpg")
+    picture(4, 60, 60).convert("L").save(root / "grey.jpeg")
+    picture(5, 60, 60).save(root / ".hidden/no.jpg")
+    picture(5, 60, 60).save(root / "a/._one.jpg", "JPEG")
+    (root / "notes.txt").write_text("no photo")
+    return root
+
+
+@pytest.fixture
+def opened(root: Path, checkpoint: Path) -> Open:
+    """Open the source with the tiny network, as a user would."""
+
+    def call(**options: str) -> Any:
+        options = {"checkpoint": str(checkpoint), "threshold": "0", "device": "cpu"} | options
+        return open_source(SourceSpec("images", str(root), options=options))
+
+    return call
+
+
+@pytest.fixture
+def segmented(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many photos each call of the network got."""
+    calls: list[int] = []
+    original = segmenter.Mask2FormerSegmenter.segment
+
+    def counted(self: Any, photos: Any) -> Any:
+        calls.append(len(photos))
+        return original(self, photos)
+
+    monkeypatch.setattr(segmenter.Mask2FormerSegmenter, "segment", counted)
+    return calls

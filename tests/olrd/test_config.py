@@ -1,0 +1,254 @@
+"""The configuration: every wrong value has its error, and every way back gives the same thing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from olrd.builder.command import add_build_options, canonical_command, config_from
+from olrd.config import BLENDS, BuildConfig, CandidateRules, parse_splits
+from olrd.errors import UsageError
+from olrd.sources import SourceSpec
+
+SPEC = SourceSpec("coco", "/data/coco")
+CONFIG = BuildConfig(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"form": "ful"}, "form.*'ful'.*Did you mean 'full'"),
+        ({"placement": "suported"}, "placement.*Did you mean 'supported'"),
+        ({"donor": "others"}, "donor.*Did you mean 'other'"),
+        ({"blend": "mating"}, "blend.*Did you mean 'matting'"),
+        ({"on_error": "halt"}, "--on-error.*skip, stop"),
+        ({"match": ("noise", "sharp")}, "match.*Did you mean 'sharpness'"),
+        ({"licenses": "permisive"}, "licence.*Did you mean 'permissive'"),
+        ({"params": {"bend": 3}}, "parameter.*matting.*Did you mean 'band'"),
+        ({"params": {"band": -1}}, "--blend-param band"),
+        ({"params": {"band": float("nan")}}, "--blend-param band"),
+        ({"params": {"band": 10_001}}, "--blend-param band"),
+        ({"blend": "hard", "params": {"band": 3}}, "parameter.*hard"),
+        ({"size": 15}, "--size must be at least 16, got 15"),
+        ({"size": 0}, "--size must be at least 16, got 0"),
+        ({"size": -512}, "--size"),
+        ({"margin": -1}, "--margin"),
+        ({"per_object": 0}, "--per-object"),
+        ({"max_per_photo": 0}, "--max-per-photo"),
+        ({"limit": 0}, "--limit"),
+        ({"limit": -3}, "--limit"),
+        ({"shard_bytes": 0}, "--shard-bytes"),
+        ({"scale": (0.0, 1.0)}, "--scale"),
+        ({"scale": (2.0, 1.0)}, "--scale"),
+        ({"scale": (1.0, 21.0)}, "--scale"),
+        ({"scale": (float("nan"), 1.0)}, "--scale"),
+        ({"rules": CandidateRules(min_area=0)}, "--min-area"),
+        ({"rules": CandidateRules(min_area=0.3)}, "--min-area.*--max-area"),
+        ({"rules": CandidateRules(max_area=1.1)}, "--max-area"),
+        ({"rules": CandidateRules(max_area=float("nan"))}, "--max-area"),
+        ({"rules": CandidateRules(max_contact=-0.1)}, "--max-contact"),
+        ({"rules": CandidateRules(max_contact=1.5)}, "--max-contact"),
+        ({"rules": CandidateRules(max_contact=float("nan"))}, "--max-contact"),
+        ({"splits": ()}, "splits"),
+        ({"source": replace(SPEC, max_pixels=0)}, "--max-pixels"),
+        ({"source": replace(SPEC, max_pixels=-1)}, "--max-pixels"),
+    ],
+)
+def test_a_wrong_value_names_its_option(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        replace(CONFIG, **change)
+
+
+def test_the_params_of_the_blend_are_filled_in() -> None:
+    for name in BLENDS.names():
+        assert BuildConfig(SPEC, blend=name).blend_params == BLENDS.get(name).defaults
+    matting = BLENDS.get("matting").defaults
+    five = BuildConfig(SPEC, blend="matting", params={"band": 5})
+    assert five.blend_params == {**matting, "band": 5}
+
+
+shares = st.integers(1, 999_999).map(lambda n: n / 1_000_000)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> BuildConfig:
+    """Any valid configuration, with values as people would type them."""
+    blend = draw(st.sampled_from(BLENDS.names()))
+    known = sorted(BLENDS.get(blend).defaults)
+    params = {name: draw(st.integers(0, 500) | shares) for name in known if draw(st.booleans())}
+    low = draw(st.integers(1, 40)) / 20
+    areas = sorted(draw(st.lists(shares, min_size=2, max_size=2, unique=True)))
+    splits = st.sampled_from(["train=0.8,validation=0.1,test=0.1", "all=1", "a=3,b=1", "a=9,b=1"])
+    names = st.sampled_from(["dog", "potted plant", "cat", "wine glass"])
+    return BuildConfig(
+        source=SourceSpec(
+            draw(st.sampled_from(["coco", "openimages"])),
+            draw(st.sampled_from([None, "/a b/c"])),
+            draw(st.sampled_from([None, "val2017"])),
+            draw(st.sampled_from([64_000_000, 1234])),
+            draw(st.dictionaries(st.sampled_from("abc"), st.sampled_from(["1", "x=y", "", "é 'q'"]))),
+        ),
+        seed=draw(st.integers(-5, 1 << 40)),
+        form=draw(st.sampled_from(["full", "recipes"])),
+        size=draw(st.none() | st.integers(16, 2000)),
+        placement=draw(st.sampled_from(["centroid", "uniform", "supported"])),
+        donor=draw(st.sampled_from(["same", "other"])),
+        blend=blend,
+        params=params,
+        match=draw(st.sampled_from([(), ("noise",), ("sharpness",), ("noise", "sharpness")])),
+        margin=draw(st.integers(0, 50)),
+        scale=(low, low + draw(st.integers(0, 40)) / 20),
+        flip=draw(st.booleans()),
+        per_object=draw(st.integers(1, 9)),
+        max_per_photo=draw(st.integers(1, 30)),
+        rules=CandidateRules(
+            areas[0],
+            areas[1],
+            draw(st.booleans()),
+            draw(shares),
+            categories=tuple(draw(st.lists(names, max_size=3, unique=True))),
+        ),
+        licenses=draw(st.sampled_from(["any", "permissive", "4,7", "cc-by, unknown"])),
+        splits=parse_splits(draw(splits)),
+        limit=draw(st.none() | st.integers(1, 1000)),
+        shard_bytes=draw(st.integers(1, 1 << 40)),
+        on_error=draw(st.sampled_from(["skip", "stop"])),
+    )
+
+
+def normal(config: BuildConfig) -> BuildConfig:
+    """The same build: no path, every blend parameter spelled out, --on-error (no byte) left out."""
+    root = None if config.source.root is None else "ROOT"
+    source = replace(config.source, root=root)
+    return replace(config, source=source, params=config.blend_params, on_error="skip")
+
+
+@settings(max_examples=60)
+@given(configs())
+def test_resolved_values_give_the_configuration_back(config: BuildConfig) -> None:
+    values = json.loads(json.dumps(config.resolved()))
+    back = BuildConfig.from_resolved(values)
+    assert back == replace(normal(config), on_error=config.on_error)
+    assert back.resolved() == values
+    assert back.hash("f") == config.hash("f")
+
+
+def test_resolved_values_hold_no_private_path() -> None:
+    assert "/data/coco" not in json.dumps(CONFIG.resolved())
+
+
+def parse(command: str) -> BuildConfig:
+    """A configuration from a command line, as `olrd-build` makes it."""
+    program, *words = shlex.split(command)
+    assert program == "olrd-build"
+    parser = argparse.ArgumentParser()
+    add_build_options(parser)
+    parser.add_argument("--out")
+    return config_from(parser.parse_args(words))
+
+
+@settings(max_examples=60)
+@given(configs())
+def test_the_canonical_command_gives_the_configuration_back(config: BuildConfig) -> None:
+    assert normal(parse(canonical_command(config))) == normal(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"splits": parse_splits("a=1,b=2")},
+        {"splits": parse_splits("train=0.1234567,test=0.8765433")},
+        {"blend": "matting", "params": {"trust": 300.1234567}},
+        {"rules": CandidateRules(min_area=0.00212345678)},
+        {"scale": (0.333333333333, 1.66666666667)},
+    ],
+)
+def test_the_canonical_command_keeps_every_digit(change: dict[str, Any]) -> None:
+    """The card promises the exact command: it must give the same hash."""
+    config = replace(CONFIG, **change)
+    assert parse(canonical_command(config)).hash("f") == config.hash("f")
+
+
+def test_the_canonical_command_is_short_for_the_defaults() -> None:
+    assert canonical_command(CONFIG) == "olrd-build --source coco --root ROOT --out OUT"
+    assert canonical_command(BuildConfig(SourceSpec("demo"))) == "olrd-build --source demo --out OUT"
+    assert parse("olrd-build --source coco") == BuildConfig(SourceSpec("coco"))
+
+
+def test_every_option_of_a_build_is_on_the_command_line() -> None:
+    """A field that cannot be typed could not be reproduced by the command in the card."""
+    parser = argparse.ArgumentParser()
+    add_build_options(parser)
+    known = {action.dest for action in parser._actions}
+    own = {field.name for field in fields(BuildConfig)} - {"source", "rules", "params"}
+    rules = {field.name for field in fields(CandidateRules)}
+    assert own | rules | {"source", "root", "subset", "max_pixels", "source_option", "blend_param"} <= known
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"seed": 1},
+    {"form": "recipes"},
+    {"size": 512},
+    {"placement": "uniform"},
+    {"donor": "other"},
+    {"blend": "hard", "params": {}},
+    {"params": {"band": 4}},
+    {"match": ("noise",)},
+    {"margin": 5},
+    {"scale": (1.0, 1.5)},
+    {"flip": True},
+    {"per_object": 1},
+    {"max_per_photo": 7},
+    {"rules": CandidateRules(min_area=0.003)},
+    {"rules": CandidateRules(max_area=0.2)},
+    {"rules": CandidateRules(allow_truncated=True)},
+    {"rules": CandidateRules(max_contact=0.3)},
+    {"rules": CandidateRules(categories=("dog",))},
+    {"licenses": "permissive"},
+    {"splits": (("train", 1.0),)},
+    {"limit": 10},
+    {"shard_bytes": 1_000_000},
+    {"source": replace(SPEC, subset="val2017")},
+    {"source": replace(SPEC, name="openimages")},
+    {"source": replace(SPEC, max_pixels=1000)},
+    {"source": replace(SPEC, options={"a": "1"})},
+]
+
+
+def test_the_hash_changes_with_everything_that_matters() -> None:
+    hashes = [replace(CONFIG, **change).hash("f") for change in CHANGES]
+    assert len({*hashes, CONFIG.hash("f"), CONFIG.hash("g")}) == len(CHANGES) + 2
+    changed = {name for change in CHANGES for name in change}
+    assert changed == {field.name for field in fields(BuildConfig)} - {"on_error"}
+
+
+def test_the_hash_does_not_change_with_what_does_not_matter() -> None:
+    elsewhere = replace(CONFIG, source=replace(SPEC, root="/mnt/coco"))
+    assert elsewhere.hash("f") == CONFIG.hash("f")
+    assert replace(CONFIG, on_error="stop").hash("f") == CONFIG.hash("f")
+    spelled = replace(CONFIG, params=dict(BLENDS.get(CONFIG.blend).defaults))
+    assert spelled.hash("f") == CONFIG.hash("f")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--scale big", "--scale expects LOW,HIGH"),
+        ("--scale 1,2,3", "--scale expects LOW,HIGH"),
+        ("--blend-param band", "--blend-param expects KEY=VALUE"),
+        ("--blend-param band=wide", "--blend-param expects a number"),
+        ("--source-option =3", "--source-option expects KEY=VALUE"),
+        ("--splits a=1,a=2", "--splits"),
+        ("--match nose", "Did you mean 'noise'"),
+    ],
+)
+def test_a_value_that_does_not_parse_names_its_option(words: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse(f"olrd-build --source coco {words}")

@@ -1,0 +1,247 @@
+"""What `verify` finds in whole shards and in the record; and the command."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from row_damages import ROW_DAMAGES, composite_changed_outside, mask_gained_a_pixel, mask_is_empty
+from sealed_copy import Copy, Rows, problems
+
+from olrd.cli.main import main as olrd
+from olrd.dataset.folder import Dataset
+from olrd.errors import IntegrityError, OlrdError, SourceError
+from olrd.tools.verify import verify
+
+
+def test_a_flipped_byte_anywhere_is_found(copy: Copy) -> None:
+    """Headers, pictures, text, footer: always reported, never an exception."""
+    path = copy.shard(1)
+    data = path.read_bytes()
+    moments = random.Random(5)
+    places = [*range(0, 40, 9), *range(len(data) - 60, len(data), 7)]
+    places += [moments.randrange(len(data)) for _ in range(12)]
+    places += [moments.randrange(len(data) - 20_000, len(data)) for _ in range(12)]
+    for place in places:
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << moments.randrange(8)
+        path.write_bytes(damaged)
+        found = problems(copy.folder)
+        assert any(path.name in p for p in found), place
+    path.write_bytes(data)
+    assert problems(copy.folder) == []
+
+
+def test_a_truncated_shard_is_found(copy: Copy) -> None:
+    data = copy.shard().read_bytes()
+    copy.shard().write_bytes(data[: len(data) // 2])
+    assert any(copy.shard().name in p for p in problems(copy.folder))
+
+
+def test_a_missing_shard_is_found(copy: Copy) -> None:
+    copy.shard(1).unlink()
+    found = problems(copy.folder)
+    assert any(copy.shard(1).name in p for p in found)
+    assert any("build.json counts" in p for p in found)
+
+
+def test_a_file_that_does_not_belong_is_found(copy: Copy) -> None:
+    """load_dataset would read it as data."""
+    shutil.copy(copy.shard(), copy.folder / "data" / "train-99999-of-99999.parquet")
+    (found,) = problems(copy.folder)
+    assert "train-99999-of-99999.parquet" in found
+    assert "not part of the build" in found
+
+
+def test_an_id_that_is_there_twice_is_found(copy: Copy) -> None:
+    def change(rows: Rows) -> None:
+        rows[1] = rows[0]
+
+    copy.edit(change)
+    (found,) = problems(copy.folder)
+    assert "twice" in found
+
+
+def test_an_id_that_is_in_two_shards_is_found(copy: Copy) -> None:
+    stolen: Rows = []
+    copy.edit(lambda rows: stolen.append(dict(rows[0])))
+    other = next(k for k, s in enumerate(copy.build["shards"]) if k and s["split"] == "train")
+
+    def change(rows: Rows) -> None:
+        rows[0] = stolen[0]
+
+    copy.edit(change, other)
+    (found,) = problems(copy.folder)
+    assert stolen[0]["id"] in found
+    assert "twice" in found
+
+
+def test_a_photo_in_two_splits_is_found(copy: Copy) -> None:
+    """One of two triplets of a photo moves to another split, and the counts with it."""
+    build = copy.build
+    other = next(k for k, shard in enumerate(build["shards"]) if shard["split"] != "train")
+    split = build["shards"][other]["split"]
+    moved: Rows = []
+
+    def take(rows: Rows) -> None:
+        photos = [row["image_id"] for row in rows]
+        row = next(row for row in rows if photos.count(row["image_id"]) > 1)
+        rows.remove(row)
+        moved.append(dict(row, split=split))
+
+    copy.edit(take)
+    copy.edit(lambda rows: rows.extend(moved), other)
+    build = copy.build
+    build["shards"][0]["rows"] -= 1
+    build["shards"][other]["rows"] += 1
+    copy.save(build)
+    (found,) = problems(copy.folder)
+    assert f"photo {moved[0]['image_id']} is in the splits" in found
+
+
+def test_a_row_in_the_wrong_shard_is_found(copy: Copy) -> None:
+    copy.edit(lambda rows: [row.update(split="test") for row in rows] and None)
+    found = problems(copy.folder)
+    assert any("split test in" in p for p in found)
+
+
+def test_missing_rows_are_found(copy: Copy) -> None:
+    copy.edit(lambda rows: rows.pop() and None)
+    found = problems(copy.folder)
+    assert any("rows, build.json says" in p for p in found)
+    assert any("build.json counts" in p for p in found)
+
+
+def test_missing_rows_with_the_shards_count_corrected_are_found(copy: Copy) -> None:
+    copy.edit(lambda rows: rows.pop() and None)
+    build = copy.build
+    build["shards"][0]["rows"] -= 1
+    copy.save(build)
+    (found,) = problems(copy.folder)
+    assert "build.json counts" in found
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("photos_read", "add up"),
+        ("photos_used", "add up"),
+        ("photos_without_triplet", "add up"),
+        ("objects_read", "add up"),
+        ("objects_used", "add up"),
+        ("triplets", "counts"),
+    ],
+)
+def test_edited_counts_are_found(key: str, said: str, copy: Copy) -> None:
+    build = copy.build
+    build["totals"][key] += 1
+    copy.save(build)
+    (found,) = problems(copy.folder)
+    assert said in found
+
+
+def test_an_edited_reject_histogram_is_found(copy: Copy) -> None:
+    build = copy.build
+    build["totals"]["objects_rejected"]["stuff"] -= 1
+    copy.save(build)
+    (found,) = problems(copy.folder)
+    assert "add up" in found
+
+
+def test_counts_of_a_unit_that_do_not_fit_are_found(copy: Copy) -> None:
+    build = copy.build
+    build["units"][0]["rows"] += 1
+    copy.save(build)
+    assert problems(copy.folder) != []
+
+
+def test_other_columns_are_found(copy: Copy) -> None:
+    path = copy.shard()
+    table = pq.read_table(path).drop_columns(["prompt"])
+    pq.write_table(table, path)
+    copy.seal()
+    assert any("columns" in p for p in problems(copy.folder))
+
+
+def test_features_lost_from_the_schema_are_found(copy: Copy) -> None:
+    """Without them `load_dataset` gives structs instead of pictures."""
+    path = copy.shard()
+    table = pq.read_table(path).replace_schema_metadata(None)
+    pq.write_table(table, path)
+    copy.seal()
+    assert problems(copy.folder) != []
+
+
+def test_columns_of_another_type_are_found(copy: Copy) -> None:
+    path = copy.shard()
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("segment_id")
+    table = table.set_column(place, "segment_id", table["segment_id"].cast("int32"))
+    pq.write_table(table, path)
+    copy.seal()
+    assert problems(copy.folder) != []
+
+
+@pytest.mark.parametrize("name", ["recipe_position", "recipe_is_no_json", "id", "shift"])
+def test_damaged_recipes_are_found_without_pixels(name: str, recipes: Path, tmp_path: Path) -> None:
+    copy = Copy(Path(shutil.copytree(recipes, tmp_path / "out")))
+    copy.edit(lambda rows: ROW_DAMAGES[name][0](rows[0]))
+    assert problems(copy.folder) != []
+
+
+def test_one_and_two_workers_agree(copy: Copy) -> None:
+    copy.edit(lambda rows: composite_changed_outside(rows[0]))
+    copy.edit(lambda rows: mask_gained_a_pixel(rows[-1]), 1)
+    copy.shard(2).unlink()
+    one, two = verify(copy.folder, workers=1), verify(copy.folder, workers=2)
+    assert len(one["problems"]) >= 4
+    assert one == two
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_the_command_says_that_all_is_well(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert olrd(["verify", str(full), "--workers", "1"]) == 0
+    printed = capsys.readouterr()
+    assert f"{len(Dataset(full))} triplets" in printed.out
+    assert "every invariant" in printed.out
+    assert printed.err == ""
+
+
+def test_the_command_fails_with_the_problem(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    copy.edit(lambda rows: composite_changed_outside(rows[0]))
+    assert olrd(["verify", str(copy.folder), "--workers", "1"]) == 1
+    printed = capsys.readouterr()
+    assert "1 PROBLEMS" in printed.out
+    assert "differs from the background" in printed.out
+    assert "Traceback" not in printed.err
+
+
+def test_the_command_speaks_json(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["verify", str(copy.folder), "--workers", "1", "--json"]
+    assert olrd(words) == 0
+    assert json.loads(capsys.readouterr().out) == verify(copy.folder)
+    copy.edit(lambda rows: mask_is_empty(rows[0]))
+    assert olrd(words) == 1
+    assert len(json.loads(capsys.readouterr().out)["problems"]) == 1
+
+
+def test_what_is_no_dataset_is_an_error(copy: Copy, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="holds no finished build"):
+        verify(tmp_path / "nowhere")
+    (copy.folder / "build.json").write_text("{}")
+    with pytest.raises(IntegrityError, match=r"build\.json"):
+        verify(copy.folder)
+
+
+def test_a_record_without_totals_is_an_error_and_no_crash(copy: Copy) -> None:
+    build = copy.build
+    del build["totals"]
+    copy.save(build)
+    with pytest.raises(OlrdError):
+        verify(copy.folder)

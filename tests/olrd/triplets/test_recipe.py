@@ -1,0 +1,119 @@
+"""Recipes as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from olrd.config import BLENDS
+from olrd.errors import IntegrityError
+from olrd.panoptic import Box
+from olrd.triplets.recipe import RECIPE_VERSION, PhotoRef, Recipe
+
+words = st.text(max_size=12)
+numbers = st.integers(0, 10_000)
+positive = st.integers(1, 10_000)
+references = st.builds(PhotoRef, words, words, words)
+blends = st.sampled_from(BLENDS.names()).map(lambda name: (name, BLENDS.get(name).defaults))
+recipes = st.builds(
+    Recipe,
+    blend=st.just("hard"),
+    id=words,
+    background=references,
+    donor=references,
+    segment_id=st.integers(0, 1 << 48),
+    size=st.none() | st.integers(16, 4096),
+    source_bbox=st.builds(Box, numbers, numbers, positive, positive),
+    rle=words,
+    scale=st.floats(0.05, 20),
+    flip=st.booleans(),
+    position=st.tuples(st.integers(-99, 9999), st.integers(-99, 9999)),
+    match=st.lists(words, max_size=2).map(tuple),
+    pixels_sha256=words,
+)
+blended = st.builds(lambda r, b: replace(r, blend=b[0], params=b[1]), recipes, blends)
+PLAIN = Recipe(
+    id="coco-139-7-0",
+    background=PhotoRef("139", "000000000139.jpg", "ab"),
+    donor=PhotoRef("139", "000000000139.jpg", "ab"),
+    segment_id=7,
+    size=None,
+    source_bbox=Box(1, 2, 3, 4),
+    rle="04",
+    scale=1.0,
+    flip=False,
+    position=(5, 6),
+    blend="hard",
+    pixels_sha256="cd",
+)
+
+
+@given(blended)
+def test_json_gives_the_recipe_back(recipe: Recipe) -> None:
+    text = recipe.to_json()
+    back = Recipe.from_json(text)
+    assert back == recipe
+    assert type(back.source_bbox) is Box
+    assert type(back.position) is tuple
+    assert back.to_json() == text
+    assert "\n" not in text
+
+
+def test_the_text_is_frozen() -> None:
+    """Recipes that people hold must stay readable, and the same recipe the same text."""
+    assert PLAIN.to_json() == (
+        '{"background":{"file_name":"000000000139.jpg","image_id":"139","sha256":"ab"},'
+        '"blend":"hard","donor":{"file_name":"000000000139.jpg","image_id":"139","sha256":"ab"},'
+        '"flip":false,"id":"coco-139-7-0","match":[],"params":{},"pixels_sha256":"cd",'
+        '"position":[5,6],"rle":"04","scale":1.0,"segment_id":7,"size":null,'
+        '"source_bbox":[1,2,3,4],"version":1}'
+    )
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_version_is_refused(version: Any) -> None:
+    raw = json.loads(PLAIN.to_json()) | {"version": version}
+    with pytest.raises(IntegrityError, match=f"expected recipe version {RECIPE_VERSION}"):
+        Recipe.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"x"', '{"version": 1}', "[" * 50_000])
+def test_garbage_is_refused(text: str) -> None:
+    with pytest.raises(IntegrityError):
+        Recipe.from_json(text)
+
+
+@pytest.mark.parametrize("name", sorted(set(json.loads(PLAIN.to_json())) - {"pixels_sha256", "params", "match"}))
+def test_a_missing_part_is_refused(name: str) -> None:
+    raw = json.loads(PLAIN.to_json())
+    del raw[name]
+    with pytest.raises(IntegrityError):
+        Recipe.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unheard_of": 1},
+        {"source_bbox": [1, 2, 3]},
+        {"source_bbox": 5},
+        {"background": "139"},
+        {"donor": {"image_id": "1"}},
+        {"position": 3},
+        {"match": None},
+    ],
+)
+def test_a_wrong_part_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match="not a recipe"):
+        Recipe.from_json(json.dumps(json.loads(PLAIN.to_json()) | change))
+
+
+@given(st.text(max_size=60) | st.binary(max_size=40).map(lambda b: b.decode("latin-1")))
+def test_no_text_gives_another_error(text: str) -> None:
+    with pytest.raises(IntegrityError):
+        Recipe.from_json(text)
