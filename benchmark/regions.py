@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmark.protocol import Protocol
 from olrd.arrays import Mask
-from olrd.masks import disc
+from olrd.masks import grown
 
 REGIONS = ("full", "mask", "ring", "box", "outside")
 MODES = ("raw", "composited")
@@ -29,15 +29,7 @@ def regions_of(mask: Mask, protocol: Protocol) -> dict[str, Mask]:
     return {
         "full": np.ones_like(mask),
         "mask": mask,
-        "ring": dilated(mask, protocol.ring) & ~mask,
+        "ring": grown(mask, protocol.ring) & ~mask,
         "box": box,
-        "outside": ~dilated(mask, protocol.outside_margin),
+        "outside": ~grown(mask, protocol.outside_margin),
     }
-
-
-def dilated(mask: Mask, radius: int) -> Mask:
-    """The mask grown by a disc of `radius` pixels."""
-    if radius == 0:
-        return mask
-    grown: Mask = cv2.dilate(mask.view(np.uint8), disc(radius)).view(np.bool_)
-    return grown

@@ -14,9 +14,10 @@ import numpy as np
 from benchmark.datasets import Sample
 from benchmark.metrics import MapMetric, MetricInfo, SampleMetric, Score, SetMetric, open_metric
 from benchmark.protocol import Protocol
-from benchmark.regions import MODES, REGIONS, dilated, regions_of
+from benchmark.regions import MODES, REGIONS, regions_of
 from olrd.arrays import Image, Mask, resize_image
 from olrd.errors import IntegrityError, OlrdError, UsageError
+from olrd.masks import grown
 from olrd.panoptic import Box
 from olrd.triplets.photo import working_size
 
@@ -89,7 +90,7 @@ def prepared(sample: Sample, protocol: Protocol) -> Sample:
         share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         mask = share >= max(protocol.mask_threshold, 1e-6)
         twin = twin and _scaled(twin, size[0] / width, size[1] / height)
-    mask = dilated(np.ascontiguousarray(mask), protocol.mask_dilate)
+    mask = grown(mask, protocol.mask_dilate)
     return replace(sample, image=image, mask=mask, truth=truth, twin=twin)
 
 

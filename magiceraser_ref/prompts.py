@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from magiceraser_ref.erase.initialization import grown
 from magiceraser_ref.model.token import TOKEN, add_token, load_token, save_token, set_token_vector, token_vector
 from olrd.arrays import Mask
 from olrd.draws import draw_share
+from olrd.masks import grown
 from olrd.panoptic import Category, PanopticMap
 from olrd.triplets.prompts import MAX_LABELS, MIN_SHARE, UNLABELLED, short_prompt
 
@@ -47,7 +47,7 @@ def labels_around(
     root of the mask's area. Segments whose category is unknown do not count.
     """
     width = max(1, round(ring_share * math.sqrt(np.count_nonzero(mask))))
-    ring = panoptic.ids[grown(mask, width) & ~mask]
+    ring = panoptic.ids[grown(mask, width, square=True) & ~mask]
     areas: dict[str, int] = {}
     for segment in panoptic.segments:
         category = categories.get(segment.category_id)

@@ -34,12 +34,23 @@ def disc(radius: int) -> np.ndarray:
     return (x * x + y * y <= radius * radius + radius).astype(np.uint8)
 
 
-def grown(mask: Mask, radius: int) -> Mask:
-    """bool [H, W]: the pixels within `disc(radius)` of a pixel of the mask.
+def grown(mask: Mask, radius: int, square: bool = False) -> Mask:
+    """Grow a mask by a disc, or by a square.
 
-    The disc is the union of the rectangles that its rows span; growing by a rectangle takes OpenCV
-    so little that all of them together are faster than the disc itself.
+    Args:
+        mask: bool [H, W].
+        radius: in pixels; 0 returns a copy.
+        square: grow by a square of side 2 * radius + 1 instead of `disc(radius)`.
+
+    Returns:
+        bool [H, W]: every pixel that the disc or square around some pixel of the mask covers.
     """
+    mask = np.ascontiguousarray(mask)
+    if square:
+        side = 2 * radius + 1
+        return cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8)).view(np.bool_)
+    # The disc is the union of the rectangles that its rows span. OpenCV grows by a rectangle so fast
+    # that all of them together take less time than the disc itself.
     shape = disc(radius)
     result = np.zeros_like(mask, np.uint8)
     for row in range(radius + 1):
@@ -53,6 +64,4 @@ def grown(mask: Mask, radius: int) -> Mask:
 
 def outline(mask: Mask, thickness: float) -> Mask:
     """The pixels just outside bool [H, W] `mask`, up to `thickness` (at least 1) pixels from it."""
-    grown = cv2.dilate(mask.view(np.uint8), disc(max(1, round(thickness))))
-    line: Mask = grown.view(np.bool_) & ~mask
-    return line
+    return grown(mask, max(1, round(thickness))) & ~mask

@@ -18,9 +18,9 @@ from PIL import Image as Pillow
 
 from baselines import open_eraser
 from baselines.eraser import Hints
-from magiceraser_ref.erase.initialization import grown
 from magiceraser_ref.training.masks import random_mask
 from olrd.arrays import Image, Mask, decode_photo
+from olrd.masks import grown
 from olrd.panoptic import PanopticMap
 from olrd.sources import SourceSpec, open_source
 
@@ -37,7 +37,7 @@ def hole_of(found: PanopticMap, things: set[int], name: str) -> Mask:
     fitting = {number: size for number, size in sizes.items() if LEAST <= size <= MOST}
     if not fitting:
         return random_mask(*shape, 0, name)
-    return grown(found.ids == max(fitting, key=lambda number: fitting[number]), RIM)
+    return grown(found.ids == max(fitting, key=lambda number: fitting[number]), RIM, square=True)
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from benchmark.datasets import DataSpec, Sample, duplicates
 from olrd.arrays import Image, Mask, decode_photo, resize_ids
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
+from olrd.masks import grown
 from olrd.registry import checked_options
 from olrd.sources import read_file
 
@@ -136,7 +136,7 @@ def same_size(truth: Image, image: Image, path: Path) -> None:
 def drift(image: Image, truth: Image, mask: Mask) -> dict[str, float]:
     """How far photo and truth differ farther than 8 pixels from the mask, where they should be equal:
     the mean signed and the mean absolute difference, in grey levels. Empty if nothing is that far."""
-    far = cv2.dilate(mask.view(np.uint8), np.ones((17, 17), np.uint8)) == 0
+    far = ~grown(mask, 8, square=True)
     if not far.any():
         return {}
     difference = image[far].astype(np.int16) - truth[far].astype(np.int16)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from olrd.arrays import decode_ids
-from olrd.coco_categories import coco_categories
 from olrd.errors import SourceError, UsageError
 from olrd.masks import mask_box
+from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Category, PanopticMap, Segment
 
 Categories = Mapping[int, Category]

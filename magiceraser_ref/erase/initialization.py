@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from baselines.eraser import Eraser, Hints
 from baselines.fill import mean_fill
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
+from olrd.masks import grown
 
 FILLER = "lama"
 """The full model's initialiser (section 3)."""
@@ -41,7 +41,7 @@ def content_initialization(
         raise UsageError(f"dilate is a number of pixels, 0 or more; got {dilate}")
     for image, mask in zip(images, masks, strict=True):
         check_pair(image, mask)
-    holes = [grown(mask, dilate) for mask in masks]
+    holes = [grown(mask, dilate, square=True) for mask in masks]
     blanks = [blanked(image, hole) for image, hole in zip(images, holes, strict=True)]
     fills = filler.erase(blanks, holes, hints)
     return [np.where(mask[..., None], fill, image) for image, mask, fill in zip(images, masks, fills, strict=True)]
@@ -62,12 +62,3 @@ def check_pair(image: Image, mask: Mask, name: str = "") -> None:
 def blanked(image: Image, mask: Mask) -> Image:
     """A copy whose masked pixels have the mean colour of the others (grey 128 if there are none)."""
     return mean_fill(image, mask, Hints())
-
-
-def grown(mask: Mask, pixels: int) -> Mask:
-    """The mask with everything within `pixels` of it, diagonals included."""
-    if not pixels:
-        return mask
-    kernel = np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)
-    wide: Mask = cv2.dilate(np.ascontiguousarray(mask).view(np.uint8), kernel).view(np.bool_)
-    return wide

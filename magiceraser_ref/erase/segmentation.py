@@ -78,7 +78,7 @@ class Segmenter:
             if one is not None and not meaning:
                 raise UsageError(
                     "a panoptic map needs categories: what its category numbers mean; for COCO's, "
-                    "{c.id: c for c in olrd.coco_categories.coco_categories().values()}"
+                    "{c.id: c for c in olrd.models.coco_categories.coco_categories().values()}"
                 )
             found.append(Mapped(one, meaning or {}))
         lacking = [number for number, one in enumerate(found) if one.panoptic is None]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from magiceraser_ref.extras import need
-from olrd.coco_categories import coco_categories
+from olrd.models.coco_categories import coco_categories
 
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"

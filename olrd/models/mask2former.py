@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from olrd.arrays import Ids, Image, resize_ids
-from olrd.coco_categories import label_categories
 from olrd.masks import mask_box
 from olrd.models.checkpoints import choose_device, load_model, load_processor, require
+from olrd.models.coco_categories import label_categories
 from olrd.panoptic import Category, Segment
 
 CHECKPOINT = "facebook/mask2former-swin-base-coco-panoptic"

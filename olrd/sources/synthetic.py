@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image as Pillow
 
 from olrd.arrays import Ids, Image
-from olrd.coco_categories import coco_categories
 from olrd.draws import digest, draw_integer
 from olrd.errors import UsageError
+from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Box, PanopticMap, Record, Segment
 from olrd.registry import checked_options
 from olrd.sources import SourceSpec

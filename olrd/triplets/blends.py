@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from olrd.arrays import Image, Mask
-from olrd.masks import disc
+from olrd.masks import disc, grown
 
 Alpha = npt.NDArray[np.uint8]
 Params = dict[str, float]
@@ -71,7 +71,7 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     band = int(params["band"])
     solid = mask.view(np.uint8)
     inner = cv2.erode(solid, disc(band), borderType=cv2.BORDER_REPLICATE)
-    outer = cv2.dilate(solid, disc(band))
+    outer = grown(mask, band).view(np.uint8)
     at = np.flatnonzero(outer != inner)  # the band, as positions in the flattened patch
     reach = 2 * band + 1
     foreground, fg_known = _local_mean(patch, inner, reach, at)

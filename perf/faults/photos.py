@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from olrd.arrays import encode_ids
-from olrd.coco_categories import coco_categories
+from olrd.models.coco_categories import coco_categories
 from olrd.sources import SourceSpec
 from olrd.sources.synthetic import open_synthetic
 

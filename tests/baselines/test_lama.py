@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_erasers import write_lama
+from drawn_networks import write_lama
 
 from baselines import open_eraser
 from baselines.lama import padded

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from benchmark.datasets import Sample
 from benchmark.protocol import FOLDER, Protocol, load_protocol
-from benchmark.regions import REGIONS, dilated, regions_of
+from benchmark.regions import REGIONS, regions_of
 from benchmark.scoring import prepared
 from olrd.arrays import Mask, resize_image
 from olrd.errors import UsageError
+from olrd.masks import grown
 from olrd.panoptic import Box
 
 PLAIN = Protocol("test", 1)
@@ -259,7 +260,7 @@ def test_the_mask_grows_after_the_resize() -> None:
     only = np.zeros((10, 10), bool)
     only[5, 5] = True
     np.testing.assert_array_equal(found.mask, naive_dilation(only, 1))
-    assert dilated(only, 1).sum() == 9  # sqrt(2) is within 1 + 1/2
+    assert grown(only, 1).sum() == 9  # sqrt(2) is within 1 + 1/2
 
 
 def test_a_sample_without_truth_stays_without() -> None:

@@ -14,8 +14,8 @@ from magiceraser_ref.model.settings import LoraSettings, Settings
 from magiceraser_ref.model.token import add_token, set_token_vector
 from magiceraser_ref.small.architecture import MICRO, build_pipeline
 from olrd.arrays import Ids, Image, Mask
-from olrd.coco_categories import coco_categories
 from olrd.masks import mask_box
+from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import PanopticMap, Segment
 
 CATEGORIES = {category.id: category for category in coco_categories().values()}

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from olrd.arrays import encode_image
-from olrd.coco_categories import coco_categories
 from olrd.masks import mask_box
+from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Record, Segment, SegmentMap
 from olrd.triplets.photo import working_photo
 from olrd.triplets.scene import Scene

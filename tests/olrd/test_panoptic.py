@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
-from olrd.coco_categories import coco_categories
 from olrd.errors import Rejected
 from olrd.masks import mask_box
+from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Box, Category, PanopticMap, Segment, SegmentMap, check_panoptic, decode_rle, encode_rle
 
 Bits = npt.NDArray[np.bool_]

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Pillow
+from sound_datasets import box, check, drawn
 from synthetic_coco import write_coco
 from synthetic_dataset import write_dataset
 
-from benchmark.datasets import DataSet, duplicates, open_dataset
+from benchmark.datasets import duplicates, open_dataset
 from benchmark.datasets.pairs import LAYOUTS
-from olrd.arrays import Image, Mask, encode_mask
+from olrd.arrays import encode_mask
 from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.errors import OlrdError, Rejected, SourceError, UsageError
@@ -34,31 +35,6 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "hf")
         patch.setenv("OLRD_CACHE", str(cache / "olrd"))
         yield cache / "olrd"
-
-
-def check(data: DataSet) -> None:
-    """What every data set promises."""
-    ids = data.ids()
-    assert ids and len(set(ids)) == len(ids)
-    assert data.name and data.fingerprint
-    assert all(isinstance(text, str) and text for text in data.warnings)
-    for index, name in enumerate(ids):
-        one = data.sample(index)
-        assert one.id == name and one.cluster
-        assert one.image.dtype == np.uint8 and one.image.shape == (*one.mask.shape, 3)
-        # A bool of any other byte than 0 and 1 would be a mask that OpenCV reads differently.
-        assert one.mask.dtype == np.bool_ and one.mask.view(np.uint8).max() <= 1
-        assert one.truth is None or one.truth.shape == one.image.shape
-
-
-def drawn(seed: int, height: int = 24, width: int = 36) -> Image:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def box(height: int = 24, width: int = 36) -> Mask:
-    mask = np.zeros((height, width), bool)
-    mask[6:14, 10:22] = True
-    return mask
 
 
 # --- olrd ----------------------------------------------------------------------------------------

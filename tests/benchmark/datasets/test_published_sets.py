@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from test_benchmark_datasets import check, drawn
+from sound_datasets import check, drawn
 
 from benchmark.datasets import open_dataset
 from benchmark.datasets.pairs import drift

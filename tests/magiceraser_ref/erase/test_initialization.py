@@ -10,9 +10,10 @@ from micro_model import box_mask, drawn
 
 from baselines import ERASERS, open_eraser, state_of
 from baselines.eraser import Eraser, EraserInfo, Hints
-from magiceraser_ref.erase.initialization import blanked, content_initialization, grown
+from magiceraser_ref.erase.initialization import blanked, content_initialization
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
+from olrd.masks import grown
 
 FILLERS = sorted(n for n in ERASERS.builtin if state_of(n).word == "ready" and n != "ground-truth")
 
@@ -67,7 +68,7 @@ def test_a_hole_without_surroundings_is_grey() -> None:
 
 
 def test_growing_includes_diagonals() -> None:
-    assert np.array_equal(grown(box_mask(9, 9, (4, 4, 1, 1)), 2), box_mask(9, 9, (2, 2, 5, 5)))
+    assert np.array_equal(grown(box_mask(9, 9, (4, 4, 1, 1)), 2, square=True), box_mask(9, 9, (2, 2, 5, 5)))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
 
 from small_encoders import one_thread  # noqa: E402
 
-from magiceraser_ref import attention  # noqa: E402
+from magiceraser_ref.refocus import attention  # noqa: E402
 from magiceraser_ref.refocus.attention import (  # noqa: E402
     MASK_NEG,
     MASK_POS,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from magiceraser_ref.refocus.regions import NEUTRAL, M, N, P, Regions, at_resolution, halved, regions_of
-from olrd.coco_categories import coco_categories
 from olrd.errors import Rejected, UsageError
+from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Box, PanopticMap, Segment
 
 CATEGORIES = {category.id: category for category in coco_categories().values()}

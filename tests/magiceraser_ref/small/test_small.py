@@ -19,8 +19,8 @@ from magiceraser_ref.small.loop import Schedule, train
 from magiceraser_ref.small.photos import HELD_OUT, TrainingPhotos
 from magiceraser_ref.small.vocabulary import known_words, small_tokenizer
 from magiceraser_ref.training.masks import LARGEST, SMALLEST, random_mask
-from olrd.coco_categories import coco_categories
 from olrd.errors import SourceError, UsageError
+from olrd.models.coco_categories import coco_categories
 
 torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
 pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")

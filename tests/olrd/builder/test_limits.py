@@ -47,7 +47,7 @@ def test_what_was_built_with_raised_max_pixels_verifies_and_rebuilds(
     """Stands for a photo over the default 64 million pixels, built with --max-pixels."""
     from olrd import arrays
     from olrd.tools.rebuild import rebuild
-    from olrd.triplets.maker import photo as working
+    from olrd.triplets import photo as working
 
     root = folder.save()
     monkeypatch.setattr(arrays.decode_photo, "__defaults__", ("photo", 10_000))

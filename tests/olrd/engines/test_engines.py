@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import socket
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from built_folders import digest
+from toy_tasks import _Other, die_always, die_once, note, refuse, square, start, visible
 
 from olrd.builder.build import build
 from olrd.builder.work import start_worker
@@ -22,42 +22,6 @@ from olrd.engines import ENGINES, EngineError, EngineSpec, WorkerDiedError, open
 from olrd.engines.ray import _Worker
 from olrd.errors import MissingExtraError, OlrdError, OutputError, Rejected, UsageError
 from olrd.sources import SourceSpec
-
-_state: dict[str, Path] = {}
-
-
-def start(folder: str) -> None:
-    """Notes every start, so that a test can count them."""
-    _state["folder"] = Path(folder)
-    (Path(folder) / f"start-{os.getpid()}-{time.time_ns()}").touch()
-
-
-def square(number: int) -> int:
-    assert _state["folder"].is_dir()
-    return number * number
-
-
-def die_once(number: int) -> int:
-    """Task 3 kills its process, the first time that it runs."""
-    mark = _state["folder"] / "died"
-    if number == 3 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return square(number)
-
-
-def die_always(number: int) -> int:
-    if number == 3:
-        with (_state["folder"] / "deaths").open("a") as file:
-            file.write("x")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return square(number)
-
-
-def refuse(number: int) -> int:
-    if number == 2:
-        raise MissingExtraError("a toy", "toys")
-    return number
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +99,6 @@ def test_a_worker_that_is_left_stops(name: str, tmp_path: Path) -> None:
     assert done == len(list(tmp_path.glob("done-*"))) < 100
 
 
-def note(task: tuple[str, int]) -> int:
-    folder, number = task
-    time.sleep(0.02)
-    (Path(folder) / f"done-{number}").touch()
-    return number
-
-
 @pytest.mark.usefixtures("no_sample_sheet")
 def test_a_build_has_the_same_bytes(name: str, tmp_path: Path) -> None:
     config = BuildConfig(SourceSpec("synthetic", options={"width": "160", "height": "120"}), limit=20)
@@ -151,10 +108,6 @@ def test_a_build_has_the_same_bytes(name: str, tmp_path: Path) -> None:
 
 
 # --- Ray's own ------------------------------------------------------------------------------------
-
-
-def visible(number: int) -> str:
-    return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -183,11 +136,6 @@ def test_a_full_cluster_is_told_of_and_waited_for(tmp_path: Path, monkeypatch: p
     engine = open_engine(EngineSpec("ray", 1))
     assert list(engine.run(square, [2, 3], start, (str(tmp_path),))) == [4, 9]
     assert said == ["waiting for room in the Ray cluster (2 CPUs in all, 1 GPUs in all)"]
-
-
-class _Other:
-    def here(self) -> bool:
-        return True
 
 
 def test_another_version_on_a_node_is_refused() -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from places import SAMPLES
 
-from olrd.coco_categories import coco_categories, label_categories
 from olrd.errors import SourceError, UsageError
 from olrd.models import mask2former as segmenter
 from olrd.models.checkpoints import choose_device, load_model
+from olrd.models.coco_categories import coco_categories, label_categories
 from olrd.models.mask2former import colour_id, panoptic_inference, to_segmentation
 from olrd.panoptic import Category, PanopticMap, check_panoptic
 

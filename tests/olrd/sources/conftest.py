@@ -9,8 +9,8 @@ import pytest
 from photo_folder import Open, picture
 from PIL import Image
 
-from olrd.coco_categories import coco_categories
 from olrd.models import mask2former as segmenter
+from olrd.models.coco_categories import coco_categories
 from olrd.sources import SourceSpec, open_source
 
 

@@ -13,9 +13,9 @@ from PIL import Image as Pillow
 from places import REPOSITORY
 
 from olrd.cli.build import main as olrd_build
-from olrd.coco_categories import coco_categories
 from olrd.dataset.folder import Dataset
 from olrd.licenses import is_permissive
+from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import check_panoptic
 from olrd.sources import SourceSpec, open_source
 from olrd.sources.coco import DEMO_ROOT
@@ -48,8 +48,8 @@ def test_it_travels_in_the_package() -> None:
 
     project = REPOSITORY / "pyproject.toml"
     data = tomllib.loads(project.read_text())["tool"]["setuptools"]["package-data"]["olrd"]
-    assert "demo_photos/**/*" in data
-    assert DEMO_ROOT.parent.name == "olrd"
+    assert "sources/demo_photos/**/*" in data
+    assert DEMO_ROOT.parts[-3:] == ("olrd", "sources", "demo_photos")
     suffixes = {p.suffix for p in DEMO_ROOT.rglob("*") if p.is_file()}
     assert suffixes == {".jpg", ".png", ".json", ".md"}
 

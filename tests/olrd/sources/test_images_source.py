@@ -12,9 +12,9 @@ import pytest
 from photo_folder import NAMES, Open, check, joined, picture, png_of
 
 from olrd.arrays import decode_ids, decode_photo, encode_ids
-from olrd.coco_categories import coco_categories
 from olrd.masks import mask_box
 from olrd.models import mask2former as segmenter
+from olrd.models.coco_categories import coco_categories
 from olrd.sources import SourceSpec, open_source
 from olrd.sources.panoptic_json import image_id
 

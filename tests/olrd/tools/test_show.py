@@ -177,7 +177,7 @@ def test_metadata_cannot_become_markup(tmp_path: Path) -> None:
 
 
 def test_the_template_sets_text_and_never_markup() -> None:
-    source = (Path(sys.modules["olrd"].__path__[0]) / "page.html").read_text(encoding="utf-8")
+    source = Path(sys.modules["olrd"].__path__[0], "tools", "page.html").read_text(encoding="utf-8")
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert word not in source
     assert source.count("__DATA__") == 1

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from synthetic_coco import make_scene, write_coco
 
-from olrd.coco_categories import coco_categories
 from olrd.config import BuildConfig, CandidateRules
 from olrd.errors import Rejected
+from olrd.models.coco_categories import coco_categories
 from olrd.sources import SourceSpec, open_source
 from olrd.triplets.maker import TripletMaker
 from olrd.triplets.placements import HEIGHT_LIMIT, Request, centroid, supported, uniform

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from synthetic_coco import make_scene
 
-from olrd.coco_categories import coco_categories
+from olrd.models.coco_categories import coco_categories
 from olrd.triplets.scene import Scene
 from olrd.triplets.surfaces import find_foot, foot_mask, same_kind, surface_under
 
