@@ -42,11 +42,12 @@ demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; b
 test: $(VENV)/full  ## install everything and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-check: $(VENV)/full  ## format, lint, types, import layers
+check: $(VENV)/full  ## format, lint, types, import layers, and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 bench: $(VENV)/full  ## throughput against the codec floor (COCO=folder for real COCO), engines, storage; the benchmark's own share
 	$(BIN)/python -m perf.throughput $(if $(COCO),--root $(COCO))

@@ -272,6 +272,7 @@ def test_the_revision_of_a_folder_follows_its_pixels(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=20))
+@pytest.mark.slow
 def test_a_sample_id_becomes_a_plain_file_name(key: str) -> None:
     stem = file_name_of(key)
     assert len(stem) == len(key)

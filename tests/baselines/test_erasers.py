@@ -158,6 +158,7 @@ def test_an_empty_mask_returns_the_photo(together: dict[str, Image]) -> None:
         np.testing.assert_array_equal(together[label], CASES[label].image, err_msg=label)
 
 
+@pytest.mark.slow
 def test_a_sample_depends_neither_on_its_batch_nor_on_the_order(eraser: Eraser, together: dict[str, Image]) -> None:
     labels = list(CASES)[::-1]
     turned = dict(zip(labels, erased(eraser, [CASES[k] for k in labels]), strict=True))
@@ -248,6 +249,7 @@ def test_a_file_that_is_no_torchscript_is_named(tmp_path: Path) -> None:
         erased(eraser, [CASES["grey"]])
 
 
+@pytest.mark.slow
 def test_diffusion_draws_by_seed_and_key_and_listens_to_its_prompt(built: Any) -> None:
     one = CASES["7x5 corner"]
 

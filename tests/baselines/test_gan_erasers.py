@@ -72,6 +72,7 @@ def test_any_size_and_inputs_stay(name: str, tmp_path: Path) -> None:
         assert np.array_equal(now, then)
 
 
+@pytest.mark.slow
 def test_results_depend_on_neither_batch_nor_order(name: str, tmp_path: Path) -> None:
     images, masks, hints = samples()
     eraser = gan(name, tmp_path)
@@ -82,6 +83,7 @@ def test_results_depend_on_neither_batch_nor_order(name: str, tmp_path: Path) ->
         assert np.array_equal(one, two) and np.array_equal(one, three)
 
 
+@pytest.mark.slow
 def test_seed_and_key_change_the_draws(name: str, tmp_path: Path) -> None:
     (image, *_), (mask, *_), _ = samples()
 

@@ -57,10 +57,12 @@ def test_it_is_registered_from_above_baselines() -> None:
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_each_option_changes_the_result(model: Path, change: dict[str, str]) -> None:
     assert painted(model, **change) != painted(model)
 
 
+@pytest.mark.slow
 def test_it_listens_to_the_hints(model: Path) -> None:
     first = painted(model)
     assert painted(model, seed=1) != first

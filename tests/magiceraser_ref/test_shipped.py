@@ -18,6 +18,8 @@ from magiceraser_ref.ffc.eraser import FOLDER as INITIALISER
 from magiceraser_ref.model.checkpoint import load
 from magiceraser_ref.model.locate import SHIPPED, SHIPPED_FOLDER
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
 pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
 

@@ -132,6 +132,7 @@ def normal(config: BuildConfig) -> BuildConfig:
 
 @settings(max_examples=60)
 @given(configs())
+@pytest.mark.slow
 def test_resolved_values_give_the_configuration_back(config: BuildConfig) -> None:
     values = json.loads(json.dumps(config.resolved()))
     back = BuildConfig.from_resolved(values)
@@ -156,6 +157,7 @@ def parse(command: str) -> BuildConfig:
 
 @settings(max_examples=60)
 @given(configs())
+@pytest.mark.slow
 def test_the_canonical_command_gives_the_configuration_back(config: BuildConfig) -> None:
     assert normal(parse(canonical_command(config))) == normal(config)
 

@@ -16,6 +16,8 @@ from olrd.engines.local import LocalEngine
 from perf.faults.count import FAULTS, count_fault
 from perf.faults.scene import Scene, prepare
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:

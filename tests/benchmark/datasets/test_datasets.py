@@ -139,6 +139,7 @@ def test_a_folder_that_is_none_says_how_to_build_one(tmp_path: Path) -> None:
         open_dataset("olrd", str(tmp_path / "none"))
 
 
+@pytest.mark.slow
 def test_the_demo_is_built_once(private_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = open_dataset("olrd")
     check(data)

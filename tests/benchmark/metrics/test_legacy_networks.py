@@ -35,6 +35,7 @@ def test_only_wholly_white_cells_count(tmp_path: Path, monkeypatch: pytest.Monke
     assert open_metric("remove").scores([image], thin, None)[0].value is not None  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_attentive_features_are_those_of_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bicubic stretch, 0..1, the network's own input step on top, no last layer; one by one."""
     path = imagenet_inception_file(tmp_path)

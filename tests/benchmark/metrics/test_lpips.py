@@ -57,6 +57,7 @@ def test_published_weights_give_the_published_scores(name: str, ab: float, ad: f
 
 
 @pytest.mark.parametrize("net", ["alex", "vgg"])
+@pytest.mark.slow
 def test_the_mean_of_the_map_is_the_score_of_the_authors_code(net: str) -> None:
     """Sizes that no layer divides, so that cells and pixels never line up."""
     lpips = pytest.importorskip("lpips")
@@ -128,6 +129,7 @@ def test_pictures_below_the_smallest_size_have_no_score(name: str, smallest: int
         assert score.reason == reason and (score.value is None) == bool(reason)
 
 
+@pytest.mark.slow
 def test_dists_is_that_of_torchmetrics() -> None:
     module = pytest.importorskip("torchmetrics.functional.image.dists")
     from torchvision.models import vgg16

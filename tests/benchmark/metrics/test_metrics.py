@@ -69,6 +69,7 @@ def test_info(metric: Any) -> None:
     assert len(info.definition) > 20 and "\n" not in info.definition and info.revision
 
 
+@pytest.mark.slow
 def test_worse_pictures_score_worse(metric: Any) -> None:
     if metric.info.name in ("remove", "legacy:remove-64"):
         pytest.skip("needs real weights to mean anything; test_remove.py tests its parts")
@@ -106,6 +107,7 @@ def test_symmetry(metric: Any) -> None:
         assert scores(metric, [a], b)[0] == pytest.approx(scores(metric, [b], a)[0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_batch_and_order_change_nothing_and_inputs_stay(metric: Any) -> None:
     images = [photo(1), noisy(photo(1), 30), photo(2)]
     truth = photo(3)

@@ -143,6 +143,7 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inception_file(tmp_path_factory.mktemp("inception"))
 
 
+@pytest.mark.slow
 def test_inception_is_that_of_torch_fidelity(inception: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 299 x 299, where neither resizes."""
     monkeypatch.setenv("FID_INCEPTION", str(inception))

@@ -162,6 +162,7 @@ def test_anchors_are_unique_and_plain() -> None:
     assert all(re.fullmatch(r"s-[\w.-]{0,100}", name, re.ASCII) for name in found)
 
 
+@pytest.mark.slow
 def test_the_budget_holds_for_the_worst_photos(world: World, tmp_path: Path) -> None:
     """Noise, the hardest to compress: 20 samples of 4 methods in a tenth of the page's bytes."""
     generator = np.random.Generator(np.random.Philox(0))

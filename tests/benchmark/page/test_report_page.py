@@ -16,6 +16,8 @@ from synthetic_runs import COUNT, World, make_world
 
 from benchmark.page.report import anchor, report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:

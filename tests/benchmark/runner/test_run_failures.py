@@ -251,6 +251,7 @@ def test_a_kill_before_the_first_file_was_whole_blocks_nothing(root: Path, plain
     same(tmp_path / "out", plain)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_rows(root: Path, tmp_path: Path) -> None:
     """SIGKILL, so nothing can be tidied up; what was on the disk stays, the rest is done again."""
     environment = install(tmp_path / "site")

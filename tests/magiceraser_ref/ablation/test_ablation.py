@@ -111,6 +111,7 @@ def test_another_ablation_in_the_folder_is_refused(tmp_path: Path) -> None:
         run_ablation(Ablation("base2", rows="free", seeds=(0,)), tmp_path, runner=Fake())
 
 
+@pytest.mark.slow
 def test_a_failing_command_is_named_and_what_was_done_stays(tmp_path: Path) -> None:
     fake = Fake()
 

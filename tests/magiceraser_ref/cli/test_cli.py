@@ -71,6 +71,7 @@ def test_nothing_is_overwritten_unasked(files: Path, micro: Path, capsys: pytest
     assert capsys.readouterr().out.strip() == str(files / "out.png")
 
 
+@pytest.mark.slow
 def test_seeds_and_switches_have_an_effect(files: Path, micro: Path) -> None:
     found = []
     for more in (["--seed", "1"], ["--seed", "1"], ["--seed", "2"], ["--seed", "1", "--no-content"]):
@@ -165,6 +166,7 @@ def train(micro: Path, triplets: Path, out: Path, *more: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_training_stops_goes_on_and_gives_a_model(
     tmp_path: Path, micro: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +186,7 @@ def test_training_stops_goes_on_and_gives_a_model(
     assert settings["resolution"] == 32  # the base's own, as none was given
 
 
+@pytest.mark.slow
 def test_the_trained_model_erases(files: Path, micro: Path, tmp_path: Path) -> None:
     triplets = write_dataset(tmp_path / "t", photos=2, splits=("train",))
     assert train(micro, triplets, tmp_path / "out") == 0

@@ -65,6 +65,7 @@ def erased(eraser: MagicEraser, **options: Any) -> np.ndarray:
     return eraser.erase([drawn(60, 80)], [mask], [meadow(60, 80)], CATEGORIES, steps=5, **options)[0]
 
 
+@pytest.mark.slow
 def test_it_runs_training_free_with_refocusing(model: Path) -> None:
     eraser = MagicEraser.from_pretrained(model, device="cpu", initializer="opencv-telea")
     first = erased(eraser)

@@ -89,6 +89,7 @@ def test_a_model_does_not_say_where_it_was_loaded_from(model: Path, tmp_path: Pa
         assert str(model) not in path.read_text("utf-8"), path
 
 
+@pytest.mark.slow
 def test_adapters_alone_name_their_base(tmp_path: Path) -> None:
     base = write_plain(tmp_path / "base")
     for named in (str(base), "../base"):

@@ -49,6 +49,7 @@ def test_first_values_depend_on_the_seed_alone() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
+@pytest.mark.slow
 def test_a_stored_lora_comes_back_and_diffusers_reads_it(tmp_path: Path) -> None:
     """alpha is not rank here, so a reader that loses it would be off by a factor of two."""
     pipeline = trained_pipeline()
@@ -84,6 +85,7 @@ def test_a_lora_for_other_modules_names_the_first(tmp_path: Path) -> None:
         load_lora(shallow, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_lora_is_named(tmp_path: Path) -> None:
     pipeline = build_pipeline(MICRO)
     with pytest.raises(SourceError, match="no safetensors file"):

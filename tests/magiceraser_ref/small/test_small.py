@@ -177,6 +177,7 @@ def test_the_curves_of_a_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pool", [0, 3])
+@pytest.mark.slow
 def test_both_stages_run_and_give_a_pipeline(photos: Path, tmp_path: Path, pool: int) -> None:
     pytest.importorskip("lpips", reason="pip install '.[dev]'")
     from magiceraser_ref.small import vae_stage
@@ -202,6 +203,7 @@ def test_both_stages_run_and_give_a_pipeline(photos: Path, tmp_path: Path, pool:
     assert result.shape == (1, 64, 64, 3) and np.isfinite(result).all()
 
 
+@pytest.mark.slow
 def test_a_pool_holds_what_encoding_would_give(photos: Path, tmp_path: Path) -> None:
     from magiceraser_ref.small.base_stage import Holes
     from magiceraser_ref.small.latents import Encoder, LatentPool
@@ -234,6 +236,7 @@ def test_a_pool_holds_what_encoding_would_give(photos: Path, tmp_path: Path) -> 
     assert len(list(tmp_path.glob("pool-*.npy"))) == 2
 
 
+@pytest.mark.slow
 def test_what_ships_is_a_model_that_needs_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from magiceraser_ref.erase.pipeline import MagicEraser
     from magiceraser_ref.small import __main__ as stages

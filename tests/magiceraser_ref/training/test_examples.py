@@ -170,6 +170,7 @@ def test_workers_and_devices_do_not_change_the_stream(rows: TrainingRows) -> Non
     assert all((a.noise == b.noise).all() for a, b in zip(alone, together, strict=True))
 
 
+@pytest.mark.slow
 def test_recipes_give_what_full_rows_give(tmp_path: Path) -> None:
     recipes = tmp_path / "recipes"
     build(BuildConfig(SourceSpec("coco"), form="recipes", limit=2), recipes)

@@ -23,6 +23,8 @@ from magiceraser_ref.training.train import train
 from olrd.builder.cached import demo_triplets
 from olrd.errors import IntegrityError, OutputError, SourceError, UsageError
 
+pytestmark = pytest.mark.slow
+
 FAST = {"resolution": 32, "batch": 4, "lr_lora": 1e-2, "lr_token": 1e-2}
 
 

@@ -75,6 +75,7 @@ def test_audit_is_json_and_one_screen(folder: Path) -> None:
     assert result == audit(folder, [folder])
 
 
+@pytest.mark.slow
 def test_measured_leaks_are_printed(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", photos=24, per_photo=1)
     result = audit(folder)

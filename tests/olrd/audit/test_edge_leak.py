@@ -43,6 +43,7 @@ def _untouched(number: int) -> LeakPair:
     return LeakPair(str(number), second, _shifted(mask, 40), calm.astype(np.uint8), mask)
 
 
+@pytest.mark.slow
 def test_an_exaggerated_seam_is_found() -> None:
     def pairs() -> Iterator[LeakPair]:
         for number in range(PHOTOS):
@@ -58,6 +59,7 @@ def test_an_exaggerated_seam_is_found() -> None:
     assert result.context is not None and result.context.low < 0.5 < result.context.high
 
 
+@pytest.mark.slow
 def test_untouched_against_untouched_is_even() -> None:
     result = edge_leak(_untouched(number) for number in range(PHOTOS))
     for interval in (result.auc, result.auc_objects, result.context, result.logistic):
@@ -65,6 +67,7 @@ def test_untouched_against_untouched_is_even() -> None:
         assert interval.low <= 0.5 <= interval.high
 
 
+@pytest.mark.slow
 def test_swapped_labels_are_even() -> None:
     """Even a strong seam gives nothing when chance decides which side is called pasted."""
 
@@ -82,6 +85,7 @@ def test_swapped_labels_are_even() -> None:
     assert result.auc is not None and result.auc.low <= 0.5 <= result.auc.high
 
 
+@pytest.mark.slow
 def test_a_dataset_of_hard_pastes_leaks_and_is_deterministic(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", photos=PHOTOS, per_photo=1)
     result = edge_leak(leak_pairs(Dataset(folder)))

@@ -74,6 +74,7 @@ def test_the_build_equals_one_that_never_listed_the_photo(folder: Folder, tmp_pa
     assert one == other
 
 
+@pytest.mark.slow
 def test_several_bad_photos_are_counted_apart(folder: Folder, tmp_path: Path) -> None:
     folder.photo(0).unlink()
     folder.photo(1).unlink()
@@ -88,6 +89,7 @@ def test_several_bad_photos_are_counted_apart(folder: Folder, tmp_path: Path) ->
         assert image["file_name"] in said[str(image["id"])]
 
 
+@pytest.mark.slow
 def test_the_command_skips_and_says_so(folder: Folder, tmp_path: Path) -> None:
     photo_truncated(folder)
     out = tmp_path / "out"
@@ -100,6 +102,7 @@ def test_the_command_skips_and_says_so(folder: Folder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_the_command_stops_with_a_message(folder: Folder, tmp_path: Path, workers: int) -> None:
     """One line, exit code 1; what was done is kept and a later skip goes on from there."""
     photo_truncated(folder)

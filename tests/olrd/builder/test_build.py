@@ -59,12 +59,14 @@ def test_reference_has_several_shards_and_splits(reference: dict[str, str]) -> N
     assert {"README.md", "build.json", "sample.png"} <= set(reference)
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_bytes(root: Path, reference: dict[str, str], tmp_path: Path) -> None:
     done = command(*words(root, tmp_path / "out", "--workers", 2))
     assert done.returncode == 0, done.stderr
     assert digest(tmp_path / "out") == reference
 
 
+@pytest.mark.slow
 def test_killed_ten_times_and_resumed_gives_the_same_bytes(
     root: Path, reference: dict[str, str], tmp_path: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_killed_ten_times_and_resumed_gives_the_same_bytes(
     assert digest(out) == reference
 
 
+@pytest.mark.slow
 def test_killed_worker_is_replaced(root: Path, reference: dict[str, str], tmp_path: Path) -> None:
     """One worker process dies by SIGKILL; the build goes on by itself to the same bytes."""
     out = tmp_path / "out"
@@ -119,6 +122,7 @@ def _cmdline(pid: str) -> str:
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
 def test_complete_build_is_left_alone(config: BuildConfig, tmp_path: Path) -> None:
     out = tmp_path / "out"
     own = replace(config, limit=16)
@@ -129,6 +133,7 @@ def test_complete_build_is_left_alone(config: BuildConfig, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
 def test_seed_changes_positions_but_not_splits(config: BuildConfig, tmp_path: Path) -> None:
     columns = ["id", "split", "shift"]
     build(config, tmp_path / "a")
@@ -148,6 +153,7 @@ def test_limit_is_a_prefix_of_the_photos(config: BuildConfig, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
 def test_shards_stay_below_the_byte_limit(config: BuildConfig, tmp_path: Path) -> None:
     for limit in (150_000, 1_000_000):
         result = build(replace(config, shard_bytes=limit), tmp_path / str(limit))
@@ -156,6 +162,7 @@ def test_shards_stay_below_the_byte_limit(config: BuildConfig, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
 def test_a_background_is_stored_once_per_row_group(config: BuildConfig, tmp_path: Path) -> None:
     """Triplets of one photo have the same background; composites and masks are all different."""
     build(replace(config, shard_bytes=100_000_000), tmp_path / "out")
@@ -184,6 +191,7 @@ def test_a_background_is_stored_once_per_row_group(config: BuildConfig, tmp_path
         {"size": 200, "form": "recipes"},
     ],
 )
+@pytest.mark.slow
 def test_every_option_gives_a_verified_dataset(config: BuildConfig, tmp_path: Path, change: dict[str, object]) -> None:
     result = build(replace(config, limit=24, **change), tmp_path / "out")  # type: ignore[arg-type]
     assert result["totals"]["triplets"] > 10
@@ -191,6 +199,7 @@ def test_every_option_gives_a_verified_dataset(config: BuildConfig, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
 def test_donor_other_never_mixes_photos_or_splits(config: BuildConfig, tmp_path: Path) -> None:
     build(replace(config, donor="other"), tmp_path / "out")
     split: dict[str, str] = {}
@@ -228,6 +237,7 @@ def test_second_build_of_one_folder_is_refused(config: BuildConfig, tmp_path: Pa
             build(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_damaged_part_is_found_and_built_again(
     config: BuildConfig, reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +256,7 @@ def test_damaged_part_is_found_and_built_again(
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
 def test_retry_failed_builds_what_was_missing(config: BuildConfig, root: Path, tmp_path: Path) -> None:
     """A photo is missing at first; once it is there, only --retry-failed picks it up, and the
     result equals a build that never missed it."""

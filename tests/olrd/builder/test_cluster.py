@@ -23,6 +23,8 @@ from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.sources import SourceSpec
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 STORE = {"object_store_memory": 80_000_000}
 SIZE = {"width": "240", "height": "180"}

@@ -48,6 +48,7 @@ def assert_nothing_broken(out: Path) -> None:
         json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_the_rerun_gives_the_same_bytes(
     pristine: Path, small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_full_disk_is_said_and_the_rerun_gives_the_same_bytes(
     assert digest(out) == digest(tmp_path / "roomy")
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_a_worker_is_said(pristine: Path, small_disk: Path) -> None:
     enlarge(small_disk, 200)
     words = ["--source", "coco", "--root", pristine, "--workers", 2]
@@ -98,6 +100,7 @@ def test_a_full_cache_disk_is_said(
         "olrd.storage.files.os.fsync",
     ],
 )
+@pytest.mark.slow
 def test_no_space_left_is_an_output_error(
     where: str, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ def test_unknown_licences_are_refused_unless_asked_for(licenses: str, folder: Fo
     assert used == set(map(str, wanted))
 
 
+@pytest.mark.slow
 def test_bad_input_needs_little_memory(folder: Folder, tmp_path: Path) -> None:
     """The 50,000 x 50,000 PNGs are never decoded: 2.5 GB of pixels do not appear anywhere."""
     photo_is_huge(folder)

@@ -51,6 +51,7 @@ def test_shares_are_disjoint_and_complete(config: BuildConfig) -> None:
     assert len(units) > 5 and sorted(u.name for u in taken) == sorted(u.name for u in units)
 
 
+@pytest.mark.slow
 def test_merged_shares_are_the_build(config: BuildConfig, shares: list[Path], tmp_path: Path) -> None:
     build(config, tmp_path / "whole")
     before = [digest(share) for share in shares]
@@ -90,6 +91,7 @@ def test_missing_units_are_counted(shares: list[Path], tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_share_goes_on_and_can_be_finished_alone(config: BuildConfig, copies: list[Path], tmp_path: Path) -> None:
     found = build(config, copies[0], share=Share(0, SHARES))
     assert found["units_done"] < found["units"]
@@ -106,6 +108,7 @@ def _share_again(config: BuildConfig, tmp_path: Path) -> Path:
     return tmp_path / "again"
 
 
+@pytest.mark.slow
 def test_what_is_no_share_or_another_builds_is_refused(config: BuildConfig, copies: list[Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="is no share of a build"):
@@ -117,6 +120,7 @@ def test_what_is_no_share_or_another_builds_is_refused(config: BuildConfig, copi
         merge(copies, copies[1])
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_named_and_built_again(config: BuildConfig, copies: list[Path], tmp_path: Path) -> None:
     part = sorted((copies[1] / "parts").glob("*.parquet"))[0]
     data = bytearray(part.read_bytes())
@@ -136,6 +140,7 @@ def test_shares_that_are_none(text: str) -> None:
         Share.parse(text)
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demo = ["--source", "demo", "--workers", "1"]
     for part in range(2):

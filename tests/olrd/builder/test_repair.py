@@ -64,6 +64,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_only_the_units_of_the_damaged_shard_are_built_again(
     config: BuildConfig, whole: Path, out: Path, built: list[str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_only_the_units_of_the_damaged_shard_are_built_again(
     assert sum(sizes[name] for name in built) >= rows
 
 
+@pytest.mark.slow
 def test_a_missing_shard_and_all_shards(config: BuildConfig, whole: Path, out: Path) -> None:
     sorted((out / "data").glob("*.parquet"))[0].unlink()
     build(config, out, repair=True)
@@ -102,6 +104,7 @@ def test_without_the_option_nothing_is_hashed(config: BuildConfig, out: Path) ->
     assert shard.read_bytes() == damaged
 
 
+@pytest.mark.slow
 def test_retry_failed_takes_no_row_from_a_damaged_shard(config: BuildConfig, tmp_path: Path) -> None:
     """A reopened build writes its rows under new hashes: damage must not be sealed by that."""
     root = Path(shutil.copytree(str(config.source.root), tmp_path / "photos"))
@@ -128,6 +131,7 @@ def test_units_and_rows_agree_with_the_dataset(whole: Path) -> None:
     assert damaged_shards(dataset) == []
 
 
+@pytest.mark.slow
 def test_the_commands(config: BuildConfig, whole: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shard = sorted((out / "data").glob("*.parquet"))[0]
     flip(shard)
@@ -140,6 +144,7 @@ def test_the_commands(config: BuildConfig, whole: Path, out: Path, capsys: pytes
     assert digest(out) == digest(whole)
 
 
+@pytest.mark.slow
 def test_a_lock_file_taken_away_guards_nothing(
     config: BuildConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

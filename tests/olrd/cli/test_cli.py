@@ -265,6 +265,7 @@ def test_the_result_is_one_screen(root: Path, tmp_path: Path, capsys: pytest.Cap
     assert max(map(len, printed.out.splitlines())) < 200
 
 
+@pytest.mark.slow
 def test_json_goes_to_stdout_and_progress_to_stderr(root: Path, tmp_path: Path) -> None:
     """In a process of its own, with a fresh cache so that there is something to say."""
     out = tmp_path / "out"
@@ -381,6 +382,7 @@ def test_a_reader_that_went_away_is_no_error(module: str, argv: list[str], full:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_build_for_a_reader_that_went_away_is_finished(root: Path, tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -55,6 +55,7 @@ def name(request: pytest.FixtureRequest) -> str:
 # --- what all engines do ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_results_are_those_of_a_plain_loop(name: str, tmp_path: Path) -> None:
     engine = open_engine(EngineSpec(name, 2))
     found = list(engine.run(square, range(20), start, (str(tmp_path),)))
@@ -64,6 +65,7 @@ def test_results_are_those_of_a_plain_loop(name: str, tmp_path: Path) -> None:
     assert list(engine.run(square, [7], start, (str(tmp_path),))) == [49]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing(name: str, tmp_path: Path) -> None:
     engine = open_engine(EngineSpec(name, 2))
     found = list(engine.run(die_once, range(8), start, (str(tmp_path),)))
@@ -71,6 +73,7 @@ def test_a_worker_that_is_killed_loses_nothing(name: str, tmp_path: Path) -> Non
     assert (tmp_path / "died").exists() and len(list(tmp_path.glob("start-*"))) >= 2
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_every_worker_ends_the_work(name: str, tmp_path: Path) -> None:
     engine = open_engine(EngineSpec(name, 2))
     found = []
@@ -81,12 +84,14 @@ def test_a_task_that_kills_every_worker_ends_the_work(name: str, tmp_path: Path)
     assert 3 <= len((tmp_path / "deaths").read_text()) <= 3 + len(found)
 
 
+@pytest.mark.slow
 def test_errors_arrive_as_they_were_raised(name: str, tmp_path: Path) -> None:
     engine = open_engine(EngineSpec(name, 2))
     with pytest.raises(MissingExtraError, match=r"a toy needs the extra 'toys': pip install"):
         list(engine.run(refuse, range(5), start, (str(tmp_path),)))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_left_stops(name: str, tmp_path: Path) -> None:
     """The iterator is closed in the middle: what was not begun is never done."""
     engine = open_engine(EngineSpec(name, 2))
@@ -100,6 +105,7 @@ def test_a_worker_that_is_left_stops(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
 def test_a_build_has_the_same_bytes(name: str, tmp_path: Path) -> None:
     config = BuildConfig(SourceSpec("synthetic", options={"width": "160", "height": "120"}), limit=20)
     build(config, tmp_path / "plain")
@@ -120,6 +126,7 @@ def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("ray_here")
+@pytest.mark.slow
 def test_a_full_cluster_is_told_of_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
@@ -202,6 +209,7 @@ def test_an_address_where_nothing_listens_fails_at_once() -> None:
 
 
 @pytest.mark.usefixtures("no_ray_yet")
+@pytest.mark.slow
 def test_an_address_of_something_else_fails_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself would try for minutes."""
     monkeypatch.setattr("olrd.engines.ray.PATIENCE", 4)

@@ -124,6 +124,7 @@ def test_photos_are_jpegs_without_orientation_and_metadata(document: dict[str, A
             assert 0x0112 not in photo.getexif()
 
 
+@pytest.mark.slow
 def test_the_demo_builds_and_verifies(built: Path) -> None:
     build = Dataset(built).build
     assert len(Dataset(built)) >= 12

@@ -148,6 +148,7 @@ def test_rows_say_that_the_background_is_not_labelled(drawn: Drawn, tmp_path: Pa
         assert mask[y : y + height, x : x + width].sum() == mask.sum()
 
 
+@pytest.mark.slow
 def test_all_the_objects_find_the_same_bytes_with_two_workers(drawn: Drawn, tmp_path: Path) -> None:
     from built_folders import digest
 

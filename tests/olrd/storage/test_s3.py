@@ -32,6 +32,8 @@ pytest.importorskip("moto.server", reason="moto is the S3 API of these tests")
 
 from s3_server import BUCKET, Proxy, environment, s3_server  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:

@@ -19,6 +19,8 @@ from olrd.sources import SourceSpec
 from olrd.storage.locks import locked
 from olrd.storage.remote import place
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def gs(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:

@@ -112,6 +112,7 @@ def test_pixels_of_other_licences_are_refused(hub: Hub, mixed: Path) -> None:
     assert hub.repos == {}
 
 
+@pytest.mark.slow
 def test_a_second_time_sends_nothing_and_another_build_replaces(
     hub: Hub, config: BuildConfig, free: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_files_are_committed_in_batches_the_record_last(
     assert hub.repos[REPO].branches["main"] == {}
 
 
+@pytest.mark.slow
 def test_a_killed_upload_goes_on(hub: Hub, free: Path, tmp_path: Path) -> None:
     """The real command, killed while the second large file is on its way, then run again."""
     hub.pass_first = 1

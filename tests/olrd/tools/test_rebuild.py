@@ -64,6 +64,7 @@ def test_rebuilding_gives_the_direct_build(root: Path, full: Path, recipes: Path
     assert len(list((full / "data").iterdir())) >= 4
 
 
+@pytest.mark.slow
 def test_two_workers_and_the_command_give_the_same(root: Path, full: Path, recipes: Path, tmp_path: Path) -> None:
     words = ["rebuild", recipes, "--root", root, "--out", tmp_path / "out", "--workers", 2]
     done = command(*words, module="olrd.cli.main")

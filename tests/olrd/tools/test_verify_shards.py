@@ -18,6 +18,7 @@ from olrd.errors import IntegrityError, OlrdError, SourceError
 from olrd.tools.verify import verify
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_anywhere_is_found(copy: Copy) -> None:
     """Headers, pictures, text, footer: always reported, never an exception."""
     path = copy.shard(1)

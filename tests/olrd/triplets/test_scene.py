@@ -26,6 +26,7 @@ MAP = np.random.default_rng(0).integers(0, 9, (11, 17))
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 @given(chosen=hnp.arrays(np.bool_, 9, elements=st.booleans()))
+@pytest.mark.slow
 def test_pixels_where_is_a_look_up(kind: type[np.generic], chosen: np.ndarray) -> None:
     """One segment, a few and many are found in different ways."""
     scene = make_scene(MAP, NAMES)
