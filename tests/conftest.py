@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_folder import COUNT, Folder
+from drawn_sets import DrawnSets
 from hypothesis import HealthCheck, settings
 from places import SAMPLES
 from synthetic_coco import write_coco
@@ -36,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the private cache."""
     config.stash[_cache].cleanup()
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> DrawnSets:
+    """Drawn photos and built datasets, made once. Shared: do not write into them."""
+    return DrawnSets(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from built_folders import command, digest
-from synthetic_coco import write_coco
+from drawn_sets import DrawnSets
 
 from olrd.builder.build import build
 from olrd.config import BuildConfig
@@ -28,9 +28,9 @@ from olrd.tools.verify import verify
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(drawn: DrawnSets) -> Path:
     """Enough photos for many units."""
-    return write_coco(tmp_path_factory.mktemp("photos"), count=72, seed=5)
+    return drawn.photos(72)
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,9 @@ def config(root: Path) -> BuildConfig:
 
 
 @pytest.fixture(scope="module")
-def reference(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def reference(config: BuildConfig, drawn: DrawnSets) -> dict[str, str]:
     """The undisturbed build with one worker."""
-    out = tmp_path_factory.mktemp("reference") / "out"
-    build(config, out)
+    out = drawn.built(config)
     assert verify(out)["problems"] == []
     return digest(out)
 

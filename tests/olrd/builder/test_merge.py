@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from built_folders import digest
-from synthetic_coco import write_coco
+from drawn_sets import DrawnSets
 
 from olrd.builder.build import build
 from olrd.builder.merge import merge
@@ -26,9 +26,8 @@ SHARES = 3
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> BuildConfig:
-    root = write_coco(tmp_path_factory.mktemp("photos"), count=44, seed=5)
-    return BuildConfig(SourceSpec("coco", str(root)), shard_bytes=400_000)
+def config(drawn: DrawnSets) -> BuildConfig:
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(44))), shard_bytes=400_000)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from built_folders import digest
-from synthetic_coco import write_coco
+from drawn_sets import DrawnSets
 
 from olrd.builder.build import build
 from olrd.builder.repair import damaged_shards, unit_rows, units_in
@@ -26,16 +26,13 @@ pytestmark = pytest.mark.usefixtures("no_sample_sheets")
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> BuildConfig:
-    root = write_coco(tmp_path_factory.mktemp("photos"), count=40, seed=5)
-    return BuildConfig(SourceSpec("coco", str(root)), shard_bytes=400_000)
+def config(drawn: DrawnSets) -> BuildConfig:
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(40))), shard_bytes=400_000)
 
 
 @pytest.fixture(scope="module")
-def whole(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("whole") / "out"
-    build(config, out)
-    return out
+def whole(config: BuildConfig, drawn: DrawnSets) -> Path:
+    return drawn.built(config)
 
 
 @pytest.fixture

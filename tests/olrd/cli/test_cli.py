@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from built_folders import command
-from synthetic_coco import write_coco
+from drawn_sets import DrawnSets
 
 import olrd
-from olrd.builder.build import build
 from olrd.cli.build import main as olrd_build
 from olrd.cli.main import main as olrd_main
 from olrd.config import BuildConfig
@@ -25,15 +24,13 @@ HEAVY = ("torch", "pandas", "cv2", "sklearn", "datasets", "pyarrow", "transforme
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coco(tmp_path_factory.mktemp("photos"), count=6, seed=1)
+def root(drawn: DrawnSets) -> Path:
+    return drawn.photos(6, 1)
 
 
 @pytest.fixture(scope="module")
-def full(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("full") / "out"
-    build(BuildConfig(SourceSpec("coco", str(root))), out)
-    return out
+def full(root: Path, drawn: DrawnSets) -> Path:
+    return drawn.built(BuildConfig(SourceSpec("coco", str(root))))
 
 
 def words(root: Path, out: Path, *more: object) -> list[str]:

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from built_folders import digest
 from datasets.utils.metadata import MetadataConfigs
+from drawn_sets import DrawnSets
 from huggingface_hub import DatasetCard
 from PIL import Image as Pillow
-from synthetic_coco import write_coco
 
 from olrd.builder.build import build
 from olrd.builder.command import config_from
@@ -29,8 +29,8 @@ from olrd.sources import SourceSpec
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coco(tmp_path_factory.mktemp("photos"), count=12, seed=5)
+def root(drawn: DrawnSets) -> Path:
+    return drawn.photos(12)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,8 @@ def config(root: Path) -> BuildConfig:
 
 
 @pytest.fixture(scope="module", params=["full", "recipes"])
-def folder(request: pytest.FixtureRequest, config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp(request.param) / "out"
-    build(replace(config, form=request.param), out)
-    return out
+def folder(request: pytest.FixtureRequest, config: BuildConfig, drawn: DrawnSets) -> Path:
+    return drawn.built(replace(config, form=request.param))
 
 
 def front_matter(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pytest
 from built_folders import digest
+from drawn_sets import DrawnSets
 from PIL import Image as Pillow
 from synthetic_coco import write_coco
 
@@ -52,17 +53,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def full(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("full") / "out"
-    build(BuildConfig(SourceSpec("coco", str(root)), per_object=1), out)
-    return out
+def full(root: Path, drawn: DrawnSets) -> Path:
+    return drawn.built(BuildConfig(SourceSpec("coco", str(root)), per_object=1))
 
 
 @pytest.fixture(scope="module")
-def recipes(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("recipes") / "out"
-    build(BuildConfig(SourceSpec("coco", str(root)), per_object=1, form="recipes"), out)
-    return out
+def recipes(root: Path, drawn: DrawnSets) -> Path:
+    return drawn.built(BuildConfig(SourceSpec("coco", str(root)), per_object=1, form="recipes"))
 
 
 def stored(folder: Path) -> dict[str, dict[str, Any]]:

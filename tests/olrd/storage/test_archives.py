@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from built_folders import digest
 from drawn_openimages import by_id, draw, opened
+from drawn_sets import DrawnSets
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_coco import write_coco
 
 from olrd.builder.build import build
 from olrd.config import BuildConfig
@@ -32,8 +32,8 @@ SUBSET = "train2017"
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coco(tmp_path_factory.mktemp("photos"), count=12, seed=5)
+def root(drawn: DrawnSets) -> Path:
+    return drawn.photos(12)
 
 
 def config_of(root: Path, **changes: object) -> BuildConfig:

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from built_folders import digest
+from drawn_sets import DrawnSets
 from fsspec.implementations.memory import MemoryFileSystem
-from synthetic_coco import write_coco
 
 import olrd.storage.locks
 from olrd.builder.build import build
@@ -53,8 +53,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coco(tmp_path_factory.mktemp("photos"), count=12, seed=5)
+def root(drawn: DrawnSets) -> Path:
+    return drawn.photos(12)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,8 @@ def config(root: Path) -> BuildConfig:
 
 
 @pytest.fixture(scope="module")
-def reference(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    out = tmp_path_factory.mktemp("reference") / "out"
-    build(config, out)
-    return digest(out)
+def reference(config: BuildConfig, drawn: DrawnSets) -> dict[str, str]:
+    return digest(drawn.built(config))
 
 
 def stored(out: str = OUT) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from built_folders import command, digest, stored
-from synthetic_coco import write_coco
+from drawn_sets import DrawnSets
 
 import olrd
 from olrd.builder.build import build
@@ -46,8 +46,8 @@ def port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coco(tmp_path_factory.mktemp("photos"), count=24, seed=5)
+def root(drawn: DrawnSets) -> Path:
+    return drawn.photos(24)
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +71,8 @@ def config(root: Path) -> BuildConfig:
 
 
 @pytest.fixture(scope="module")
-def reference(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    out = tmp_path_factory.mktemp("reference") / "out"
-    build(config, out)
-    return digest(out)
+def reference(config: BuildConfig, drawn: DrawnSets) -> dict[str, str]:
+    return digest(drawn.built(config))
 
 
 def words(root: str, out: str, *more: object) -> list[object]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from built_folders import digest
+from drawn_sets import DrawnSets
 from fake_hub import TOKEN, Hub, Repo, fake_hub
-from synthetic_coco import write_coco
 
 from olrd.builder.build import build
 from olrd.cli.main import main as olrd_main
@@ -33,25 +33,20 @@ REPO = "somebody/triplets"
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> BuildConfig:
-    root = write_coco(tmp_path_factory.mktemp("photos"), count=16, seed=5)
-    return BuildConfig(SourceSpec("coco", str(root)), shard_bytes=400_000, per_object=1)
+def config(drawn: DrawnSets) -> BuildConfig:
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(16))), shard_bytes=400_000, per_object=1)
 
 
 @pytest.fixture(scope="module")
-def mixed(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mixed(config: BuildConfig, drawn: DrawnSets) -> Path:
     """A full dataset of photos under all of COCO's licences."""
-    out = tmp_path_factory.mktemp("mixed") / "out"
-    build(config, out)
-    return out
+    return drawn.built(config)
 
 
 @pytest.fixture(scope="module")
-def free(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def free(config: BuildConfig, drawn: DrawnSets) -> Path:
     """A full dataset of photos whose derivatives may be published."""
-    out = tmp_path_factory.mktemp("free") / "out"
-    build(replace(config, licenses="permissive"), out)
-    return out
+    return drawn.built(replace(config, licenses="permissive"))
 
 
 @pytest.fixture

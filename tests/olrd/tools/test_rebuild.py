@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from built_folders import command, digest
-from synthetic_coco import write_coco
+from drawn_sets import DrawnSets
 
 import olrd.tools.rebuild as rebuilding
 from olrd.builder.build import build
@@ -28,8 +28,8 @@ from olrd.tools.verify import verify
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coco(tmp_path_factory.mktemp("photos"), count=14, seed=9)
+def root(drawn: DrawnSets) -> Path:
+    return drawn.photos(14, 9)
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +38,13 @@ def config(root: Path) -> BuildConfig:
 
 
 @pytest.fixture(scope="module")
-def full(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("full") / "out"
-    build(config, out)
-    return out
+def full(config: BuildConfig, drawn: DrawnSets) -> Path:
+    return drawn.built(config)
 
 
 @pytest.fixture(scope="module")
-def recipes(config: BuildConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("recipes") / "out"
-    build(replace(config, form="recipes"), out)
-    return out
+def recipes(config: BuildConfig, drawn: DrawnSets) -> Path:
+    return drawn.built(replace(config, form="recipes"))
 
 
 def names_of(folder: Path) -> list[str]:
