@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from seven_pairs import STEMS, request, samples, write_seven
+from seven_pairs import STEMS, request, samples
 
 import benchmark.export as exporter
 from benchmark.cli import main
@@ -19,12 +19,6 @@ from benchmark.runner.run import run
 from benchmark.scoring import prepared
 from olrd.arrays import MAX_PIXELS, decode_mask, decode_photo
 from olrd.errors import UsageError
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shared: do not write into it."""
-    return write_seven(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.mark.parametrize("size", [0, 16])

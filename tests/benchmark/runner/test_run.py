@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from seven_pairs import STEMS, request, same, samples, write_seven
+from seven_pairs import STEMS, request, same, samples
 
 import benchmark.runner.run as runner
 from baselines import open_eraser
@@ -29,19 +29,6 @@ from olrd.engines import EngineError, EngineSpec
 from olrd.errors import OutputError, SourceError, UsageError
 
 HEAVY = ("ray", "torch", "pandas", "cv2", "sklearn", "datasets", "pyarrow", "transformers", "scipy", "numpy")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shared: do not write into it."""
-    return write_seven(tmp_path_factory.mktemp("pairs"))
-
-
-@pytest.fixture(scope="module")
-def plain(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("plain") / "out"
-    run(request(root), out)
-    return out
 
 
 # --- what a run leaves ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from plugin.install import install
-from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples, use, write_seven
+from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples, use
 
 from baselines.eraser import WeightsUnusableError
 from benchmark import scoring
@@ -30,20 +30,6 @@ from benchmark.runner.results import Run, read_rows
 from benchmark.runner.run import run
 from olrd.arrays import Image
 from olrd.errors import OutputError, SourceError
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shared: do not write into it."""
-    return write_seven(tmp_path_factory.mktemp("pairs"))
-
-
-@pytest.fixture(scope="module")
-def plain(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("plain") / "out"
-    run(request(root), out)
-    return out
-
 
 # --- erasers that misbehave ----------------------------------------------------------------------
 
