@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import tomllib
 from pathlib import Path
 
 from places import REPOSITORY
@@ -22,11 +22,24 @@ toy-noise = toy_bench:open_noise
 
 
 def install(site: Path) -> dict[str, str]:
-    """Install into the folder `site`; the environment in which a process finds it."""
-    info = site / "toy_bench-1.0.dist-info"
+    """Install the toys into the folder `site`; the environment in which a process finds them."""
+    code = Path(__file__).with_name("toy_bench.py").read_text("utf-8")
+    return _install(site, "toy_bench", code, POINTS)
+
+
+def install_module(site: Path, name: str, code: str, project: str) -> dict[str, str]:
+    """Install a module `name` with the entry points that the text of a pyproject.toml declares."""
+    declared = tomllib.loads(project)["project"]["entry-points"]
+    lines = []
+    for group, points in declared.items():
+        lines += [f"[{group}]", *(f"{point} = {target}" for point, target in points.items())]
+    return _install(site, name, code, "\n".join(lines) + "\n")
+
+
+def _install(site: Path, name: str, code: str, points: str) -> dict[str, str]:
+    info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
-    shutil.copy(Path(__file__).with_name("toy_bench.py"), site)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-bench\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(POINTS)
-    root = REPOSITORY
-    return os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{root}"}
+    (site / f"{name}.py").write_text(code, "utf-8")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(points)
+    return os.environ | {"PYTHONPATH": f"{site}{os.pathsep}{REPOSITORY}"}
