@@ -57,7 +57,7 @@ test-lowest:  ## run the core's tests with the lowest allowed versions of its de
 	PYTHON=$(PYTHON) tools/lowest_versions.sh
 
 docs: $(VENV)/docs  ## build the pages of docs/ into site/; a warning is an error
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 perf: $(VENV)/full  ## measure builds against the codec floor (COCO=folder for real COCO), engines, storage, scoring
 	$(BIN)/python -m perf.throughput $(if $(COCO),--root $(COCO))
