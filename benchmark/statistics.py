@@ -1,5 +1,9 @@
-"""Intervals and paired tests. Samples of one source photo are not independent, so clusters (photos) are
-resampled, never samples. Everything is seeded; fewer than two clusters give no interval."""
+"""Intervals and paired tests.
+
+Samples from one source photo are not independent. All methods here therefore resample, flip or leave out
+whole clusters (source photos), never single samples. Results depend on the seed only. With fewer than two
+clusters there is no interval.
+"""
 
 from __future__ import annotations
 
@@ -68,6 +72,29 @@ def estimate(values: Floats, clusters: Sequence[str], resamples: int, seed: int)
         return Estimate(mean, None, None, n, len(sums))
     low, high = np.quantile(resampled_means(sums, counts, resamples, seed), [0.025, 0.975])
     return Estimate(mean, float(low), float(high), n, len(sums))
+
+
+def median_interval(seconds: pd.Series, clusters: Sequence[str], resamples: int, seed: int) -> list[float] | None:
+    """The 95 % percentile interval of the median of `seconds` (null = none), source photos resampled as
+    everywhere. None with fewer than two photos."""
+    values = seconds.to_numpy(dtype=np.float64, na_value=np.nan)
+    there = ~np.isnan(values)
+    values = values[there]
+    names, numbers = np.unique(np.asarray(clusters, dtype=str)[there], return_inverse=True)
+    if len(names) < 2 or not resamples:
+        return None
+    order = np.argsort(values, kind="stable")
+    values, numbers = values[order], numbers[order]
+    generator = np.random.Generator(np.random.Philox(seed))
+    medians = np.empty(resamples)
+    for k in range(resamples):
+        drawn = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
+        # A photo drawn twice counts each of its samples twice; values are in order already.
+        weights = np.cumsum(drawn[numbers])
+        low, high = np.searchsorted(weights, [weights[-1] / 2, weights[-1] / 2 + 0.5])
+        medians[k] = (values[low] + values[high]) / 2
+    low_high = np.quantile(medians, [0.025, 0.975])
+    return [round(float(bound), 6) for bound in low_high]
 
 
 def difference(a: Floats, b: Floats, clusters: Sequence[str], resamples: int, seed: int) -> Difference:
@@ -139,26 +166,3 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, p * (len(order) - rank)))
         corrected[i] = largest
     return corrected
-
-
-def median_interval(seconds: pd.Series, clusters: Sequence[str], resamples: int, seed: int) -> list[float] | None:
-    """The 95 % percentile interval of the median of `seconds` (null = none), source photos resampled as
-    everywhere. None with fewer than two photos."""
-    values = seconds.to_numpy(dtype=np.float64, na_value=np.nan)
-    there = ~np.isnan(values)
-    values = values[there]
-    names, numbers = np.unique(np.asarray(clusters, dtype=str)[there], return_inverse=True)
-    if len(names) < 2 or not resamples:
-        return None
-    order = np.argsort(values, kind="stable")
-    values, numbers = values[order], numbers[order]
-    generator = np.random.Generator(np.random.Philox(seed))
-    medians = np.empty(resamples)
-    for k in range(resamples):
-        drawn = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
-        # A photo drawn twice counts each of its samples twice; values are in order already.
-        weights = np.cumsum(drawn[numbers])
-        low, high = np.searchsorted(weights, [weights[-1] / 2, weights[-1] / 2 + 0.5])
-        medians[k] = (values[low] + values[high]) / 2
-    low_high = np.quantile(medians, [0.025, 0.975])
-    return [round(float(bound), 6) for bound in low_high]

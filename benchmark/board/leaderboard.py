@@ -15,13 +15,11 @@ from pathlib import Path
 from benchmark.board.markup import escape_html, latex, markdown, page_body
 from benchmark.board.plot import plot
 from benchmark.board.ranking import Section, sections
-from benchmark.board.records import publish, read_records, safe_name
+from benchmark.board.records import read_records, safe_name
 from benchmark.board.reported import reported
 from benchmark.board.tables import csv_of
 from olrd.errors import SourceError
 from olrd.storage.files import write_atomic
-
-__all__ = ["leaderboard", "publish"]
 
 
 def leaderboard(board: Path) -> list[Path]:

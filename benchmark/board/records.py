@@ -14,8 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmark.runner.aggregate import FORMAT
 from benchmark.runner.results import Run
-from benchmark.runner.summary import FORMAT
 from benchmark.statistics import median_interval
 from olrd.errors import IntegrityError, OutputError
 from olrd.storage.files import file_name_of, sha256, to_json, write_atomic
@@ -25,7 +25,7 @@ Record = dict[str, Any]
 
 PROVENANCE = ("times", "git", "versions", "request")
 """What two runs that claim the same may differ in: how long they took and where they ran. The first
-record stays, so a table's times are those of the first run published."""
+record stays, so a table's times are those of the run that was added first."""
 ROUNDING = 1e-5
 """A float32 network on another processor, or with another number of threads, sums in another order."""
 NEEDED = {
@@ -38,7 +38,7 @@ LONGEST = 60
 _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/:,;'\"()]+/)+")
 
 
-def publish(run: Run, board: Path) -> Path:
+def add_record(run: Run, board: Path) -> Path:
     """Copy a finished run's summary to the board; returns the record's path.
 
     Append-only: a record that is there already stays as it is. If the run says the same (times and
@@ -175,7 +175,7 @@ def checked(record: Any, where: Path) -> Record:
             + (
                 "it was written by a newer version, update this package"
                 if isinstance(found, int) and found > FORMAT
-                else "run `benchmark run` again with the same request and publish the new run"
+                else "run `benchmark run` again with the same request and add the new run"
             )
         )
     missing = [n for n in ("n", "n_failed", "seed", "metrics", "scores", "sets") if n not in record]

@@ -1,4 +1,8 @@
-"""Running networks: libraries checked when a metric opens, float32 kept exact when it runs."""
+"""The networks behind the metrics: what must be installed, where a checkpoint is, how it is loaded and run.
+
+A metric calls `check_installed`, and `find_checkpoint` for a network of transformers, when it is opened. Both are
+cheap and import no torch. It loads the network when it is first used and runs it inside `exact`.
+"""
 
 from __future__ import annotations
 
@@ -16,36 +20,25 @@ from olrd.models.checkpoints import EXTRA, choose_device, load_model, require
 
 
 def check_installed(metric: str, *modules: str) -> None:
-    """`MissingExtraError` unless every module can be imported. Imports none of them."""
+    """Raise `MissingExtraError` unless every module can be imported. Imports none of them."""
     for module in modules:
         if find_spec(module) is None:
             raise MissingExtraError(f"the metric {metric} (it uses {module})", EXTRA)
 
 
-@contextmanager
-def exact() -> Iterator[None]:
-    """No gradients, and no TF32 on GPUs: its 10 bits would show in the third digit of a score."""
-    import torch
-
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
-
-
-def load_tensors(path: Path) -> dict[str, Any]:
-    """The tensors of a file by name, read as the erasers read theirs; here, as that imports torch."""
-    from baselines.nets.checkpoint import read_weights
-
-    return read_weights(path)
-
-
 def find_checkpoint(metric: str, variable: str, default: str, model_class: str) -> Path:
-    """The folder of an encoder: that which `variable` names (a folder, or a hub name that is in the
-    cache), else `default` from the cache. Raises `WeightsMissingError` with the line that gets it."""
+    """Find the folder of an encoder's checkpoint. Downloads nothing.
+
+    Args:
+        metric: name of the metric, for messages.
+        variable: environment variable that names a folder, or a hub name that is in the cache.
+        default: hub name that is used if the variable is not set.
+        model_class: class of transformers that reads the checkpoint, for messages.
+
+    Raises:
+        WeightsMissingError: the checkpoint is not on this machine; the message says how to get it.
+        UsageError: the variable names neither a folder nor a valid hub name.
+    """
     chosen = os.environ.get(variable) or default
     if Path(chosen).is_dir():
         folder = Path(chosen)
@@ -69,7 +62,7 @@ def _weights(folder: Path) -> list[Path]:
 
 
 def _cached(name: str) -> Path | None:
-    """The snapshot of a hub repository in the cache, if config and weights are both there."""
+    """The snapshot of a hub repository in the local cache, if it has both config and weights."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -81,9 +74,18 @@ def _cached(name: str) -> Path | None:
     return folder if folder and _weights(folder) else None
 
 
+def fingerprint(folder: Path) -> str:
+    """A short revision of a checkpoint: the hash of the ends of its weights files. The head of a safetensors
+    file holds all names and shapes."""
+    return hash_of_ends(folder, _weights(folder))
+
+
 def load_encoder(metric: str, folder: Path, model_class: str, device: str) -> tuple[str, Any]:
-    """The device, and the encoder on it, float32. A checkpoint of the whole model will do: the list of
-    its other parts, which transformers would print, is kept back; missing parts are an error."""
+    """Load a checkpoint of transformers as float32; returns the resolved device and the model.
+
+    A checkpoint of a larger model works too: transformers' list of the parts that are not used is suppressed.
+    Missing parts are an error.
+    """
     device = choose_device(device, metric)
     transformers = require("transformers", f"the metric {metric}")
     verbosity = transformers.logging.get_verbosity()
@@ -96,7 +98,22 @@ def load_encoder(metric: str, folder: Path, model_class: str, device: str) -> tu
     return device, model.float().to(device)
 
 
-def fingerprint(folder: Path) -> str:
-    """A short revision of an encoder: its weights files by `hash_of_ends` (the head of a safetensors
-    file holds names and shapes)."""
-    return hash_of_ends(folder, _weights(folder))
+def load_tensors(path: Path) -> dict[str, Any]:
+    """The tensors of a weights file by name."""
+    from baselines.nets.checkpoint import read_weights  # imports torch
+
+    return read_weights(path)
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Run networks without gradients and without TF32 on GPUs: its 10 bits would change the third digit of a score."""
+    import torch
+
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)

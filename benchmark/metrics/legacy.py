@@ -52,6 +52,11 @@ class BrushNetPsnr:
         return found
 
 
+def open_brushnet_psnr(spec: MetricSpec) -> BrushNetPsnr:
+    """See `BrushNetPsnr`."""
+    return BrushNetPsnr()
+
+
 class SshPsnr:
     """The PSNR of RealHM's authors: both pictures at 256 x 256, and the *output's* own range (largest
     minus smallest value) as the peak."""
@@ -87,11 +92,6 @@ class SshPsnr:
         return np.asarray(resized).astype(np.float64)
 
 
-def open_brushnet_psnr(spec: MetricSpec) -> BrushNetPsnr:
-    """See `BrushNetPsnr`."""
-    return BrushNetPsnr()
-
-
 def open_ssh_psnr(spec: MetricSpec) -> SshPsnr:
     """See `SshPsnr`."""
     return SshPsnr()
@@ -109,6 +109,12 @@ class Remove64(Remove):
         grey = Pillow.fromarray(mask.astype(np.uint8) * 255).resize((cells, cells))
         white = np.asarray(grey) // 255
         return white.astype(np.float64), (1 - white).astype(np.float64)
+
+
+def open_remove_64(spec: MetricSpec) -> Remove64:
+    """Needs what `remove` needs."""
+    check_installed(spec.name, "torch", "transformers")
+    return Remove64(spec, find_checkpoint(spec.name, "REMOVE_MODEL", CHECKPOINT, MODEL))
 
 
 class AttentiveFid:
@@ -161,12 +167,6 @@ class AttentiveFid:
     def compare(self, outputs: Features, truths: Features) -> Score:
         """0 for equal sets."""
         return compared(self.info.name, outputs, truths, frechet)
-
-
-def open_remove_64(spec: MetricSpec) -> Remove64:
-    """Needs what `remove` needs."""
-    check_installed(spec.name, "torch", "transformers")
-    return Remove64(spec, find_checkpoint(spec.name, "REMOVE_MODEL", CHECKPOINT, MODEL))
 
 
 def open_attentive_fid(spec: MetricSpec) -> AttentiveFid:

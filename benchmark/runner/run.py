@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.runner.loop import PART, Work, erase_chunk, start_worker
-from benchmark.runner.opened import Request, opened
+from benchmark.runner.aggregate import summarise
+from benchmark.runner.evaluator import PART, Evaluator, erase_chunk, start_worker
+from benchmark.runner.request import Request, open_inputs
 from benchmark.runner.results import read_rows, write_rows
-from benchmark.runner.summary import summarise
 from benchmark.scoring import score_columns
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import OutputError
@@ -27,7 +27,7 @@ from olrd.storage.locks import locked
 
 def plan(request: Request) -> dict[str, Any]:
     """What `run` would do."""
-    found = opened(request)
+    found = open_inputs(request)
     return found.identity | {"columns": score_columns(found.metrics)}
 
 
@@ -37,7 +37,7 @@ def run(request: Request, out: Path | str, engine: EngineSpec | None = None) -> 
     engine: what erases; without it, this process. With more workers each opens the eraser anew.
     """
     out, engine = Path(out), engine or EngineSpec()
-    found = opened(request)
+    found = open_inputs(request)
     eraser, metrics, data, protocol, ids, identity = found
     crew = open_engine(replace(engine, gpu=eraser.info.device.startswith("cuda")))
     with locked(out):
@@ -48,7 +48,7 @@ def run(request: Request, out: Path | str, engine: EngineSpec | None = None) -> 
             return summary
         rows = {row["id"]: row for row in done}
         todo = [index for index, name in enumerate(ids) if name not in rows]
-        work, batch = Work(found, out, request.save), max(1, request.batch)
+        work, batch = Evaluator(found, out, request.save), max(1, request.batch)
         if engine == EngineSpec():
             parts = work.parts(todo, batch)  # one loop over all: nothing waits between chunks
         else:

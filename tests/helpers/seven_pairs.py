@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from baselines import open_eraser
 from baselines.eraser import Eraser, Hints
-from benchmark.runner.opened import Request
+from benchmark.runner.request import Request
 from benchmark.runner.results import TIMES
 from olrd.arrays import Image, Mask, encode_mask
 
@@ -82,4 +82,4 @@ def raising(error: BaseException) -> Callable[[Image], Any]:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, eraser: Eraser) -> None:
-    monkeypatch.setattr("benchmark.runner.opened.open_eraser", lambda *_: eraser)
+    monkeypatch.setattr("benchmark.runner.request.open_eraser", lambda *_: eraser)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmark.board.leaderboard import publish
+from benchmark.board.records import add_record
 from benchmark.runner.results import Run, write_rows
 
 TOTAL = 10
@@ -75,5 +75,5 @@ def run_of(summary: dict[str, Any], folder: Path) -> Run:
 
 def board_of(folder: Path, *records: dict[str, Any]) -> Path:
     for k, summary in enumerate(records):
-        publish(run_of(summary, folder / "runs" / str(k)), folder / "board")
+        add_record(run_of(summary, folder / "runs" / str(k)), folder / "board")
     return folder / "board"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from benchmark.board.compare import compare, headline, table_of
 from benchmark.cli import main
 from benchmark.protocol import Protocol
+from benchmark.runner.aggregate import breakdown, scores
 from benchmark.runner.results import Run, write_rows
-from benchmark.runner.summary import breakdown, scores
 from benchmark.statistics import difference
 from olrd.errors import UsageError
 

@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_records import TOTAL, board_of, record, run_of, score
 
-from benchmark.board.leaderboard import leaderboard, publish
+from benchmark.board.leaderboard import leaderboard
 from benchmark.board.markup import escape_html, escape_latex, escape_markdown
 from benchmark.board.plot import nice_ticks, plot
 from benchmark.board.ranking import sections
-from benchmark.board.records import key_of, read_record, safe_name
+from benchmark.board.records import add_record, key_of, read_record, safe_name
 from benchmark.board.reported import reported
 from benchmark.board.tables import seconds, tables_of
 from benchmark.statistics import median_interval
@@ -151,25 +151,25 @@ def test_same_records_same_bytes_whatever_their_order(tmp_path: Path) -> None:
 
 def test_records_are_append_only(tmp_path: Path) -> None:
     summary = record("a", 20.0)
-    path = publish(run_of(summary, tmp_path / "1"), tmp_path / "board")
+    path = add_record(run_of(summary, tmp_path / "1"), tmp_path / "board")
     assert path.parent == tmp_path / "board" / "results" / "toy" / "p-1-cafe" / "a"
     assert path.name.startswith("1-") and path.suffix == ".json"
     before = path.read_bytes()
     slower = copy.deepcopy(summary) | {"git": "def", "times": {"median_seconds": 9.0}}
-    assert publish(run_of(slower, tmp_path / "2"), tmp_path / "board") == path
+    assert add_record(run_of(slower, tmp_path / "2"), tmp_path / "board") == path
     assert path.read_bytes() == before  # the first times stay
     elsewhere = copy.deepcopy(summary)
     elsewhere["scores"]["psnr/mask/raw"]["mean"] += 1e-5  # what another processor may give
-    assert publish(run_of(elsewhere, tmp_path / "4"), tmp_path / "board") == path
+    assert add_record(run_of(elsewhere, tmp_path / "4"), tmp_path / "board") == path
     assert path.read_bytes() == before
     for changed in ({"mean": 20.001}, {"n": 11}, {"without": {"failed: E: no": 1}}):
         other = copy.deepcopy(summary)
         other["scores"]["psnr/mask/raw"] |= changed
         with pytest.raises(OutputError, match="psnr/mask/raw"):
-            publish(run_of(other, tmp_path / "5"), tmp_path / "board")
+            add_record(run_of(other, tmp_path / "5"), tmp_path / "board")
     summary["scores"]["psnr/mask/raw"]["mean"] = 21.0
     with pytest.raises(OutputError, match=r"psnr/mask/raw: 20.0, now 21.0.*another revision"):
-        publish(run_of(summary, tmp_path / "3"), tmp_path / "board")
+        add_record(run_of(summary, tmp_path / "3"), tmp_path / "board")
     assert path.read_bytes() == before
 
 
@@ -201,7 +201,7 @@ def test_paths_of_this_machine_stay_here(tmp_path: Path) -> None:
         n=8,
         failures={"E: /home/me/a.png is bad": 1, "E: /srv/a.png is bad": 1},
     )
-    stored = read_record(publish(run_of(summary, tmp_path / "run"), tmp_path / "board"))
+    stored = read_record(add_record(run_of(summary, tmp_path / "run"), tmp_path / "board"))
     assert stored["method"]["options"] == {"weights": "big.pt", "url": "https://a.b/c/d"}
     assert stored["request"]["protocol"] == "P.json"
     assert stored["failures"] == {"E: a.png is bad": 2}
@@ -210,7 +210,7 @@ def test_paths_of_this_machine_stay_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["..", "../../etc", "", "a/b", ".hidden", "x" * 400, "é/\0"])
 def test_names_cannot_leave_the_board(name: str, tmp_path: Path) -> None:
     board = tmp_path / "board"
-    path = publish(run_of(record(name, method__revision=name, dataset__name=name), tmp_path / "run"), board)
+    path = add_record(run_of(record(name, method__revision=name, dataset__name=name), tmp_path / "run"), board)
     assert path.resolve().is_relative_to((board / "results").resolve())
     assert len(path.relative_to(board).parts) == 5
     written = leaderboard(board)
@@ -412,7 +412,7 @@ def test_the_papers_numbers_are_labelled_and_apart(tmp_path: Path) -> None:
 
 def test_a_record_is_the_summary_as_it_was(tmp_path: Path) -> None:
     summary = record("a")
-    path = publish(run_of(summary, tmp_path / "run"), tmp_path / "board")
+    path = add_record(run_of(summary, tmp_path / "run"), tmp_path / "board")
     stored = read_record(path)
     low, high = stored["times"].pop("interval")
     assert 0.1 <= low < high <= 1.0

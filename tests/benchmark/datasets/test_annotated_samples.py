@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from synthetic_coco import write_coco
 
-import benchmark.runner.opened as requests
+import benchmark.runner.request as requests
 from baselines.eraser import EraserInfo, Hints
 from benchmark.datasets import Annotated, open_dataset
-from benchmark.runner.opened import Request, opened
+from benchmark.runner.request import Request, opened
 from benchmark.runner.run import run
 from olrd.arrays import Image, Mask
 from olrd.builder.build import build

@@ -21,7 +21,7 @@ from baselines import open_eraser
 from benchmark.cli import main
 from benchmark.datasets import open_dataset
 from benchmark.protocol import load_protocol
-from benchmark.runner.loop import start_worker
+from benchmark.runner.evaluator import start_worker
 from benchmark.runner.results import Run
 from benchmark.runner.run import plan, run
 from benchmark.scoring import open_metrics, prepared, score, score_columns
@@ -67,7 +67,7 @@ def test_the_summary_counts_and_explains(plain: Path) -> None:
 
 
 def test_a_finished_run_is_not_run_again(root: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "Work", None)
+    monkeypatch.setattr(runner, "Evaluator", None)
     before = (plain / "samples.parquet").stat().st_mtime_ns
     assert run(request(root), plain) == Run(plain).summary
     assert (plain / "samples.parquet").stat().st_mtime_ns == before
@@ -97,7 +97,7 @@ def test_a_damaged_run_is_named_with_what_to_do(
 def test_the_batch_changes_nothing_but_times(
     batch: int, root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.runner.loop.PART", 2)
+    monkeypatch.setattr("benchmark.runner.evaluator.PART", 2)
     run(request(root, batch=batch), tmp_path / "out")
     same(tmp_path / "out", plain)
 
@@ -147,7 +147,7 @@ def test_pictures_that_would_share_a_file_are_not_saved_over_each_other(
 ) -> None:
     data = open_dataset("pairs", str(root))
     monkeypatch.setattr(data, "ids", lambda: ["a/1", "a_1"])
-    monkeypatch.setattr("benchmark.runner.opened.open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.runner.request.open_dataset", lambda *_: data)
     with pytest.raises(UsageError, match="several samples would share the file name a_1"):
         run(request(root, save=True), tmp_path / "out")
 
@@ -220,7 +220,7 @@ def test_the_control_that_needs_a_truth_stops_where_there_is_none(
     data = open_dataset("pairs", str(root))
     sample = data.sample
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), truth=None))
-    monkeypatch.setattr("benchmark.runner.opened.open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.runner.request.open_dataset", lambda *_: data)
     with pytest.raises(UsageError, match="needs a data set with a truth"):
         run(request(root, "ground-truth"), tmp_path / "out")
 

@@ -22,7 +22,7 @@ from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples,
 from baselines.eraser import WeightsUnusableError
 from benchmark import scoring
 from benchmark.board.compare import table_of
-from benchmark.board.leaderboard import publish
+from benchmark.board.records import add_record
 from benchmark.datasets import open_dataset
 from benchmark.metrics import MetricInfo, Score, open_metric
 from benchmark.runner import loop as work
@@ -149,7 +149,7 @@ def test_a_metric_that_fails_on_a_sample_is_counted_and_the_run_goes_on(
         assert (of_set["n"], of_set["reason"]) == (6, "1 failed: RuntimeError: no idea")
         assert of_set["value"] is not None
     assert "2 failed: RuntimeError: no idea" in table_of(summary)
-    record = publish(Run(tmp_path / "out"), tmp_path / "board").read_text()
+    record = add_record(Run(tmp_path / "out"), tmp_path / "board").read_text()
     assert "/srv/" not in record and "failed: RuntimeError: no idea of x.png" in record
 
 
@@ -224,7 +224,7 @@ def test_samples_of_similar_names_keep_features_of_their_own(
     names, sample = ["a/1", "a_1"], data.sample
     monkeypatch.setattr(data, "ids", lambda: names)
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), id=names[k]))
-    monkeypatch.setattr("benchmark.runner.opened.open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.runner.request.open_dataset", lambda *_: data)
     found = run(request(root), tmp_path / "out")["sets"]
     assert {k: v["value"] for k, v in found.items()} == {k: v["value"] for k, v in expected.items()}
 

@@ -16,7 +16,7 @@ from built_folders import command, digest
 from seven_pairs import same
 
 import benchmark.runner.run as runner
-from benchmark.runner.opened import Request
+from benchmark.runner.request import Request
 from benchmark.runner.results import Run, read_rows
 from benchmark.runner.run import run
 from olrd.builder.build import build

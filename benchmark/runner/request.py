@@ -30,7 +30,7 @@ class Request:
     seed: int | None = None
 
 
-class Opened(NamedTuple):
+class Inputs(NamedTuple):
     """Everything a run needs, opened and checked before any work."""
 
     eraser: Eraser
@@ -41,7 +41,7 @@ class Opened(NamedTuple):
     identity: dict[str, Any]
 
 
-def opened(request: Request) -> Opened:
+def open_inputs(request: Request) -> Inputs:
     """Open method, metrics and data; raises the error that says what is missing."""
     protocol = load_protocol(request.protocol)
     seed = protocol.seed if request.seed is None else request.seed
@@ -63,4 +63,4 @@ def opened(request: Request) -> Opened:
     }
     if hinted := sorted(info.wants & getattr(data, "offers", frozenset())):
         identity["hints"] = hinted  # with and without maps are two runs
-    return Opened(eraser, metrics, data, protocol, ids, identity)
+    return Inputs(eraser, metrics, data, protocol, ids, identity)

@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
 def run_run(args: argparse.Namespace) -> int:
     """`benchmark run`."""
     from benchmark.board.compare import table_of
-    from benchmark.runner.opened import Request
+    from benchmark.runner.request import Request
     from benchmark.runner.run import plan, run
 
     for name in ("batch", "limit"):
@@ -180,8 +180,8 @@ def run_export(args: argparse.Namespace) -> int:
 def run_compare(args: argparse.Namespace) -> int:
     """`benchmark compare`."""
     from benchmark.board.compare import compare, headline
+    from benchmark.runner.aggregate import breakdown
     from benchmark.runner.results import Run
-    from benchmark.runner.summary import breakdown
 
     a = Run(args.a)
     columns = args.score or headline(a)
@@ -202,10 +202,11 @@ def run_compare(args: argparse.Namespace) -> int:
 
 def run_leaderboard(args: argparse.Namespace) -> int:
     """`benchmark leaderboard`."""
-    from benchmark.board.leaderboard import leaderboard, publish
+    from benchmark.board.leaderboard import leaderboard
+    from benchmark.board.records import add_record
     from benchmark.runner.results import Run
 
-    added = [str(publish(Run(folder), args.board)) for folder in args.runs]
+    added = [str(add_record(Run(folder), args.board)) for folder in args.runs]
     written = [str(path) for path in leaderboard(args.board)]
     emit({"records": added, "pages": written}, "\n".join([*added, *written]), args.json)
     return 0
@@ -229,7 +230,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `benchmark` and `olrd-bench`."""
     args = parser().parse_args(argv)
     return guarded(lambda: args.function(args))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

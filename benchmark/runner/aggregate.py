@@ -22,7 +22,7 @@ from olrd.errors import did_you_mean
 
 if TYPE_CHECKING:
     from benchmark.metrics import SetMetric
-    from benchmark.runner.opened import Request
+    from benchmark.runner.request import Request
     from benchmark.scoring import Metrics
 
 FORMAT = 1

@@ -1,6 +1,6 @@
 """The loop of a run, in the process that runs it: decoding and scoring overlap with the eraser.
 
-`Work` goes through any samples and writes their rows a few at a time. An engine has several processes
+`Evaluator` goes through any samples and writes their rows a few at a time. An engine has several processes
 do so: each opens everything once (`start_worker`) and takes one chunk of samples after the other.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from baselines.eraser import Hints, WeightsUnusableError
 from benchmark.datasets import Sample
-from benchmark.runner.opened import Opened, Request, opened
+from benchmark.runner.request import Inputs, Request, open_inputs
 from benchmark.runner.results import FIXED, write_rows
 from benchmark.scoring import prepared, score, score_columns
 from olrd.arrays import Image, encode_image, resize_ids
@@ -34,14 +34,14 @@ PART = 16
 HOPELESS = (UsageError, MissingExtraError, WeightsUnusableError)
 """What an eraser raises for every sample alike: it ends the run."""
 
-_state: dict[str, Work] = {}
+_state: dict[str, Evaluator] = {}
 
 
 def start_worker(request: Request, out: str, identity: dict[str, Any]) -> None:
     """Open everything once per process. Raises if this machine would not give what the driver's gives."""
     if not (Path(out) / "parts").is_dir():
         raise OutputError(f"{out} is not there on {platform.node()}: all machines must see --out under one path")
-    found = opened(request)
+    found = open_inputs(request)
     differ = [key for key in identity if found.identity.get(key) != identity[key]]
     if differ:
         here, there = ({k: i.get(k) for k in differ} for i in (found.identity, identity))
@@ -49,7 +49,7 @@ def start_worker(request: Request, out: str, identity: dict[str, Any]) -> None:
             f"{platform.node()} would make another run than this machine: {here} instead of {there}. "
             "Install the same versions on all machines, or name the --device"
         )
-    _state["work"] = Work(found, Path(out), request.save)
+    _state["work"] = Evaluator(found, Path(out), request.save)
 
 
 def erase_chunk(task: tuple[Sequence[int], int]) -> list[dict[str, Any]]:
@@ -58,10 +58,10 @@ def erase_chunk(task: tuple[Sequence[int], int]) -> list[dict[str, Any]]:
     return [row for part in _state["work"].parts(indices, batch) for row in part]
 
 
-class Work:
+class Evaluator:
     """The loop of one run. Features of set metrics lie beside the parts, under a hash of the sample's id."""
 
-    def __init__(self, found: Opened, out: Path, save: bool) -> None:
+    def __init__(self, found: Inputs, out: Path, save: bool) -> None:
         self.out, self.data, self.eraser, self.metrics = (out, found.data, found.eraser, found.metrics)
         self.protocol, self.save = found.protocol, save
         self.annotated = "panoptic" in self.eraser.info.wants
