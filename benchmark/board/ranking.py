@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from benchmark.board.records import Record, metric_revisions
+from benchmark.runner.summary import MetricSummary, Summary
 
 CHANGE = "change/outside/raw"
 TRUTH = "= truth"
@@ -85,33 +85,32 @@ class Section:
         return self.main[0]
 
 
-def group_key(record: Record) -> tuple[str, str, str, str]:
+def group_key(record: Summary) -> tuple[str, str, str, str]:
     """What must be equal for two records to be ranked together."""
-    data = record["dataset"]
-    revisions = json.dumps(metric_revisions(record), sort_keys=True)
-    return data["name"], record["protocol"]["id"], data["fingerprint"], revisions
+    revisions = json.dumps(record.metric_revisions, sort_keys=True)
+    return record.dataset.name, record.protocol_id, record.dataset.fingerprint, revisions
 
 
-def sections(records: Iterable[Record]) -> list[Section]:
+def sections(records: Iterable[Summary]) -> list[Section]:
     """One section per group, in the order of their keys. The order of `records` has no effect."""
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, str, str], list[Summary]] = {}
     for record in records:
         groups.setdefault(group_key(record), []).append(record)
     return [_section(groups[key]) for key in sorted(groups)]
 
 
-def _section(records: list[Record]) -> Section:
+def _section(records: list[Summary]) -> Section:
     sample = records[0]
     main, further = columns_of(sample)
     rows = [_row(record, main, further) for record in records]
     ranked = _ranked([row for row in rows if not row.why], main[0])
     partial = sorted((row for row in rows if row.why), key=_name)
-    warnings = sorted({text for record in records for text in record["dataset"]["warnings"]})
+    warnings = sorted({text for record in records for text in record.dataset.warnings})
     return Section(
-        sample["dataset"]["name"],
-        sample["dataset"]["fingerprint"],
-        sample["protocol"]["id"],
-        {n: (m["revision"], m["definition"]) for n, m in sorted(sample["metrics"].items())},
+        sample.dataset.name,
+        sample.dataset.fingerprint,
+        sample.protocol_id,
+        {name: (metric.revision, metric.definition) for name, metric in sorted(sample.metrics.items())},
         tuple(warnings),
         main,
         further,
@@ -120,20 +119,20 @@ def _section(records: list[Record]) -> Section:
     )
 
 
-def columns_of(record: Record) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
+def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     """The columns of the two tables. First: each metric in the mask as the output came (or its only
     form), and the change outside. Second: the ring, and the whole picture after pasting back."""
     main: list[Column] = []
     further: list[Column] = []
 
-    def put(columns: list[Column], name: str, info: dict[str, Any]) -> None:
-        whole = name in record["sets"]
-        if whole or name in record["scores"]:
-            columns.append(Column(name, info["higher_is_better"], info["unit"], counted=whole))
+    def put(columns: list[Column], name: str, info: MetricSummary) -> None:
+        whole = name in record.sets
+        if whole or name in record.scores:
+            columns.append(Column(name, info.higher_is_better, info.unit, counted=whole))
 
-    for metric in record["protocol"]["metrics"]:
-        info = record["metrics"][metric]
-        if f"{metric}/mask/raw" in record["scores"]:
+    for metric in record.protocol.metrics:
+        info = record.metrics[metric]
+        if f"{metric}/mask/raw" in record.scores:
             put(main, f"{metric}/mask/raw", info)
             put(further, f"{metric}/ring/raw", info)
         else:  # scores the whole picture (full/raw) or the whole set (raw)
@@ -141,67 +140,62 @@ def columns_of(record: Record) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
             put(main, f"{metric}/raw", info)
             put(further, f"{metric}/composited", info)
         put(further, f"{metric}/full/composited", info)
-    put(main, CHANGE, {"higher_is_better": False, "unit": "grey levels"})
-    if not main:
-        main.append(Column(CHANGE, False, "grey levels"))
-    first = Column(**{**vars(main[0]), "first": True})
-    return (first, *main[1:]), tuple(further)
+    if not main or CHANGE in record.scores:
+        main.append(Column(CHANGE, higher_is_better=False, unit="grey levels"))
+    return (replace(main[0], first=True), *main[1:]), tuple(further)
 
 
-def _row(record: Record, main: Sequence[Column], further: Sequence[Column]) -> Row:
-    method, data, times = record["method"], record["dataset"], record["times"]
-    low, high = times.get("interval") or (None, None)
+def _row(record: Summary, main: Sequence[Column], further: Sequence[Column]) -> Row:
+    method, times = record.method, record.times
+    low, high = times.interval or (None, None)
     cells = {column.name: cell_of(record, column.name) for column in (*main, *further)}
     return Row(
-        method["name"],
-        method["revision"],
+        method.name,
+        method.revision,
         settings_of(record),
-        bool(method["control"]),
-        method["device"],
+        method.control,
+        method.device,
         cells,
-        record["n"],
-        record["n_failed"],
-        data["total"],
-        Cell(times["median_seconds"], low, high, record["n"]),
+        record.n,
+        record.n_failed,
+        record.dataset.total,
+        Cell(times.median_seconds, low, high, record.n),
         _why_not(record, main[0].name, cells[main[0].name]),
     )
 
 
-def settings_of(record: Record) -> str:
+def settings_of(record: Summary) -> str:
     """The method's options as resolved, and the seed if it is not the protocol's."""
-    options = dict(record["method"].get("options") or {})
-    if options.get("name") == record["method"]["name"]:
+    options = dict(record.method.options)
+    if options.get("name") == record.method.name:
         del options["name"]
-    seed = record["seed"]
-    if seed != record["protocol"].get("seed") and options.get("seed") != str(seed):
-        options["seed"] = seed
+    if record.seed != record.protocol.seed:
+        options["seed"] = str(record.seed)
     return ", ".join(f"{name}={value}" for name, value in sorted(options.items()) if value != "")
 
 
-def cell_of(record: Record, name: str) -> Cell:
+def cell_of(record: Summary, name: str) -> Cell:
     """A score, or a set metric's value, of a record."""
-    if name in record["sets"]:
-        found = record["sets"][name]
-        low, high = found.get("low"), found.get("high")  # runs before they had intervals lack them
-        return Cell(found["value"], low, high, n=found["n"], note=found["reason"])
-    found = record["scores"].get(name)
+    if name in record.sets:
+        whole = record.sets[name]
+        return Cell(whole.value, whole.low, whole.high, n=whole.n, note=whole.reason)
+    found = record.scores.get(name)
     if found is None:
         return Cell(None, note="not scored")
-    without = dict(found["without"])
+    without = dict(found.without)
     same = without.pop("identical", 0)
     note = ", ".join(f"{count} {reason}" for reason, count in sorted(without.items()))
-    return Cell(found["mean"], found["low"], found["high"], found["n"], same, note)
+    return Cell(found.mean, found.low, found.high, found.n, same, note)
 
 
-def _why_not(record: Record, first: str, cell: Cell) -> str:
+def _why_not(record: Summary, first: str, cell: Cell) -> str:
     """Why a run is not ranked; empty if it is."""
-    asked, total = record["dataset"]["n"], record["dataset"]["total"]
-    limit = record.get("request", {}).get("limit")
+    total, limit = record.dataset.total, record.request.limit
     reasons = []
-    if record["n_failed"]:
-        reasons.append(f"{record['n_failed']} failed")
-    if min(record["n"], asked) < total:
-        reasons.append(f"{record['n']} of {total} samples")
+    if record.n_failed:
+        reasons.append(f"{record.n_failed} failed")
+    if min(record.n, record.dataset.n) < total:
+        reasons.append(f"{record.n} of {total} samples")
     elif limit is not None:
         reasons.append(f"run with limit {limit}")
     if cell.value is None and not cell.is_truth:
@@ -224,4 +218,4 @@ def _ranked(rows: list[Row], first: Column) -> list[Row]:
 
     ordered = sorted(rows, key=lambda row: (merit(row), _name(row)))
     merits = [merit(row) for row in ordered]
-    return [Row(**{**vars(row), "rank": 1 + merits.index(mark)}) for row, mark in zip(ordered, merits, strict=True)]
+    return [replace(row, rank=1 + merits.index(mark)) for row, mark in zip(ordered, merits, strict=True)]

@@ -11,45 +11,38 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.runner.aggregate import FORMAT
 from benchmark.runner.results import Run
+from benchmark.runner.summary import Summary
 from benchmark.statistics import median_interval
 from olrd.errors import IntegrityError, OutputError
 from olrd.storage.files import file_name_of, sha256, to_json, write_atomic
-
-Record = dict[str, Any]
-"""The content of summary.json, with the interval of the median time in `times`."""
 
 PROVENANCE = ("times", "git", "versions", "request")
 """What two runs that claim the same may differ in: how long they took and where they ran. The first
 record stays, so a table's times are those of the run that was added first."""
 ROUNDING = 1e-5
 """A float32 network on another processor, or with another number of threads, sums in another order."""
-NEEDED = {
-    "method": ("name", "revision", "control", "device"),
-    "dataset": ("name", "fingerprint", "n", "total", "warnings"),
-    "protocol": ("id", "metrics"),
-    "times": ("median_seconds",),
-}
 LONGEST = 60
 _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/:,;'\"()]+/)+")
 
 
 def add_record(run: Run, board: Path) -> Path:
-    """Copy a finished run's summary to the board; returns the record's path.
+    """Copy the summary of a finished run to the board; returns the path of the record.
 
-    Append-only: a record that is there already stays as it is. If the run says the same (times and
-    provenance apart) nothing happens; if it says something else this is an `OutputError`. Folders of
-    paths on this machine are left out.
+    A record that is there already is never changed. Paths on this machine are cut to their last name.
+
+    Raises:
+        OutputError: the board holds other results of the same method, data set and protocol. Times and
+            provenance may differ.
     """
-    record = portable(checked(run.summary, run.folder / "summary.json"))
-    frame, protocol = run.samples(), record["protocol"]
-    record["times"]["interval"] = median_interval(
-        frame.seconds, list(frame.cluster), min(protocol["bootstrap"], 1000), protocol["seed"]
-    )
+    frame, protocol = run.samples(), run.summary.protocol
+    interval = median_interval(frame.seconds, list(frame.cluster), min(protocol.bootstrap, 1000), protocol.seed)
+    record = portable(rankable(run.summary, run.folder / "summary.json"))
+    record = replace(record, times=replace(record.times, interval=tuple(interval) if interval else None))
     path = record_path(record, board)
     if path.is_file():
         if differing := differences(read_record(path), record):
@@ -60,46 +53,46 @@ def add_record(run: Run, board: Path) -> Path:
             )
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, to_json(record))
+    write_atomic(path, to_json(record_json(record)))
     return path
 
 
-def portable(summary: Record) -> Record:
+def record_json(record: Summary) -> dict[str, Any]:
+    """A record as JSON values: those of summary.json, and the interval of the median time."""
+    values = record.to_json()
+    values["times"]["interval"] = list(record.times.interval) if record.times.interval else None
+    return values
+
+
+def portable(summary: Summary) -> Summary:
     """A copy without the folders of this machine, wherever a path may stand."""
-    record: Record = json.loads(json.dumps(summary))
-    for part in (record["method"], record):
+    values = summary.to_json()
+    for part in (values["method"], values):
         for name in ("options", "request", "failures", "scores", "sets"):
             if name in part:
                 part[name] = without_folders(part[name])
-    return record
+    return Summary.from_json(values, "the summary")
 
 
-def record_path(record: Record, board: Path) -> Path:
-    """Where a record belongs."""
-    method = record["method"]
-    folders = (record["dataset"]["name"], record["protocol"]["id"], method["name"])
+def record_path(record: Summary, board: Path) -> Path:
+    """The path of a record on a board."""
+    folders = (record.dataset.name, record.protocol_id, record.method.name)
     folder = board.joinpath("results", *map(safe_name, folders))
-    return folder / f"{safe_name(method['revision'])}-{key_of(record)}.json"
+    return folder / f"{safe_name(record.method.revision)}-{key_of(record)}.json"
 
 
-def key_of(record: Record) -> str:
+def key_of(record: Summary) -> str:
     """Eight hex digits of the claim: method, revision, options and device, data set and fingerprint,
     how many samples were asked for, came and failed, protocol, seed, and metric revisions."""
-    method, data = record["method"], record["dataset"]
+    method, data = record.method, record.dataset
     claim = [
-        *(method[name] for name in ("name", "revision", "device")),
-        method.get("options", {}),
-        *(data[name] for name in ("name", "fingerprint", "n", "total")),
-        *(record[name] for name in ("n", "n_failed", "seed")),
-        record["protocol"]["id"],
-        metric_revisions(record),
+        *(method.name, method.revision, method.device, method.options),
+        *(data.name, data.fingerprint, data.n, data.total),
+        *(record.n, record.n_failed, record.seed),
+        record.protocol_id,
+        record.metric_revisions,
     ]
     return sha256(json.dumps(claim, sort_keys=True).encode())[:8]
-
-
-def metric_revisions(record: Record) -> dict[str, str]:
-    """Which definition and weights each metric had."""
-    return {name: info["revision"] for name, info in sorted(record["metrics"].items())}
 
 
 def safe_name(text: str) -> str:
@@ -109,11 +102,11 @@ def safe_name(text: str) -> str:
     return "_" * (len(name) - len(shown)) + shown or "_"
 
 
-def differences(old: Record, new: Record) -> list[str]:
+def differences(old: Summary, new: Summary) -> list[str]:
     """Where two records disagree, as `score: old, new`; provenance does not count."""
-    found = []
-    for name in sorted(old.keys() | new.keys()):
-        left, right = old.get(name), new.get(name)
+    found, before, after = [], record_json(old), record_json(new)
+    for name in sorted(before.keys() | after.keys()):
+        left, right = before.get(name), after.get(name)
         if name in PROVENANCE or _alike(left, right):
             continue
         if isinstance(left, dict) and isinstance(right, dict):
@@ -152,39 +145,22 @@ def without_folders(value: Any) -> Any:
     return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
-def read_record(path: Path) -> Record:
-    """A record, checked. `IntegrityError` if it is damaged or of another format."""
+def read_record(path: Path) -> Summary:
+    """A record. Raises `IntegrityError` if it is damaged or of another format."""
     try:
-        record = json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path} is no record that can be read: {error}") from error
-    return checked(record, path)
+        raise IntegrityError(f"{path} is not a record that can be read: {error}") from error
+    return rankable(Summary.from_json(values, path), path)
 
 
-def read_records(board: Path) -> list[Record]:
+def rankable(record: Summary, file: Path) -> Summary:
+    """The record, if it describes every metric of its protocol. Raises `IntegrityError` otherwise."""
+    if missing := [f"metrics.{name}" for name in record.protocol.metrics if name not in record.metrics]:
+        raise IntegrityError(f"{file} lacks {', '.join(missing)}: it is damaged or was edited")
+    return record
+
+
+def read_records(board: Path) -> list[Summary]:
     """All records of a board, in the order of their paths."""
     return [read_record(path) for path in sorted((board / "results").glob("*/*/*/*.json"))]
-
-
-def checked(record: Any, where: Path) -> Record:
-    """The record, if this version can read it."""
-    found = record.get("format") if isinstance(record, dict) else None
-    if found != FORMAT:
-        raise IntegrityError(
-            f"{where} has format {found}, this version reads format {FORMAT}: "
-            + (
-                "it was written by a newer version, update this package"
-                if isinstance(found, int) and found > FORMAT
-                else "run `benchmark run` again with the same request and add the new run"
-            )
-        )
-    missing = [n for n in ("n", "n_failed", "seed", "metrics", "scores", "sets") if n not in record]
-    for part, names in NEEDED.items():
-        inside = record.get(part)
-        missing += [f"{part}.{n}" for n in names if not isinstance(inside, dict) or n not in inside]
-    if not missing:
-        names = record["protocol"]["metrics"]
-        missing = [f"metrics.{name}" for name in names if name not in record["metrics"]]
-    if missing:
-        raise IntegrityError(f"{where} lacks {', '.join(missing)}: it is damaged or was edited")
-    return dict(record)

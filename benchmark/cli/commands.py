@@ -123,9 +123,9 @@ def run_run(args: argparse.Namespace) -> int:
         emit(planned, "\n".join(f"{k}: {v}" for k, v in planned.items()), args.json)
         return 0
     out = args.out or Path("runs") / args.dataset / Path(args.protocol).stem / args.method
-    summary = run(request, out, engine_from(args, usual=1))
-    emit(summary, table_of(summary) + f"\nwritten to {out}", args.json)
-    return 0 if summary["n"] else 1
+    summary = run(request, out, engine_from(args, usual=1)).summary
+    emit(summary.to_json(), table_of(summary) + f"\nwritten to {out}", args.json)
+    return 0 if summary.n else 1
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -188,8 +188,8 @@ def run_compare(args: argparse.Namespace) -> int:
     if args.by:
         import pandas as pd
 
-        protocol = a.summary["protocol"]
-        limits = protocol["bootstrap"], protocol["seed"]
+        protocol = a.summary.protocol
+        limits = protocol.bootstrap, protocol.seed
         parts = [breakdown(a.samples(), c, args.by, *limits).assign(score=c) for c in columns]
         table = pd.concat(parts, ignore_index=True)
     elif args.b is None:
@@ -219,7 +219,7 @@ def run_report(args: argparse.Namespace) -> int:
     from benchmark.runner.results import Run
 
     runs = [Run(folder) for folder in args.runs]
-    name = args.dataset or runs[0].summary["request"]["dataset"]
+    name = args.dataset or runs[0].summary.request.dataset
     data = open_dataset(name, args.root, dict(args.data_option))
     path = report(runs, data, args.out, args.limit)
     emit({"page": str(path)}, str(path), args.json)

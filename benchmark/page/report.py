@@ -23,7 +23,7 @@ from benchmark.board.records import portable, without_folders
 from benchmark.board.tables import Table, tables_of
 from benchmark.datasets import DataSet, Sample
 from benchmark.page.thumbnails import Thumbnails
-from benchmark.protocol import Protocol, parsed
+from benchmark.protocol import Protocol
 from benchmark.runner.results import Run
 from benchmark.scoring import prepared
 from olrd.arrays import Image, decode_photo, encode_image, encode_mask
@@ -87,27 +87,26 @@ def shared_protocol(runs: Sequence[Run], data: DataSet) -> Protocol:
     """The protocol of all runs. `UsageError` unless all ran on `data` with one protocol."""
     if not runs:
         raise UsageError("a report needs at least one run's folder")
-    first = runs[0].summary["protocol"]
+    first = runs[0].summary
     for run in runs:
         for what, found, expected in (
-            ("data set", run.summary["dataset"]["fingerprint"], data.fingerprint),
-            ("protocol", run.summary["protocol"]["id"], first["id"]),
+            ("data set", run.summary.dataset.fingerprint, data.fingerprint),
+            ("protocol", run.summary.protocol_id, first.protocol_id),
         ):
             if found != expected:
                 raise UsageError(f"{run.folder} cannot be shown here: another {what} ({found}, expected {expected})")
-    protocol = parsed(first, str(runs[0].folder / "summary.json"))
-    if protocol.id != first["id"]:
+    if first.protocol.id != first.protocol_id:
         raise IntegrityError(
-            f"{runs[0].folder}: the protocol's content gives the id {protocol.id}, stored is "
-            f"{first['id']}: it was edited, or written by another version"
+            f"{runs[0].folder}: the protocol's content gives the id {first.protocol.id}, stored is "
+            f"{first.protocol_id}: it was edited, or written by another version"
         )
-    return protocol
+    return first.protocol
 
 
 def labelled(runs: Sequence[Run]) -> list[tuple[Run, str]]:
     """Each run with a label of its own: the method, its revision and its number where it must be."""
-    names = [run.summary["method"]["name"] for run in runs]
-    longer = [run.label for run in runs]
+    names = [run.summary.method.name for run in runs]
+    longer = [run.summary.label for run in runs]
     labels = [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
     again = Counter(labels)
     return [
@@ -234,18 +233,18 @@ def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: 
     """What the page says of the whole: the table, the methods, the columns."""
     summary = runs[0].summary
     found = sections([portable(run.summary) for run in runs])
-    higher = {name: info["higher_is_better"] for run in runs for name, info in run.summary["metrics"].items()}
+    higher = {name: info.higher_is_better for run in runs for name, info in run.summary.metrics.items()}
     every = list(dict.fromkeys(column for run in shown for column in run.columns))
     headline = [c.name for s in found for c in s.main if c.name in every]
     return {
-        "dataset": summary["dataset"]["name"],
+        "dataset": summary.dataset.name,
         "protocol": protocol.id,
         "fingerprint": data.fingerprint,
         "total": len(data.ids()),
         "count": count,
-        "warnings": list(dict.fromkeys(t for r in runs for t in r.summary["dataset"]["warnings"])),
+        "warnings": list(dict.fromkeys(t for r in runs for t in r.summary.dataset.warnings)),
         "methods": [run.label for run in shown],
-        "controls": [bool(run.run.summary["method"]["control"]) for run in shown],
+        "controls": [run.run.summary.method.control for run in shown],
         "columns": [run.columns for run in shown],
         "sortable": list(dict.fromkeys([*headline, *every])),
         "headline": list(dict.fromkeys(headline)),

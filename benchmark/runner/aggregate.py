@@ -1,88 +1,82 @@
-"""From per-sample rows to the numbers of a table. A pure function of samples.parquet."""
+"""From the rows of samples.parquet to the numbers of summary.json: means, intervals, counts."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import platform
+import time
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from baselines.eraser import EraserInfo
-from benchmark.datasets import DataSet
-from benchmark.protocol import Protocol
 from benchmark.regions import MODES
 from benchmark.runner.results import git_revision
+from benchmark.runner.summary import (
+    DatasetSummary,
+    MethodSummary,
+    MetricSummary,
+    RequestSummary,
+    ScoreSummary,
+    SetSummary,
+    Summary,
+    Times,
+)
 from benchmark.statistics import estimate, jackknife
 from olrd.errors import did_you_mean
 
 if TYPE_CHECKING:
     from benchmark.metrics import SetMetric
-    from benchmark.runner.request import Request
+    from benchmark.runner.request import Inputs, Request
     from benchmark.scoring import Metrics
 
-FORMAT = 1
 PACKAGES = ("olrd", "numpy", "opencv-python-headless", "pillow", "torch", "torchmetrics", "diffusers")
 
 
 def summarise(
-    out: Path,
-    info: EraserInfo,
-    data: DataSet,
-    protocol: Protocol,
-    metrics: Metrics,
-    features: dict[str, list[np.ndarray]],
-    identity: dict[str, Any],
-    request: Request,
-) -> dict[str, Any]:
-    """The content of summary.json (see docs/benchmark.md for its fields)."""
-    frame = pd.read_parquet(out / "samples.parquet")
-    good = frame[frame.status == "ok"]
-    opened = metrics.infos()
-    return {
-        "format": FORMAT,
-        "method": identity["method"] | {"license": info.license, "control": info.control},
-        "dataset": identity["dataset"] | {"warnings": list(data.warnings)},
-        "protocol": protocol.to_dict(),
-        "metrics": {
-            m.name: {
-                "higher_is_better": m.higher_is_better,
-                "unit": m.unit,
-                "definition": m.definition,
-                "revision": m.revision,
-            }
-            for m in opened
+    frame: pd.DataFrame, inputs: Inputs, request: Request, features: dict[str, list[np.ndarray]], started: float
+) -> Summary:
+    """The summary of a run.
+
+    Args:
+        frame: the rows of samples.parquet.
+        inputs, request: what was run.
+        features: per set metric and picture the features of all samples that have them, in order.
+        started: `time.perf_counter()` at the start of the run.
+    """
+    good, failed = frame[frame.status == "ok"], frame[frame.status == "failed"]
+    protocol, info, identity = inputs.protocol, inputs.eraser.info, inputs.identity
+    return Summary(
+        method=MethodSummary(**vars(identity.method), license=info.license, control=info.control),
+        dataset=DatasetSummary(**vars(identity.dataset), warnings=tuple(inputs.data.warnings)),
+        protocol=protocol,
+        protocol_id=protocol.id,
+        metrics={
+            m.name: MetricSummary(m.revision, m.higher_is_better, m.unit, m.definition) for m in inputs.metrics.infos()
         },
-        "seed": identity["seed"],
-        "n": len(good),
-        "n_failed": int((frame.status == "failed").sum()),
-        "failures": dict(sorted(Counter(frame[frame.status == "failed"].reason).items())),
-        "scores": scores(frame, protocol.bootstrap, protocol.seed),
-        "sets": set_scores(metrics, features, good, protocol.seed),
-        "facts": facts(good),
-        "versions": versions(),
-        "git": git_revision(),
-        "request": {
-            "limit": request.limit,
-            "batch": request.batch,
-            "dataset": request.dataset,
-            "protocol": request.protocol,
-            "options": request.options,
-        },
-        "times": {
-            "median_seconds": _rounded(good.seconds.median()),
-            "mean_seconds": _rounded(good.seconds.mean()),
-            "peak_mb": _rounded(good.peak_mb.max()),
-        },
-    }
+        seed=identity.seed,
+        n=len(good),
+        n_failed=len(failed),
+        failures=dict(sorted(Counter(failed.reason).items())),
+        scores=scores(frame, protocol.bootstrap, protocol.seed),
+        sets=set_scores(inputs.metrics, features, good, protocol.seed),
+        facts=facts(good),
+        versions=versions(),
+        git=git_revision(),
+        request=RequestSummary(request.limit, request.batch, request.dataset, request.protocol, request.options),
+        times=Times(
+            median_seconds=_rounded(good.seconds.median()),
+            mean_seconds=_rounded(good.seconds.mean()),
+            peak_mb=_rounded(good.peak_mb.max()),
+            wall_seconds=round(time.perf_counter() - started, 3),
+        ),
+    )
 
 
-def scores(frame: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Per score column: mean, 95 % interval, n, source photos, and how many have none and why."""
+def scores(frame: pd.DataFrame, resamples: int, seed: int) -> dict[str, ScoreSummary]:
+    """The mean of every score column over the samples that did not fail, with its interval."""
     good = frame[frame.status == "ok"]
     reasons = [json.loads(text) for text in good.reasons]
     result = {}
@@ -90,17 +84,19 @@ def scores(frame: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str
         values = good[column].to_numpy(dtype=np.float64, na_value=np.nan)
         found = estimate(values, list(good.cluster), resamples, seed)
         without = Counter(r[column] for r in reasons if column in r)
-        result[column] = found._asdict() | {"without": dict(sorted(without.items()))}
+        result[column] = ScoreSummary(*found, without=dict(sorted(without.items())))
     return result
 
 
 def set_scores(
     metrics: Metrics, features: dict[str, list[np.ndarray]], good: pd.DataFrame, seed: int
-) -> dict[str, Any]:
-    """Per set metric and mode: the value with its 95 % interval, n, source photos, and as the reason
-    why there is none, what must be said of it, and how many samples have no features and why. good:
-    the rows that did not fail."""
-    result: dict[str, Any] = {}
+) -> dict[str, SetSummary]:
+    """Per set metric and mode the value with its interval.
+
+    The reason says why there is no value, what limits it, and how many samples have no features and why.
+    good: the rows that did not fail.
+    """
+    result: dict[str, SetSummary] = {}
     reasons = [json.loads(text) for text in good.reasons]
     for metric in metrics.sets:
         name = metric.info.name
@@ -117,14 +113,8 @@ def set_scores(
                 why = [reason] if reason else []
             if value is not None:
                 low, high = _interval(metric, np.stack(rows), np.stack(truths), value, clusters, seed)
-            result[f"{name}/{mode}"] = {
-                "value": value,
-                "low": low,
-                "high": high,
-                "clusters": len(set(clusters)),
-                "n": len(rows),
-                "reason": "; ".join([*why, *lost]),
-            }
+            reason = "; ".join([*why, *lost])
+            result[f"{name}/{mode}"] = SetSummary(value, len(rows), reason, low, high, len(set(clusters)))
     return result
 
 

@@ -22,6 +22,7 @@ from baselines.eraser import Hints, WeightsUnusableError
 from benchmark.datasets import Sample
 from benchmark.runner.request import Inputs, Request, open_inputs
 from benchmark.runner.results import FIXED, write_rows
+from benchmark.runner.summary import RunIdentity
 from benchmark.scoring import prepared, score, score_columns
 from olrd.arrays import Image, encode_image, resize_ids
 from olrd.engines import EngineError
@@ -37,14 +38,15 @@ HOPELESS = (UsageError, MissingExtraError, WeightsUnusableError)
 _state: dict[str, Evaluator] = {}
 
 
-def start_worker(request: Request, out: str, identity: dict[str, Any]) -> None:
+def start_worker(request: Request, out: str, identity: RunIdentity) -> None:
     """Open everything once per process. Raises if this machine would not give what the driver's gives."""
     if not (Path(out) / "parts").is_dir():
         raise OutputError(f"{out} is not there on {platform.node()}: all machines must see --out under one path")
     found = open_inputs(request)
-    differ = [key for key in identity if found.identity.get(key) != identity[key]]
-    if differ:
-        here, there = ({k: i.get(k) for k in differ} for i in (found.identity, identity))
+    if found.identity != identity:
+        here, there = found.identity.to_json(), identity.to_json()
+        differ = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+        here, there = ({key: values.get(key) for key in differ} for values in (here, there))
         raise EngineError(
             f"{platform.node()} would make another run than this machine: {here} instead of {there}. "
             "Install the same versions on all machines, or name the --device"

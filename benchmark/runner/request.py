@@ -1,14 +1,15 @@
-"""What to run, and everything that it needs, opened and checked."""
+"""What to run: the request of a user, and the eraser, data set and metrics that it names, opened and checked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from baselines import open_eraser
 from baselines.eraser import Eraser
 from benchmark.datasets import DataSet, check_file_names, open_dataset
 from benchmark.protocol import Protocol, load_protocol
+from benchmark.runner.summary import DatasetIdentity, MethodIdentity, RunIdentity
 from benchmark.scoring import Metrics, open_metrics
 
 
@@ -31,18 +32,18 @@ class Request:
 
 
 class Inputs(NamedTuple):
-    """Everything a run needs, opened and checked before any work."""
+    """Everything that a run needs. ids: of the samples to erase. identity: what run.json will hold."""
 
     eraser: Eraser
     metrics: Metrics
     data: DataSet
     protocol: Protocol
     ids: list[str]
-    identity: dict[str, Any]
+    identity: RunIdentity
 
 
 def open_inputs(request: Request) -> Inputs:
-    """Open method, metrics and data; raises the error that says what is missing."""
+    """Open the eraser, the metrics and the data set of a request. Raises an `OlrdError` that says what is missing."""
     protocol = load_protocol(request.protocol)
     seed = protocol.seed if request.seed is None else request.seed
     eraser = open_eraser(request.method, request.options, request.device, seed)
@@ -52,15 +53,14 @@ def open_inputs(request: Request) -> Inputs:
     ids = data.ids()[: request.limit]
     if request.save:
         check_file_names(ids)
-    method = {"name": info.name, "revision": info.revision, "options": dict(info.options or {}), "device": info.device}
-    identity = {
-        "method": method,
-        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "n": len(ids), "total": len(data.ids())},
-        "protocol": protocol.id,
-        "seed": seed,
-        "metrics": {m.name: m.revision for m in metrics.infos()},
-        "saved": request.save,
-    }
-    if hinted := sorted(info.wants & getattr(data, "offers", frozenset())):
-        identity["hints"] = hinted  # with and without maps are two runs
+    hints = sorted(info.wants & getattr(data, "offers", frozenset()))  # with and without maps are two runs
+    identity = RunIdentity(
+        MethodIdentity(info.name, info.revision, info.device, dict(info.options or {})),
+        DatasetIdentity(data.name, data.fingerprint, len(ids), len(data.ids())),
+        protocol=protocol.id,
+        seed=seed,
+        metrics={metric.name: metric.revision for metric in metrics.infos()},
+        saved=request.save,
+        hints=tuple(hints) or None,
+    )
     return Inputs(eraser, metrics, data, protocol, ids, identity)

@@ -12,7 +12,6 @@ A score's column is `<metric>/<region>/<mode>`, e.g. `psnr/mask/raw`; null with 
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmark.runner.summary import AGAIN, Summary, read_json
 from olrd.errors import IntegrityError, SourceError
 from olrd.storage.files import atomic_path
 
@@ -42,7 +42,6 @@ FIXED = {
 }
 TIMES = ("seconds", "peak_mb")
 """The only columns in which two runs of the same thing may differ."""
-AGAIN = "make the run again with another --out"
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]], scores: list[str]) -> None:
@@ -63,8 +62,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 class Run:
-    """A finished run. summary: the content of summary.json. `SourceError` if there is none,
-    `IntegrityError` if it is damaged."""
+    """A finished run: its folder, and the content of its summary.json.
+
+    Raises:
+        SourceError: the folder holds no finished run.
+        IntegrityError: summary.json is damaged; the message names the field.
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -74,23 +77,20 @@ class Run:
                 f"{self.folder} holds no finished run (summary.json is not there); `benchmark run` makes "
                 "one, and finishes one that was cut off"
             )
-        try:
-            self.summary: dict[str, Any] = json.loads(path.read_text())
-        except ValueError as error:
-            raise IntegrityError(f"{path} is damaged: {error}; {AGAIN}") from error
-
-    @property
-    def label(self) -> str:
-        """Method and revision, for tables."""
-        return f"{self.summary['method']['name']} ({self.summary['method']['revision']})"
+        self.summary = Summary.from_json(read_json(path), path)
 
     def samples(self) -> pd.DataFrame:
-        """The per-sample rows. `IntegrityError` if they are missing or damaged."""
-        path = self.folder / "samples.parquet"
-        try:
-            return pd.read_parquet(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise IntegrityError(f"{path} is missing or damaged: {error}; {AGAIN}") from error
+        """The rows of samples.parquet. Raises `IntegrityError` if the file is missing or damaged."""
+        return read_samples(self.folder)
+
+
+def read_samples(folder: Path) -> pd.DataFrame:
+    """The rows of a run's samples.parquet. Raises `IntegrityError` if the file is missing or damaged."""
+    path = folder / "samples.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise IntegrityError(f"{path} is missing or damaged: {error}; {AGAIN}") from error
 
 
 def git_revision() -> str:

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmark.board.ranking import Section, sections
 from benchmark.board.records import add_record
+from benchmark.protocol import Protocol
 from benchmark.runner.results import Run, write_rows
+from benchmark.runner.summary import Summary
 
 TOTAL = 10
 
@@ -34,7 +37,8 @@ def record(name: str, psnr: float | None = 20.0, **changes: Any) -> dict[str, An
         "format": 1,
         "method": {"name": name, "revision": "1", "options": {}, "license": "x", "control": False, "device": "cpu"},
         "dataset": {"name": "toy", "fingerprint": "f00d", "n": TOTAL, "total": TOTAL, "warnings": []},
-        "protocol": {"id": "p-1-cafe", "metrics": ["psnr", "lpips-alex", "fid"], "seed": 0, "bootstrap": 100},
+        "protocol": Protocol("p", 1, metrics=("psnr", "lpips-alex", "fid"), bootstrap=100).to_dict()
+        | {"id": "p-1-cafe"},
         "metrics": {
             "psnr": {"higher_is_better": True, "unit": "dB", "definition": "d", "revision": "1"},
             "lpips-alex": {"higher_is_better": False, "unit": "", "definition": "d", "revision": "1"},
@@ -52,8 +56,14 @@ def record(name: str, psnr: float | None = 20.0, **changes: Any) -> dict[str, An
         "facts": {},
         "versions": {},
         "git": "abc",
-        "request": {"limit": None, "options": {}, "protocol": "p"},
-        "times": {"median_seconds": 0.5, "mean_seconds": 0.6, "peak_mb": 1.0, "interval": [0.4, 0.6]},
+        "request": {"limit": None, "batch": 1, "dataset": "toy", "options": {}, "protocol": "p"},
+        "times": {
+            "median_seconds": 0.5,
+            "mean_seconds": 0.6,
+            "peak_mb": 1.0,
+            "wall_seconds": 2.0,
+            "interval": [0.4, 0.6],
+        },
     }
     for path, value in changes.items():
         *way, last = path.split("__")
@@ -71,6 +81,16 @@ def run_of(summary: dict[str, Any], folder: Path) -> Run:
     write_rows(folder / "samples.parquet", rows, [])
     (folder / "summary.json").write_text(json.dumps(summary))
     return Run(folder)
+
+
+def summary_of(record: dict[str, Any]) -> Summary:
+    """A record as read from its file."""
+    return Summary.from_json(record, "made by hand")
+
+
+def sections_of(*records: dict[str, Any]) -> list[Section]:
+    """The sections of records made by hand."""
+    return sections(map(summary_of, records))
 
 
 def board_of(folder: Path, *records: dict[str, Any]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_records import record
 
 from benchmark.board.compare import compare, headline, table_of
 from benchmark.cli import main
 from benchmark.protocol import Protocol
 from benchmark.runner.aggregate import breakdown, scores
 from benchmark.runner.results import Run, write_rows
+from benchmark.runner.summary import ScoreSummary
 from benchmark.statistics import difference
 from olrd.errors import UsageError
 
@@ -46,18 +49,15 @@ def write_run(
         rows.append(row)
     write_rows(folder / "samples.parquet", rows, COLUMNS)
     frame = pd.read_parquet(folder / "samples.parquet")
-    summary = {
-        "method": {"name": folder.name, "revision": "1"},
-        "dataset": {"name": "drawn", "fingerprint": data, "warnings": ["careful"]},
+    summary = record(folder.name, dataset__name="drawn", dataset__fingerprint=data, dataset__warnings=["careful"]) | {
         "protocol": protocol.to_dict(),
-        "metrics": {"psnr": {"revision": revision, "higher_is_better": True, "unit": "dB"}},
+        "metrics": {"psnr": {"revision": revision, "higher_is_better": True, "unit": "dB", "definition": "d"}},
         "n": int((frame.status == "ok").sum()),
         "n_failed": int((frame.status == "failed").sum()),
         "failures": {"ValueError: no": 1} if None in values.values() else {},
         "facts": {"drift": 1.5},
-        "scores": scores(frame, protocol.bootstrap, protocol.seed),
+        "scores": {name: vars(score) for name, score in scores(frame, protocol.bootstrap, protocol.seed).items()},
         "sets": {"fid/raw": {"value": None, "n": 3, "reason": "no_truth"}},
-        "times": {"median_seconds": 0.1, "peak_mb": 10},
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return Run(folder)
@@ -225,24 +225,20 @@ def test_the_command_compares_and_breaks_down(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_metric_that_scores_whole_pictures_is_a_headline_too(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", {"1a": 22})
-    info = run.summary["metrics"]["psnr"]
-    run.summary["protocol"]["metrics"] = ["dists", "psnr"]
-    run.summary["metrics"]["dists"] = info | {"higher_is_better": False}
-    run.summary["scores"]["dists/full/raw"] = run.summary["scores"]["psnr/full/raw"]
+    summary = run.summary
+    metrics = {**summary.metrics, "dists": replace(summary.metrics["psnr"], higher_is_better=False)}
+    scores = {**summary.scores, "dists/full/raw": summary.scores["psnr/full/raw"]}
+    protocol = replace(summary.protocol, metrics=("dists", "psnr"))
+    run.summary = replace(summary, protocol=protocol, metrics=metrics, scores=scores)
     assert headline(run) == ["dists/full/raw", "psnr/mask/raw", "change/outside/raw"]
 
 
 def test_a_runs_table_shows_warnings_intervals_and_why_there_is_no_score(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", {"1a": 22, "2a": 19, "3a": None})
-    run.summary["scores"]["psnr/full/raw"] = {
-        "mean": None,
-        "low": None,
-        "high": None,
-        "n": 0,
-        "clusters": 0,
-        "without": {"identical": 2},
-    }
-    run.summary["scores"]["psnr/mask/raw"]["without"] = {"failed: ValueError: no": 1}
+    found = run.summary.scores
+    none = ScoreSummary(None, None, None, 0, 0, {"identical": 2})
+    failed = replace(found["psnr/mask/raw"], without={"failed: ValueError: no": 1})
+    run.summary = replace(run.summary, scores={**found, "psnr/full/raw": none, "psnr/mask/raw": failed})
     text = table_of(run.summary)
     lines = {line.split()[0]: line for line in text.splitlines() if line}
     assert "a 1 on drawn (2 samples, 1 failed)" in text and PROTOCOL.id in text

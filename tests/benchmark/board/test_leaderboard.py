@@ -17,12 +17,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_records import TOTAL, board_of, record, run_of, score
+from synthetic_records import TOTAL, board_of, record, run_of, score, sections_of, summary_of
 
 from benchmark.board.leaderboard import leaderboard
 from benchmark.board.markup import escape_html, escape_latex, escape_markdown
 from benchmark.board.plot import nice_ticks, plot
-from benchmark.board.ranking import sections
 from benchmark.board.records import add_record, key_of, read_record, safe_name
 from benchmark.board.reported import reported
 from benchmark.board.tables import seconds, tables_of
@@ -34,7 +33,7 @@ HOSTILE = 'a<b>|c&d_e%"$#{}\\~^`*[x](y)</td><script>alert(1)</script>'
 
 
 def order(records: list[dict[str, Any]]) -> list[tuple[int | None, str]]:
-    (section,) = sections(records)
+    (section,) = sections_of(*records)
     return [(row.rank, row.method) for row in section.ranked]
 
 
@@ -49,7 +48,7 @@ def test_the_first_metric_ranks_and_lower_may_be_better() -> None:
     ]
     changed[2]["scores"]["lpips-alex/mask/raw"]["mean"] = 0.001  # psnr says last, lpips says first
     assert order(changed) == [(1, "c"), (2, "b"), (3, "a")]
-    (section,) = sections(changed)
+    (section,) = sections_of(*changed)
     assert section.first.name == "lpips-alex/mask/raw" and not section.first.higher_is_better
 
 
@@ -61,7 +60,7 @@ def test_what_equals_the_truth_stands_first_and_controls_in_place() -> None:
         record("poor", 10.0),
     ]
     assert order(records) == [(1, "ceiling"), (2, "good"), (3, "fill"), (4, "poor")]
-    (section,) = sections(records)
+    (section,) = sections_of(*records)
     table = tables_of(section)[0]
     assert [row[3].main for row in table.rows] == ["yes", "no", "yes", "no"]
     assert table.rows[0][4].main == "= truth"
@@ -78,7 +77,7 @@ def test_partial_runs_are_listed_and_not_ranked() -> None:
         record("blind", 30.0),
     ]
     records[-1]["scores"]["psnr/mask/raw"] = score(None, no_truth=TOTAL)
-    (section,) = sections(records)
+    (section,) = sections_of(*records)
     assert [row.method for row in section.ranked] == ["whole"]
     assert {row.method: row.why for row in section.partial} == {
         "failed": "1 failed; 9 of 10 samples",
@@ -93,7 +92,7 @@ def test_partial_runs_are_listed_and_not_ranked() -> None:
 )
 def test_different_protocols_data_or_metrics_are_never_ranked_together(change: dict[str, Any], tmp_path: Path) -> None:
     records = [record("a", 20.0), record("b", 30.0, **change)]
-    found = sections(records)
+    found = sections_of(*records)
     assert [[(r.rank, r.method) for r in s.ranked] for s in found] in (
         [[(1, "a")], [(1, "b")]],
         [[(1, "b")], [(1, "a")]],
@@ -110,7 +109,7 @@ def test_different_protocols_data_or_metrics_are_never_ranked_together(change: d
 def test_columns_and_cells(tmp_path: Path) -> None:
     summary = record("a", 20.0)
     summary["scores"]["psnr/mask/raw"] = score(20.0, same=3, empty_region=2)
-    (section,) = sections([summary])
+    (section,) = sections_of(summary)
     assert [c.name for c in section.main] == ["psnr/mask/raw", "lpips-alex/mask/raw", "fid/raw", "change/outside/raw"]
     assert [c.name for c in section.further] == [
         "psnr/ring/raw",
@@ -185,10 +184,10 @@ def test_another_claim_is_another_record(tmp_path: Path) -> None:
         {"metrics__fid__revision": "2"},
     ]
     made = [record("a", 20.0, **change) for change in changes]
-    assert len({key_of(r) for r in made}) == len(made)
+    assert len({key_of(summary_of(r)) for r in made}) == len(made)
     board = board_of(tmp_path, *made)
     assert len(list((board / "results").rglob("*.json"))) == len(made)
-    (shown,) = (s for s in sections(made[:1] + made[2:4]))
+    (shown,) = (s for s in sections_of(*made[:1], *made[2:4]))
     assert [row.settings for row in shown.ranked] == ["", "seed=7", "steps=9"]
 
 
@@ -202,9 +201,9 @@ def test_paths_of_this_machine_stay_here(tmp_path: Path) -> None:
         failures={"E: /home/me/a.png is bad": 1, "E: /srv/a.png is bad": 1},
     )
     stored = read_record(add_record(run_of(summary, tmp_path / "run"), tmp_path / "board"))
-    assert stored["method"]["options"] == {"weights": "big.pt", "url": "https://a.b/c/d"}
-    assert stored["request"]["protocol"] == "P.json"
-    assert stored["failures"] == {"E: a.png is bad": 2}
+    assert stored.method.options == {"weights": "big.pt", "url": "https://a.b/c/d"}
+    assert stored.request.protocol == "P.json"
+    assert stored.failures == {"E: a.png is bad": 2}
 
 
 @pytest.mark.parametrize("name", ["..", "../../etc", "", "a/b", ".hidden", "x" * 400, "é/\0"])
@@ -237,8 +236,13 @@ def test_a_dataset_called_reported_does_not_take_the_papers_page(tmp_path: Path)
         ('{"format": 2}', "newer version"),
         ("{}", "format None"),
         ("[]", "format None"),
-        ("{", "cannot be read|no record"),
-        ('{"format": 1, "method": {"name": "a"}}', "lacks .*method.revision"),
+        ("{", "not a record that can be read"),
+        ('{"format": 1, "method": {"name": "a"}}', "lacks protocol.id"),
+        (json.dumps(record("a", method={"name": "a"})), "lacks method.revision"),
+        (json.dumps(record("a", n="ten")), "n is 'ten', expected a whole number"),
+        (json.dumps(record("a", method__control=1)), "method.control is '1', expected true or false"),
+        (json.dumps(record("a", dataset__warnings=[1])), r"dataset.warnings\[0\] is '1', expected a text"),
+        (json.dumps(record("a", protocol__ring=-1)), "protocol .*whole numbers from 0"),
         (json.dumps(record("a", metrics={})), "lacks metrics.psnr"),
     ],
 )
@@ -353,7 +357,7 @@ def test_the_plot_shows_what_is_ranked_and_says_what_it_leaves_out() -> None:
         record("cut", 9.0, n=3),
         record("c", 20.0, method__control=True),
     ]
-    text = plot(sections(made))
+    text = plot(sections_of(*made))
     tree = ET.fromstring(text)
     space = "{http://www.w3.org/2000/svg}"
     dots = tree.findall(f".//{space}circle")
@@ -363,7 +367,7 @@ def test_the_plot_shows_what_is_ranked_and_says_what_it_leaves_out() -> None:
     # Twice the seconds is farther right, a higher score is higher up.
     by_x = sorted(dots, key=lambda d: float(d.get("cx", "")))
     assert float(by_x[-1].get("cy", "")) == min(float(d.get("cy", "")) for d in dots)
-    assert "no ranked run" in plot(sections([record("t", None)]))
+    assert "no ranked run" in plot(sections_of(record("t", None)))
 
 
 @given(st.floats(-1e3, 1e3), st.floats(0, 1e3))
@@ -413,7 +417,7 @@ def test_the_papers_numbers_are_labelled_and_apart(tmp_path: Path) -> None:
 def test_a_record_is_the_summary_as_it_was(tmp_path: Path) -> None:
     summary = record("a")
     path = add_record(run_of(summary, tmp_path / "run"), tmp_path / "board")
-    stored = read_record(path)
+    stored = json.loads(path.read_text())
     low, high = stored["times"].pop("interval")
     assert 0.1 <= low < high <= 1.0
     summary["times"].pop("interval")

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ def test_folders_of_this_machine_are_not_on_the_page(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(world.runs[0].folder)
-    run.summary["method"]["options"] = {"checkpoint": "/srv/nets/mine"}
+    method = replace(run.summary.method, options={"checkpoint": "/srv/nets/mine"})
+    run.summary = replace(run.summary, method=method)
     why = json.dumps({"psnr/mask/raw": "failed: OSError: /srv/data/x.png"})
     frame = run.samples().assign(reasons=why)
     frame["psnr/mask/raw"] = float("nan")
@@ -152,7 +154,7 @@ def test_two_runs_of_one_method_have_two_labels(world: World) -> None:
     telea, fill, _ = world.runs
     assert [label for _, label in labelled([telea, fill])] == ["opencv-telea", "mean-fill"]
     twice = [label for _, label in labelled([telea, fill, telea])]
-    assert twice == [f"{telea.label} #1", "mean-fill", f"{telea.label} #3"]
+    assert twice == [f"{telea.summary.label} #1", "mean-fill", f"{telea.summary.label} #3"]
 
 
 def test_anchors_are_unique_and_plain() -> None:

@@ -22,6 +22,7 @@ from benchmark.cli import main
 from benchmark.datasets import open_dataset
 from benchmark.protocol import load_protocol
 from benchmark.runner.evaluator import start_worker
+from benchmark.runner.request import open_inputs
 from benchmark.runner.results import Run
 from benchmark.runner.run import plan, run
 from benchmark.scoring import open_metrics, prepared, score, score_columns
@@ -55,21 +56,21 @@ def test_rows_are_what_scoring_each_sample_by_itself_gives(root: Path, plain: Pa
 
 def test_the_summary_counts_and_explains(plain: Path) -> None:
     found = Run(plain)
-    assert found.summary["n"] == 7 and found.summary["n_failed"] == 0
-    assert found.label.startswith("opencv-telea (opencv-")
-    inside = found.summary["scores"]["psnr/mask/raw"]
-    assert (inside["n"], inside["clusters"], inside["without"]) == (6, 4, {"empty_region": 1})
-    assert inside["mean"] == pytest.approx(found.samples()["psnr/mask/raw"].mean())
-    assert inside["low"] < inside["mean"] < inside["high"]
-    assert found.summary["metrics"]["psnr"]["unit"] == "dB"
-    assert found.summary["times"]["wall_seconds"] > 0
+    assert found.summary.n == 7 and found.summary.n_failed == 0
+    assert found.summary.label.startswith("opencv-telea (opencv-")
+    inside = found.summary.scores["psnr/mask/raw"]
+    assert (inside.n, inside.clusters, inside.without) == (6, 4, {"empty_region": 1})
+    assert inside.mean == pytest.approx(found.samples()["psnr/mask/raw"].mean())
+    assert inside.low < inside.mean < inside.high
+    assert found.summary.metrics["psnr"].unit == "dB"
+    assert found.summary.times.wall_seconds > 0
     assert sorted(p.name for p in plain.iterdir()) == ["run.json", "samples.parquet", "summary.json"]
 
 
 def test_a_finished_run_is_not_run_again(root: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "Evaluator", None)
     before = (plain / "samples.parquet").stat().st_mtime_ns
-    assert run(request(root), plain) == Run(plain).summary
+    assert run(request(root), plain).summary == Run(plain).summary
     assert (plain / "samples.parquet").stat().st_mtime_ns == before
 
 
@@ -106,27 +107,26 @@ def test_two_workers_give_the_same_rows(
     root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "PART", 2)
-    summary = run(request(root, batch=2, save=True), tmp_path / "out", EngineSpec(workers=2))
-    assert (summary["n"], len(list((tmp_path / "out" / "outputs").iterdir()))) == (7, 7)
+    summary = run(request(root, batch=2, save=True), tmp_path / "out", EngineSpec(workers=2)).summary
+    assert (summary.n, len(list((tmp_path / "out" / "outputs").iterdir()))) == (7, 7)
     same(tmp_path / "out", plain)
 
 
 def test_a_worker_that_would_make_another_run_is_refused(root: Path, tmp_path: Path) -> None:
     """Another device or version on one machine of several would mix two runs."""
-    identity = plan(request(root))
-    identity.pop("columns")
+    identity = open_inputs(request(root)).identity
     with pytest.raises(OutputError, match=r"is not there on .*under one path"):
         start_worker(request(root), str(tmp_path / "out"), identity)
     (tmp_path / "out" / "parts").mkdir(parents=True)
     start_worker(request(root), str(tmp_path / "out"), identity)
-    other = identity | {"method": identity["method"] | {"device": "cuda"}}
+    other = replace(identity, method=replace(identity.method, device="cuda"))
     with pytest.raises(EngineError, match=r"would make another run .*'cpu'.* instead of .*'cuda'"):
         start_worker(request(root), str(tmp_path / "out"), other)
 
 
 def test_a_limit_takes_the_first_and_no_others(root: Path, plain: Path, tmp_path: Path) -> None:
-    summary = run(request(root, limit=3), tmp_path / "out")
-    assert summary["dataset"]["n"] == 3 and summary["dataset"]["total"] == 7
+    summary = run(request(root, limit=3), tmp_path / "out").summary
+    assert summary.dataset.n == 3 and summary.dataset.total == 7
     pd.testing.assert_frame_equal(samples(tmp_path / "out"), samples(plain)[:3], check_exact=True)
 
 
@@ -134,8 +134,8 @@ def test_saved_pictures_score_the_same_when_read_back(root: Path, plain: Path, t
     run(request(root, save=True), tmp_path / "out")
     assert {p.stem for p in (tmp_path / "out" / "outputs").iterdir()} == set(STEMS)
     options = {"path": str(tmp_path / "out" / "outputs"), "name": "again"}
-    summary = run(request(root, "folder", options=options), tmp_path / "again")
-    assert summary["method"]["name"] == "again"
+    summary = run(request(root, "folder", options=options), tmp_path / "again").summary
+    assert summary.method.name == "again"
     same(tmp_path / "again", plain)
 
 

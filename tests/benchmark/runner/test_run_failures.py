@@ -25,7 +25,7 @@ from benchmark.board.compare import table_of
 from benchmark.board.records import add_record
 from benchmark.datasets import open_dataset
 from benchmark.metrics import MetricInfo, Score, open_metric
-from benchmark.runner import loop as work
+from benchmark.runner import evaluator as work
 from benchmark.runner.results import Run, read_rows
 from benchmark.runner.run import run
 from olrd.arrays import Image
@@ -47,7 +47,7 @@ def test_failures_are_rows_with_reasons_and_counts_add_up(
         STEMS[5]: lambda output: None,
     }
     use(monkeypatch, Scripted(acts))
-    summary = run(request(root, batch=batch), tmp_path / "out")
+    summary = run(request(root, batch=batch), tmp_path / "out").summary
     rows = samples(tmp_path / "out").set_index("id")
     failed = rows[rows.status == "failed"]
     assert list(failed.index) == [STEMS[k] for k in (0, 2, 4, 5)]
@@ -61,17 +61,17 @@ def test_failures_are_rows_with_reasons_and_counts_add_up(
     assert list(failed.cluster) == ["scene0", "scene1", "scene2", "scene2"]
     good = rows.index[rows.status == "ok"]
     pd.testing.assert_frame_equal(rows.loc[good], samples(plain).set_index("id").loc[good])
-    assert (summary["n"], summary["n_failed"]) == (3, 4)
-    assert summary["failures"] == dict.fromkeys(failed.reason, 1)
-    assert summary["scores"]["psnr/full/raw"]["n"] == 3
+    assert (summary.n, summary.n_failed) == (3, 4)
+    assert summary.failures == dict.fromkeys(failed.reason, 1)
+    assert summary.scores["psnr/full/raw"].n == 3
 
 
 def test_a_damaged_file_fails_its_own_sample(root: Path, plain: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(root, tmp_path / "pairs")
     (broken / "gt" / f"{STEMS[1]}.png").write_bytes(b"no picture")
-    summary = run(request(broken), tmp_path / "out")
+    summary = run(request(broken), tmp_path / "out").summary
     rows = samples(tmp_path / "out")
-    assert (summary["n"], summary["n_failed"]) == (6, 1)
+    assert (summary.n, summary.n_failed) == (6, 1)
     assert "not a readable image" in rows.reason[1] and rows.id[1] == STEMS[1]
     pd.testing.assert_frame_equal(rows.drop(index=1), samples(plain).drop(index=1), check_dtype=False, check_exact=True)
 
@@ -80,10 +80,10 @@ def test_a_run_in_which_all_fails_has_a_summary_of_nothing(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, Scripted(dict.fromkeys(STEMS, raising(MemoryError("full")))))
-    summary = run(request(root), tmp_path / "out")
-    assert (summary["n"], summary["n_failed"]) == (0, 7)
-    assert summary["failures"] == {"MemoryError: full": 7}
-    assert {found["mean"] for found in summary["scores"].values()} == {None}
+    summary = run(request(root), tmp_path / "out").summary
+    assert (summary.n, summary.n_failed) == (0, 7)
+    assert summary.failures == {"MemoryError: full": 7}
+    assert {found.mean for found in summary.scores.values()} == {None}
 
 
 def test_only_controls_are_shown_the_truth(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +92,9 @@ def test_only_controls_are_shown_the_truth(root: Path, tmp_path: Path, monkeypat
     run(request(root), tmp_path / "method")
     assert [hint.truth for hint in method.seen] == [None] * 7
     monkeypatch.undo()
-    summary = run(request(root, "ground-truth"), tmp_path / "truth")
-    assert summary["scores"]["psnr/mask/raw"]["without"] == {"identical": 6, "empty_region": 1}
-    assert summary["scores"]["ssim/mask/raw"]["mean"] == 1.0
+    summary = run(request(root, "ground-truth"), tmp_path / "truth").summary
+    assert summary.scores["psnr/mask/raw"].without == {"identical": 6, "empty_region": 1}
+    assert summary.scores["ssim/mask/raw"].mean == 1.0
 
 
 def test_unusable_weights_end_the_run_at_once(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,18 +136,18 @@ def test_a_metric_that_fails_on_a_sample_is_counted_and_the_run_goes_on(
     known = {"psnr": open_metric("psnr"), "whole": Fails("whole", "sample"), "set": Fails("set", "set")}
     monkeypatch.setattr(scoring, "open_metric", lambda name, device: known[name])
     (tmp_path / "p.json").write_text(json.dumps({"name": "p", "version": 1, "metrics": [*known], "bootstrap": 30}))
-    summary = run(replace(request(root), protocol=str(tmp_path / "p.json")), tmp_path / "out")
+    summary = run(replace(request(root), protocol=str(tmp_path / "p.json")), tmp_path / "out").summary
     rows = samples(tmp_path / "out")
-    assert (summary["n"], summary["n_failed"]) == (7, 0) and set(rows.status) == {"ok"}
+    assert (summary.n, summary.n_failed) == (7, 0) and set(rows.status) == {"ok"}
     pd.testing.assert_series_equal(rows["psnr/mask/raw"], samples(plain)["psnr/mask/raw"])
-    found = summary["scores"]["whole/full/raw"]
-    assert found["n"] == 5
-    assert found["without"] == {"failed: RuntimeError: no idea of /srv/data/x.png": 2}
+    found = summary.scores["whole/full/raw"]
+    assert found.n == 5
+    assert found.without == {"failed: RuntimeError: no idea of /srv/data/x.png": 2}
     assert list(np.flatnonzero(rows["whole/full/raw"].isna())) == [1, 2]
     for mode in ("raw", "composited"):
-        of_set = summary["sets"][f"set/{mode}"]
-        assert (of_set["n"], of_set["reason"]) == (6, "1 failed: RuntimeError: no idea")
-        assert of_set["value"] is not None
+        of_set = summary.sets[f"set/{mode}"]
+        assert (of_set.n, of_set.reason) == (6, "1 failed: RuntimeError: no idea")
+        assert of_set.value is not None
     assert "2 failed: RuntimeError: no idea" in table_of(summary)
     record = add_record(Run(tmp_path / "out"), tmp_path / "board").read_text()
     assert "/srv/" not in record and "failed: RuntimeError: no idea of x.png" in record
@@ -198,8 +198,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     """Features of set metrics included; samples whose rows were written are not erased again."""
     monkeypatch.setattr(work, "PART", 2)
     monkeypatch.setattr(scoring, "open_metric", lambda name, device: Mean())
-    whole = run(request(root), tmp_path / "whole")
-    assert whole["sets"]["mean-colour/raw"]["n"] == 7
+    whole = run(request(root), tmp_path / "whole").summary
+    assert whole.sets["mean-colour/raw"].n == 7
     use(monkeypatch, Scripted({STEMS[5]: raising(KeyboardInterrupt())}))
     with pytest.raises(KeyboardInterrupt):
         run(request(root), tmp_path / "out")
@@ -208,11 +208,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     (tmp_path / "out" / "parts" / ".00009.parquet.1.tmp").write_bytes(b"half a file")
     calm = Scripted({})
     use(monkeypatch, calm)
-    summary = run(request(root), tmp_path / "out")
+    summary = run(request(root), tmp_path / "out").summary
     assert [hint.key for hint in calm.seen] == list(STEMS[2 * written :])
     same(tmp_path / "out", tmp_path / "whole")
     for what in ("sets", "scores", "n", "protocol", "dataset"):
-        assert summary[what] == whole[what]
+        assert getattr(summary, what) == getattr(whole, what)
 
 
 def test_samples_of_similar_names_keep_features_of_their_own(
@@ -220,13 +220,13 @@ def test_samples_of_similar_names_keep_features_of_their_own(
 ) -> None:
     monkeypatch.setattr(scoring, "open_metric", lambda name, device: Mean())
     data = open_dataset("pairs", str(root))
-    expected = run(request(root, limit=2), tmp_path / "plain")["sets"]
+    expected = run(request(root, limit=2), tmp_path / "plain").summary.sets
     names, sample = ["a/1", "a_1"], data.sample
     monkeypatch.setattr(data, "ids", lambda: names)
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), id=names[k]))
     monkeypatch.setattr("benchmark.runner.request.open_dataset", lambda *_: data)
-    found = run(request(root), tmp_path / "out")["sets"]
-    assert {k: v["value"] for k, v in found.items()} == {k: v["value"] for k, v in expected.items()}
+    found = run(request(root), tmp_path / "out").summary.sets
+    assert {k: v.value for k, v in found.items()} == {k: v.value for k, v in expected.items()}
 
 
 def test_a_kill_before_the_first_file_was_whole_blocks_nothing(root: Path, plain: Path, tmp_path: Path) -> None:
@@ -276,4 +276,4 @@ def test_a_killed_run_resumes_to_the_same_rows(root: Path, tmp_path: Path) -> No
     every = [f"noise-{k}" for k in range(40)]
     assert again == [name for name in every if name not in kept] + every
     same(out, tmp_path / "whole")
-    assert Run(out).summary["scores"] == Run(tmp_path / "whole").summary["scores"]
+    assert Run(out).summary.scores == Run(tmp_path / "whole").summary.scores

@@ -1,0 +1,259 @@
+"""What the JSON files of a run hold: `run.json` says what is run, `summary.json` what came out.
+
+`Run.read` and the leaderboard read these types back. Their field names are the keys of the JSON; `FORMAT`
+changes when a field changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from benchmark.protocol import Protocol, parsed
+from benchmark.runner.typed_json import DAMAGED, typed
+from olrd.errors import IntegrityError, UsageError
+
+FORMAT = 1
+AGAIN = "make the run again with another --out"
+
+
+def read_json(file: Path) -> Any:
+    """The JSON in a file of a run. Raises `IntegrityError` if it cannot be parsed."""
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{file} is damaged: {error}; {AGAIN}") from error
+
+
+@dataclass(frozen=True)
+class MethodIdentity:
+    """The eraser. revision: of code and weights together. options: as resolved. device: where it ran."""
+
+    name: str
+    revision: str
+    device: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetIdentity:
+    """The data set. n: samples that the run was asked for. total: samples that the set has."""
+
+    name: str
+    fingerprint: str
+    n: int
+    total: int
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """The content of `run.json`: everything that decides the scores of a run. A folder with another one is refused.
+
+    Attributes:
+        protocol: id of the protocol.
+        metrics: revision of each metric by name.
+        saved: whether the pictures are kept.
+        hints: what the data set offers and the eraser uses, e.g. `panoptic`; None if nothing.
+    """
+
+    method: MethodIdentity
+    dataset: DatasetIdentity
+    protocol: str
+    seed: int
+    metrics: Mapping[str, str]
+    saved: bool
+    hints: tuple[str, ...] | None = None
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read `run.json`. Raises `IntegrityError` if it is damaged."""
+        return typed(cls, read_json(file), file)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values = asdict(self)
+        if self.hints is None:
+            del values["hints"]
+        else:
+            values["hints"] = list(self.hints)
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSummary(MethodIdentity):
+    """The eraser, with what a table must say about it: its licence, and whether it is a control."""
+
+    control: bool
+    license: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSummary(DatasetIdentity):
+    """The data set, with the warnings that every table of its results shows."""
+
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """What a metric said of itself when the run was made (see `benchmark.metrics.MetricInfo`)."""
+
+    revision: str
+    higher_is_better: bool
+    unit: str = ""
+    definition: str = ""
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """A score per sample, over the samples.
+
+    Attributes:
+        mean: over the samples that have a value; None if there are none.
+        low, high: its 95 % interval; None below two source photos.
+        n: samples with a value.
+        clusters: source photos among them.
+        without: number of samples without a value, by reason.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    clusters: int
+    without: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SetSummary:
+    """A score of the whole set, as `ScoreSummary`. reason: why there is no value, or what limits it.
+
+    Runs from before set scores had intervals lack `low`, `high` and `clusters`; clusters is None for them.
+    """
+
+    value: float | None
+    n: int
+    reason: str
+    low: float | None = None
+    high: float | None = None
+    clusters: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; those of an old run have no interval."""
+        values = asdict(self)
+        if self.clusters is None:
+            for name in ("low", "high", "clusters"):
+                del values[name]
+        return values
+
+
+@dataclass(frozen=True)
+class RequestSummary:
+    """What the run was asked for, where the identity does not say it."""
+
+    limit: int | None = None
+    batch: int = 1
+    dataset: str = ""
+    protocol: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds per image, the wall time in seconds, and the peak memory in MiB.
+
+    interval: of the median; only the records of a leaderboard have it.
+    """
+
+    median_seconds: float | None
+    mean_seconds: float | None = None
+    peak_mb: float | None = None
+    wall_seconds: float | None = None
+    interval: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The content of `summary.json` (docs/benchmark.md defines the numbers).
+
+    Attributes:
+        protocol_id: as stored. The id of `protocol` differs from it if the file was edited.
+        n: samples that were scored.
+        failures: number of failed samples by reason.
+        scores: by column, e.g. `psnr/mask/raw`.
+        sets: scores of the whole set by column, e.g. `fid/raw`.
+        facts: means of the numbers that the samples carry.
+        versions: Python and the packages that decide the numbers.
+        git: commit of the code; empty if not known.
+    """
+
+    method: MethodSummary
+    dataset: DatasetSummary
+    protocol: Protocol
+    protocol_id: str
+    metrics: Mapping[str, MetricSummary]
+    seed: int
+    n: int
+    n_failed: int
+    scores: Mapping[str, ScoreSummary]
+    sets: Mapping[str, SetSummary]
+    times: Times
+    failures: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    git: str = ""
+    request: RequestSummary = field(default_factory=RequestSummary)
+
+    @classmethod
+    def from_json(cls, values: Any, file: Path | str) -> Self:
+        """Read the JSON of a summary or of a leaderboard's record.
+
+        Raises:
+            IntegrityError: another format, or a field is missing or wrong. The message names `file` and the field.
+        """
+        _check_format(values, file)
+        protocol = values.get("protocol")
+        if not isinstance(protocol, dict) or not isinstance(protocol.get("id"), str):
+            raise IntegrityError(f"{file} lacks protocol.id: {DAMAGED}")
+        try:
+            settings = parsed(protocol, str(file))
+        except UsageError as error:
+            raise IntegrityError(f"{error} ({DAMAGED})") from error
+        return typed(cls, values, file, {"protocol": settings, "protocol_id": protocol["id"]})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as `summary.json` holds them."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        del values["protocol_id"], values["times"]["interval"]
+        values["format"] = FORMAT
+        values["protocol"]["id"] = self.protocol_id
+        values["sets"] = {name: found.to_json() for name, found in self.sets.items()}
+        return values
+
+    @property
+    def label(self) -> str:
+        """Method and revision, for tables."""
+        return f"{self.method.name} ({self.method.revision})"
+
+    @property
+    def metric_revisions(self) -> dict[str, str]:
+        """The definition and weights of each metric, by name."""
+        return {name: info.revision for name, info in sorted(self.metrics.items())}
+
+
+def _check_format(values: Any, file: Path | str) -> None:
+    found = values.get("format") if isinstance(values, dict) else None
+    if found == FORMAT:
+        return
+    newer = isinstance(found, int) and found > FORMAT
+    raise IntegrityError(
+        f"{file} has format {found}, this version reads format {FORMAT}: "
+        + (
+            "it was written by a newer version, update this package"
+            if newer
+            else "run `benchmark run` again with the same request and add the new run"
+        )
+    )
