@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmark.board.ranking import columns_of
 from benchmark.runner.results import Run
-from benchmark.runner.summary import ScoreSummary, SetSummary, Summary
+from benchmark.runner.summary import Summary
 from benchmark.statistics import difference, holm
 from olrd.errors import UsageError, did_you_mean
 from olrd.progress import say
@@ -54,42 +54,8 @@ def _revisions(run: Run) -> str:
     return ", ".join(f"{name} {revision}" for name, revision in run.summary.metric_revisions.items())
 
 
-def headline(run: Run) -> list[str]:
-    """The per-sample scores that a leaderboard shows first: each metric in the mask, or of the whole
-    picture if that is all it has, then the change outside."""
-    main, _ = columns_of(run.summary)
-    return [column.name for column in main if column.name in run.summary.scores]
-
-
-def table_of(summary: Summary) -> str:
-    """A run's scores as text for the terminal, with intervals."""
-    lines = [
-        f"{summary.method.name} {summary.method.revision} on {summary.dataset.name} "
-        f"({summary.n} samples, {summary.n_failed} failed), protocol {summary.protocol_id}",
-        *(f"warning: {text}" for text in summary.dataset.warnings),
-        *(f"{name}: {value:.4f} on average" for name, value in summary.facts.items()),
-        *(f"failed: {count} x {reason}" for reason, count in summary.failures.items()),
-        "",
-        f"{'score':<30}{'mean':>10}   {'95 % interval':<22}{'n':>6}{'photos':>8}",
-    ]
-    for column, found in summary.scores.items():
-        why = ", ".join(f"{count} {reason}" for reason, count in found.without.items())
-        if found.mean is None:
-            lines.append(f"{column:<30}{'-':>10}   {why}".rstrip())
-            continue
-        lines.append(f"{column:<30}{found.mean:>10.4f}{_interval_text(found)}   {why}".rstrip())
-    for column, whole in summary.sets.items():
-        if whole.value is None:
-            lines.append(f"{column:<30}{'-':>10}   {whole.reason}")
-            continue
-        text = f"{column:<30}{whole.value:>10.4f}{_interval_text(whole)}   {whole.reason}"
-        lines.append(text.rstrip())
-    times = summary.times
-    lines += ["", f"median {times.median_seconds} s an image, peak {times.peak_mb} MiB"]
-    return "\n".join(lines)
-
-
-def _interval_text(found: ScoreSummary | SetSummary) -> str:
-    """The interval, n and source photos, in columns."""
-    interval = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}"
-    return f"   {interval:<22}{found.n:>6}{found.clusters:>8}"
+def headline(summary: Summary) -> list[str]:
+    """The per-sample scores that a leaderboard shows first: each metric in the mask, or of the whole picture if
+    the metric has no regions, and the change outside."""
+    main, _ = columns_of(summary)
+    return [column.name for column in main if column.name in summary.scores]

@@ -82,7 +82,12 @@ def heading(column: Column) -> str:
 def decimals_of(rows: Sequence[Row], name: str) -> int:
     """As many decimals for all cells of a column as its largest value needs."""
     values = [abs(v) for row in rows if (v := row.cells[name].value) is not None]
-    largest = max(values, default=0.0)
+    return decimals_for(max(values, default=0.0))
+
+
+def decimals_for(largest: float) -> int:
+    """Decimals that show three or four digits of a value."""
+    largest = abs(largest)
     if largest == 0:
         return 2
     return 2 if largest >= 10 else 3 if largest >= 0.2 else 4 if largest >= 0.02 else 5

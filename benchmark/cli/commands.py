@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, metavar="N", help="of the eraser (default: the protocol's)")
     run.add_argument("--save", action="store_true", help="keep the method's pictures in OUT/outputs")
     add_engine_options(run, "1, this process")
+    run.add_argument("--all", action="store_true", help="print every score, not only the headline scores")
     run.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
 
     add("list", run_list, "List erasers and metrics with their state, data sets and protocols.")
@@ -98,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run_run(args: argparse.Namespace) -> int:
     """`benchmark run`."""
-    from benchmark.board.compare import table_of
+    from benchmark.cli.screen import next_steps, result
     from benchmark.runner.request import Request
     from benchmark.runner.run import plan, run
 
@@ -123,9 +124,21 @@ def run_run(args: argparse.Namespace) -> int:
         emit(planned, "\n".join(f"{k}: {v}" for k, v in planned.items()), args.json)
         return 0
     out = args.out or Path("runs") / args.dataset / Path(args.protocol).stem / args.method
-    summary = run(request, out, engine_from(args, usual=1)).summary
-    emit(summary.to_json(), table_of(summary) + f"\nwritten to {out}", args.json)
-    return 0 if summary.n else 1
+    done = run(request, out, engine_from(args, usual=1))
+    text = "" if args.json else f"{result(done, args.all)}\n{next_steps(done, _again(args))}"
+    emit(done.summary.to_json(), text, args.json)
+    return 0 if done.summary.n else 1
+
+
+def _again(args: argparse.Namespace) -> list[str]:
+    """The words of this `benchmark run` that another method needs for comparable scores."""
+    words = ["--dataset", args.dataset] if args.dataset != "olrd" else []
+    words += ["--root", args.root] if args.root else []
+    for key, value in args.data_option:
+        words += ["--data-option", f"{key}={value}"]
+    words += ["--protocol", args.protocol] if args.protocol != "native" else []
+    words += ["--limit", str(args.limit)] if args.limit else []
+    return words
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -184,7 +197,7 @@ def run_compare(args: argparse.Namespace) -> int:
     from benchmark.runner.results import Run
 
     a = Run(args.a)
-    columns = args.score or headline(a)
+    columns = args.score or headline(a.summary)
     if args.by:
         import pandas as pd
 

@@ -56,6 +56,20 @@ class Score(NamedTuple):
     reason: str = ""
 
 
+REASONS = {
+    "identical": "the output equals the truth",
+    "empty_region": "the region is empty",
+    "full_region": "the mask covers the whole picture",
+    "no_truth": "there is no truth to compare with",
+    "no_cell": "the mask is too thin for the network's grid",
+    "no_range": "the output has one colour only",
+    "too_small": "the picture is smaller than the network accepts",
+    "too_few": "fewer than two samples have features",
+    "not_finite": "the value is infinite or not a number",
+}
+"""Why a score has no value, in words. A metric that raised has the reason `failed: ...` instead."""
+
+
 @dataclass(frozen=True)
 class MetricInfo:
     """name: as registered. kind: `map`, `sample` or `set`. higher_is_better. unit: e.g. "dB".

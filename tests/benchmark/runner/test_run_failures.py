@@ -21,8 +21,8 @@ from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples,
 
 from baselines.eraser import WeightsUnusableError
 from benchmark import scoring
-from benchmark.board.compare import table_of
 from benchmark.board.records import add_record
+from benchmark.cli.screen import result
 from benchmark.datasets import open_dataset
 from benchmark.metrics import MetricInfo, Score, open_metric
 from benchmark.runner import evaluator as work
@@ -148,7 +148,7 @@ def test_a_metric_that_fails_on_a_sample_is_counted_and_the_run_goes_on(
         of_set = summary.sets[f"set/{mode}"]
         assert (of_set.n, of_set.reason) == (6, "1 failed: RuntimeError: no idea")
         assert of_set.value is not None
-    assert "2 failed: RuntimeError: no idea" in table_of(summary)
+    assert "no value for 2 samples: failed: RuntimeError: no idea" in result(Run(tmp_path / "out"), every=True)
     record = add_record(Run(tmp_path / "out"), tmp_path / "board").read_text()
     assert "/srv/" not in record and "failed: RuntimeError: no idea of x.png" in record
 

@@ -1,0 +1,198 @@
+"""The result of a run on one screen: the headline scores, where the rest is, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.board.ranking import columns_of
+from benchmark.board.tables import decimals_for, seconds
+from benchmark.metrics import REASONS
+from benchmark.regions import MODES
+from benchmark.runner.results import Run
+from benchmark.runner.summary import Summary
+from benchmark.scoring import CHANGES
+from olrd.errors import OlrdError
+
+MOST = 5
+"""Reasons of failed samples that are shown one by one."""
+RAW, COMPOSITED = MODES
+
+
+class Line(NamedTuple):
+    """A score to print. why: in words, why samples have no value, or what limits the score."""
+
+    name: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    photos: int | None
+    why: str
+    unit: str
+    higher_is_better: bool
+
+
+def result(run: Run, every: bool = False) -> str:
+    """The scores of a run as text.
+
+    Args:
+        run: a finished run.
+        every: print all scores; otherwise the headline scores, and the name of the option that prints the rest.
+    """
+    summary = run.summary
+    lines = list(_lines(summary))
+    kept = _without_repeats(summary, lines)
+    first = _headline(summary)
+    shown = kept if every else [line for line in kept if line.name.removesuffix(" = composited") in first]
+    parts = [*_head(summary), "", *_table(shown), ""]
+    if _all_repeat(summary):
+        reason = ", because the method changes nothing outside the mask" if _keeps_the_photo(summary) else ""
+        parts.append(f"raw = composited in every score{reason}; each is printed once")
+    if any(line.mean is not None and line.photos == 1 for line in shown):
+        parts.append("no interval: it takes at least two source photos")
+    parts.append(_times(summary))
+    if summary.n and not every:
+        parts.append(f"{len(kept) - len(shown)} more scores: add --all, or read the files")
+    parts += [
+        "",
+        f"files  {shlex.quote(str(run.folder / 'summary.json'))} (all scores)",
+        f"       {shlex.quote(str(run.folder / 'samples.parquet'))} (one row per sample)",
+    ]
+    return "\n".join(parts)
+
+
+def next_steps(run: Run, again: Sequence[str]) -> str:
+    """Commands that continue from a finished run, with its folder's name.
+
+    Args:
+        run: the run.
+        again: the words of `benchmark run` that made it, without the method and the folder.
+    """
+    if not run.summary.n:
+        return f"{'next':<7}correct what failed, then run again with another --out"
+    folder, words = str(run.folder), list[list[str]]()
+    if (other := comparable(run)) is not None:
+        words.append(["benchmark", "compare", folder, str(other)])
+    else:
+        control = "mean-fill" if run.summary.method.name == "blur-fill" else "blur-fill"
+        words.append(["benchmark", "run", "--method", control, *again])
+    words.append(["benchmark", "leaderboard", folder])
+    if (run.folder / "outputs").is_dir():
+        words.append(["benchmark", "report", folder, "--out", str(run.folder / "report")])
+    return "\n".join(f"{'next' if k == 0 else '':<7}{shlex.join(line)}" for k, line in enumerate(words))
+
+
+def comparable(run: Run) -> Path | None:
+    """The newest other run beside this one with the same protocol, data and metrics, or None."""
+    found = []
+    for path in run.folder.resolve().parent.glob("*/summary.json"):
+        if path.parent == run.folder.resolve():
+            continue
+        try:
+            other = Run(run.folder.parent / path.parent.name)
+        except OlrdError:
+            continue  # damaged, or of another version; `benchmark compare` says so
+        if _claim(other.summary) == _claim(run.summary):
+            found.append((path.stat().st_mtime, other.folder))
+    return max(found)[1] if found else None
+
+
+def _claim(summary: Summary) -> tuple[object, ...]:
+    return summary.protocol_id, summary.dataset.fingerprint, summary.metric_revisions
+
+
+def _head(summary: Summary) -> Iterator[str]:
+    failed = f"{summary.n_failed} failed" if summary.n_failed else "none failed"
+    part = f" of {summary.dataset.total}" if summary.dataset.n < summary.dataset.total else ""
+    yield f"{summary.label} on {summary.dataset.name}, protocol {summary.protocol_id}"
+    yield f"{summary.n}{part} samples scored, {failed}"
+    yield from (f"warning: {text}" for text in summary.dataset.warnings)
+    yield from (f"{name}: {value:.4f} on average" for name, value in summary.facts.items())
+    common = sorted(summary.failures.items(), key=lambda item: (-item[1], item[0]))
+    yield from (f"failed: {count} x {reason}" for reason, count in common[:MOST])
+    if len(common) > MOST:
+        yield f"failed: {len(common) - MOST} more reasons in summary.json"
+
+
+def _headline(summary: Summary) -> set[str]:
+    """Names of the headline scores: in the mask (or the only form that a metric has), raw and composited, and the
+    change outside."""
+    raw = [column.name for column in columns_of(summary)[0]]
+    return {*raw, *(name.removesuffix(RAW) + COMPOSITED for name in raw)} & {*summary.scores, *summary.sets}
+
+
+def _lines(summary: Summary) -> Iterator[Line]:
+    """All scores, metric by metric in the order of the protocol."""
+    order = {name: k for k, name in enumerate((*summary.protocol.metrics, *CHANGES))}
+    names = sorted((*summary.scores, *summary.sets), key=lambda name: order.get(name.partition("/")[0], len(order)))
+    for name in names:
+        metric = summary.metrics.get(name.partition("/")[0])
+        unit, higher = (metric.unit, metric.higher_is_better) if metric else ("grey levels", False)
+        if name in summary.sets:
+            whole = summary.sets[name]
+            why = "; ".join(REASONS.get(reason, reason) for reason in whole.reason.split("; ") if reason)
+            yield Line(name, whole.value, whole.low, whole.high, whole.n, whole.clusters, why, unit, higher)
+        else:
+            found = summary.scores[name]
+            why = _why(found.without)
+            yield Line(name, found.mean, found.low, found.high, found.n, found.clusters, why, unit, higher)
+
+
+def _why(without: Mapping[str, int]) -> str:
+    """Why samples have no value, in words, e.g. "no value for 3 samples: the output equals the truth"."""
+    return "; ".join(
+        f"no value for {count} sample{'s' if count > 1 else ''}: {REASONS.get(reason, reason)}"
+        for reason, count in without.items()
+    )
+
+
+def _pairs(summary: Summary) -> list[tuple[str, bool]]:
+    """Each raw score that has a composited form, and whether the two are equal."""
+    both = {**summary.scores, **summary.sets}
+    pairs = ((name, name.removesuffix(RAW) + COMPOSITED) for name in both if name.endswith(f"/{RAW}"))
+    return [(raw, both[raw] == both[other]) for raw, other in pairs if other in both]
+
+
+def _all_repeat(summary: Summary) -> bool:
+    pairs = _pairs(summary)
+    return bool(pairs) and all(equal for _, equal in pairs)
+
+
+def _keeps_the_photo(summary: Summary) -> bool:
+    largest = summary.scores.get(f"{CHANGES[1]}/outside/{RAW}")
+    return largest is not None and largest.mean == 0
+
+
+def _without_repeats(summary: Summary, lines: Sequence[Line]) -> list[Line]:
+    """One line where raw and composited are equal; it says so unless all are."""
+    equal = {name for name, same in _pairs(summary) if same}
+    dropped = {name.removesuffix(RAW) + COMPOSITED for name in equal}
+    mark = "" if _all_repeat(summary) else f" = {COMPOSITED}"
+    kept = (line for line in lines if line.name not in dropped)
+    return [line._replace(name=line.name + mark) if line.name in equal else line for line in kept]
+
+
+def _table(lines: Sequence[Line]) -> Iterator[str]:
+    width = max([len("score"), *(len(line.name) for line in lines)])
+    yield f"{'score':<{width}} {'mean':>9}   {'95 % interval':<18} {'n':>5} {'photos':>6}"
+    for line in lines:
+        better = "higher is better" if line.higher_is_better else "lower is better"
+        unit = f"{line.unit}, {better}" if line.unit else better
+        photos = "-" if line.photos is None else str(line.photos)
+        if line.mean is None:
+            yield f"{line.name:<{width}} {'-':>9}   {line.why}"
+            continue
+        digits = decimals_for(line.mean)
+        interval = "-" if line.low is None else f"{line.low:.{digits}f} to {line.high:.{digits}f}"
+        why = f" ({line.why})" if line.why else ""
+        yield f"{line.name:<{width}} {line.mean:>9.{digits}f}   {interval:<18} {line.n:>5} {photos:>6}   {unit}{why}"
+
+
+def _times(summary: Summary) -> str:
+    median, peak = summary.times.median_seconds, summary.times.peak_mb
+    parts = [] if median is None else [f"median {seconds(median)} s per image"]
+    parts += [] if peak is None else [f"peak memory {peak:.0f} MiB"]
+    return ", ".join([*parts, f"device {summary.method.device}"])
