@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+import shlex
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import olrd
 from olrd.errors import UsageError, did_you_mean
 from olrd.licenses import license_patterns
+from olrd.options import KEY_NUMBERS, LOW_HIGH, NAMES, Kind, check, option, words_of
 from olrd.registry import Registry
 from olrd.sources import SourceSpec
 from olrd.storage.files import sha256
@@ -17,7 +19,6 @@ from olrd.storage.files import sha256
 DONORS = ("same", "other")
 FORMS = ("full", "recipes")
 MATCHES = ("noise", "sharpness")
-DEFAULT_BLEND = "matting"
 
 
 BLENDS = Registry(
@@ -41,62 +42,156 @@ PLACEMENTS = Registry(
 )
 
 
+def parse_splits(text: str) -> tuple[tuple[str, float], ...]:
+    """`train=0.8,test=0.2` as pairs. The shares are scaled to sum to 1."""
+    pairs: list[tuple[str, float]] = []
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            pairs.append((name.strip(), float(share or 1)))
+        except ValueError as error:
+            raise UsageError(f"--splits expects NAME=SHARE,NAME=SHARE, got '{part}'") from error
+    names = [name for name, _ in pairs]
+    total = sum(share for _, share in pairs)
+    if len(set(names)) != len(names) or not all(n.isidentifier() for n in names):
+        raise UsageError(f"--splits needs different names of letters, digits and _, got '{text}'")
+    if not (0 < total < math.inf and all(share >= 0 for _, share in pairs)):
+        raise UsageError(f"--splits needs shares of at least 0 with a sum over 0, got '{text}'")
+    return tuple((name, share / total) for name, share in pairs if share > 0)
+
+
+SPLITS = Kind(
+    lambda flag, text: parse_splits(text), lambda pairs: ",".join(f"{name}={share!r}" for name, share in pairs)
+)
+
+
 @dataclass(frozen=True)
 class CandidateRules:
-    """Limits for objects. Areas are shares of the photo, contact a share of the outline.
+    """Limits for the objects that are cut out. Areas are shares of the photo, contact is a share of the outline."""
 
-    min_area, max_area: smaller ones are hardly visible, larger ones leave no background to move to.
-    max_contact: share of the outline that may touch other things; more means that the object is
-    probably seen in part only, behind or in front of something.
-    """
+    min_area: float = option(0.002, "smallest object, as a share of the photo's area", metavar="SHARE", group="objects")
+    max_area: float = option(0.25, "largest object, as a share of the photo's area", metavar="SHARE", group="objects")
+    allow_truncated: bool = option(False, "use objects cut by the frame too; they stay at that side", group="objects")
+    max_contact: float = option(
+        0.25,
+        "largest share of the outline that touches other things: more means that the object is seen in part",
+        metavar="SHARE",
+        group="objects",
+        least=0,
+        most=1,
+    )
+    categories: tuple[str, ...] = option(
+        (), "use only these object classes, comma-separated", metavar="NAMES", group="objects", kind=NAMES
+    )
 
-    min_area: float = 0.002
-    max_area: float = 0.25
-    allow_truncated: bool = False
-    max_contact: float = 0.25
-    categories: tuple[str, ...] = ()
+    def __post_init__(self) -> None:
+        check(self)
+        if not 0 < self.min_area < self.max_area <= 1:
+            raise UsageError(f"expected 0 < --min-area < --max-area <= 1, got {self.min_area} and {self.max_area}")
 
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """Everything that decides the bytes of a build (not: folders, workers, verbosity).
-
-    size: short side in pixels, or None for native. margin: pixels kept between a paste and
-    everything that is not background. scale: range of the size factor. flip: mirror half of them.
-    per_object, max_per_photo: most triplets. shard_bytes: most bytes per shard, counted.
-    """
+    """Everything that decides the bytes of a build. Folders, workers and verbosity do not."""
 
     source: SourceSpec
-    seed: int = 0
-    form: str = "full"
-    size: int | None = None
-    placement: str = "supported"
-    donor: str = "same"
-    blend: str = DEFAULT_BLEND
-    params: dict[str, float] = field(default_factory=dict)
-    match: tuple[str, ...] = ()
-    margin: int = 4
-    scale: tuple[float, float] = (1.0, 1.0)
-    flip: bool = False
-    per_object: int = 3
-    max_per_photo: int = 8
+    seed: int = option(0, "seed of every draw", metavar="N", group="output")
+    form: str = option(
+        "full",
+        "full: rows with pictures; recipes: rows from which `olrd rebuild` makes the pictures",
+        metavar="NAME",
+        group="output",
+        choices=FORMS,
+    )
+    size: int | None = option(
+        None,
+        "resize to this short side before composing (default: native size)",
+        metavar="PX",
+        group="output",
+        least=16,
+    )
+    placement: str = option(
+        "supported",
+        "where objects go: supported (on a surface like their own), uniform, or centroid (the paper's)",
+        metavar="NAME",
+        group="placement and blending",
+        choices=PLACEMENTS.names,
+    )
+    donor: str = option(
+        "same",
+        "the photo that the object comes from: same (the paper's) or other",
+        metavar="NAME",
+        group="placement and blending",
+        choices=DONORS,
+    )
+    blend: str = option(
+        "matting",
+        "matting, feather, poisson, or hard (the paper's)",
+        metavar="NAME",
+        group="placement and blending",
+        choices=BLENDS.names,
+    )
+    params: dict[str, float] = option(
+        {},
+        "a parameter of the blend; repeatable",
+        flag="--blend-param",
+        metavar="KEY=NUMBER",
+        group="placement and blending",
+        kind=KEY_NUMBERS,
+    )
+    match: tuple[str, ...] = option(
+        (),
+        "match the object to its new place: noise, sharpness, or both, comma-separated",
+        metavar="NAMES",
+        group="placement and blending",
+        kind=NAMES,
+        choices=MATCHES,
+    )
+    margin: int = option(
+        4,
+        "distance kept between a pasted object and everything that is not background",
+        metavar="PX",
+        group="placement and blending",
+        least=0,
+    )
+    scale: tuple[float, float] = option(
+        (1.0, 1.0),
+        "draw the size factor of objects from this range",
+        metavar="LOW,HIGH",
+        group="placement and blending",
+        kind=LOW_HIGH,
+    )
+    flip: bool = option(False, "mirror half of the objects", group="placement and blending")
+    per_object: int = option(3, "most triplets of one object", metavar="N", group="objects", least=1)
+    max_per_photo: int = option(8, "most triplets of one photo", metavar="N", group="objects", least=1)
     rules: CandidateRules = field(default_factory=CandidateRules)
-    licenses: str = "any"
-    splits: tuple[tuple[str, float], ...] = (("train", 0.8), ("validation", 0.1), ("test", 0.1))
-    limit: int | None = None
-    shard_bytes: int = 500_000_000
-    on_error: str = "skip"
+    licenses: str = option(
+        "any",
+        "use only photos under these licences: codes, COCO ids, 'permissive', 'unknown' or 'any', comma-separated; "
+        "a list refuses photos of unknown licence unless it names 'unknown'",
+        metavar="NAMES",
+        group="source",
+    )
+    splits: tuple[tuple[str, float], ...] = option(
+        (("train", 0.8), ("validation", 0.1), ("test", 0.1)),
+        "splits by source photo, and their shares",
+        metavar="NAME=SHARE,...",
+        group="output",
+        kind=SPLITS,
+    )
+    limit: int | None = option(None, "read only the first N photos", metavar="N", group="source", least=1)
+    shard_bytes: int = option(500_000_000, "most bytes of one Parquet file", metavar="N", group="output", least=1)
+    on_error: str = option(
+        "skip",
+        "skip a photo that cannot be read, or stop at it",
+        metavar="NAME",
+        group="output",
+        choices=("skip", "stop"),
+        what="--on-error word",
+    )
 
     def __post_init__(self) -> None:
-        for kind, name, known in (
-            ("form", self.form, FORMS),
-            ("placement", self.placement, PLACEMENTS.names()),
-            ("donor", self.donor, DONORS),
-            ("--on-error word", self.on_error, ("skip", "stop")),
-            *(("match", name, MATCHES) for name in self.match),
-        ):
-            if name not in known:
-                raise did_you_mean(kind, name, known)
+        check(self)
         license_patterns(self.licenses)
         blend = BLENDS.get(self.blend)
         for name, value in self.params.items():
@@ -104,27 +199,10 @@ class BuildConfig:
                 raise did_you_mean(f"parameter of the blend {self.blend}", name, blend.defaults)
             if not 0 <= value <= 10_000:
                 raise UsageError(f"--blend-param {name} must be between 0 and 10000, got {value}")
-        for name, value, least in (
-            ("size", 16 if self.size is None else self.size, 16),
-            ("margin", self.margin, 0),
-            ("per-object", self.per_object, 1),
-            ("max-per-photo", self.max_per_photo, 1),
-            ("limit", 1 if self.limit is None else self.limit, 1),
-            ("shard-bytes", self.shard_bytes, 1),
-            ("max-pixels", self.source.max_pixels, 1),
-        ):
-            if value < least:
-                raise UsageError(f"--{name} must be at least {least}, got {value}")
         if not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
             raise UsageError(f"--scale must be LOW,HIGH with 0.05 <= LOW <= HIGH <= 20, got {self.scale}")
-        if not 0 <= self.rules.max_contact <= 1:
-            raise UsageError(f"--max-contact must be between 0 and 1, got {self.rules.max_contact}")
         if not self.splits:
             raise UsageError("--splits needs at least one NAME=SHARE")
-        if not 0 < self.rules.min_area < self.rules.max_area <= 1:
-            raise UsageError(
-                f"expected 0 < --min-area < --max-area <= 1, got {self.rules.min_area} and {self.rules.max_area}"
-            )
 
     @property
     def blend_params(self) -> dict[str, float]:
@@ -155,20 +233,15 @@ class BuildConfig:
         text = json.dumps(values, sort_keys=True)
         return sha256(text.encode())
 
+    def command(self) -> str:
+        """The command that gives this configuration, with ROOT and OUT for the two folders.
 
-def parse_splits(text: str) -> tuple[tuple[str, float], ...]:
-    """`train=0.8,test=0.2` as pairs. The shares are scaled to sum to 1."""
-    pairs: list[tuple[str, float]] = []
-    for part in text.split(","):
-        name, _, share = part.partition("=")
-        try:
-            pairs.append((name.strip(), float(share or 1)))
-        except ValueError as error:
-            raise UsageError(f"--splits expects NAME=SHARE,NAME=SHARE, got '{part}'") from error
-    names = [name for name, _ in pairs]
-    total = sum(share for _, share in pairs)
-    if len(set(names)) != len(names) or not all(n.isidentifier() for n in names):
-        raise UsageError(f"--splits needs different names of letters, digits and _, got '{text}'")
-    if not (0 < total < math.inf and all(share >= 0 for _, share in pairs)):
-        raise UsageError(f"--splits needs shares of at least 0 with a sum over 0, got '{text}'")
-    return tuple((name, share / total) for name, share in pairs if share > 0)
+        Options at their defaults are left out; two equal configurations give the same text. What does not decide
+        a byte (--on-error) is left out too.
+        """
+        source = replace(self.source, root=self.source.root and "ROOT")
+        usual = BLENDS.get(self.blend).defaults
+        differing = {name: value for name, value in self.params.items() if usual[name] != value}
+        own = replace(self, params=differing, on_error=BuildConfig.on_error)
+        named = ["--source", source.name, *words_of(replace(source, name=SourceSpec.name))]
+        return shlex.join(["olrd-build", *named, *words_of(own), *words_of(self.rules), "--out", "OUT"])

@@ -164,7 +164,7 @@ def run_ablate(args: argparse.Namespace) -> int:
     """`magiceraser ablate`."""
     from magiceraser_ref.ablation.rows import Ablation, plan
     from magiceraser_ref.ablation.run import as_markdown, rows_text, run_ablation, write_table
-    from olrd.builder.command import key_values
+    from olrd.options import key_values
 
     options = key_values("--train-option", args.train_option).items()
     ablation = Ablation(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from magiceraser_ref.training.config import FORMS, PRECISIONS, Running, TrainConfig
-from olrd.builder.command import names
 from olrd.errors import UsageError
+from olrd.options import names
 
 _CONFIG: dict[str, tuple[Any, str]] = {
     "masks": (str, "olrd, or random: random masks on the same backgrounds (ablation)"),
@@ -111,7 +111,7 @@ def configs_from(args: argparse.Namespace, native: int) -> tuple[TrainConfig, Ru
         **{name: getattr(args, name) for name in _CONFIG},
         token=not args.no_token,
         mirror=not args.no_mirror,
-        targets=names(args.targets),
+        targets=names("--targets", args.targets),
         precision=args.precision,
     )
     running = Running(
@@ -184,6 +184,6 @@ def add_ablate_options(command: argparse.ArgumentParser) -> None:
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:
     """`0,1,2` as numbers."""
     try:
-        return tuple(int(part) for part in names(text))
+        return tuple(int(part) for part in names(option, text))
     except ValueError as error:
         raise UsageError(f"{option} expects whole numbers, comma-separated, got '{text}'") from error

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import olrd
-from olrd.builder.command import canonical_command
 from olrd.builder.units import Unit
 from olrd.builder.work import mark_path, read_marks
 from olrd.config import BuildConfig
@@ -63,7 +62,7 @@ def finish(
     build = {
         "olrd": olrd.__version__,
         "identity": identity,
-        "command": canonical_command(config),
+        "command": config.command(),
         "config": config.resolved(),
         "source": source._asdict(),
         "versions": versions(),

@@ -1,4 +1,4 @@
-"""What both commands share: errors become one line and an exit code, results go to stdout.
+"""What all commands share: their options, their help, their results and their errors.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
@@ -15,13 +15,48 @@ from olrd.engines import EngineSpec
 from olrd.errors import OlrdError, UsageError
 
 
+def new_parser(prog: str, description: str, example: str = "", note: str = "") -> argparse.ArgumentParser:
+    """A parser whose help ends with an example and, before it, a note."""
+    return argparse.ArgumentParser(prog=prog, description=description, **help_text(example, note))
+
+
+def help_text(example: str = "", note: str = "") -> dict[str, Any]:
+    """The arguments of an argparse parser that show an example, and a note before it, under the options."""
+    parts = [note] if note else []
+    if example:
+        parts.append(f"example:\n  {example}")
+    return {"epilog": "\n\n".join(parts), "formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def add_json(command: Any) -> None:
+    """`--json`."""
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_out(command: Any, what: str, required: bool = False) -> None:
+    """`--out`. what: what is written there, with the default if there is one."""
+    command.add_argument("--out", required=required, metavar="DIR", help=what)
+
+
+def add_workers(command: Any, usual: int) -> None:
+    """`--workers` of a command that always runs on this machine. usual: the default."""
+    command.add_argument("--workers", type=int, default=usual, metavar="N", help="processes (default %(default)s)")
+
+
+def add_device(command: Any) -> None:
+    """`--device`."""
+    command.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default %(default)s)"
+    )
+
+
 def add_engine_options(command: Any, usual: str) -> None:
     """`--engine`, `--workers` and `--ray-address`. usual: the local engine's number of workers."""
     command.add_argument(
         "--engine",
         default="local",
         metavar="NAME",
-        help="local (default): processes of this machine; ray: a Ray cluster",
+        help="local: processes of this machine; ray: a Ray cluster (default %(default)s)",
     )
     command.add_argument(
         "--workers", type=int, metavar="N", help=f"default: {usual}; with ray all CPUs or GPUs of the cluster"
@@ -29,7 +64,7 @@ def add_engine_options(command: Any, usual: str) -> None:
     command.add_argument(
         "--ray-address",
         metavar="ADDRESS",
-        help="join this cluster: auto or HOST:PORT (default: a Ray of its own on this machine)",
+        help="join this cluster: auto or HOST:PORT (default: start a Ray on this machine)",
     )
 
 
@@ -57,5 +92,5 @@ def guarded(main: Callable[[], int]) -> int:
 
 
 def emit(result: Any, text: str, as_json: bool) -> None:
-    """The result on stdout: JSON for machines or text for people."""
+    """Print the result on stdout: JSON for machines or text for people."""
     print(json.dumps(result, indent=1, sort_keys=True) if as_json else text)

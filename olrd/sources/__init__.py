@@ -8,12 +8,13 @@ add one line to `SOURCES` (or, from another distribution, one entry point in the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from olrd.arrays import MAX_PIXELS
 from olrd.errors import Rejected
+from olrd.options import KEY_VALUES, Kind, check, option
 from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
 
@@ -33,20 +34,43 @@ SOURCES = Registry(
 )
 
 
+def folder_or_url(flag: str, text: str) -> str:
+    """A folder, with `~` written out, or a URL as it is."""
+    return text if "://" in text else str(Path(text).expanduser())
+
+
 @dataclass(frozen=True)
 class SourceSpec:
-    """Everything needed to open a source again, in any process.
-
-    root: its folder, or the URL of one. subset: which part (`train2017`), or None for the only one. options: the
-    source's own settings, from `--source-option KEY=VALUE`; unknown keys are errors.
-    """
+    """Everything needed to open a source again, in any process. Unknown `options` are errors."""
 
     kind: ClassVar[str] = "source"
-    name: str
-    root: str | None = None
-    subset: str | None = None
-    max_pixels: int = MAX_PIXELS
-    options: Mapping[str, str] = field(default_factory=dict)
+    name: str = option(
+        "coco",
+        "where photos and annotations come from: coco, images, openimages, demo, synthetic or a plug-in",
+        flag="--source",
+        metavar="NAME",
+        group="source",
+    )
+    root: str | None = option(
+        None,
+        "the source's folder or its URL, s3://... (coco without it: the embedded photos)",
+        metavar="DIR",
+        group="source",
+        kind=Kind(folder_or_url),
+    )
+    subset: str | None = option(None, "which part of the source, e.g. train2017", metavar="NAME", group="source")
+    options: Mapping[str, str] = option(
+        {},
+        "a setting of the source; repeatable",
+        flag="--source-option",
+        metavar="KEY=VALUE",
+        group="source",
+        kind=KEY_VALUES,
+    )
+    max_pixels: int = option(MAX_PIXELS, "refuse pictures with more pixels", metavar="N", group="source", least=1)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 class Source(Protocol):

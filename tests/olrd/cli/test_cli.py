@@ -172,12 +172,14 @@ def test_a_wrong_value_is_a_usage_error(
     assert not (tmp_path / "out" / "build.json").exists()
 
 
-@pytest.mark.parametrize(
-    "argv", [[], ["--source", "coco"], ["--out", "x"], ["--source", "coco", "--out", "x", "--seed", "one"]], ids=len
-)
-def test_missing_and_unreadable_options_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_number_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert olrd_build(["--source", "coco", "--out", "x", "--seed", "one"]) == 2
+    assert capsys.readouterr().err == "error: --seed expects a whole number, got 'one'\n"
+
+
+def test_an_unknown_option_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
-        olrd_build(argv)
+        olrd_build(["--sed", "1"])
     assert done.value.code == 2
     assert "usage: olrd-build" in capsys.readouterr().err
 
@@ -328,12 +330,24 @@ def test_limit_reads_only_the_first_photos(root: Path, tmp_path: Path) -> None:
     assert {row[name] for row in rows for name in row} <= first
 
 
+def test_without_options_it_builds_the_embedded_photos_into_a_folder_named_after_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert olrd_build(["--limit", "2", "--workers", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "no --root given: using the 15 embedded photos" in printed.err
+    assert "no --out given: writing to triplets/coco" in printed.err
+    assert "written to triplets/coco" in printed.out
+    assert (tmp_path / "triplets" / "coco" / "build.json").is_file()
+
+
 def test_coco_without_root_says_that_the_demo_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["--source", "coco", "--out", str(tmp_path / "out"), "--limit", "1", "--workers", "1"]
     assert olrd_build([*argv, "--dry-run", "--json"]) == 0
     printed = capsys.readouterr()
     assert "no --root given" in printed.err
-    assert "demo" in printed.err
+    assert "embedded photos" in printed.err
     json.loads(printed.out)
 
 

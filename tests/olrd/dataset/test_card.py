@@ -19,11 +19,11 @@ from huggingface_hub import DatasetCard
 from PIL import Image as Pillow
 
 from olrd.builder.build import build
-from olrd.builder.command import config_from
 from olrd.cli.build import parser
 from olrd.config import BuildConfig, CandidateRules
 from olrd.dataset.folder import Dataset
 from olrd.licenses import is_permissive
+from olrd.options import from_arguments
 from olrd.reasons import ALL_REASONS
 from olrd.sources import SourceSpec
 
@@ -197,7 +197,7 @@ def test_the_command_gives_the_configuration_back(folder: Path, config: BuildCon
     words = shlex.split(found[1].replace("ROOT", shlex.quote(str(root))))
     assert words[0] == "olrd-build"
     form = Dataset(folder).form
-    assert config_from(parser().parse_args(words[1:])) == replace(config, form=form)
+    assert from_arguments(BuildConfig, parser().parse_args(words[1:])) == replace(config, form=form)
 
 
 def test_nothing_private_is_in_the_folder(folder: Path, root: Path) -> None:

@@ -1,0 +1,133 @@
+"""One description per option: the parser, the values, the checks and the way back follow from it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from olrd.errors import UsageError
+from olrd.options import KEY_NUMBERS, LOW_HIGH, NAMES, add_options, check, from_arguments, from_values, option, words_of
+
+
+@dataclass(frozen=True)
+class Inner:
+    """An own group of settings inside the outer ones."""
+
+    share: float = option(0.5, "a share", metavar="SHARE", group="inner", least=0, most=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """One option of every kind."""
+
+    name: str = option(..., "a required word", choices=lambda: ("red", "green"), what="colour")
+    size: int | None = option(None, "a size", metavar="PX", least=16)
+    flip: bool = option(False, "a switch")
+    match: tuple[str, ...] = option((), "a list", kind=NAMES, choices=("noise", "blur"))
+    scale: tuple[float, float] = option((1.0, 1.0), "a range", kind=LOW_HIGH)
+    params: dict[str, float] = option({}, "numbers by name", flag="--param", kind=KEY_NUMBERS)
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(prog="toy")
+    add_options(command, Toy)
+    return command
+
+
+def parsed(*words: str) -> Toy:
+    return from_arguments(Toy, parser().parse_args(words))
+
+
+def test_options_that_are_not_given_have_their_defaults() -> None:
+    assert parsed("--name", "red") == Toy("red")
+
+
+def test_every_kind_is_read() -> None:
+    words = "--name green --size 20 --flip --match noise,blur --scale 0.5,2 --param a=1 --param b=0.5 --share 1"
+    assert parsed(*words.split()) == Toy(
+        "green", 20, True, ("noise", "blur"), (0.5, 2.0), {"a": 1.0, "b": 0.5}, Inner(1.0)
+    )
+
+
+toys = st.builds(
+    Toy,
+    st.sampled_from(["red", "green"]),
+    st.none() | st.integers(16, 999),
+    st.booleans(),
+    st.lists(st.sampled_from(["noise", "blur"]), unique=True, max_size=2).map(tuple),
+    st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)),
+    st.dictionaries(st.sampled_from(["a", "b"]), st.floats(-5, 5)),
+    st.builds(Inner, st.floats(0, 1)),
+)
+
+
+@given(toys)
+def test_the_words_give_the_values_back(toy: Toy) -> None:
+    assert parsed(*words_of(toy), *words_of(toy.inner)) == toy
+
+
+def test_words_at_their_defaults_are_left_out() -> None:
+    assert words_of(Toy("red")) == ["--name", "red"]
+    assert words_of(Inner()) == []
+
+
+def test_help_says_what_is_expected_and_the_default() -> None:
+    text = " ".join(parser().format_help().split())
+    assert "--size PX a size" in text and "--scale SCALE a range (default 1.0,1.0)" in text
+    assert "inner: --share SHARE a share (default 0.5)" in text
+
+
+def test_a_required_option_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed()
+    assert "the following arguments are required: --name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"name": "rad"}, "no colour is called 'rad'. Did you mean 'red'"),
+        ({"match": ("nose",)}, "no match is called 'nose'. Did you mean 'noise'"),
+        ({"size": 15}, "--size must be at least 16, got 15"),
+        ({"share": 1.5}, "--share must be between 0 and 1, got 1.5"),
+        ({"share": float("nan")}, "--share must be between 0 and 1, got nan"),
+        ({"sise": 20}, "no option is called 'sise'. Did you mean 'size'"),
+    ],
+)
+def test_a_wrong_value_names_its_option(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said.replace("(", r"\(")):
+        from_values(Toy, {"name": "red"} | values)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--size big", "--size expects a whole number, got 'big'"),
+        ("--share big", "--share expects a number, got 'big'"),
+        ("--scale 1,2,3", "--scale expects LOW,HIGH, got '1,2,3'"),
+        ("--param a", "--param expects KEY=VALUE, got 'a'"),
+        ("--param a=x", "--param expects a number, got 'x'"),
+    ],
+)
+def test_a_text_that_does_not_parse_names_its_option(words: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parsed("--name", "red", *words.split())
+
+
+def test_an_option_can_be_left_out() -> None:
+    command = argparse.ArgumentParser()
+    add_options(command, Toy, leave_out=("--size",))
+    with pytest.raises(SystemExit):
+        command.parse_args(["--name", "red", "--size", "20"])
