@@ -123,8 +123,7 @@ def run_run(args: argparse.Namespace) -> int:
         planned = plan(request)
         emit(planned, "\n".join(f"{k}: {v}" for k, v in planned.items()), args.json)
         return 0
-    out = args.out or Path("runs") / args.dataset / Path(args.protocol).stem / args.method
-    done = run(request, out, engine_from(args, usual=1))
+    done = run(request, args.out or request.folder, engine_from(args, usual=1))
     text = "" if args.json else f"{result(done, args.all)}\n{next_steps(done, _again(args))}"
     emit(done.summary.to_json(), text, args.json)
     return 0 if done.summary.n else 1

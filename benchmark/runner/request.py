@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from baselines import open_eraser
@@ -29,6 +30,11 @@ class Request:
     limit: int | None = None
     save: bool = False
     seed: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes unless a folder is named."""
+        return Path("runs") / self.dataset / Path(self.protocol).stem / self.method
 
 
 class Inputs(NamedTuple):

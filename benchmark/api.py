@@ -1,0 +1,166 @@
+"""The interface for programs: `benchmark.run`, `benchmark.compare` and `benchmark.score`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.datasets import Sample
+from benchmark.protocol import load_protocol
+from benchmark.regions import MODES
+from benchmark.scoring import CHANGES, Metrics, open_metrics
+from benchmark.scoring import score as score_sample
+from olrd.arrays import Image, Mask
+from olrd.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.runner.results import Run
+
+
+def run(
+    method: str,
+    dataset: str = "olrd",
+    root: str | Path | None = None,
+    out: str | Path | None = None,
+    workers: int = 1,
+    **settings: Any,
+) -> Run:
+    """Erase and score every sample of a data set, as `benchmark run` does.
+
+    A run that was cut off continues, and a finished one is opened without running it again.
+
+    Args:
+        method: name of an eraser, e.g. `opencv-telea`; `benchmark list` shows all.
+        dataset: name of a data set.
+        root: folder or hub id of the data set. Without it, `olrd` is the embedded photos.
+        out: folder of the run; by default `runs/DATASET/PROTOCOL/METHOD`.
+        workers: processes that erase and score.
+        **settings: further fields of `benchmark.runner.request.Request`: `protocol`, `options` (of the eraser),
+            `data_options`, `device`, `batch`, `limit`, `save`, `seed`.
+
+    Returns:
+        The finished run: `run.summary` holds means and intervals, `run.samples()` a DataFrame with one row per sample.
+
+    Raises:
+        olrd.errors.OlrdError: a name is unknown, or weights or data are missing. The message says what to do.
+
+    Example:
+        >>> import benchmark
+        >>> run = benchmark.run("mean-fill", limit=2, device="cpu")
+        >>> run.folder.as_posix()
+        'runs/olrd/native/mean-fill'
+        >>> run.summary.scores["psnr/mask/raw"].n
+        2
+        >>> list(run.samples()[["status", "width"]].columns)
+        ['status', 'width']
+    """
+    from benchmark.runner.request import Request
+    from benchmark.runner.run import run as run_request
+    from olrd.engines import EngineSpec
+
+    known = [field.name for field in fields(Request)]
+    if unknown := sorted(settings.keys() - set(known)):
+        raise did_you_mean("setting of a run", unknown[0], known)
+    request = Request(method, dataset, None if root is None else str(root), **settings)
+    return run_request(request, out or request.folder, EngineSpec(workers=workers))
+
+
+def compare(a: Run | str | Path, b: Run | str | Path, scores: Sequence[str] = ()) -> pd.DataFrame:
+    """Compare two runs by their paired differences A - B on the same samples, as `benchmark compare` does.
+
+    Args:
+        a, b: finished runs, or their folders. Protocol, data and metric revisions must be equal.
+        scores: columns to compare, e.g. `psnr/mask/raw`; by default the headline scores.
+
+    Returns:
+        One row per score: `mean` difference, its 95 % interval (`low`, `high`), `p` of a sign-flip test over source
+        photos, `n` samples, `clusters` (source photos), and `p_holm`, corrected over all rows.
+
+    Example:
+        >>> import benchmark
+        >>> a = benchmark.run("mean-fill", limit=2, device="cpu")
+        >>> b = benchmark.run("identity", limit=2, device="cpu")
+        >>> table = benchmark.compare(a, b)
+        >>> table["score"].tolist()
+        ['psnr/mask/raw', 'ssim/mask/raw', 'lpips-alex/mask/raw', 'change/outside/raw']
+        >>> bool(table["mean"][0] > 0)  # a fill is nearer to the truth than the object
+        True
+    """
+    from benchmark.board.compare import compare as compare_runs
+    from benchmark.board.compare import headline
+    from benchmark.runner.results import Run
+
+    left, right = (one if isinstance(one, Run) else Run(one) for one in (a, b))
+    return compare_runs(left, right, list(scores) or headline(left.summary))
+
+
+def score(
+    result: Image,
+    truth: Image,
+    mask: Mask,
+    image: Image | None = None,
+    metrics: Sequence[str] = ("psnr", "ssim", "lpips-alex"),
+    device: str = "auto",
+) -> dict[str, float]:
+    """Score one erased photo against its ground truth.
+
+    Columns and values are those of `samples.parquet` under the protocol `native`.
+
+    Args:
+        result: what the eraser returned, uint8 [H, W, 3].
+        truth: the photo without the object, uint8 [H, W, 3].
+        mask: what was erased, bool [H, W], True = erase.
+        image: the photo with the object, uint8 [H, W, 3]. With it there are also the scores of the composited
+            result, and the change outside the mask.
+        metrics: names of metrics that score single pictures. `psnr` and `ssim` need no torch.
+        device: `auto`, `cpu`, `cuda`, ... for metrics that run a network.
+
+    Returns:
+        Scores by column, e.g. `psnr/mask/raw`. NaN where a score is not defined, e.g. the PSNR of equal pictures.
+
+    Raises:
+        UsageError: an array has another type or shape, or a metric scores whole sets.
+
+    Example:
+        >>> import benchmark, numpy as np
+        >>> truth = np.full((64, 64, 3), 128, np.uint8)
+        >>> mask = np.zeros((64, 64), bool)
+        >>> mask[16:32, 16:32] = True
+        >>> result = np.where(mask[..., None], truth + 10, truth)
+        >>> round(benchmark.score(result, truth, mask, metrics=["psnr"])["psnr/mask/raw"], 2)
+        28.13
+    """
+    _check("mask", mask, np.bool_, mask.shape[:2])
+    for name, pixels in (("result", result), ("truth", truth), ("image", image)):
+        if pixels is not None:
+            _check(name, pixels, np.uint8, (*mask.shape, 3))
+    opened = _metrics(tuple(metrics), device)
+    # Without the photo, the result stands in for it: then composited equals raw and costs nothing.
+    sample = Sample("", "", result if image is None else image, mask, truth)
+    values = score_sample(sample, result, opened, load_protocol("native")).values
+    if image is None:
+        unknown = (f"/{MODES[1]}", *(f"{change}/outside/{MODES[0]}" for change in CHANGES))
+        values = {column: value for column, value in values.items() if not column.endswith(unknown)}
+    return {column: float("nan") if value is None else value for column, value in values.items()}
+
+
+@lru_cache(maxsize=8)  # networks are loaded once, not for every picture
+def _metrics(names: tuple[str, ...], device: str) -> Metrics:
+    opened = open_metrics(replace(load_protocol("native"), metrics=names), device)
+    if opened.sets:
+        raise UsageError(f"{opened.sets[0].info.name} scores whole sets, not single pictures: use benchmark.run")
+    return opened
+
+
+def _check(name: str, pixels: np.ndarray, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    if pixels.dtype != dtype or pixels.shape != shape or not pixels.size:
+        raise UsageError(
+            f"{name}: expected {np.dtype(dtype).name} {list(shape)}, got {pixels.dtype} {list(pixels.shape)}"
+        )
