@@ -1,20 +1,129 @@
-"""olrd: object / mask / clean-background triplets from panoptic annotations."""
+"""olrd: object / mask / clean-background triplets from panoptic annotations.
+
+    import olrd
+
+    dataset = olrd.build("coco", out="triplets/coco")   # the embedded photos, without root=
+    for triplet in dataset:
+        print(triplet.id, triplet.image.shape, triplet.mask.mean())
+
+`import olrd` is light: what a function needs is imported when it is called.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from olrd.dataset.loading import load as load
+    import os
+
+    import datasets
+
+    from olrd.dataset.folder import Dataset
+    from olrd.storage.remote import Remote
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "build", "load", "open"]
 
 
-def __getattr__(name: str) -> Any:
-    """`olrd.load`, imported on first use so that `import olrd` stays light."""
-    if name == "load":
-        from olrd.dataset.loading import load
+def build(
+    source: str = "coco",
+    root: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    workers: int = 1,
+    retry_failed: bool = False,
+    repair: bool = False,
+    **options: Any,
+) -> Dataset:
+    """Build triplets, or finish an interrupted build, as `olrd-build` does.
 
-        return load
-    raise AttributeError(f"module 'olrd' has no attribute '{name}'")
+    Args:
+        source: the name of a source; `olrd sources` lists them.
+        root: the source's folder or its URL. `coco` without it reads the embedded photos.
+        out: the folder or URL to write to; by default `triplets/SOURCE`.
+        workers: processes. With more than one, call this under `if __name__ == "__main__":`.
+        retry_failed: try photos again that could not be read.
+        repair: check the hashes of a finished build and build damaged shards again.
+        options: the options of `olrd-build` with underscores, e.g. `size=512`, `blend="feather"`, `min_area=0.01`,
+            `categories=("dog", "cat")`, `form="recipes"`, `limit=100`.
+
+    Returns:
+        The finished dataset.
+
+    Raises:
+        UsageError: an option does not exist or does not fit.
+        SourceError: the source cannot be read.
+        OutputError: `out` holds something else.
+
+    Example:
+        >>> import olrd
+        >>> dataset = olrd.build("coco", out="triplets/small", limit=4, size=256)
+        >>> len(dataset)
+        6
+    """
+    from olrd.builder.build import build as build_config
+    from olrd.config import BuildConfig
+    from olrd.dataset.folder import Dataset
+    from olrd.engines import EngineSpec
+    from olrd.options import from_values
+
+    config = from_values(BuildConfig, options | {"source": source, "root": None if root is None else str(root)})
+    folder = f"triplets/{source}" if out is None else str(out)
+    build_config(config, folder, retry_failed=retry_failed, repair=repair, engine=EngineSpec(workers=workers))
+    return Dataset(folder)
+
+
+def open(folder: str | os.PathLike[str]) -> Dataset:
+    """Open a built folder, or one at a URL.
+
+    Args:
+        folder: what `olrd-build --out` wrote.
+
+    Returns:
+        A dataset with a length; iterating it gives triplets with `id`, `image` (uint8 [H, W, 3]), `mask`
+        (bool [H, W], True = erase), `background` (uint8 [H, W, 3]) and `row` (the plain columns).
+
+    Raises:
+        SourceError: the folder holds no finished build.
+        IntegrityError: its record is damaged.
+
+    Example:
+        >>> import olrd
+        >>> folder = olrd.build("coco", out="triplets/small", limit=4, size=256).folder
+        >>> triplet = next(iter(olrd.open(folder)))
+        >>> bool((triplet.image == triplet.background)[~triplet.mask].all())
+        True
+    """
+    from olrd.dataset.folder import Dataset
+    from olrd.storage.remote import Remote
+
+    return Dataset(folder if isinstance(folder, Remote) else str(folder))
+
+
+def load(
+    folder: str | os.PathLike[str] | Remote,
+    split: str | None = None,
+    root: str | os.PathLike[str] | Remote | None = None,
+) -> datasets.Dataset | datasets.DatasetDict:
+    """Open a built folder, or one at a URL, as a `datasets` dataset.
+
+    A full folder opens as `datasets.load_dataset` opens it. The pictures of recipes are rendered from the photos, and
+    proven by hash, each time a row is read.
+
+    Args:
+        folder: what `olrd-build --out` wrote.
+        split: one split; by default a dict of all.
+        root: the folder of the photos. Recipes need it.
+
+    Returns:
+        Rows whose pictures are PIL images: RGB, and 1-bit for the mask.
+
+    Example:
+        >>> import olrd
+        >>> folder = olrd.build("coco", out="triplets/small", limit=4, size=256).folder
+        >>> olrd.load(folder, split="train")[0]["mask"].mode
+        '1'
+    """
+    from olrd.dataset.loading import load as load_folder
+
+    return load_folder(folder, split, root)  # type: ignore[arg-type]

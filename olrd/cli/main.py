@@ -9,53 +9,82 @@ from pathlib import Path
 from typing import Any
 
 import olrd
-from olrd.cli.shell import emit, guarded
-
-
-def _workers(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--workers", type=int, default=min(8, os.cpu_count() or 1), metavar="N", help="processes (default %(default)s)"
-    )
+from olrd.cli.shell import add_device, add_json, add_out, add_workers, emit, guarded, help_text, new_parser
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `olrd`."""
-    top = argparse.ArgumentParser(prog="olrd", description="Work with object-removal triplets.")
+    top = new_parser(
+        "olrd", "Work with object-removal triplets. `olrd-build` builds them.", "olrd verify triplets/coco"
+    )
     top.add_argument("--version", action="version", version=f"olrd {olrd.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    cores = min(8, os.cpu_count() or 1)
 
-    def add(name: str, run: Any, help_text: str, folder: str = "folder") -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help_text, description=help_text)
+    def add(name: str, run: Any, text: str, example: str, folder: str = "folder") -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, **help_text(f"olrd {example}"))
         command.set_defaults(run=run)
         if folder:
             command.add_argument(folder, metavar=folder.upper(), help="a built dataset folder, or its URL")
-        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        add_json(command)
         return command
 
-    _workers(add("verify", run_verify, "Check every invariant and hash."))
-    show = add("show", run_show, "Write a contact sheet (PNG) and a page (HTML) to leaf through.")
-    show.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: FOLDER-show)")
+    verify = add("verify", run_verify, "Check every invariant and hash.", "verify triplets/coco")
+    add_workers(verify, cores)
+
+    show = add(
+        "show", run_show, "Write a contact sheet (PNG) and a page (HTML) to look at.", "show triplets/coco --count 12"
+    )
+    add_out(show, "the folder to write to (default: FOLDER-show)")
     show.add_argument("--count", type=int, default=8, metavar="N", help="triplets on the sheet (default %(default)s)")
     show.add_argument(
         "--page-limit", type=int, default=60, metavar="N", help="triplets on the page (default %(default)s)"
     )
-    audit = add("audit", run_audit, "Edge leak, near duplicates and distributions.")
+
+    audit = add(
+        "audit",
+        run_audit,
+        "Measure the edge leak, and look for near duplicates and odd distributions.",
+        "audit triplets/coco --against other-photos",
+    )
     audit.add_argument(
         "--against",
         action="append",
         default=[],
         metavar="DIR",
-        help="another dataset or photo folder to look for shared photos in; repeatable",
+        help="another dataset or photo folder in which to look for the same photos; repeatable",
     )
-    rebuild = add("rebuild", run_rebuild, "Recipes and photos back to the full dataset.", "recipes")
+
+    rebuild = add(
+        "rebuild",
+        run_rebuild,
+        "Make the full dataset from recipes and photos.",
+        "rebuild recipes --root coco/train2017 --out triplets/coco",
+        "recipes",
+    )
     rebuild.add_argument("--root", required=True, metavar="DIR", help="the folder of the photos, or its URL")
-    rebuild.add_argument("--out", required=True, metavar="DIR", help="the folder to write, or its URL")
-    _workers(rebuild)
-    merge = add("merge", run_merge, "Join the shares that `olrd-build --shards` built.", "")
+    add_out(rebuild, "the folder or URL to write to", required=True)
+    add_workers(rebuild, cores)
+
+    merge = add(
+        "merge",
+        run_merge,
+        "Join the shares that `olrd-build --shards` built.",
+        "merge share-0 share-1 --out triplets/coco",
+        "",
+    )
     merge.add_argument("shares", nargs="+", metavar="SHARE", help="their folders, or URLs")
-    merge.add_argument("--out", required=True, metavar="DIR", help="the folder to write, or its URL")
-    publish = add("publish", run_publish, "Upload to the Hugging Face Hub: recipes, or pixels if they may be.")
-    publish.add_argument("--repo", required=True, metavar="NAME/SET", help="the dataset repository, made if need be")
+    add_out(merge, "the folder or URL to write to", required=True)
+
+    publish = add(
+        "publish",
+        run_publish,
+        "Upload to the Hugging Face Hub: recipes, or pixels where the licences allow it.",
+        "publish triplets/coco --repo your-name/your-set --dry-run",
+    )
+    publish.add_argument(
+        "--repo", required=True, metavar="NAME/SET", help="the dataset repository; it is made if it does not exist"
+    )
     publish.add_argument("--private", action="store_true", help="make the repository private")
     publish.add_argument("--revision", metavar="BRANCH", help="upload to this branch (default: main)")
     publish.add_argument(
@@ -63,19 +92,35 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="upload the pixels too; refused unless every photo's licence allows derivatives",
     )
-    publish.add_argument("--dry-run", action="store_true", help="say what would be uploaded; send nothing")
-    caption = add("caption", run_caption, "Fill the caption column with an image-to-text model.")
-    caption.add_argument(
-        "--checkpoint", default="llava-hf/llava-1.5-7b-hf", help="hub id or folder (default %(default)s)"
+    publish.add_argument("--dry-run", action="store_true", help="say what would be uploaded and send nothing")
+
+    caption = add(
+        "caption",
+        run_caption,
+        "Fill the caption column with an image-to-text model.",
+        "caption triplets/coco --device cuda",
     )
-    caption.add_argument("--revision", help="pin a revision of the checkpoint")
-    caption.add_argument("--limit", type=int, metavar="N", help="at most N new captions")
-    caption.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
-    pq = add("pq", run_pq, "Panoptic quality of PREDICTED against TRUTH (two COCO panoptic JSONs).", "")
-    pq.add_argument("predicted", type=Path, help="JSON of the prediction; its PNGs in the folder of that name")
-    pq.add_argument("truth", type=Path, help="JSON of the truth; its PNGs in the folder of that name")
-    sources = add("sources", run_sources, "List the registered sources.", "")
-    sources.set_defaults(json=False)
+    caption.add_argument(
+        "--checkpoint",
+        default="llava-hf/llava-1.5-7b-hf",
+        metavar="NAME",
+        help="hub id or folder (default %(default)s)",
+    )
+    caption.add_argument("--revision", metavar="NAME", help="pin a revision of the checkpoint")
+    caption.add_argument("--limit", type=int, metavar="N", help="write at most N new captions")
+    add_device(caption)
+
+    pq = add(
+        "pq",
+        run_pq,
+        "Measure the panoptic quality of PREDICTED against TRUTH (two COCO panoptic JSONs).",
+        "pq predicted.json annotations/panoptic_val2017.json",
+        "",
+    )
+    pq.add_argument("predicted", type=Path, metavar="PREDICTED", help="a JSON; its PNGs lie in the folder of that name")
+    pq.add_argument("truth", type=Path, metavar="TRUTH", help="a JSON; its PNGs lie in the folder of that name")
+
+    add("sources", run_sources, "List the registered sources.", "sources", "")
     return top
 
 

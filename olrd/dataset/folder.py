@@ -5,23 +5,50 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from olrd.arrays import decode_mask, decode_photo
-from olrd.errors import IntegrityError, Rejected, SourceError
+from olrd.arrays import Image, Mask, decode_mask, decode_photo
+from olrd.dataset.schema import PICTURES
+from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
 from olrd.storage.remote import Remote, place
 from olrd.triplets.compose import Triplet
 
 BUILD_FILE = "build.json"
 
 
+class Sample(NamedTuple):
+    """One triplet of a dataset.
+
+    Attributes:
+        id: unique in the dataset.
+        image: the composite, uint8 [H, W, 3], RGB.
+        mask: bool [H, W], True = erase.
+        background: the ground truth, uint8 [H, W, 3], RGB. It equals `image` outside the mask.
+        row: the other columns (docs/formats.md).
+    """
+
+    id: str
+    image: Image
+    mask: Mask
+    background: Image
+    row: dict[str, Any]
+
+
 class Dataset:
-    """A finished build in a folder or at a URL. build: the content of build.json (read from the folder if not given).
-    form: `full` or `recipes`."""
+    """A finished build in a folder or at a URL.
+
+    `len(dataset)` is the number of triplets; `dataset[3]` and iterating decode them, one at a time.
+
+    Attributes:
+        folder: where it lies.
+        build: the content of build.json; read from the folder if not given.
+        form: `full` or `recipes`.
+        shards: its Parquet files, in order.
+    """
 
     def __init__(self, folder: Path | Remote | str, build: dict[str, Any] | None = None) -> None:
         self.folder = place(folder)
@@ -47,6 +74,24 @@ class Dataset:
 
     def __len__(self) -> int:
         return sum(shard["rows"] for shard in self.build["shards"])
+
+    def __iter__(self) -> Iterator[Sample]:
+        self._check_pictures()
+        return map(_sample, self.rows())
+
+    def __getitem__(self, number: int) -> Sample:
+        self._check_pictures()
+        size = len(self)
+        if not -size <= number < size:
+            raise IndexError(f"triplet {number} of {size}")
+        return _sample(next(self.rows_from(number % size)))
+
+    def _check_pictures(self) -> None:
+        if self.form != "full":
+            raise UsageError(
+                f"{self.folder} holds recipes without pictures: make them with `olrd rebuild`, or read them with "
+                "olrd.load(folder, root=PHOTOS)"
+            )
 
     def open(self, shard: Path | Remote) -> pq.ParquetFile:
         """A shard, opened. `IntegrityError` names the file if it is missing or damaged."""
@@ -104,6 +149,12 @@ def batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
         return rows
     except UnicodeDecodeError as error:
         raise IntegrityError(f"a text column is damaged: {error}") from error
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    image, mask, background = row_triplet(row)
+    plain = {name: value for name, value in row.items() if name not in PICTURES}
+    return Sample(row["id"], image, mask, background, plain)
 
 
 def row_triplet(row: dict[str, Any]) -> Triplet:
