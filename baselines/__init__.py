@@ -1,10 +1,22 @@
-"""Erasers behind one protocol, and the controls that keep everyone honest.
+"""Erasers behind one protocol, and controls that show whether a benchmark is sound.
 
-from baselines import open_eraser
-eraser = open_eraser("opencv-telea")
-clean, = eraser.erase([photo], [mask])
+Example:
+    >>> import numpy as np
+    >>> from baselines import open_eraser
+    >>> image = np.full((48, 64, 3), 200, np.uint8)  # uint8 [H, W, 3], RGB
+    >>> mask = np.zeros((48, 64), bool)  # bool [H, W], True = erase
+    >>> mask[16:32, 20:40] = True
+    >>> image[mask] = 0  # the object
+    >>> eraser = open_eraser("opencv-telea")
+    >>> clean = eraser.erase(image, mask)
+    >>> clean.shape, clean.dtype.name, bool((clean > 190).all())
+    ((48, 64, 3), 'uint8', True)
+    >>> first, second = eraser.erase([image, clean], [mask, mask])  # several photos at once
+
+`ERASERS.names()` lists the known erasers, and `state_of(name)` says whether one can run on this machine.
 """
 
+from baselines.checked import CheckedEraser
 from baselines.registry import ERASERS, open_eraser, state_of
 
-__all__ = ["ERASERS", "open_eraser", "state_of"]
+__all__ = ["ERASERS", "CheckedEraser", "open_eraser", "state_of"]

@@ -1,11 +1,11 @@
-"""The `Eraser` protocol: photos and masks in, photos without the masked object out.
+"""The `Eraser` protocol: takes photos and masks, returns photos without the masked objects.
 
-To add an eraser: write one file with a function `open_<name>(options) -> Eraser`, and add one line to
-`ERASERS` (or, from another distribution, one entry point in the group `baselines.erasers`). The
-conformance suite in tests/baselines/test_erasers.py runs on everything registered.
+To add an eraser, write one file with a function `open_<name>(spec: EraserSpec) -> Eraser` and add one line to
+`ERASERS` in registry.py (from another distribution: one entry point in the group `baselines.erasers`). The
+conformance suite in tests/baselines/test_erasers.py runs on every registered eraser.
 
-`open_<name>` is cheap: it checks that weights and libraries are there and downloads nothing. The
-network is loaded by the first call of `erase`.
+`open_<name>` is cheap: it checks that weights and libraries are present and downloads nothing. The first call of
+`erase` loads the network.
 """
 
 from __future__ import annotations
@@ -15,30 +15,36 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from olrd.arrays import Image, Mask
-from olrd.errors import SourceError, UsageError
+from olrd.errors import OlrdError, SourceError, UsageError
 from olrd.panoptic import Box, Category, PanopticMap
 
 
 class WeightsMissingError(UsageError):
-    """An eraser's weights are not on this machine; the message says how to get them (exit code 2)."""
+    """An eraser's weights are not on this machine. The message says how to get them (exit code 2)."""
 
 
 class WeightsUnusableError(SourceError):
-    """Weights that are there and damaged, or of another network: no sample can do without them, so a
-    run stops."""
+    """An eraser's weights are damaged, or they belong to another network. No sample can be erased: a run stops."""
+
+
+class WrongOutputError(OlrdError):
+    """An eraser returned something else than one picture per photo, uint8, of the photo's size."""
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What may be known of a sample beyond photo and mask. An eraser uses what it can.
+    """What may be known of a sample in addition to its photo and mask. An eraser uses what it can.
 
-    key: names the sample; random draws depend on (seed, key) alone, never on batch or order.
-    prompt: the short background prompt. caption: a long description, if there is one. panoptic: the
-    photo's panoptic map, [H, W] as the photo, given to those that want it (`EraserInfo.wants`); never of
-    the object to erase. categories: what the map's category numbers mean. category: the name of the
-    erased object's category. twin: the box of the object's untouched original in the same photo (x, y,
-    width, height in pixels). truth: the photo without the object, uint8 [H, W, 3]; only controls
-    (`EraserInfo.control`) are ever given it.
+    Attributes:
+        key: Name of the sample. Random draws depend on (seed, key) alone, never on the batch or the order.
+        prompt: Short prompt that describes the background.
+        caption: Long description of the photo.
+        panoptic: Panoptic map of the photo without the object to erase, uint32 [H, W]. Only erasers that ask for it
+            (`EraserInfo.wants`) receive it.
+        twin: Box of the object's untouched original in the same photo: x, y, width, height in pixels.
+        truth: The photo without the object, uint8 [H, W, 3]. Only controls (`EraserInfo.control`) receive it.
+        categories: Meaning of the category numbers of `panoptic`.
+        category: Name of the category of the object to erase.
     """
 
     key: str = ""
@@ -53,13 +59,17 @@ class Hints:
 
 @dataclass(frozen=True)
 class EraserInfo:
-    """What a results table must say of a method.
+    """What a table of results says about an eraser.
 
-    name: as registered. revision: of code and weights together: two revisions never share a row.
-    license: of the weights, or of the code where there are none. needs: in words, e.g. "Big-LaMa
-    weights (196 MB)"; empty if nothing. options: as resolved, so that the run can be repeated.
-    control: whether it is no method but a yardstick that may see the truth. device: where it runs.
-    wants: hints that cost something to get, and that it uses: `panoptic`.
+    Attributes:
+        name: The name under which it is registered.
+        revision: Identifies code and weights together. Results of two revisions are never mixed.
+        license: Licence of the weights, or of the code if there are no weights.
+        needs: What must be installed or fetched, in words, e.g. "Big-LaMa weights (196 MB)"; empty if nothing.
+        options: All options with their final values, so that the run can be repeated.
+        control: True for a yardstick that is not a method and may see the truth.
+        device: The device that it runs on.
+        wants: Hints that are costly to make and that it uses: `panoptic`.
     """
 
     name: str
@@ -73,28 +83,45 @@ class EraserInfo:
 
 
 class Eraser(Protocol):
-    """Fills the masked part of photos. Holds its weights; opened once and used for many batches."""
+    """Fills the masked part of photos. It is opened once, holds its weights, and erases many batches.
+
+    This is what the author of an eraser writes. `open_eraser` wraps it in a `CheckedEraser`, which also takes
+    single arrays and checks inputs and outputs.
+    """
 
     @property
     def info(self) -> EraserInfo:
-        """What the results say of it; may read the weights' checksum, but loads no network."""
+        """What the results say about it. May read the weights' checksum, but loads no network."""
 
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
-        """The photos with the object gone, each uint8 [H, W, 3] of its input's size.
+        """Return the photos without the masked objects.
 
-        images: uint8 [H, W, 3], any sizes, also mixed. masks: bool [H, W], True = erase; an empty
-        mask returns the photo as it is, a full mask is allowed. hints: one per image, or None. The
-        inputs are not modified; a sample's result depends neither on the batch nor on its order.
-        The output is the method's own, also outside the mask: compositing is the benchmark's part.
+        The inputs are not modified. The result for a sample depends neither on the batch nor on its order.
+
+        Args:
+            images: Photos, uint8 [H, W, 3] each. Sizes may differ.
+            masks: One mask per photo, bool [H, W], True = erase. For an empty mask the result is a copy of the photo.
+                A mask may cover the whole photo.
+            hints: One entry per photo, or None.
+
+        Returns:
+            One picture per photo, uint8 [H, W, 3] of the photo's size. This is the eraser's own output, also outside
+            the mask: the benchmark composites it with the photo where it needs to.
         """
 
 
 @dataclass(frozen=True)
 class EraserSpec:
-    """Everything needed to open an eraser again, in any process. options: its own settings, from
-    `--option KEY=VALUE`; unknown keys are errors. device: `auto`, `cpu`, `cuda`, `cuda:1`..."""
+    """Everything that is needed to open an eraser, in any process.
+
+    Attributes:
+        name: The name under which it is registered.
+        options: Its own settings, from `--option KEY=VALUE`. An unknown key is an error.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        seed: Seed of its random draws.
+    """
 
     kind: ClassVar[str] = "eraser"
     name: str

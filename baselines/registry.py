@@ -1,11 +1,12 @@
-"""The table of erasers, and whether each can run here. Imports none of them."""
+"""The table of erasers, and whether each can run on this machine. Importing this module imports no eraser."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from baselines.eraser import Eraser, EraserSpec, WeightsMissingError
+from baselines.checked import CheckedEraser
+from baselines.eraser import EraserSpec, WeightsMissingError
 from olrd.errors import MissingExtraError, OlrdError
 from olrd.registry import Registry
 
@@ -31,24 +32,41 @@ ERASERS = Registry(
 )
 
 
-def open_eraser(name: str, options: dict[str, str] | None = None, device: str = "auto", seed: int = 0) -> Eraser:
-    """Open an eraser by name. Raises `UsageError` (no such name or option), `MissingExtraError`
-    (what to install) or `WeightsMissingError` (how to get them)."""
-    eraser: Eraser = ERASERS.get(name)(EraserSpec(name, options or {}, device, seed))
-    return eraser
+def open_eraser(name: str, options: dict[str, str] | None = None, device: str = "auto", seed: int = 0) -> CheckedEraser:
+    """Open an eraser by its name.
+
+    Opening is cheap: the first call of `erase` loads the network, and nothing is downloaded.
+
+    Args:
+        name: One of `ERASERS.names()`.
+        options: The eraser's own settings, as `--option KEY=VALUE` of the command `benchmark run`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        seed: Seed of the random draws, for erasers that draw.
+
+    Raises:
+        UsageError: If there is no such eraser or option. The message names the nearest one.
+        MissingExtraError: If a library is missing. The message says what to install.
+        WeightsMissingError: If the weights are missing. The message says how to get them.
+    """
+    return CheckedEraser(ERASERS.get(name)(EraserSpec(name, options or {}, device, seed)))
 
 
 class State(NamedTuple):
-    """word: `ready`, `weights missing`, `extra not installed`, `needs an option` or `broken`.
-    advice: what to do about it; empty when ready."""
+    """Whether an eraser can run on this machine.
+
+    word: `ready`, `weights missing`, `extra not installed`, `needs an option` or `broken`.
+    advice: what to do about it; empty if `ready`.
+    """
 
     word: str
     advice: str
 
 
 def state_of(name: str, open_it: Callable[[str], object] = open_eraser) -> State:
-    """Whether an eraser (or what else `open_it` opens) opens here with its default options, and if not,
-    what to do."""
+    """Try to open an eraser with its default options.
+
+    open_it: opens it by its name; another function makes this work for other kinds, such as data sets.
+    """
     try:
         open_it(name)
     except WeightsMissingError as error:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from baselines.checked import check_pair
 from baselines.eraser import Eraser, Hints
 from baselines.fill import mean_fill
 from olrd.arrays import Image, Mask
@@ -45,18 +46,6 @@ def content_initialization(
     blanks = [blanked(image, hole) for image, hole in zip(images, holes, strict=True)]
     fills = filler.erase(blanks, holes, hints)
     return [np.where(mask[..., None], fill, image) for image, mask, fill in zip(images, masks, fills, strict=True)]
-
-
-def check_pair(image: Image, mask: Mask, name: str = "") -> None:
-    """`UsageError` unless image is uint8 [H, W, 3] and mask bool [H, W]. name: of the sample."""
-    what = f"{name}: " if name else ""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise UsageError(f"{what}the photo must be uint8 [H, W, 3], RGB; got {image.dtype} {list(image.shape)}")
-    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
-        raise UsageError(
-            f"{what}the mask must be bool [{image.shape[0]}, {image.shape[1]}] (True = erase) as the "
-            f"photo of {image.shape[1]} x {image.shape[0]} pixels; got {mask.dtype} {list(mask.shape)}"
-        )
 
 
 def blanked(image: Image, mask: Mask) -> Image:

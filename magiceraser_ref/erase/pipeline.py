@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from baselines import open_eraser
+from baselines.checked import check_pair
 from baselines.eraser import Eraser, Hints
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
-from magiceraser_ref.erase.initialization import check_pair, content_initialization
+from magiceraser_ref.erase.initialization import content_initialization
 from magiceraser_ref.erase.painting import Choices, Job, executed_steps, paint
 from magiceraser_ref.erase.photo import Work, check_counts, check_map
 from magiceraser_ref.erase.segmentation import Categories, Mapped, Segmenter
