@@ -68,7 +68,7 @@ def run(
     known = [field.name for field in fields(Request)]
     if unknown := sorted(settings.keys() - set(known)):
         raise did_you_mean("setting of a run", unknown[0], known)
-    request = Request(method, dataset, None if root is None else str(root), **settings)
+    request = Request(method=method, dataset=dataset, root=None if root is None else str(root), **settings)
     return run_request(request, out or request.folder, EngineSpec(workers=workers))
 
 

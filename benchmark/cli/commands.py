@@ -1,143 +1,115 @@
-"""`benchmark` (also `olrd-bench`): score erasers, compare runs, write leaderboards and reports."""
+"""The subcommands of `benchmark`: their arguments, and what each runs and prints."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import olrd
-from olrd.cli.shell import add_engine_options, emit, engine_from, guarded
+from benchmark.cli.options import CompareOptions, LeaderboardOptions, ReportOptions
+from benchmark.runner.request import DATA, METHOD, RUNNING, Request, SampleChoice
+from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_from, guarded, help_text, new_parser
 from olrd.errors import UsageError
+from olrd.options import add_options, from_arguments, words_of
 
-
-def _pairs(name: str) -> Any:
-    def parse(text: str) -> tuple[str, str]:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise argparse.ArgumentTypeError(f"expected KEY=VALUE after {name}, got '{text}'")
-        return key, value
-
-    return parse
-
-
-def _data(command: argparse.ArgumentParser, default: str | None = "olrd") -> None:
-    """The options that name a data set."""
-    command.add_argument(
-        "--dataset", default=default, metavar="NAME", help="default: " + (default or "the first run's")
-    )
-    command.add_argument("--root", metavar="DIR", help="its folder or hub id (olrd without one: the embedded demo)")
-    command.add_argument(
-        "--data-option",
-        type=_pairs("--data-option"),
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of the data set; repeatable",
-    )
+Subcommand = Callable[[argparse.Namespace], int]
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(prog="benchmark", description="Score any eraser so that the number can be trusted.")
+    """The command line of `benchmark`."""
+    top = new_parser(
+        "benchmark", "Score erasers on data sets with a known truth.", "benchmark run --method opencv-telea"
+    )
     top.add_argument("--version", action="version", version=f"benchmark {olrd.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, function: Any, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+    def add(name: str, function: Subcommand, text: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, **help_text(example))
         command.set_defaults(function=function)
-        command.add_argument("--json", action="store_true", help="print the result as JSON")
         return command
 
-    run = add("run", run_run, "Run an eraser on a data set and score it.")
-    run.add_argument("--method", required=True, metavar="NAME", help="an eraser; `benchmark list` shows all")
-    run.add_argument(
-        "--option",
-        type=_pairs("--option"),
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of the eraser; repeatable",
+    run = add(
+        "run",
+        run_run,
+        "Run an eraser on a data set and score it. A run that was interrupted continues.",
+        "benchmark run --method opencv-telea --root triplets/coco --save",
     )
-    _data(run)
-    run.add_argument("--protocol", default="native", metavar="NAME", help="a name or a JSON file (default: native)")
-    run.add_argument("--out", type=Path, metavar="DIR", help="default: runs/DATASET/PROTOCOL/METHOD")
-    run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default auto)")
-    run.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call of the eraser")
-    run.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
-    run.add_argument("--seed", type=int, metavar="N", help="of the eraser (default: the protocol's)")
-    run.add_argument("--save", action="store_true", help="keep the method's pictures in OUT/outputs")
-    add_engine_options(run, "1, this process")
+    add_out(run, "folder of the run (default: runs/DATASET/PROTOCOL/METHOD)")
+    add_options(run, Request, (METHOD, DATA, RUNNING))
+    add_engine_options(run.add_argument_group("engine"), "1, this process")
+    run.add_argument("--dry-run", action="store_true", help="say what would be run and write nothing")
     run.add_argument("--all", action="store_true", help="print every score, not only the headline scores")
-    run.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
+    add_json(run)
 
-    add("list", run_list, "List erasers and metrics with their state, data sets and protocols.")
-    fetch = add("fetch", run_fetch, "Download an eraser's published weights, checked by sha256.")
-    fetch.add_argument("name", help="an eraser or metric with published weights")
-    export = add("export", run_export, "Write a data set's photos and masks as files, to erase elsewhere.")
-    _data(export)
-    export.add_argument("--protocol", default="native", metavar="NAME", help="a name or a JSON file")
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
-    export.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
-    compare = add("compare", run_compare, "Paired differences A - B on the same samples.")
-    compare.add_argument("a", type=Path, metavar="A", help="a run's folder")
-    compare.add_argument("b", type=Path, nargs="?", metavar="B", help="the baseline's folder")
-    compare.add_argument("--score", action="append", metavar="COLUMN", help="e.g. psnr/mask/raw; repeatable")
-    compare.add_argument("--by", choices=("area", "category", "background"), help="break A's scores down instead")
-    board = add("leaderboard", run_leaderboard, "Add runs to a leaderboard and write its pages anew.")
-    board.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="finished runs to add")
-    board.add_argument("--board", type=Path, default=Path("leaderboards"), metavar="DIR", help="default: leaderboards")
-    report = add("report", run_report, "Write a page that shows runs side by side, sample by sample.")
-    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="runs made with --save, of one protocol")
-    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="for report.html")
-    _data(report, None)
-    report.add_argument("--limit", type=int, default=200, metavar="N", help="samples to show (default 200)")
+    listed = add("list", run_list, "List erasers, metrics, data sets and protocols.", "benchmark list")
+    add_json(listed)
+
+    fetch = add("fetch", run_fetch, "Download published weights and check their sha256.", "benchmark fetch lama")
+    fetch.add_argument("name", metavar="NAME", help="an eraser or a set of metric weights; `benchmark list` shows them")
+    add_json(fetch)
+
+    export = add(
+        "export",
+        run_export,
+        "Write the photos and masks of a data set as files, to erase them with another program.",
+        "benchmark export --root triplets/coco --out to-erase",
+    )
+    add_out(export, "folder to write", required=True)
+    add_options(export, SampleChoice, (DATA,))
+    add_json(export)
+
+    compare = add(
+        "compare",
+        run_compare,
+        "Paired differences A - B on the same samples, with intervals and p-values.",
+        "benchmark compare runs/olrd/native/opencv-telea runs/olrd/native/blur-fill",
+    )
+    compare.add_argument("a", type=Path, metavar="A", help="folder of a run")
+    compare.add_argument("b", type=Path, nargs="?", metavar="B", help="folder of the baseline's run")
+    add_options(compare, CompareOptions)
+    add_json(compare)
+
+    board = add(
+        "leaderboard",
+        run_leaderboard,
+        "Add runs to a leaderboard and write its pages again.",
+        "benchmark leaderboard runs/olrd/native/opencv-telea --board leaderboards",
+    )
+    board.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folder of a finished run to add")
+    add_options(board, LeaderboardOptions)
+    add_json(board)
+
+    report = add(
+        "report",
+        run_report,
+        "Write a page that shows runs side by side, sample by sample.",
+        "benchmark report runs/olrd/native/opencv-telea runs/olrd/native/blur-fill --out report",
+    )
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run made with --save")
+    add_out(report, "folder to write report.html to", required=True)
+    add_options(report, ReportOptions, (DATA,))
+    add_json(report)
     return top
 
 
 def run_run(args: argparse.Namespace) -> int:
     """`benchmark run`."""
+    request = from_arguments(Request, args)
     from benchmark.cli.screen import next_steps, result
-    from benchmark.runner.request import Request
     from benchmark.runner.run import plan, run
 
-    for name in ("batch", "limit"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise UsageError(f"--{name} is a whole number from 1, not {value}")
-    request = Request(
-        args.method,
-        args.dataset,
-        args.root,
-        args.protocol,
-        dict(args.option),
-        dict(args.data_option),
-        args.device,
-        args.batch,
-        args.limit,
-        args.save,
-        args.seed,
-    )
     if args.dry_run:
         planned = plan(request)
-        emit(planned, "\n".join(f"{k}: {v}" for k, v in planned.items()), args.json)
+        emit(planned, "\n".join(f"{name}: {value}" for name, value in planned.items()), args.json)
         return 0
     done = run(request, args.out or request.folder, engine_from(args, usual=1))
-    text = "" if args.json else f"{result(done, args.all)}\n{next_steps(done, _again(args))}"
+    same_samples = SampleChoice(**{field.name: getattr(request, field.name) for field in fields(SampleChoice)})
+    text = "" if args.json else f"{result(done, args.all)}\n{next_steps(done, words_of(same_samples))}"
     emit(done.summary.to_json(), text, args.json)
     return 0 if done.summary.n else 1
-
-
-def _again(args: argparse.Namespace) -> list[str]:
-    """The words of this `benchmark run` that another method needs for comparable scores."""
-    words = ["--dataset", args.dataset] if args.dataset != "olrd" else []
-    words += ["--root", args.root] if args.root else []
-    for key, value in args.data_option:
-        words += ["--data-option", f"{key}={value}"]
-    words += ["--protocol", args.protocol] if args.protocol != "native" else []
-    words += ["--limit", str(args.limit)] if args.limit else []
-    return words
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -174,35 +146,35 @@ def run_fetch(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """`benchmark export`."""
+    choice = from_arguments(SampleChoice, args)
     from benchmark.datasets import open_dataset
     from benchmark.export import export
     from benchmark.protocol import load_protocol
 
-    data = open_dataset(args.dataset, args.root, dict(args.data_option))
-    count = export(data, load_protocol(args.protocol), args.out, args.limit)
-    result = {"samples": count, "out": str(args.out)}
+    data = open_dataset(choice.dataset, choice.root, choice.data_options)
+    count = export(data, load_protocol(choice.protocol), Path(args.out), choice.limit)
     text = (
-        f"{count} photos and masks in {args.out}; put results as <name>.png into a folder and score them "
-        "with --method folder --option path=FOLDER --option name=METHOD"
+        f"{count} photos and masks are in {args.out}. Write the erased photos as <name>.png into a folder and score "
+        "them: benchmark run --method folder --option path=FOLDER --option name=METHOD"
     )
-    emit(result, text, args.json)
+    emit({"samples": count, "out": str(args.out)}, text, args.json)
     return 0
 
 
 def run_compare(args: argparse.Namespace) -> int:
     """`benchmark compare`."""
+    options = from_arguments(CompareOptions, args)
     from benchmark.board.compare import compare, headline
     from benchmark.runner.aggregate import breakdown
     from benchmark.runner.results import Run
 
     a = Run(args.a)
-    columns = args.score or headline(a.summary)
-    if args.by:
+    columns = list(options.score) or headline(a.summary)
+    if options.by:
         import pandas as pd
 
-        protocol = a.summary.protocol
-        limits = protocol.bootstrap, protocol.seed
-        parts = [breakdown(a.samples(), c, args.by, *limits).assign(score=c) for c in columns]
+        protocol, rows = a.summary.protocol, a.samples()
+        parts = [breakdown(rows, c, options.by, protocol.bootstrap, protocol.seed).assign(score=c) for c in columns]
         table = pd.concat(parts, ignore_index=True)
     elif args.b is None:
         raise UsageError("compare needs two runs, A and B; with --by one is enough")
@@ -214,26 +186,28 @@ def run_compare(args: argparse.Namespace) -> int:
 
 def run_leaderboard(args: argparse.Namespace) -> int:
     """`benchmark leaderboard`."""
+    board = Path(from_arguments(LeaderboardOptions, args).board)
     from benchmark.board.leaderboard import leaderboard
     from benchmark.board.records import add_record
     from benchmark.runner.results import Run
 
-    added = [str(add_record(Run(folder), args.board)) for folder in args.runs]
-    written = [str(path) for path in leaderboard(args.board)]
+    added = [str(add_record(Run(folder), board)) for folder in args.runs]
+    written = [str(path) for path in leaderboard(board)]
     emit({"records": added, "pages": written}, "\n".join([*added, *written]), args.json)
     return 0
 
 
 def run_report(args: argparse.Namespace) -> int:
     """`benchmark report`."""
+    options = from_arguments(ReportOptions, args)
     from benchmark.datasets import open_dataset
     from benchmark.page.report import report
     from benchmark.runner.results import Run
 
     runs = [Run(folder) for folder in args.runs]
-    name = args.dataset or runs[0].summary.request.dataset
-    data = open_dataset(name, args.root, dict(args.data_option))
-    path = report(runs, data, args.out, args.limit)
+    name = options.dataset or runs[0].summary.request.dataset
+    data = open_dataset(name, options.root, options.data_options)
+    path = report(runs, data, Path(args.out), options.limit)
     emit({"page": str(path)}, str(path), args.json)
     return 0
 

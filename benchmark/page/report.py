@@ -130,7 +130,7 @@ def _shown(run: Run, label: str, number: int) -> Shown:
 def picked(ids: Sequence[str], shown: Sequence[Shown], limit: int) -> list[int]:
     """Numbers of the samples to show, ascending: of those that all runs have, the failed ones first."""
     if limit < 1:
-        raise UsageError(f"--limit is a whole number from 1, not {limit}")
+        raise UsageError(f"--limit must be at least 1, got {limit}")
     common = [k for k, name in enumerate(ids) if all(name in run.rows for run in shown)]
     failed = [k for k in common if any(run.rows[ids[k]]["status"] != "ok" for run in shown)]
     failed = [failed[k] for k in pick_evenly(len(failed), limit)]

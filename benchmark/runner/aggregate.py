@@ -29,7 +29,8 @@ from olrd.errors import did_you_mean
 
 if TYPE_CHECKING:
     from benchmark.metrics import SetMetric
-    from benchmark.runner.request import Inputs, Request
+    from benchmark.runner.inputs import Inputs
+    from benchmark.runner.request import Request
     from benchmark.scoring import Metrics
 
 PACKAGES = ("olrd", "numpy", "opencv-python-headless", "pillow", "torch", "torchmetrics", "diffusers")

@@ -20,7 +20,8 @@ import numpy as np
 
 from baselines.eraser import Hints, WeightsUnusableError
 from benchmark.datasets import Sample
-from benchmark.runner.request import Inputs, Request, open_inputs
+from benchmark.runner.inputs import Inputs, open_inputs
+from benchmark.runner.request import Request
 from benchmark.runner.results import FIXED, write_rows
 from benchmark.runner.summary import RunIdentity
 from benchmark.scoring import prepared, score, score_columns

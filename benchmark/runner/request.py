@@ -1,72 +1,60 @@
-"""What to run: the request of a user, and the eraser, data set and metrics that it names, opened and checked."""
+"""What a user asks for. Every option of `benchmark run` and of its relatives is described here, once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from baselines import open_eraser
-from baselines.eraser import Eraser
-from benchmark.datasets import DataSet, check_file_names, open_dataset
-from benchmark.protocol import Protocol, load_protocol
-from benchmark.runner.summary import DatasetIdentity, MethodIdentity, RunIdentity
-from benchmark.scoring import Metrics, open_metrics
+from olrd.options import KEY_VALUES, check, option
+
+METHOD, DATA, RUNNING = "method", "data", "running"
+"""The headings of `--help`."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to run. limit: only so many samples, from the first. batch: samples per call of the eraser;
-    it changes speed, not results. save: keep the method's pictures."""
+@dataclass(frozen=True, kw_only=True)
+class DataChoice:
+    """A data set: its name, its folder or hub id, and its own settings."""
 
-    method: str
-    dataset: str = "olrd"
-    root: str | None = None
-    protocol: str = "native"
-    options: dict[str, str] = field(default_factory=dict)
-    data_options: dict[str, str] = field(default_factory=dict)
-    device: str = "auto"
-    batch: int = 1
-    limit: int | None = None
-    save: bool = False
-    seed: int | None = None
+    dataset: str = option("olrd", "a data set; `benchmark list` shows all", metavar="NAME", group=DATA)
+    root: str | None = option(
+        None, "its folder or hub id (olrd without it: the embedded photos)", metavar="DIR", group=DATA
+    )
+    data_options: Mapping[str, str] = option(
+        {},
+        "a setting of the data set; repeatable",
+        flag="--data-option",
+        metavar="KEY=VALUE",
+        group=DATA,
+        kind=KEY_VALUES,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleChoice(DataChoice):
+    """The samples of a data set, as a protocol prepares them."""
+
+    protocol: str = option("native", "a protocol's name, or a JSON file", metavar="NAME", group=DATA)
+    limit: int | None = option(None, "use the first N samples only", metavar="N", group=DATA, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(SampleChoice):
+    """What to run. `batch` changes the speed of a run, not its results."""
+
+    method: str = option(..., "an eraser; `benchmark list` shows all", metavar="NAME", group=METHOD)
+    options: Mapping[str, str] = option(
+        {}, "a setting of the eraser; repeatable", flag="--option", metavar="KEY=VALUE", group=METHOD, kind=KEY_VALUES
+    )
+    seed: int | None = option(None, "seed of the eraser's draws (default: the protocol's)", metavar="N", group=METHOD)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", metavar="NAME", group=RUNNING)
+    batch: int = option(1, "samples per call of the eraser", metavar="N", group=RUNNING, least=1)
+    save: bool = option(False, "keep the erased pictures in OUT/outputs", group=RUNNING)
 
     @property
     def folder(self) -> Path:
         """Where the run goes unless a folder is named."""
         return Path("runs") / self.dataset / Path(self.protocol).stem / self.method
-
-
-class Inputs(NamedTuple):
-    """Everything that a run needs. ids: of the samples to erase. identity: what run.json will hold."""
-
-    eraser: Eraser
-    metrics: Metrics
-    data: DataSet
-    protocol: Protocol
-    ids: list[str]
-    identity: RunIdentity
-
-
-def open_inputs(request: Request) -> Inputs:
-    """Open the eraser, the metrics and the data set of a request. Raises an `OlrdError` that says what is missing."""
-    protocol = load_protocol(request.protocol)
-    seed = protocol.seed if request.seed is None else request.seed
-    eraser = open_eraser(request.method, request.options, request.device, seed)
-    metrics = open_metrics(protocol, request.device)
-    info = eraser.info
-    data = open_dataset(request.dataset, request.root, request.data_options)
-    ids = data.ids()[: request.limit]
-    if request.save:
-        check_file_names(ids)
-    hints = sorted(info.wants & getattr(data, "offers", frozenset()))  # with and without maps are two runs
-    identity = RunIdentity(
-        MethodIdentity(info.name, info.revision, info.device, dict(info.options or {})),
-        DatasetIdentity(data.name, data.fingerprint, len(ids), len(data.ids())),
-        protocol=protocol.id,
-        seed=seed,
-        metrics={metric.name: metric.revision for metric in metrics.infos()},
-        saved=request.save,
-        hints=tuple(hints) or None,
-    )
-    return Inputs(eraser, metrics, data, protocol, ids, identity)

@@ -14,7 +14,8 @@ from typing import Any
 
 from benchmark.runner.aggregate import summarise
 from benchmark.runner.evaluator import PART, Evaluator, erase_chunk, start_worker
-from benchmark.runner.request import Request, open_inputs
+from benchmark.runner.inputs import open_inputs
+from benchmark.runner.request import Request
 from benchmark.runner.results import Run, read_rows, read_samples, write_rows
 from benchmark.runner.summary import RunIdentity
 from benchmark.scoring import score_columns

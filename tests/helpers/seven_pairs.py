@@ -41,8 +41,8 @@ def write_seven(root: Path) -> Path:
 
 
 def request(root: Path, method: str = "opencv-telea", **more: Any) -> Request:
-    protocol = str(root / "small.json")
-    return Request(method, "pairs", str(root), protocol, data_options={"cluster": "prefix"}, device="cpu", **more)
+    data = {"dataset": "pairs", "root": str(root), "data_options": {"cluster": "prefix"}}
+    return Request(method=method, **data, protocol=str(root / "small.json"), device="cpu", **more)
 
 
 def samples(out: Path) -> pd.DataFrame:
@@ -82,4 +82,4 @@ def raising(error: BaseException) -> Callable[[Image], Any]:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, eraser: Eraser) -> None:
-    monkeypatch.setattr("benchmark.runner.request.open_eraser", lambda *_: eraser)
+    monkeypatch.setattr("benchmark.runner.inputs.open_eraser", lambda *_: eraser)

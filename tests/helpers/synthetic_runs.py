@@ -11,8 +11,9 @@ from PIL import Image as Pillow
 
 from benchmark.datasets import DataSet, open_dataset
 from benchmark.protocol import load_protocol
+from benchmark.runner.request import Request
 from benchmark.runner.results import Run
-from benchmark.runner.run import Request, run
+from benchmark.runner.run import run
 from benchmark.scoring import prepared
 from olrd.storage.files import file_name_of
 
@@ -62,7 +63,9 @@ def make_world(root: Path) -> World:
         ("folder", {"path": str(made), "name": "<i>made</i>"}),
     ):
         out = root / "runs" / method
-        request = Request(method, "pairs", str(root), str(protocol), options, save=True)
+        request = Request(
+            method=method, dataset="pairs", root=str(root), protocol=str(protocol), options=options, save=True
+        )
         run(request, out)
         runs.append(Run(out))
     return World(root, data, protocol, runs)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from synthetic_coco import write_coco
 
-import benchmark.runner.request as requests
+import benchmark.runner.inputs as inputs
 from baselines.eraser import EraserInfo, Hints
 from benchmark.datasets import Annotated, open_dataset
-from benchmark.runner.request import Request, opened
+from benchmark.runner.inputs import open_inputs
+from benchmark.runner.request import Request
 from benchmark.runner.run import run
 from olrd.arrays import Image, Mask
 from olrd.builder.build import build
@@ -91,7 +92,7 @@ def test_a_run_reads_maps_only_for_erasers_that_want_them(
     wants: tuple[str, ...], built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     curious, read = Curious(*wants), list[str]()
-    of = requests.open_dataset("olrd", str(built[1]), {"maps": str(built[0])})._maps  # type: ignore[attr-defined]
+    of = inputs.open_dataset("olrd", str(built[1]), {"maps": str(built[0])})._maps  # type: ignore[attr-defined]
     original = type(of).of
 
     def noted(self: Any, image_id: str, size: tuple[int, int]) -> Any:
@@ -99,11 +100,16 @@ def test_a_run_reads_maps_only_for_erasers_that_want_them(
         return original(self, image_id, size)
 
     monkeypatch.setattr(type(of), "of", noted)
-    monkeypatch.setattr(requests, "open_eraser", lambda *_: curious)
+    monkeypatch.setattr(inputs, "open_eraser", lambda *_: curious)
     request = Request(
-        "curious", root=str(built[1]), data_options={"maps": str(built[0])}, protocol="native", limit=3, device="cpu"
+        method="curious",
+        root=str(built[1]),
+        data_options={"maps": str(built[0])},
+        protocol="native",
+        limit=3,
+        device="cpu",
     )
-    assert opened(request).identity.get("hints") == (["panoptic"] if wants else None)
+    assert open_inputs(request).identity.hints == (("panoptic",) if wants else None)
     run(request, tmp_path / "out")
     assert len(curious.hints) == 3 and len(read) == (3 if wants else 0)
     for hint in curious.hints:

@@ -19,8 +19,9 @@ from benchmark.datasets import open_dataset
 from benchmark.page.report import anchor, labelled, picked, report
 from benchmark.page.thumbnails import Thumbnails
 from benchmark.protocol import load_protocol
+from benchmark.runner.request import Request
 from benchmark.runner.results import Run
-from benchmark.runner.run import Request, run
+from benchmark.runner.run import run
 from benchmark.scoring import prepared
 from olrd.arrays import decode_photo
 from olrd.errors import IntegrityError, SourceError, UsageError
@@ -103,7 +104,9 @@ def test_failed_samples_come_first_when_there_are_too_many(world: World, tmp_pat
 def test_runs_that_do_not_belong_together_are_refused(world: World, tmp_path: Path) -> None:
     other = tmp_path / "p.json"
     other.write_text(json.dumps({"name": "other", "version": 1, "metrics": ["psnr"]}))
-    request = Request("mean-fill", "pairs", str(world.root), str(other), save=True, limit=1)
+    request = Request(
+        method="mean-fill", dataset="pairs", root=str(world.root), protocol=str(other), save=True, limit=1
+    )
     run(request, tmp_path / "other")
     stranger = Run(tmp_path / "other")
     with pytest.raises(UsageError, match="another protocol"):
@@ -117,14 +120,16 @@ def test_runs_that_do_not_belong_together_are_refused(world: World, tmp_path: Pa
 
 
 def test_a_run_without_pictures_says_how_to_get_them(world: World, tmp_path: Path) -> None:
-    request = Request("mean-fill", "pairs", str(world.root), str(world.protocol), limit=2)
+    request = Request(method="mean-fill", dataset="pairs", root=str(world.root), protocol=str(world.protocol), limit=2)
     run(request, tmp_path / "bare")
     with pytest.raises(SourceError, match="--save"):
         report([Run(tmp_path / "bare")], world.data, tmp_path / "out")
 
 
 def test_a_picture_that_was_not_scored_is_refused(world: World, tmp_path: Path) -> None:
-    request = Request("mean-fill", "pairs", str(world.root), str(world.protocol), save=True, limit=2)
+    request = Request(
+        method="mean-fill", dataset="pairs", root=str(world.root), protocol=str(world.protocol), save=True, limit=2
+    )
     run(request, tmp_path / "run")
     path = sorted((tmp_path / "run" / "outputs").iterdir())[0]
     Pillow.new("RGB", (96, 64)).save(path, lossless=True)

@@ -22,7 +22,7 @@ from benchmark.cli import main
 from benchmark.datasets import open_dataset
 from benchmark.protocol import load_protocol
 from benchmark.runner.evaluator import start_worker
-from benchmark.runner.request import open_inputs
+from benchmark.runner.inputs import open_inputs
 from benchmark.runner.results import Run
 from benchmark.runner.run import plan, run
 from benchmark.scoring import open_metrics, prepared, score, score_columns
@@ -147,7 +147,7 @@ def test_pictures_that_would_share_a_file_are_not_saved_over_each_other(
 ) -> None:
     data = open_dataset("pairs", str(root))
     monkeypatch.setattr(data, "ids", lambda: ["a/1", "a_1"])
-    monkeypatch.setattr("benchmark.runner.request.open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.runner.inputs.open_dataset", lambda *_: data)
     with pytest.raises(UsageError, match="several samples would share the file name a_1"):
         run(request(root, save=True), tmp_path / "out")
 
@@ -202,7 +202,7 @@ def test_missing_weights_end_the_command_with_2_and_the_way_to_get_them(
         (["--method", "opencv-tela"], "Did you mean 'opencv-telea'?"),
         (["--method", "identity", "--protocol", "nativ"], "Did you mean 'native'?"),
         (["--method", "identity", "--dataset", "pair"], "Did you mean 'pairs'?"),
-        (["--method", "identity", "--batch", "0"], "--batch is a whole number from 1"),
+        (["--method", "identity", "--batch", "0"], "--batch must be at least 1, got 0"),
         (["--method", "blur-fill", "--option", "sigm=3"], "Did you mean 'sigma'?"),
     ],
 )
@@ -220,7 +220,7 @@ def test_the_control_that_needs_a_truth_stops_where_there_is_none(
     data = open_dataset("pairs", str(root))
     sample = data.sample
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), truth=None))
-    monkeypatch.setattr("benchmark.runner.request.open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.runner.inputs.open_dataset", lambda *_: data)
     with pytest.raises(UsageError, match="needs a data set with a truth"):
         run(request(root, "ground-truth"), tmp_path / "out")
 

@@ -224,7 +224,7 @@ def test_samples_of_similar_names_keep_features_of_their_own(
     names, sample = ["a/1", "a_1"], data.sample
     monkeypatch.setattr(data, "ids", lambda: names)
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), id=names[k]))
-    monkeypatch.setattr("benchmark.runner.request.open_dataset", lambda *_: data)
+    monkeypatch.setattr("benchmark.runner.inputs.open_dataset", lambda *_: data)
     found = run(request(root), tmp_path / "out").summary.sets
     assert {k: v.value for k, v in found.items()} == {k: v.value for k, v in expected.items()}
 

@@ -11,7 +11,7 @@ from seven_pairs import request
 from synthetic_records import record
 
 from benchmark.board.records import read_record, record_json
-from benchmark.runner.request import open_inputs
+from benchmark.runner.inputs import open_inputs
 from benchmark.runner.results import Run
 from benchmark.runner.summary import RunIdentity, Summary
 from olrd.errors import IntegrityError

@@ -113,7 +113,7 @@ def test_a_run_goes_on_in_the_cluster_with_the_same_rows(
     nodes: Nodes, plain: Path, protocol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begun by one process, which stopped after two parts; those are not erased again."""
-    request = Request("opencv-telea", "olrd", str(plain), str(protocol), limit=80)
+    request = Request(method="opencv-telea", root=str(plain), protocol=str(protocol), limit=80)
     run(request, tmp_path / "plain")
     with monkeypatch.context() as patch:
         patch.setattr(runner, "summarise", _interrupted)

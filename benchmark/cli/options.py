@@ -1,0 +1,47 @@
+"""The options of the smaller subcommands. Those of `benchmark run` are described in `benchmark.runner.request`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark.runner.request import DATA, DataChoice
+from olrd.options import Kind, check, option
+
+REPEATED = Kind(lambda flag, texts: tuple(texts), list, repeated=True)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What `benchmark compare` shows."""
+
+    score: tuple[str, ...] = option(
+        (),
+        "a score to show, e.g. psnr/mask/raw; repeatable (default: the headline scores)",
+        metavar="COLUMN",
+        kind=REPEATED,
+    )
+    by: str | None = option(
+        None,
+        "break the scores of A down by area, category or background instead",
+        metavar="NAME",
+        choices=("area", "category", "background"),
+        what="breakdown",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(DataChoice):
+    """The data set that runs were made on, and how much of it a report shows."""
+
+    dataset: str = option("", "the data set of the runs (default: the first run's)", metavar="NAME", group=DATA)
+    limit: int = option(200, "samples to show", metavar="N", group=DATA, least=1)
+
+
+@dataclass(frozen=True)
+class LeaderboardOptions:
+    """Where a leaderboard is."""
+
+    board: str = option("leaderboards", "folder of the leaderboard", metavar="DIR")

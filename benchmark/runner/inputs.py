@@ -1,0 +1,48 @@
+"""The eraser, metrics and data set that a request names, opened and checked."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from baselines import open_eraser
+from baselines.eraser import Eraser
+from benchmark.datasets import DataSet, check_file_names, open_dataset
+from benchmark.protocol import Protocol, load_protocol
+from benchmark.runner.request import Request
+from benchmark.runner.summary import DatasetIdentity, MethodIdentity, RunIdentity
+from benchmark.scoring import Metrics, open_metrics
+
+
+class Inputs(NamedTuple):
+    """Everything that a run needs. ids: of the samples to erase. identity: what run.json will hold."""
+
+    eraser: Eraser
+    metrics: Metrics
+    data: DataSet
+    protocol: Protocol
+    ids: list[str]
+    identity: RunIdentity
+
+
+def open_inputs(request: Request) -> Inputs:
+    """Open the eraser, the metrics and the data set of a request. Raises an `OlrdError` that says what is missing."""
+    protocol = load_protocol(request.protocol)
+    seed = protocol.seed if request.seed is None else request.seed
+    eraser = open_eraser(request.method, dict(request.options), request.device, seed)
+    metrics = open_metrics(protocol, request.device)
+    info = eraser.info
+    data = open_dataset(request.dataset, request.root, request.data_options)
+    ids = data.ids()[: request.limit]
+    if request.save:
+        check_file_names(ids)
+    hints = sorted(info.wants & getattr(data, "offers", frozenset()))  # with and without maps are two runs
+    identity = RunIdentity(
+        MethodIdentity(info.name, info.revision, info.device, dict(info.options or {})),
+        DatasetIdentity(data.name, data.fingerprint, len(ids), len(data.ids())),
+        protocol=protocol.id,
+        seed=seed,
+        metrics={metric.name: metric.revision for metric in metrics.infos()},
+        saved=request.save,
+        hints=tuple(hints) or None,
+    )
+    return Inputs(eraser, metrics, data, protocol, ids, identity)
