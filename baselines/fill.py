@@ -1,4 +1,4 @@
-"""Fills: functions that paint a hole from its surroundings, and the eraser that each of them makes."""
+"""Erasers without weights: a function fills the hole of one photo, and `Filler` makes an eraser of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from baselines.eraser import EraserInfo, Hints
 from olrd.arrays import Image, Mask
 
 Fill = Callable[[Image, Mask, Hints], Image]
+"""Takes a photo, a mask that is not empty, and hints. Returns the filled photo and leaves its inputs as they are."""
 
 
 class Filler:
-    """An eraser made of a function (image, mask, hints) -> image that needs no weights."""
+    """An eraser that applies a `Fill` to one photo after the other."""
 
     def __init__(self, info: EraserInfo, fill: Fill) -> None:
         self.info, self._fill = info, fill
@@ -21,7 +22,7 @@ class Filler:
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
-        """See `Eraser.erase`; one sample after the other."""
+        """See `Eraser.erase`."""
         hints = hints or [Hints()] * len(images)
         return [
             self._fill(image, mask, hint) if mask.any() else image.copy()
@@ -30,7 +31,10 @@ class Filler:
 
 
 def mean_fill(image: Image, mask: Mask, hint: Hints) -> Image:
-    """See `open_mean_fill`. The mean is rounded to whole grey levels."""
+    """Fill the mask with the mean colour outside it, rounded to whole grey levels.
+
+    If the mask covers the whole photo, the colour is grey 128.
+    """
     outside = image[~mask]
     colour = outside.mean(axis=0) if len(outside) else np.full(3, 128.0)
     filled = image.copy()

@@ -51,7 +51,7 @@ PROMPTS = ("short", "caption", "labels")
 SWITCH = ("on", "off")
 
 
-def open_magiceraser(spec: EraserSpec) -> Registered:
+def open_magiceraser(spec: EraserSpec, progress: bool = False) -> RegisteredMagicEraser:
     """Options: model (folder or hub id; `small`, the shipped one), revision (of a hub id), initializer (an
     eraser's name), steps, guidance, strength, negative, refocus (`on`, `off`), lambda_pos, lambda_neg,
     rule (`similar`, `rest`), segmenter (`given`, `mask2former`, `none`), prompt (`short`: the sample's,
@@ -83,7 +83,9 @@ def open_magiceraser(spec: EraserSpec) -> Registered:
     except UsageError as error:
         raise UsageError(f"{NAME}: {error}") from error
     initializer = _initializer(options["initializer"] or settings.initializer, spec.device)
-    return Registered(spec, options, located, choices, initializer, batch)
+    return RegisteredMagicEraser(
+        spec, options, located=located, choices=choices, initializer=initializer, batch=batch, progress=progress
+    )
 
 
 def _located(options: Mapping[str, str]) -> Located:
@@ -140,23 +142,22 @@ def _choices(options: Mapping[str, str], settings: Settings) -> Choices:
     )
 
 
-class Registered:
-    """MagicEraser as an eraser. located: the model's files, checked. The networks are loaded by the first
-    call of `erase`. progress: whether that shows its steps on stderr (a run has a bar of its own)."""
-
-    progress = False
+class RegisteredMagicEraser:
+    """MagicEraser behind the protocol. Its files are checked; the first call of `erase` loads the networks."""
 
     def __init__(
         self,
         spec: EraserSpec,
-        options: dict[str, str],
+        options: Mapping[str, str],
+        *,
         located: Located,
         choices: Choices,
         initializer: Eraser,
         batch: int,
+        progress: bool,
     ) -> None:
-        self._options, self._located, self._choices = options, located, choices
-        self._initializer, self._batch, self._seed = initializer, batch, spec.seed
+        self._options, self._located, self._choices = dict(options), located, choices
+        self._initializer, self._batch, self._seed, self._progress = initializer, batch, spec.seed, progress
         self.device = choose_device(spec.device, f"the eraser {NAME}")
 
     @cached_property
@@ -190,7 +191,7 @@ class Registered:
     def _magic(self) -> Any:
         from magiceraser_ref.erase.pipeline import MagicEraser
 
-        found = MagicEraser.from_pretrained(
+        return MagicEraser.from_pretrained(
             self._options["model"],
             revision=self._options["revision"] or None,
             device=self.device,
@@ -198,9 +199,8 @@ class Registered:
             initializer=self._initializer,
             segmenter=self._options["segmenter"],
             lora=self._options["lora"] == "on",
+            choices=self._choices,
         )
-        found.choices = self._choices
-        return found
 
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
@@ -219,7 +219,7 @@ class Registered:
             keys=[h.key for h in hints],
             seed=self._seed,
             batch_size=self._batch,
-            progress=self.progress,
+            progress=self._progress,
         )
         return found
 

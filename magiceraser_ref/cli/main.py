@@ -104,8 +104,7 @@ def run_erase(args: argparse.Namespace) -> int:
     options = {name: value for name in given if (value := getattr(args, name))}
     options |= {n: "off" for n in ("content", "refocus", "token", "composite") if getattr(args, f"no_{n}")}
     options["segmenter"] = args.segmenter or "given"
-    eraser = open_magiceraser(EraserSpec(NAME, options, args.device, args.seed))
-    eraser.progress = True
+    eraser = open_magiceraser(EraserSpec(NAME, options, args.device, args.seed), progress=True)
     began = time.perf_counter()
     (clean,) = eraser.erase([inputs.photo.pixels], [inputs.mask], [inputs.hints])
     seconds = time.perf_counter() - began

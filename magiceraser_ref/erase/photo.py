@@ -1,4 +1,4 @@
-"""One photo while it is erased: its windows, what is left to do, its prompt and its regions."""
+"""One photo while it is being erased: its windows, what is left to erase, its prompt and its regions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,18 @@ from olrd.panoptic import PanopticMap
 
 
 @dataclass
-class Work:
-    """image: uint8 [H, W, 3], with what is erased so far. parts: its windows, in their order. left:
-    bool [H, W], what is still to be erased. mapped: its panoptic map. erased: the object's category.
-    prompt: as given. key: names the sample."""
+class PhotoInProgress:
+    """A photo of which some windows may be erased already.
+
+    Attributes:
+        image: uint8 [H, W, 3]; its pixels change as windows are erased.
+        parts: The photo's windows in their order, each with its part of the mask.
+        left: bool [H, W], what is still to be erased.
+        mapped: The photo's panoptic map, or none.
+        erased: Name of the object's category, if known.
+        prompt: The prompt that the user gave, if any.
+        key: Name of the sample.
+    """
 
     image: Image
     parts: list[Part]
@@ -34,7 +42,7 @@ class Work:
     key: str
 
     def prompt_of(self, part: Part) -> str:
-        """The given prompt, or the short one from the labels around this part (section 4)."""
+        """Return the user's prompt, or the short prompt made of the labels around this part (section 4)."""
         if self.prompt is not None:
             return self.prompt
         panoptic = self.mapped.panoptic
@@ -45,8 +53,13 @@ class Work:
         return short_prompt(labels_around(part.mask[crop], near, self.mapped.categories))
 
     def regions_of(self, hole: Mask, ids: Ids | None, choices: Choices) -> Regions | None:
-        """The regions of a canvas, bool [h, w] each; None where refocusing is off. hole: bool [h, w].
-        ids: uint32 [h, w], the map at the canvas, or None."""
+        """Return the regions for refocused attention, bool [h, w] each, or None if refocusing is off.
+
+        Args:
+            hole: bool [h, w], the hole on the canvas.
+            ids: uint32 [h, w], the panoptic map on the canvas, or None.
+            choices: Which regions to make.
+        """
         if choices.refocus is None:
             return None
         panoptic = self.mapped.panoptic
@@ -56,11 +69,11 @@ class Work:
         return regions_of(hole, here, self.mapped.categories, self.erased, choices.rule, void=choices.void)
 
     def paste(self, part: Part, job: Job, picture: Image, composite: bool) -> None:
-        """Put the model's picture (uint8, the canvas's padded size) into the photo."""
+        """Put the model's picture of a window into the photo. picture: uint8 [h, w, 3], the canvas's padded size."""
         window = part.window
         size = window.w, window.h
         result = enlarged(picture, job.canvas, size)
-        # The model repaints whole latent cells: there, too, photo and result differ in content.
+        # The model repaints whole latent cells, so photo and result also differ in the cells at the hole's edge.
         width, height = job.canvas.content
         repainted = resize_ids(job.hole[:height, :width], size) | self.left[window.crop()]
         self.image = paste_back(self.image, result, window, part.mask, repainted, composite=composite)
@@ -68,7 +81,7 @@ class Work:
 
 
 def check_map(mapped: Mapped, mask: Mask, key: str = "") -> None:
-    """`UsageError` for a panoptic map of another size, or with ids that its segments do not explain."""
+    """Raise `UsageError` if a panoptic map has another size than the mask, or ids that its segments do not list."""
     if mapped.panoptic is None:
         return
     ids, segments = mapped.panoptic
@@ -87,7 +100,7 @@ def check_map(mapped: Mapped, mask: Mask, key: str = "") -> None:
 
 
 def check_counts(total: int, **given: object) -> None:
-    """`UsageError` unless every list that is given has one entry per photo."""
+    """Raise `UsageError` unless every given list has one entry per photo. A mapping holds for all photos."""
     for name, values in given.items():
         if values is not None and not isinstance(values, Mapping) and len(values) != total:  # type: ignore[arg-type]
             raise UsageError(f"{name}: expected one per photo, {total}, got {len(values)}")  # type: ignore[arg-type]

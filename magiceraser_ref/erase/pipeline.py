@@ -1,7 +1,8 @@
-"""The whole method, stage by stage: regions and prompt, content initialisation, refocused denoising.
+"""The whole method: regions and prompt, content initialisation, refocused denoising, window by window.
 
-eraser = MagicEraser.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
-clean, = eraser.erase([photo], [mask])
+Example:
+    eraser = MagicEraser.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
+    clean = eraser.erase(image, mask)
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import fields, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
 
 from baselines import open_eraser
 from baselines.checked import check_pair
@@ -20,9 +23,9 @@ from baselines.eraser import Eraser, Hints
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
 from magiceraser_ref.erase.initialization import content_initialization
 from magiceraser_ref.erase.painting import Choices, Job, executed_steps, paint
-from magiceraser_ref.erase.photo import Work, check_counts, check_map
+from magiceraser_ref.erase.photo import PhotoInProgress, check_counts, check_map
 from magiceraser_ref.erase.segmentation import Categories, Mapped, Segmenter
-from magiceraser_ref.erase.windows import Part, parts_of
+from magiceraser_ref.erase.windows import parts_of
 from magiceraser_ref.model.checkpoint import Parts, load, save
 from magiceraser_ref.model.settings import Settings
 from magiceraser_ref.prompts import worded
@@ -34,7 +37,11 @@ from olrd.progress import progress_bar
 
 
 class MagicEraser:
-    """A model, an initialiser and a segmenter. `choices` are what `erase` does unless told otherwise."""
+    """A model, an initialiser that fills holes roughly, and a segmenter that makes panoptic maps.
+
+    Attributes:
+        choices: How `erase` works if a call does not say otherwise.
+    """
 
     def __init__(
         self,
@@ -42,10 +49,19 @@ class MagicEraser:
         initializer: str | Eraser | None = None,
         segmenter: str | Segmenter = "given",
         device: str = "auto",
+        choices: Choices | None = None,
     ) -> None:
-        """initializer: an eraser or its name; the model's own by default. segmenter: see `Segmenter`."""
+        """Put an eraser together from loaded networks. `from_pretrained` loads them.
+
+        Args:
+            parts: The networks and their settings.
+            initializer: An eraser or its name. By default the one that the model's settings name.
+            segmenter: See `Segmenter`.
+            device: The device of initialiser and segmenter.
+            choices: By default those of the model's settings.
+        """
         self.parts, self.pipeline, self.settings = parts, parts.pipeline, parts.settings
-        self.choices = Choices.of(parts.settings)
+        self.choices = choices or Choices.of(parts.settings)
         self._initializer: str | Eraser = initializer or parts.settings.initializer
         self._device = device
         if isinstance(segmenter, str):
@@ -63,33 +79,65 @@ class MagicEraser:
         initializer: str | Eraser | None = None,
         segmenter: str | Segmenter = "given",
         lora: bool = True,
+        choices: Choices | None = None,
     ) -> MagicEraser:
-        """Load a model: our folder, adapters, or a plain inpainting checkpoint (training-free).
+        """Load a model. Nothing is downloaded.
 
-        model: a folder or a hub id that is in the hub's cache. lora: False leaves its LoRA out. Raises `WeightsMissingError` and
-        `SourceError`, see `checkpoint.load`.
+        Args:
+            model: `small` (comes with the package), a folder, or the id of a model in the hub's cache. It is a model
+                of ours, adapters alone, or a plain inpainting checkpoint, which works without training.
+            revision: The hub's commit.
+            device: `auto`, `cpu`, `cuda`, ...
+            dtype: `auto`, `float32`, `float16` or `bfloat16`.
+            initializer: An eraser or its name. By default the one that the model's settings name.
+            segmenter: `given`, `mask2former` or `none`, see `Segmenter`.
+            lora: False leaves the model's LoRA out.
+            choices: How to erase. By default as the model's settings say.
+
+        Raises:
+            WeightsMissingError: If the model is not on this machine.
+            WeightsUnusableError: If a file of the model is missing, damaged or of another kind.
         """
-        return cls(load(model, revision, device, dtype, lora), initializer, segmenter, device)
+        return cls(load(model, revision, device, dtype, lora), initializer, segmenter, device, choices)
 
     def save_pretrained(
         self, folder: Path | str, settings: Settings | None = None, *, adapters_only: bool = False
     ) -> None:
-        """Write the model, see `checkpoint.save`; settings: its own by default."""
+        """Write the model, see `checkpoint.save`. settings: by default the model's own."""
         save(folder, self.pipeline, settings or self.settings, adapters_only=adapters_only)
 
     @cached_property
     def initializer(self) -> Eraser:
-        """The filler, opened on first use. Raises what `open_eraser` raises."""
+        """The initialiser, opened on first use. Raises what `open_eraser` raises."""
         if not isinstance(self._initializer, str):
             return self._initializer
         if self._initializer == "magiceraser":
             raise UsageError("MagicEraser cannot be its own initializer; opencv-telea needs no weights")
         return open_eraser(self._initializer, device=self._device)
 
+    @overload
+    def erase(
+        self,
+        images: Image,
+        masks: Mask,
+        *,
+        panoptic: PanopticMap | None = None,
+        categories: Categories | None = None,
+        erased: str | None = None,
+        prompts: str | None = None,
+        keys: str | None = None,
+        seed: int = 0,
+        batch_size: int = 1,
+        progress: bool = False,
+        **changes: Any,
+    ) -> Image: ...
+
+    @overload
     def erase(
         self,
         images: Sequence[Image],
         masks: Sequence[Mask],
+        *,
         panoptic: Sequence[PanopticMap | None] | None = None,
         categories: Categories | Sequence[Categories | None] | None = None,
         erased: Sequence[str | None] | None = None,
@@ -99,21 +147,73 @@ class MagicEraser:
         batch_size: int = 1,
         progress: bool = False,
         **changes: Any,
-    ) -> list[Image]:
-        """The photos without the masked objects, each uint8 [H, W, 3] of its own size.
+    ) -> list[Image]: ...
 
-        images: uint8 [H, W, 3], any sizes. masks: bool [H, W], True = erase; an empty one gives a copy.
-        panoptic: each photo's map or None; categories: what their numbers mean, one for all or one per
-        photo. erased: each object's category name, for the n region; None lets the map say. prompts:
-        each photo's, with R* where the token goes; None makes the short prompt from the map. keys: name
-        the samples: noise depends on (seed, key) alone. changes: fields of `Choices` that differ from
-        `self.choices`, e.g. content=False, refocus=None, token=False, composite=False.
+    def erase(
+        self,
+        images: Any,
+        masks: Any,
+        *,
+        panoptic: Any = None,
+        categories: Any = None,
+        erased: Any = None,
+        prompts: Any = None,
+        keys: Any = None,
+        seed: int = 0,
+        batch_size: int = 1,
+        progress: bool = False,
+        **changes: Any,
+    ) -> Image | list[Image]:
+        """Return the photo, or the photos, without the masked objects.
 
-        Pixels under the mask are looked at by nothing but the segmenter `mask2former`. With batch_size 1
-        a result is the same bit for bit in any call; larger batches change it by rounding (one grey
-        level in float32). Raises `UsageError` for inputs that do not fit each other.
+        For one photo every argument is a single value. For a list of photos, masks, panoptic, erased, prompts and keys
+        are lists with one entry per photo.
+
+        Pixels under the mask influence nothing but the segmenter `mask2former`. With batch_size 1 a result is the
+        same bit for bit in any call; larger batches change it by rounding (one grey level in float32).
+
+        Args:
+            images: uint8 [H, W, 3] RGB, of any size.
+            masks: bool [H, W], True = erase. For an empty mask the result is a copy of the photo.
+            panoptic: The photo's panoptic map, or None.
+            categories: Meaning of the category numbers of `panoptic`; for a list, also one for all photos.
+            erased: Name of the object's category, which finds the region of like things; None takes it from the map.
+            prompts: Description of the background, with R* where the learned token goes; None makes the short prompt
+                from the map.
+            keys: Name of the sample. The noise depends on (seed, key) alone.
+            seed: Seed of the noise.
+            batch_size: Windows that the network processes at a time.
+            progress: Show the steps on stderr.
+            **changes: Fields of `Choices` that differ from `self.choices`, e.g. content=False, refocus=None,
+                token=False, composite=False.
+
+        Raises:
+            UsageError: If inputs do not fit each other, or if a choice does not exist or is out of its range.
         """
         choices = changed(self.choices, changes)
+        given = {"panoptic": panoptic, "erased": erased, "prompts": prompts, "keys": keys}
+        single = isinstance(images, np.ndarray)
+        if single:
+            images, masks = [images], [masks]
+            given = {name: None if value is None else [value] for name, value in given.items()}
+        photos = self._started(images, masks, choices, categories=categories, **given)
+        self._run(photos, seed, batch_size, progress, choices)
+        results = [photo.image for photo in photos]
+        return results[0] if single else results
+
+    def _started(
+        self,
+        images: Sequence[Image],
+        masks: Sequence[Mask],
+        choices: Choices,
+        *,
+        panoptic: Sequence[PanopticMap | None] | None,
+        categories: Categories | Sequence[Categories | None] | None,
+        erased: Sequence[str | None] | None,
+        prompts: Sequence[str | None] | None,
+        keys: Sequence[str] | None,
+    ) -> list[PhotoInProgress]:
+        """Check the inputs, make the maps that are needed, and divide each photo into windows."""
         check_counts(
             len(images),
             masks=masks,
@@ -126,65 +226,73 @@ class MagicEraser:
         names = list(keys) if keys is not None else [""] * len(images)
         for image, mask, name in zip(images, masks, names, strict=True):
             check_pair(image, mask, name)
-        wanted = choices.refocus is not None or prompts is None or None in prompts
-        mapped = [Mapped(None, {})] * len(images)
-        if wanted:
-            mapped = self.segmenter.maps(images, panoptic, categories)
-        works = []
+        maps = [Mapped(None, {})] * len(images)
+        if choices.refocus is not None or prompts is None or None in prompts:
+            maps = self.segmenter.maps(images, panoptic, categories)
+        photos = []
         for k, mask in enumerate(masks):
-            check_map(mapped[k], mask, names[k])
-            parts = parts_of(mask, self.settings.resolution, choices.margin)
-            named, said = erased[k] if erased else None, prompts[k] if prompts else None
-            works.append(Work(images[k].copy(), parts, mask, mapped[k], named, said, names[k]))
-        self._run(works, seed, batch_size, progress, choices)
-        return [work.image for work in works]
+            check_map(maps[k], mask, names[k])
+            photo = PhotoInProgress(
+                image=images[k].copy(),
+                parts=parts_of(mask, self.settings.resolution, choices.margin),
+                left=mask,
+                mapped=maps[k],
+                erased=erased[k] if erased else None,
+                prompt=prompts[k] if prompts else None,
+                key=names[k],
+            )
+            photos.append(photo)
+        return photos
 
-    def _run(self, works: list[Work], seed: int, batch_size: int, progress: bool, choices: Choices) -> None:
-        """All windows: the first ones of all photos, then the second ones, which see the first's
-        results."""
-        busy = [work for work in works if work.parts]
+    def _run(self, photos: list[PhotoInProgress], seed: int, batch_size: int, progress: bool, choices: Choices) -> None:
+        """Erase all windows: the first one of every photo, then the second ones, which see the first ones' results."""
+        busy = [photo for photo in photos if photo.parts]
         if busy and choices.content:
-            _ = self.initializer  # missing weights are an error before any work
-        if choices.refocus is not None and any(work.mapped.panoptic is None for work in busy):
+            _ = self.initializer  # so that missing weights are an error before any work
+        if choices.refocus is not None and any(photo.mapped.panoptic is None for photo in busy):
             self.segmenter.say_once()
-        total = sum(len(work.parts) for work in busy) * executed_steps(choices)
+        total = sum(len(photo.parts) for photo in busy) * executed_steps(choices)
         with progress_bar("erasing", total, unit="step") if progress else nullcontext() as bar:
             for number in count():
-                ready = [work for work in busy if number < len(work.parts)]
+                ready = [photo for photo in busy if number < len(photo.parts)]
                 if not ready:
                     return
-                jobs = [self._job(work, number, seed, choices) for work in ready]
+                jobs = [self._job(photo, number, seed, choices) for photo in ready]
                 for group in batches(jobs, batch_size):
                     tick = None if bar is None else _Tick(bar, len(group))
                     pictures = paint(self.pipeline, [jobs[k] for k in group], choices, tick)
                     for k, picture in zip(group, pictures, strict=True):
                         ready[k].paste(ready[k].parts[number], jobs[k], picture, choices.composite)
 
-    def _job(self, work: Work, number: int, seed: int, choices: Choices) -> Job:
-        """One window: everything in it that is still to be erased is hole, its own part and later ones'."""
-        part = work.parts[number]
-        start, hole, regions, canvas = self._stage_one(work, part, choices)
-        prompt = worded(work.prompt_of(part), self.parts.token if choices.token else None)
-        own = digest(seed, work.key, "magiceraser", number) % (1 << 63)
-        return Job(canvas, start, hole, regions, prompt, own)
+    def _job(self, photo: PhotoInProgress, number: int, seed: int, choices: Choices) -> Job:
+        """Prepare one window (section 3): its hole, the rough content of the hole, its regions and its prompt.
 
-    def _stage_one(self, work: Work, part: Part, choices: Choices) -> Any:
-        """Section 3: the hole, its rough content, and the regions, on the canvas."""
+        The hole is everything in the window that is still to be erased: the window's own part and those of later ones.
+        """
+        part = photo.parts[number]
         window, crop = part.window, part.window.crop()
         factor = int(self.pipeline.vae_scale_factor)
         canvas = canvas_of(window.w, window.h, self.settings.resolution, factor)
-        ids = work.mapped.panoptic.ids[crop] if work.mapped.panoptic else None
-        view = seen(work.image[crop], work.left[crop], ids, canvas.content)
+        ids = photo.mapped.panoptic.ids[crop] if photo.mapped.panoptic else None
+        view = seen(photo.image[crop], photo.left[crop], ids, canvas.content)
         start = view.photo
         if choices.content:
-            (start,) = content_initialization([start], [view.hole], self.initializer, choices.dilate, [Hints(work.key)])
+            hints = [Hints(photo.key)]
+            (start,) = content_initialization([start], [view.hole], self.initializer, choices.dilate, hints)
         hole = whole_cells(padded(view.hole, canvas.padded), factor)
         wide = None if view.ids is None else padded(view.ids, canvas.padded)
-        return padded(start, canvas.padded), hole, work.regions_of(hole, wide, choices), canvas
+        return Job(
+            canvas=canvas,
+            start=padded(start, canvas.padded),
+            hole=hole,
+            regions=photo.regions_of(hole, wide, choices),
+            prompt=worded(photo.prompt_of(part), self.parts.token if choices.token else None),
+            seed=digest(seed, photo.key, "magiceraser", number) % (1 << 63),
+        )
 
 
 class _Tick:
-    """Counts a step of a batch as one step of each of its windows."""
+    """Advances the progress bar by one step per window of the batch."""
 
     def __init__(self, bar: Any, size: int) -> None:
         self._bar, self._size = bar, size
@@ -194,7 +302,7 @@ class _Tick:
 
 
 def changed(choices: Choices, changes: Mapping[str, Any]) -> Choices:
-    """The choices with some replaced. `UsageError` for a name that is none."""
+    """Return the choices with some fields replaced. Raises `UsageError` for an unknown field."""
     known = [field.name for field in fields(Choices)]
     for name in changes:
         if name not in known:
@@ -203,7 +311,7 @@ def changed(choices: Choices, changes: Mapping[str, Any]) -> Choices:
 
 
 def batches(jobs: Sequence[Job], size: int) -> Iterator[list[int]]:
-    """The numbers of jobs in batches of equal canvases, at most `size` each."""
+    """Group the jobs' numbers into batches of at most `size` whose canvases have one size."""
     groups: dict[tuple[int, int], list[int]] = {}
     for number, job in enumerate(jobs):
         groups.setdefault(job.canvas.padded, []).append(number)

@@ -32,6 +32,14 @@ def painted(model: Path, hint: Hints = MAPPED, seed: int = 0, **options: str) ->
     return opened.erase([PHOTO], [MASK], [hint])[0].tobytes()
 
 
+def test_the_package_imports_no_torch_before_magiceraser_is_used() -> None:
+    code = (
+        "import sys, magiceraser_ref; assert 'torch' not in sys.modules\n"
+        "from magiceraser_ref import MagicEraser; assert MagicEraser.from_pretrained"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_it_is_registered_from_above_baselines() -> None:
     assert ERASERS.targets()["magiceraser"] == "magiceraser_ref.eraser:open_magiceraser"
     assert "magiceraser" not in ERASERS.builtin

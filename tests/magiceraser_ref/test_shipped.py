@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+import magiceraser_ref
 from baselines import open_eraser
 from baselines.eraser import Hints, WeightsMissingError, WeightsUnusableError
 from benchmark.datasets import open_dataset
@@ -35,6 +37,11 @@ def test_it_is_whole_and_under_60_mb() -> None:
     plain = load(SHIPPED, device="cpu", lora=False)
     assert plain.settings.lora is None
     assert not any("lora" in name for name in plain.pipeline.unet.state_dict())
+
+
+def test_the_example_of_the_package_is_true() -> None:
+    found = doctest.testmod(magiceraser_ref)
+    assert found.attempted > 5 and found.failed == 0
 
 
 def test_an_embedded_photo_is_erased_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,6 +100,24 @@ def test_a_result_does_not_depend_on_its_batch(eraser: MagicEraser, batch: int, 
         assert np.abs(one.astype(int) - singles[k]).max() <= levels
 
 
+def test_one_photo_gives_the_pixels_of_a_list_with_one_photo(eraser: MagicEraser) -> None:
+    one = eraser.erase(
+        PHOTO,
+        MASK,
+        panoptic=meadow(60, 80),
+        categories=CATEGORIES,
+        erased="sheep",
+        prompts="A photo of R* grass",
+        keys="a",
+    )
+    listed = with_map(eraser, erased=["sheep"], prompts=["A photo of R* grass"], keys=["a"])
+    assert isinstance(one, np.ndarray)
+    assert np.array_equal(one, listed)
+    assert np.array_equal(eraser.erase(PHOTO, MASK), erased(eraser))
+    with pytest.raises(UsageError, match="the mask must be bool"):
+        eraser.erase(PHOTO, MASK[1:])
+
+
 def test_noise_depends_on_seed_and_key(eraser: MagicEraser) -> None:
     first = erased(eraser, keys=["a"])
     assert np.array_equal(erased(eraser, keys=["a"]), first)

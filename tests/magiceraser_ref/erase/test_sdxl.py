@@ -62,7 +62,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def erased(eraser: MagicEraser, **options: Any) -> np.ndarray:
     mask = box_mask(60, 80, (12, 32, 8, 10))
-    return eraser.erase([drawn(60, 80)], [mask], [meadow(60, 80)], CATEGORIES, steps=5, **options)[0]
+    return eraser.erase(drawn(60, 80), mask, panoptic=meadow(60, 80), categories=CATEGORIES, steps=5, **options)
 
 
 @pytest.mark.slow
