@@ -23,13 +23,13 @@ from typing import Any
 
 from perf.throughput import repeated
 
-IMPORTS = "import olrd.builder.work, olrd.triplets.maker, olrd.sources.coco, cv2, pyarrow.parquet, scipy.ndimage"
+IMPORTS = "import olrd.builder.worker, olrd.triplets.maker, olrd.sources.coco, cv2, pyarrow.parquet, scipy.ndimage"
 OPEN = """
 from pathlib import Path
 from olrd.config import BuildConfig
 from olrd.sources import SourceSpec
-from olrd.builder.work import start_worker
-start_worker(BuildConfig(SourceSpec("coco", {root!r})), {parts!r})
+from olrd.builder.worker import UnitBuilder
+UnitBuilder(BuildConfig(SourceSpec("coco", {root!r})), {parts!r}).start()
 """
 INDEX = """
 from pathlib import Path

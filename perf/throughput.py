@@ -33,7 +33,7 @@ import simplejpeg
 from olrd.arrays import decode_ids, encode_image, encode_mask
 from olrd.builder.build import build
 from olrd.builder.units import Unit, plan_units
-from olrd.builder.work import build_unit
+from olrd.builder.worker import UnitBuilder
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.panoptic import Record
@@ -80,16 +80,18 @@ def beside_codecs(config: BuildConfig, out: Path, codecs: list[Job]) -> tuple[fl
     units = len(plan_units(open_source(config.source), config))
     numbers, alone = count(), 0.0
 
-    def unit_then_codecs(unit: Unit) -> tuple[Unit, Tally]:
+    build_unit = UnitBuilder.__call__
+
+    def unit_then_codecs(worker: UnitBuilder, unit: Unit) -> tuple[Unit, Tally]:
         nonlocal alone
-        built = build_unit(unit)
+        built = build_unit(worker, unit)
         started = time.perf_counter()
         for codec, data in codecs[next(numbers) :: units]:
             codec(data)
         alone += time.perf_counter() - started
         return built
 
-    with patch("olrd.builder.build.build_unit", unit_then_codecs):
+    with patch.object(UnitBuilder, "__call__", unit_then_codecs):
         together, _ = pipeline(config, out)
     return together - alone, alone
 

@@ -1,7 +1,7 @@
 """The loop of a run, in the process that runs it: decoding and scoring overlap with the eraser.
 
-`Evaluator` goes through any samples and writes their rows a few at a time. An engine has several processes
-do so: each opens everything once (`start_worker`) and takes one chunk of samples after the other.
+`Evaluator` goes through any samples and writes their rows a few at a time. With an engine, every process has a
+`ChunkEvaluator`, which opens everything once and takes one chunk of samples after the other.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,29 +37,37 @@ PART = 16
 HOPELESS = (UsageError, MissingExtraError, WeightsUnusableError)
 """What an eraser raises for every sample alike: it ends the run."""
 
-_state: dict[str, Evaluator] = {}
 
+@dataclass
+class ChunkEvaluator:
+    """Erases, scores and writes chunks of samples in a worker process (see `olrd.engines.Worker`)."""
 
-def start_worker(request: Request, out: str, identity: RunIdentity) -> None:
-    """Open everything once per process. Raises if this machine would not give what the driver's gives."""
-    if not (Path(out) / "parts").is_dir():
-        raise OutputError(f"{out} is not there on {platform.node()}: all machines must see --out under one path")
-    found = open_inputs(request)
-    if found.identity != identity:
-        here, there = found.identity.to_json(), identity.to_json()
-        differ = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
-        here, there = ({key: values.get(key) for key in differ} for values in (here, there))
-        raise EngineError(
-            f"{platform.node()} would make another run than this machine: {here} instead of {there}. "
-            "Install the same versions on all machines, or name the --device"
-        )
-    _state["work"] = Evaluator(found, Path(out), request.save)
+    request: Request
+    out: str
+    identity: RunIdentity
+    _evaluator: Evaluator = field(init=False, repr=False)
 
+    def start(self) -> None:
+        """Open the inputs. Raises if this machine would make another run than the driver."""
+        if not (Path(self.out) / "parts").is_dir():
+            raise OutputError(
+                f"{self.out} is not there on {platform.node()}: all machines must see --out under one path"
+            )
+        found = open_inputs(self.request)
+        if found.identity != self.identity:
+            here, there = found.identity.to_json(), self.identity.to_json()
+            differ = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+            here, there = ({key: values.get(key) for key in differ} for values in (here, there))
+            raise EngineError(
+                f"{platform.node()} would make another run than this machine: {here} instead of {there}. "
+                "Install the same versions on all machines, or name the --device"
+            )
+        self._evaluator = Evaluator(found, Path(self.out), self.request.save)
 
-def erase_chunk(task: tuple[Sequence[int], int]) -> list[dict[str, Any]]:
-    """Erase, score and write samples, so many per call of the eraser; their rows, which are on the disk."""
-    indices, batch = task
-    return [row for part in _state["work"].parts(indices, batch) for row in part]
+    def __call__(self, task: tuple[Sequence[int], int]) -> list[dict[str, Any]]:
+        """Handle samples, `batch` per call of the eraser. task: (their indices, batch). Returns their rows."""
+        indices, batch = task
+        return [row for part in self._evaluator.parts(indices, batch) for row in part]
 
 
 class Evaluator:

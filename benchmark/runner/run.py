@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.runner.aggregate import summarise
-from benchmark.runner.evaluator import PART, Evaluator, erase_chunk, start_worker
+from benchmark.runner.evaluator import PART, ChunkEvaluator, Evaluator
 from benchmark.runner.inputs import open_inputs
 from benchmark.runner.request import Request
 from benchmark.runner.results import Run, read_rows, read_samples, write_rows
@@ -54,7 +54,7 @@ def run(request: Request, out: Path | str, engine: EngineSpec | None = None) -> 
         else:
             size = max(PART, batch)
             tasks = [(todo[k : k + size], batch) for k in range(0, len(todo), size)]
-            parts = crew.run(erase_chunk, tasks, start_worker, (request, str(out), inputs.identity))
+            parts = crew.run(ChunkEvaluator(request, str(out), inputs.identity), tasks)
         started = time.perf_counter()
         with progress_bar(
             f"{inputs.eraser.info.name} on {inputs.data.name}", len(inputs.ids), initial=len(rows)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from olrd.builder.finish import finish, note_shards
+from olrd.builder.parts import PLAN_FILE, mark_path, read_marks, write_mark
 from olrd.builder.repair import damaged_shards, unit_rows, units_in
 from olrd.builder.units import Share, Unit, plan_units
-from olrd.builder.work import build_unit, mark_path, read_marks, start_worker, write_mark
+from olrd.builder.worker import UnitBuilder
 from olrd.config import BuildConfig
 from olrd.dataset.folder import BUILD_FILE, Dataset
 from olrd.dataset.shards import ShardWriter, Written, numbered
@@ -26,8 +27,6 @@ from olrd.storage.files import children, remove_tree, write_atomic
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, place
 from olrd.triplets.tally import Tally
-
-PLAN_FILE = "plan.json"
 
 
 def build(
@@ -119,7 +118,7 @@ def _run(config: BuildConfig, parts: Path | Remote, todo: list[Unit], units: lis
     left = sum(len(unit.photos) for unit in todo)
     triplets = 0
     with progress_bar("building", total, unit=" photos", initial=total - left) as bar:
-        for unit, tally in crew.run(build_unit, todo, start_worker, (config, str(parts))):
+        for unit, tally in crew.run(UnitBuilder(config, str(parts)), todo):
             triplets += tally.triplets
             bar.update(len(unit.photos))
             bar.set_postfix(triplets=triplets, refresh=False)

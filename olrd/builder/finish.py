@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import olrd
+from olrd.builder.parts import mark_path, read_marks
 from olrd.builder.units import Unit
-from olrd.builder.work import mark_path, read_marks
 from olrd.config import BuildConfig
 from olrd.dataset.card import write_card
 from olrd.dataset.folder import BUILD_FILE

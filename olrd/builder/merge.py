@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from olrd.builder.build import PLAN_FILE, open_parts
+from olrd.builder.build import open_parts
 from olrd.builder.finish import finish
+from olrd.builder.parts import PLAN_FILE, mark_path, read_mark
 from olrd.builder.units import Unit
-from olrd.builder.work import mark_path, read_mark
 from olrd.config import BuildConfig
 from olrd.dataset.folder import BUILD_FILE, Dataset
 from olrd.errors import SourceError, UsageError

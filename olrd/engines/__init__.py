@@ -1,7 +1,7 @@
-"""Engines run units of work: on processes of this machine, or on the actors of a Ray cluster.
+"""Engines run tasks: on processes of this machine, or on the actors of a Ray cluster.
 
-A unit is independent of all others, is run again whole if its worker dies, and leaves a done-mark. So
-the engine and the number of workers change the speed of a build or a run, never its bytes.
+Tasks are independent of each other. If a worker dies, its tasks run again from their start. So the engine
+and the number of workers change the speed of a build or a run, never its bytes.
 
 To add an engine: one file with a class that has the members of `Engine` and is made from an
 `EngineSpec`, and one line in `ENGINES`, or an entry point in the group `olrd.engines`.
@@ -10,17 +10,19 @@ tests/olrd/engines/test_engines.py runs on everything registered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from olrd.errors import OlrdError, UsageError
 from olrd.registry import Registry
 
 Task = TypeVar("Task")
+TaskIn = TypeVar("TaskIn", contravariant=True)
 Result = TypeVar("Result")
+ResultOut = TypeVar("ResultOut", covariant=True)
 RETRIES = 3
-"""So often in a row may workers die without a result before the engine gives up."""
+"""Number of times in a row that workers may die without a result before the engine gives up."""
 
 ENGINES = Registry(
     "engine", "olrd.engines", {"local": "olrd.engines.local:LocalEngine", "ray": "olrd.engines.ray:RayEngine"}
@@ -50,21 +52,31 @@ class EngineSpec:
     gpu: bool = False
 
 
+class Worker(Protocol[TaskIn, ResultOut]):
+    """What runs in each process. It is pickled and sent there before it is started."""
+
+    def start(self) -> None:
+        """Open what the tasks need. Called once per process, before any task."""
+
+    def __call__(self, task: TaskIn, /) -> ResultOut:
+        """Do one task."""
+
+
 class Engine(Protocol):
-    """Runs tasks on workers. Opening one starts nothing; it raises what will not work."""
+    """Runs tasks on workers. Opening an engine starts nothing, but raises if it cannot work."""
 
-    def run(
-        self,
-        work: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        start: Callable[..., None],
-        start_args: tuple[Any, ...],
-    ) -> Iterator[Result]:
-        """Yield `work(task)` for every task, in the order of completion.
+    def run(self, worker: Worker[Task, Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """Do every task; yield the results in the order in which the tasks end.
 
-        Each worker is prepared once by `start(*start_args)`. The tasks of a worker that dies run
-        again whole on another one; `WorkerDiedError` when that does not help. What `work` or
-        `start` raises is raised here, as the same type. Closing the iterator ends all workers.
+        Closing the iterator ends all workers.
+
+        Args:
+            worker: sent to every process and started there once.
+            tasks: what it is called with, one at a time. The tasks of a process that dies run again in another one.
+
+        Raises:
+            WorkerDiedError: processes died again and again.
+            Exception: whatever `worker` raises, as the same type.
         """
 
 

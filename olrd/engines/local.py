@@ -6,20 +6,20 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from olrd.engines import RETRIES, EngineSpec, Result, Task, WorkerDiedError
+from olrd.engines import RETRIES, EngineSpec, Result, Task, Worker, WorkerDiedError
 from olrd.errors import UsageError
 
 MOST = 8
-"""Processes when the number is left open, on a machine with more cores."""
+"""Largest default number of processes."""
 
 
 def local_workers() -> int:
-    """The processes that are used when their number is left open."""
+    """The default number of processes: one per core, up to `MOST`."""
     return min(MOST, os.cpu_count() or 1)
 
 
@@ -32,38 +32,27 @@ class LocalEngine:
             raise UsageError(f"--ray-address is for --engine ray, not for --engine {spec.name}")
         self.workers = spec.workers or local_workers()
 
-    def run(
-        self,
-        work: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        start: Callable[..., None],
-        start_args: tuple[Any, ...],
-    ) -> Iterator[Result]:
+    def run(self, worker: Worker[Task, Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See `Engine`."""
         if self.workers == 1 or len(tasks) <= 1:
-            start(*start_args)
-            for task in tasks:
-                yield work(task)
+            worker.start()
+            yield from map(worker, tasks)
             return
         left, deaths = list(tasks), 0
         while left:
             before = len(left)
             pool = ProcessPoolExecutor(
-                min(self.workers, len(left)),
-                multiprocessing.get_context("spawn"),
-                _prepare,
-                (os.getpid(), start, start_args),
+                min(self.workers, len(left)), multiprocessing.get_context("spawn"), _prepare, (os.getpid(), worker)
             )
             futures: dict[Future[Any], Task] = {}
             try:
-                futures |= {pool.submit(work, task): task for task in left}
+                futures |= {pool.submit(_work, task): task for task in left}
                 for future in as_completed(futures):
                     result = future.result()
                     left.remove(futures[future])
                     yield result
-                # Nothing is in hand any more. Asked to leave, workers queue for a lock that one of
-                # them holds: were that one killed meanwhile, the pool would wait for the others for
-                # ever.
+                # All tasks are done. Workers that are asked to leave queue for a lock. If the one that holds it is
+                # killed now, the pool waits for the others without end. So all of them are killed.
                 for process in list(pool._processes.values()):
                     process.kill()
             except BrokenProcessPool as error:
@@ -75,20 +64,26 @@ class LocalEngine:
                         "`if __name__ == '__main__':`. Run again to go on from here"
                     ) from error
             finally:
-                # Here and not by `cancel_futures`: the pool's own thread does that only as long as
-                # it still finds the pool, which is gone once this iterator is closed.
+                # `cancel_futures` does not serve here: the pool's thread cancels them only while the pool exists, and
+                # it is gone once this iterator is closed.
                 for future in futures:
                     future.cancel()
                 pool.shutdown(wait=False)
 
 
-def _prepare(parent: int, start: Callable[..., None], start_args: tuple[Any, ...]) -> None:
+def _prepare(parent: int, worker: Worker[Any, Any]) -> None:
+    """Start the worker of this process. The process object holds it for as long as the process lives."""
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True).start()
-    start(*start_args)
+    worker.start()
+    vars(multiprocessing.current_process())["worker"] = worker
+
+
+def _work(task: Any) -> Any:
+    return vars(multiprocessing.current_process())["worker"](task)
 
 
 def _leave_with_parent(parent: int) -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End this process when its parent is gone: otherwise it would wait for tasks without end."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 import olrd
-from olrd.engines import RETRIES, EngineError, EngineSpec, Result, Task, WorkerDiedError
+from olrd.engines import RETRIES, EngineError, EngineSpec, Result, Task, Worker, WorkerDiedError
 from olrd.errors import MissingExtraError, UsageError
 from olrd.progress import say
 
@@ -44,13 +44,7 @@ class RayEngine:
             _check_address(spec.address)
         self.spec = spec
 
-    def run(
-        self,
-        work: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        start: Callable[..., None],
-        start_args: tuple[Any, ...],
-    ) -> Iterator[Result]:
+    def run(self, worker: Worker[Task, Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See `Engine`."""
         if not tasks:
             return
@@ -59,15 +53,13 @@ class RayEngine:
             room = ray.cluster_resources()
             gpus = int(room.get("GPU", 0)) if self.spec.gpu else 0
             size = self.spec.workers or gpus or int(room.get("CPU", 0)) or 1
-            kind = ray.remote(num_cpus=1, num_gpus=min(gpus, 1), max_restarts=0)(_Worker)
-            setup = olrd.__version__, os.getcwd(), start, start_args  # noqa: PTH109
-            yield from _on_actors(work, tasks, kind, setup, size)
+            kind = ray.remote(num_cpus=1, num_gpus=min(gpus, 1), max_restarts=0)(_Actor)
+            setup = olrd.__version__, os.getcwd(), worker  # noqa: PTH109
+            yield from _on_actors(tasks, kind, setup, size)
 
 
-def _on_actors(
-    work: Callable[[Task], Result], tasks: Sequence[Task], kind: Any, setup: tuple[Any, ...], size: int
-) -> Iterator[Result]:
-    """`work(task)` of all tasks on at most `size` actors of this kind, one task on each."""
+def _on_actors(tasks: Sequence[Any], kind: Any, setup: tuple[Any, ...], size: int) -> Iterator[Any]:
+    """Do all tasks on at most `size` actors of this kind, one task at a time on each."""
     import ray
 
     doing: dict[Any, tuple[Any, int | None]] = {}
@@ -87,7 +79,7 @@ def _on_actors(
         while left:
             while idle and waiting:
                 actor, number = idle.pop(), waiting.popleft()
-                doing[actor.work.remote(work, tasks[number])] = actor, number
+                doing[actor.work.remote(tasks[number])] = actor, number
             done, _ = ray.wait(list(doing), timeout=PATIENCE)
             if not done:
                 if not told and all(task is None for _, task in doing.values()):
@@ -122,22 +114,23 @@ def _on_actors(
             ray.kill(actor)
 
 
-class _Worker:
-    """Lives in a process of its own on some node."""
+class _Actor:
+    """Holds a worker in a process on some node."""
 
-    def prepare(self, version: str, folder: str, start: Callable[..., None], start_args: tuple[Any, ...]) -> None:
-        """Once, before any work. Relative paths mean what they mean to the driver."""
+    def prepare(self, version: str, folder: str, worker: Worker[Any, Any]) -> None:
+        """Start the worker. Relative paths mean what they mean to the driver."""
         if olrd.__version__ != version:
             raise EngineError(
                 f"node {platform.node()} has olrd {olrd.__version__}, this process {version}: "
                 "install the same version on all nodes"
             )
-        with suppress(OSError):  # not there: absolute paths still work
+        with suppress(OSError):  # the folder may not exist here: absolute paths still work
             os.chdir(folder)
-        start(*start_args)
+        worker.start()
+        self._worker = worker
 
-    def work(self, work: Callable[[Task], Result], task: Task) -> Result:
-        return work(task)
+    def work(self, task: Any) -> Any:
+        return self._worker(task)
 
 
 def _room(ray: Any) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from olrd.builder.build import open_parts
 from olrd.builder.finish import finish
+from olrd.builder.parts import read_mark, write_mark
 from olrd.builder.units import Unit
-from olrd.builder.work import read_mark, write_mark
 from olrd.config import BuildConfig
 from olrd.dataset.card import write_card
 from olrd.dataset.folder import BUILD_FILE, Dataset
@@ -28,8 +27,6 @@ from olrd.storage.remote import Remote, place
 from olrd.triplets.maker import pictures
 from olrd.triplets.recipe import Recipe
 from olrd.triplets.tally import Tally
-
-_state: dict[str, Any] = {}
 
 
 def rebuild(
@@ -53,44 +50,48 @@ def rebuild(
             say(f"{out} is complete already")
             return Dataset(out).build
         todo = [number for number, unit in enumerate(units) if read_mark(out / "parts", unit) is None]
-        start = (str(recipes), str(root), str(out / "parts"), config)
+        worker = UnitRebuilder(str(recipes), str(root), str(out / "parts"), config)
         with progress_bar("rebuilding", len(dataset), unit=" triplets") as bar:
             bar.update(sum(r["rows"] for n, r in enumerate(dataset.build["units"]) if n not in set(todo)))
-            for count in open_engine(EngineSpec(workers=workers)).run(rebuild_unit, todo, start_rebuild, start):
+            for count in open_engine(EngineSpec(workers=workers)).run(worker, todo):
                 bar.update(count)
         return finish(out, config, info, identity, units)
 
 
-def start_rebuild(recipes: str, root: str, parts: str, config: BuildConfig) -> None:
-    """Once per process."""
-    import cv2
+@dataclass
+class UnitRebuilder:
+    """Renders the units of the recipes in a folder into the folder `parts` (see `olrd.engines.Worker`)."""
 
-    cv2.setNumThreads(1)
-    _state.update(
-        dataset=Dataset(recipes), renderer=Renderer(root, config.source.max_pixels), parts=place(parts), config=config
-    )
+    recipes: str
+    root: str
+    parts: str
+    config: BuildConfig
+    _dataset: Dataset = field(init=False, repr=False)
+    _renderer: Renderer = field(init=False, repr=False)
 
+    def start(self) -> None:
+        """Open the recipes and the photos."""
+        import cv2
 
-def rebuild_unit(number: int) -> int:
-    """Render one unit's rows; returns how many."""
-    dataset: Dataset = _state["dataset"]
-    config: BuildConfig = _state["config"]
-    records = dataset.build["units"]
-    start = sum(record["rows"] for record in records[:number])
-    unit, record = unit_of(records[number]), records[number]
-    rows = islice(dataset.rows_from(start), record["rows"])
-    writer = ShardWriter(_state["parts"], config.form, config.shard_bytes)
-    files = writer.write(_rendered(rows), numbered(unit.name))
-    write_mark(_state["parts"], unit, files, Tally.from_dict(record["tally"]))
-    return int(record["rows"])
+        cv2.setNumThreads(1)
+        self._dataset = Dataset(self.recipes)
+        self._renderer = Renderer(self.root, self.config.source.max_pixels)
 
+    def __call__(self, number: int) -> int:
+        """Render the rows of one unit; returns their number."""
+        records = self._dataset.build["units"]
+        start = sum(record["rows"] for record in records[:number])
+        unit, record, parts = unit_of(records[number]), records[number], place(self.parts)
+        rows = islice(self._dataset.rows_from(start), record["rows"])
+        writer = ShardWriter(parts, self.config.form, self.config.shard_bytes)
+        files = writer.write(map(self._rendered, rows), numbered(unit.name))
+        write_mark(parts, unit, files, Tally.from_dict(record["tally"]))
+        return int(record["rows"])
 
-def _rendered(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    renderer: Renderer = _state["renderer"]
-    for row in rows:
+    def _rendered(self, row: dict[str, Any]) -> dict[str, Any]:
         recipe = Recipe.from_json(row["recipe"])
-        triplet, photo = renderer.render(recipe)
-        yield row | pictures(photo, triplet, recipe.id)
+        triplet, photo = self._renderer.render(recipe)
+        return row | pictures(photo, triplet, recipe.id)
 
 
 def unit_of(record: dict[str, Any]) -> Unit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ from olrd.triplets.compose import pixels_sha256, prove
 from olrd.triplets.recipe import Recipe
 from olrd.triplets.tally import Tally
 
-_state: dict[str, Any] = {}
-
 
 def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
     """Check a dataset folder. Returns counts and `problems`, a list of sentences; empty is good.
@@ -40,7 +39,7 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
     tasks = [(number, group) for number in range(len(shards)) for group in _groups(dataset, number, problems)]
     with progress_bar("verifying", len(dataset), unit=" triplets") as bar:
         engine = open_engine(EngineSpec(workers=workers))
-        for number, found, facts in engine.run(verify_group, tasks, start_verify, (str(folder),)):
+        for number, found, facts in engine.run(GroupVerifier(str(folder)), tasks):
             problems += found
             rows += len(facts)
             bar.update(len(facts))
@@ -83,30 +82,35 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
         return range(0)
 
 
-def start_verify(folder: str) -> None:
-    """Once per process."""
-    _state["dataset"] = Dataset(folder)
+@dataclass
+class GroupVerifier:
+    """Checks row groups of the dataset in `folder` (see `olrd.engines.Worker`)."""
 
+    folder: str
+    _dataset: Dataset = field(init=False, repr=False)
 
-def verify_group(task: tuple[int, int]) -> tuple[int, list[str], list[tuple[str, set[str], str]]]:
-    """Check one row group: problems, and (id, photos, split) of each row for the global checks."""
-    dataset: Dataset = _state["dataset"]
-    number, group = task
-    shard = dataset.build["shards"][number]
-    problems: list[str] = []
-    facts = []
-    try:
-        with dataset.open(dataset.folder / shard["file"]) as file:
-            for batch in file.iter_batches(batch_size=16, row_groups=[group]):
-                for row in batch_rows(batch):
-                    problems += [f"{row['id']}: {p}" for p in row_problems(row, dataset.form)]
-                    photos = {row["image_id"], row["donor_image_id"]}
-                    facts.append((row["id"], photos, row["split"]))
-                    if row["split"] != shard["split"]:
-                        problems.append(f"{row['id']}: split {row['split']} in {shard['file']}")
-    except (OSError, pa.ArrowException, IntegrityError) as error:
-        problems.append(f"{shard['file']}, row group {group}: {error}")
-    return number, problems, facts
+    def start(self) -> None:
+        """Open the dataset."""
+        self._dataset = Dataset(self.folder)
+
+    def __call__(self, task: tuple[int, int]) -> tuple[int, list[str], list[tuple[str, set[str], str]]]:
+        """Check one row group: problems, and (id, photos, split) of each row for the global checks."""
+        number, group = task
+        shard = self._dataset.build["shards"][number]
+        problems: list[str] = []
+        facts = []
+        try:
+            with self._dataset.open(self._dataset.folder / shard["file"]) as file:
+                for batch in file.iter_batches(batch_size=16, row_groups=[group]):
+                    for row in batch_rows(batch):
+                        problems += [f"{row['id']}: {p}" for p in row_problems(row, self._dataset.form)]
+                        photos = {row["image_id"], row["donor_image_id"]}
+                        facts.append((row["id"], photos, row["split"]))
+                        if row["split"] != shard["split"]:
+                            problems.append(f"{row['id']}: split {row['split']} in {shard['file']}")
+        except (OSError, pa.ArrowException, IntegrityError) as error:
+            problems.append(f"{shard['file']}, row group {group}: {error}")
+        return number, problems, facts
 
 
 def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:

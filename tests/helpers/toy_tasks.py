@@ -1,62 +1,82 @@
-"""Small tasks for engines. They stand in a module of their own, so that worker processes can import them."""
+"""Small workers for engines. They stand in a module of their own, so that worker processes can import them."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from olrd.errors import MissingExtraError
 
-_state: dict[str, Path] = {}
+
+@dataclass
+class Square:
+    """Squares numbers. Notes in `folder` every start, so that a test can count them."""
+
+    folder: str
+    started: bool = False
+
+    def start(self) -> None:
+        self.started = True
+        Path(self.folder, f"start-{os.getpid()}-{time.time_ns()}").touch()
+
+    def __call__(self, number: int) -> Any:
+        assert self.started
+        return number * number
 
 
-def start(folder: str) -> None:
-    """Notes every start, so that a test can count them."""
-    _state["folder"] = Path(folder)
-    (Path(folder) / f"start-{os.getpid()}-{time.time_ns()}").touch()
-
-
-def square(number: int) -> int:
-    assert _state["folder"].is_dir()
-    return number * number
-
-
-def die_once(number: int) -> int:
+class DieOnce(Square):
     """Task 3 kills its process, the first time that it runs."""
-    mark = _state["folder"] / "died"
-    if number == 3 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return square(number)
+
+    def __call__(self, number: int) -> Any:
+        mark = Path(self.folder, "died")
+        if number == 3 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(number)
 
 
-def die_always(number: int) -> int:
-    if number == 3:
-        with (_state["folder"] / "deaths").open("a") as file:
-            file.write("x")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return square(number)
+class DieAlways(Square):
+    """Task 3 kills its process, every time."""
+
+    def __call__(self, number: int) -> Any:
+        if number == 3:
+            with Path(self.folder, "deaths").open("a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(number)
 
 
-def refuse(number: int) -> int:
-    if number == 2:
-        raise MissingExtraError("a toy", "toys")
-    return number
+class Refuse(Square):
+    """Task 2 raises an error of ours."""
+
+    def __call__(self, number: int) -> Any:
+        if number == 2:
+            raise MissingExtraError("a toy", "toys")
+        return number
 
 
-def note(task: tuple[str, int]) -> int:
-    folder, number = task
-    time.sleep(0.02)
-    (Path(folder) / f"done-{number}").touch()
-    return number
+class Note(Square):
+    """Slow tasks that leave a file each."""
+
+    def __call__(self, number: int) -> Any:
+        time.sleep(0.02)
+        Path(self.folder, f"done-{number}").touch()
+        return number
 
 
-def visible(number: int) -> str:
-    return os.environ["CUDA_VISIBLE_DEVICES"]
+class Visible(Square):
+    """Says which GPUs the process sees."""
+
+    def __call__(self, number: int) -> Any:
+        return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
-class _Other:
+class Other:
+    """Takes a place in a Ray cluster."""
+
     def here(self) -> bool:
         return True

@@ -3,13 +3,13 @@ The counted runs are in docs/reliability.md."""
 
 from __future__ import annotations
 
-import gc
-import operator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_tasks import Square
 
 from olrd.engines import EngineSpec
 from olrd.engines.local import LocalEngine
@@ -36,7 +36,7 @@ def test_a_build_comes_back(name: str, scene: Scene) -> None:
     assert (count.recovered, count.rows_lost) == (1, 0)
 
 
-def test_no_worker_waits_when_the_pool_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_worker_waits_when_the_pool_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that was killed while the pool closed made a complete build hang: the others waited
     for a lock that the dead one held."""
     alive: list[bool] = []
@@ -50,5 +50,5 @@ def test_no_worker_waits_when_the_pool_is_closed(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(ProcessPoolExecutor, "shutdown", watched)
     engine = LocalEngine(EngineSpec(workers=2))
-    assert sorted(engine.run(operator.index, [1, 2, 3], gc.collect, ())) == [1, 2, 3]
+    assert sorted(engine.run(Square(str(tmp_path)), [1, 2, 3])) == [1, 4, 9]
     assert alive == [False, False]

@@ -21,7 +21,7 @@ from baselines import open_eraser
 from benchmark.cli import main
 from benchmark.datasets import open_dataset
 from benchmark.protocol import load_protocol
-from benchmark.runner.evaluator import start_worker
+from benchmark.runner.evaluator import ChunkEvaluator
 from benchmark.runner.inputs import open_inputs
 from benchmark.runner.results import Run
 from benchmark.runner.run import plan, run
@@ -116,12 +116,12 @@ def test_a_worker_that_would_make_another_run_is_refused(root: Path, tmp_path: P
     """Another device or version on one machine of several would mix two runs."""
     identity = open_inputs(request(root)).identity
     with pytest.raises(OutputError, match=r"is not there on .*under one path"):
-        start_worker(request(root), str(tmp_path / "out"), identity)
+        ChunkEvaluator(request(root), str(tmp_path / "out"), identity).start()
     (tmp_path / "out" / "parts").mkdir(parents=True)
-    start_worker(request(root), str(tmp_path / "out"), identity)
+    ChunkEvaluator(request(root), str(tmp_path / "out"), identity).start()
     other = replace(identity, method=replace(identity.method, device="cuda"))
     with pytest.raises(EngineError, match=r"would make another run .*'cpu'.* instead of .*'cuda'"):
-        start_worker(request(root), str(tmp_path / "out"), other)
+        ChunkEvaluator(request(root), str(tmp_path / "out"), other).start()
 
 
 def test_a_limit_takes_the_first_and_no_others(root: Path, plain: Path, tmp_path: Path) -> None:

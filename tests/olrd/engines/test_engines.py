@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from built_folders import digest
-from toy_tasks import _Other, die_always, die_once, note, refuse, square, start, visible
+from toy_tasks import DieAlways, DieOnce, Note, Other, Refuse, Square, Visible
 
 from olrd.builder.build import build
-from olrd.builder.work import start_worker
+from olrd.builder.worker import UnitBuilder
 from olrd.cli.build import main as build_main
 from olrd.config import BuildConfig
 from olrd.engines import ENGINES, EngineError, EngineSpec, WorkerDiedError, open_engine
-from olrd.engines.ray import _Worker
+from olrd.engines.ray import _Actor
 from olrd.errors import MissingExtraError, OlrdError, OutputError, Rejected, UsageError
 from olrd.sources import SourceSpec
 
@@ -58,17 +58,17 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.mark.slow
 def test_results_are_those_of_a_plain_loop(name: str, tmp_path: Path) -> None:
     engine = open_engine(EngineSpec(name, 2))
-    found = list(engine.run(square, range(20), start, (str(tmp_path),)))
+    found = list(engine.run(Square(str(tmp_path)), range(20)))
     assert sorted(found) == [n * n for n in range(20)]
     assert 1 <= len(list(tmp_path.glob("start-*"))) <= 2
-    assert list(engine.run(square, [], start, (str(tmp_path),))) == []
-    assert list(engine.run(square, [7], start, (str(tmp_path),))) == [49]
+    assert list(engine.run(Square(str(tmp_path)), [])) == []
+    assert list(engine.run(Square(str(tmp_path)), [7])) == [49]
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing(name: str, tmp_path: Path) -> None:
     engine = open_engine(EngineSpec(name, 2))
-    found = list(engine.run(die_once, range(8), start, (str(tmp_path),)))
+    found = list(engine.run(DieOnce(str(tmp_path)), range(8)))
     assert sorted(found) == [n * n for n in range(8)]
     assert (tmp_path / "died").exists() and len(list(tmp_path.glob("start-*"))) >= 2
 
@@ -78,7 +78,7 @@ def test_a_task_that_kills_every_worker_ends_the_work(name: str, tmp_path: Path)
     engine = open_engine(EngineSpec(name, 2))
     found = []
     with pytest.raises(WorkerDiedError, match=r"died 3 times .*use fewer --workers"):
-        for result in engine.run(die_always, range(6), start, (str(tmp_path),)):
+        for result in engine.run(DieAlways(str(tmp_path)), range(6)):
             found.append(result)
     assert set(found) <= {0, 1, 4, 16, 25}
     assert 3 <= len((tmp_path / "deaths").read_text()) <= 3 + len(found)
@@ -88,14 +88,14 @@ def test_a_task_that_kills_every_worker_ends_the_work(name: str, tmp_path: Path)
 def test_errors_arrive_as_they_were_raised(name: str, tmp_path: Path) -> None:
     engine = open_engine(EngineSpec(name, 2))
     with pytest.raises(MissingExtraError, match=r"a toy needs the extra 'toys': pip install"):
-        list(engine.run(refuse, range(5), start, (str(tmp_path),)))
+        list(engine.run(Refuse(str(tmp_path)), range(5)))
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_left_stops(name: str, tmp_path: Path) -> None:
     """The iterator is closed in the middle: what was not begun is never done."""
     engine = open_engine(EngineSpec(name, 2))
-    running = engine.run(note, [(str(tmp_path), n) for n in range(400)], start, (str(tmp_path),))
+    running = engine.run(Note(str(tmp_path)), range(400))
     next(running)
     running.close()  # type: ignore[attr-defined]
     time.sleep(1.0)
@@ -120,9 +120,9 @@ def test_a_build_has_the_same_bytes(name: str, tmp_path: Path) -> None:
 def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
     """One (pretended) GPU: one worker, however many are allowed."""
     engine = open_engine(EngineSpec("ray", 2, gpu=True))
-    assert list(engine.run(visible, range(4), start, (str(tmp_path),))) == ["0"] * 4
+    assert list(engine.run(Visible(str(tmp_path)), range(4))) == ["0"] * 4
     assert len(list(tmp_path.glob("start-*"))) == 1
-    assert open_engine(EngineSpec("ray", None, gpu=True)).run(visible, [], start, ())
+    assert open_engine(EngineSpec("ray", None, gpu=True)).run(Visible(str(tmp_path)), [])
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -130,7 +130,7 @@ def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
 def test_a_full_cluster_is_told_of_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    holder = ray.remote(num_cpus=2)(_Other).remote()
+    holder = ray.remote(num_cpus=2)(Other).remote()
     ray.get(holder.here.remote())
     said: list[str] = []
 
@@ -141,19 +141,19 @@ def test_a_full_cluster_is_told_of_and_waited_for(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("olrd.engines.ray.PATIENCE", 1)
     monkeypatch.setattr("olrd.engines.ray.say", say)
     engine = open_engine(EngineSpec("ray", 1))
-    assert list(engine.run(square, [2, 3], start, (str(tmp_path),))) == [4, 9]
+    assert list(engine.run(Square(str(tmp_path)), [2, 3])) == [4, 9]
     assert said == ["waiting for room in the Ray cluster (2 CPUs in all, 1 GPUs in all)"]
 
 
 def test_another_version_on_a_node_is_refused() -> None:
     with pytest.raises(EngineError, match=r"has olrd .*, this process 0\.0: install the same"):
-        _Worker().prepare("0.0", "/", start, ())
+        _Actor().prepare("0.0", "/", Square("/"))
 
 
 def test_an_output_folder_that_a_node_does_not_see_is_named(tmp_path: Path) -> None:
     config = BuildConfig(SourceSpec("synthetic"))
     with pytest.raises(OutputError, match=r"parts is not there on .*under one path"):
-        start_worker(config, str(tmp_path / "parts"))
+        UnitBuilder(config, str(tmp_path / "parts")).start()
 
 
 # --- refusals --------------------------------------------------------------------------------------

@@ -108,17 +108,17 @@ def test_an_interrupted_rebuild_goes_on(
     after: int, root: Path, full: Path, recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is done before the interruption is not done again."""
-    whole, calls = rebuilding.rebuild_unit, [0]
+    whole, calls = rebuilding.UnitRebuilder.__call__, [0]
 
-    def interrupted(number: int) -> int:
+    def interrupted(worker: rebuilding.UnitRebuilder, number: int) -> int:
         calls[0] += 1
         if calls[0] > after:
             raise KeyboardInterrupt
-        return whole(number)
+        return whole(worker, number)
 
     units = len(Dataset(recipes).build["units"])
     assert units > after + 1
-    monkeypatch.setattr(rebuilding, "rebuild_unit", interrupted)
+    monkeypatch.setattr(rebuilding.UnitRebuilder, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         rebuild(recipes, root, tmp_path / "out")
     assert not (tmp_path / "out" / "build.json").exists()

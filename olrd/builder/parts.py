@@ -1,0 +1,53 @@
+"""The folder `parts/` of an unfinished build: its plan, the part files and the done-mark of every unit.
+
+parts/plan.json             what is built: the build's identity, and what `olrd merge` needs to know
+parts/SPLIT-NUMBER*.parquet the rows of a unit
+parts/SPLIT-NUMBER.json     its done-mark, written last: its files with sizes and hashes, and its tally
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from olrd.builder.units import Unit
+from olrd.dataset.shards import Written
+from olrd.storage.files import write_atomic
+from olrd.storage.remote import Remote, many
+from olrd.triplets.tally import Tally
+
+PLAN_FILE = "plan.json"
+
+
+def write_mark(parts: Path | Remote, unit: Unit, files: list[Written], tally: Tally) -> None:
+    """Mark a unit as done. Neither the mark nor its files are synced to the disk: `finish` compares the hashes of what
+    an earlier run left, and syncs the final shards."""
+    mark = {"files": [file._asdict() for file in files], "tally": tally.to_dict()}
+    write_atomic(mark_path(parts, unit), json.dumps(mark), durable=False)
+
+
+def mark_path(parts: Path | Remote, unit: Unit) -> Path | Remote:
+    """Where a unit's done-mark lies."""
+    return parts / f"{unit.name}.json"
+
+
+def read_mark(parts: Path | Remote, unit: Unit) -> tuple[list[Written], Tally] | None:
+    """A unit's files and tally if it is done and its files are whole, else None."""
+    try:
+        mark = json.loads(mark_path(parts, unit).read_text())
+        files = [Written(**file) for file in mark["files"]]
+        tally = Tally.from_dict(mark["tally"])
+        whole = all((parts / f.file).stat().st_size == f.bytes for f in files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (files, tally) if whole else None
+
+
+def read_marks(parts: Path | Remote, units: Sequence[Unit]) -> dict[Unit, tuple[list[Written], Tally]]:
+    """The marks of the units that are done, in the order given."""
+    if isinstance(parts, Remote):
+        marks = many(lambda unit: read_mark(parts, unit), units)
+    else:
+        marks = [read_mark(parts, unit) for unit in units]
+    return {unit: mark for unit, mark in zip(units, marks, strict=True) if mark}

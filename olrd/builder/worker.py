@@ -1,0 +1,50 @@
+"""The worker of a build: one unit in, its part files and its done-mark out."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from olrd.builder.parts import write_mark
+from olrd.builder.units import Unit
+from olrd.config import BuildConfig
+from olrd.dataset.shards import ShardWriter, numbered
+from olrd.errors import IntegrityError, OutputError
+from olrd.sources import open_source
+from olrd.storage.remote import Remote, place
+from olrd.triplets.maker import TripletMaker
+from olrd.triplets.tally import Tally
+
+
+@dataclass
+class UnitBuilder:
+    """Builds units into the folder or URL `parts` (see `olrd.engines.Worker`)."""
+
+    config: BuildConfig
+    parts: str
+    _maker: TripletMaker = field(init=False, repr=False)
+    _folder: Path | Remote = field(init=False, repr=False)
+
+    def start(self) -> None:
+        """Open the source. Raises `OutputError` if this machine does not see `parts`."""
+        import cv2
+
+        self._folder = place(self.parts)
+        if isinstance(self._folder, Path) and not self._folder.is_dir():
+            raise OutputError(
+                f"{self.parts} is not there on {platform.node()}: all machines must see --out under one path"
+            )
+        cv2.setNumThreads(1)  # units run in parallel, so that more threads would compete for the cores
+        self._maker = TripletMaker(open_source(self.config.source), self.config)
+
+    def __call__(self, unit: Unit) -> tuple[Unit, Tally]:
+        """Build one unit. The done-mark is written last, after the files that it names."""
+        tally = Tally()
+        writer = ShardWriter(self._folder, self.config.form, self.config.shard_bytes)
+        rows = (row for index in unit.photos for row in self._maker.photo(index, tally))
+        files = writer.write(rows, numbered(unit.name))
+        if not tally.balanced():
+            raise IntegrityError(f"the counts of unit {unit.name} do not add up: {tally}")
+        write_mark(self._folder, unit, files, tally)
+        return unit, tally
