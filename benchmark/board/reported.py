@@ -7,6 +7,7 @@ unknown. No test compares with them, and they never enter a ranking.
 from __future__ import annotations
 
 from benchmark.board.markup import escape_markdown
+from magiceraser_ref.ablation.rows import LADDER
 
 Numbers = tuple[str, ...]
 """As printed: PSNR, SSIM, LPIPS, FID; empty where the paper gives none."""
@@ -26,12 +27,9 @@ REALHM: dict[str, Numbers] = {
     "Google Photos eraser": ("20.310", "", "", ""),
 }
 ABLATION: dict[str, Numbers] = {
-    "baseline, random masks": ("21.331", "0.815", "0.134", "52.10"),
-    "baseline, OLRD": ("22.130", "0.834", "0.119", "50.73"),
-    "+ content initialisation": ("22.891", "0.840", "0.109", "48.91"),
-    "+ attention refocusing": ("23.277", "0.844", "0.110", "48.93"),
-    "+ prompt tuning": ("23.311", "0.858", "0.104", "47.94"),
-    "all": ("23.620", "0.861", "0.101", "46.56"),
+    r.label: (f"{r.psnr:.3f}", f"{r.ssim:.3f}", f"{r.lpips:.3f}", f"{r.fid:.2f}")
+    for r in (row.reported for row in LADDER)
+    if r is not None
 }
 PREFACE = """\
 # Reported by the paper, not measured here

@@ -1,8 +1,8 @@
-"""The paper's ablation as commands: which weights and which switches each row has, and how rows compare.
+"""The rows of the paper's ablation: the weights and switches of each, the paper's numbers, and the commands to run.
 
-Scoring belongs to `benchmark`, which lies above this package, so rows are run as commands of it. Three
-trainings serve all rows: random masks, OLRD, and OLRD with the token R*. Content initialisation and
-refocusing are training-free: their rows run the weights of the row before.
+Scoring belongs to `benchmark`, which lies above this package, so rows are run as its commands. Three trainings serve
+all rows: random masks, OLRD, and OLRD with the token R*. Content initialisation and refocusing need no training: their
+rows run the weights of the row before.
 """
 
 from __future__ import annotations
@@ -20,23 +20,47 @@ TRAININGS: Mapping[str, tuple[str, ...]] = {
     "olrd": ("--masks", "olrd", "--no-token"),
     "olrd-token": ("--masks", "olrd"),
 }
-"""What `magiceraser train` is told, by the name of the resulting weights."""
+"""The options of `magiceraser train`, by the name of the resulting weights."""
 
 
 class Reported(NamedTuple):
-    """The paper's row, second-hand and unverified, RealHM, protocol unknown: to be shown, never compared
-    with and never a target."""
+    """What the paper reports for a row, taken over second-hand and unverified: RealHM, protocol unknown.
 
+    These numbers are shown beside ours. They are never a target, and nothing is compared with them.
+
+    Attributes:
+        label: The paper's name of the row.
+        psnr: In dB.
+        ssim: From 0 to 1.
+        lpips: Smaller is better.
+        fid: Smaller is better.
+    """
+
+    label: str
     psnr: float
     ssim: float
     lpips: float
     fid: float
 
+    def scores(self) -> dict[str, float]:
+        """The numbers by their names."""
+        return {"psnr": self.psnr, "ssim": self.ssim, "lpips": self.lpips, "fid": self.fid}
+
 
 @dataclass(frozen=True)
 class Row:
-    """One row. weights: `base` or one of `TRAININGS`. content, refocus, token: switches of the eraser.
-    against: the rows it is paired with. free: whether what it adds needs no training."""
+    """One row of the table.
+
+    Attributes:
+        name: Our name of the row.
+        weights: `base`, or a name of `TRAININGS`.
+        content: Content initialisation.
+        refocus: Attention refocusing.
+        token: The learned token R* in prompts.
+        against: The rows that it is compared with, pair by pair.
+        free: Whether what it adds needs no training.
+        reported: The paper's numbers, if it has the row.
+    """
 
     name: str
     weights: str
@@ -49,9 +73,16 @@ class Row:
 
 
 LADDER = (
-    Row("random-masks", "random", reported=Reported(21.331, 0.815, 0.134, 52.10)),
-    Row("olrd", "olrd", against=("random-masks",), reported=Reported(22.130, 0.834, 0.119, 50.73)),
-    Row("content", "olrd", content=True, against=("olrd",), free=True, reported=Reported(22.891, 0.840, 0.109, 48.91)),
+    Row("random-masks", "random", reported=Reported("baseline, random masks", 21.331, 0.815, 0.134, 52.10)),
+    Row("olrd", "olrd", against=("random-masks",), reported=Reported("baseline, OLRD", 22.130, 0.834, 0.119, 50.73)),
+    Row(
+        "content",
+        "olrd",
+        content=True,
+        against=("olrd",),
+        free=True,
+        reported=Reported("+ content initialisation", 22.891, 0.840, 0.109, 48.91),
+    ),
     Row(
         "refocus",
         "olrd",
@@ -59,7 +90,7 @@ LADDER = (
         refocus=True,
         against=("content",),
         free=True,
-        reported=Reported(23.277, 0.844, 0.110, 48.93),
+        reported=Reported("+ attention refocusing", 23.277, 0.844, 0.110, 48.93),
     ),
     # The paper's gain of this row reads as an addition to `content`, not to `refocus` (inferred).
     Row(
@@ -68,7 +99,7 @@ LADDER = (
         content=True,
         token=True,
         against=("refocus", "content"),
-        reported=Reported(23.311, 0.858, 0.104, 47.94),
+        reported=Reported("+ prompt tuning", 23.311, 0.858, 0.104, 47.94),
     ),
     Row(
         "all",
@@ -77,16 +108,17 @@ LADDER = (
         refocus=True,
         token=True,
         against=("prompt-tuning",),
-        reported=Reported(23.620, 0.861, 0.101, 46.56),
+        reported=Reported("all", 23.620, 0.861, 0.101, 46.56),
     ),
 )
+"""The paper's rows; each adds one part of the method."""
 FREE = (
     Row("base", BASE, free=True),
     Row("base+content", BASE, content=True, against=("base",), free=True),
     Row("base+refocus", BASE, refocus=True, against=("base",), free=True),
     Row("base+content+refocus", BASE, content=True, refocus=True, against=("base+content",), free=True),
 )
-"""The training-free part, on the base model alone (ours)."""
+"""Our rows: the training-free parts on the base model, without its LoRA."""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def collect(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: R
                     for other in row.against
                     if other in names
                 },
-                "reported": row.reported._asdict() if row.reported else None,
+                "reported": row.reported.scores() if row.reported else None,
                 "n": summaries[0]["n"],
                 "n_failed": sum(s["n_failed"] for s in summaries),
             }

@@ -1,15 +1,15 @@
-"""Train the small model, stage by stage. A run repeated goes on.
+"""Train the small model, stage by stage. The same command continues a run that was stopped.
 
-    python -m magiceraser_ref.small vae    --photos PHOTOS --out WORK [--size tiny|small]
+    python -m magiceraser_ref.small vae    --photos PHOTOS --out WORK --lpips LPIPS [--size tiny|small]
     python -m magiceraser_ref.small base   --photos PHOTOS --out WORK [--size tiny|small]
-    python -m magiceraser_ref.small ffc    --photos PHOTOS --out WORK      (the initialiser)
+    python -m magiceraser_ref.small ffc    --photos PHOTOS --out WORK --lpips LPIPS   (the initialiser)
     python -m magiceraser_ref.small ship   --out WORK --to magiceraser_ref/weights/small
-    python -m magiceraser_ref.small curves --out WORK --to docs            (the losses as pictures)
+    python -m magiceraser_ref.small curves --out WORK --to docs            (draws the losses)
 
-    python -m magiceraser_ref.small pack   --photos PHOTOS --out SMALLER   (to travel to a GPU machine)
+    python -m magiceraser_ref.small pack   --photos PHOTOS --out SMALLER   (to copy to a GPU machine)
 
-Stage 3, LoRA and R* on OLRD triplets, is `magiceraser train --base WORK/pipeline`, as for the full
-model.
+LPIPS is lpips_v0.1_alex.safetensors, in this repository benchmark/weights/lpips_v0.1_alex.safetensors. Stage 3, LoRA
+and R* on OLRD triplets, is `magiceraser train --base WORK/pipeline`, as for the full model.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from magiceraser_ref.small.architecture import SIZES, Sizes
-from magiceraser_ref.small.loop import Schedule
+from magiceraser_ref.small.loop import Schedule, Session
 from olrd.cli.shell import guarded
-from olrd.errors import SourceError
+from olrd.errors import SourceError, UsageError
 from olrd.progress import say
 from olrd.storage.files import to_json, write_atomic
 
 SHIPPED_SCALE = 2
-"""The small model works at twice the side that it was trained at: its photos are mostly smaller than
-those it is used on, its networks are convolutional, and small details survive (docs/small-model.md)."""
+"""The small model works at this multiple of the side that it was trained at.
+
+Its training photos are mostly smaller than the photos that it is used on, its networks are convolutional, and small
+details survive (docs/small-model.md)."""
 SHIPPED_STEPS, SHIPPED_GUIDANCE = 12, 1.0
 
 
@@ -41,20 +43,24 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("stage", choices=sorted(STAGES))
-    parser.add_argument("--photos", help="a folder of Parquet files with columns image and label")
-    parser.add_argument("--out", required=True, help="the folder of checkpoints and results")
-    parser.add_argument("--to", default="magiceraser_ref/weights/small", help="where `ship` and `curves` write")
-    parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
-    parser.add_argument("--steps", type=int, help="optimiser steps in all")
-    parser.add_argument("--batch", type=int, help="samples a step")
-    parser.add_argument("--rate", type=float, default=5e-4, help="learning rate")
-    parser.add_argument("--minutes", type=float, help="stop in good order after so long")
-    parser.add_argument("--from", dest="start", help="go on from the weights of this pipeline folder")
-    parser.add_argument("--pool", type=int, default=0, help="base: encode so many samples once")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
+    add = parser.add_argument
+    add("stage", choices=sorted(STAGES))
+    add("--photos", metavar="DIR", help="folder of Parquet files with the columns image and label")
+    add("--out", metavar="DIR", required=True, help="folder of checkpoints and results")
+    add("--lpips", metavar="FILE", type=Path, help="lpips_v0.1_alex.safetensors, for the stages vae and ffc")
+    add("--to", metavar="DIR", default="magiceraser_ref/weights/small", help="where `ship` and `curves` write")
+    add("--size", choices=sorted(SIZES), default="tiny", help="size of the networks (default %(default)s)")
+    add("--steps", metavar="N", type=int, help="optimiser steps in total")
+    add("--batch", metavar="N", type=int, help="samples per step")
+    add("--rate", metavar="RATE", type=float, default=5e-4, help="learning rate (default %(default)s)")
+    add("--minutes", metavar="MINUTES", type=float, help="stop with a checkpoint after this time")
+    add("--from", metavar="DIR", dest="start", help="start from the weights of this pipeline")
+    add("--pool", metavar="N", type=int, default=0, help="base: number of samples that are encoded once and reused")
+    add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, ... (default %(default)s)")
+    add("--workers", metavar="N", type=int, default=0, help="processes that make samples (default %(default)s)")
+    add(
+        "--seed", metavar="N", type=int, default=0, help="seed of weights, crops, holes and noise (default %(default)s)"
+    )
     args = parser.parse_args()
 
     def stage() -> int:
@@ -68,9 +74,8 @@ def _vae(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     from magiceraser_ref.small.vae_stage import train_vae
 
     schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate, warmup=100)
-    vae = train_vae(
-        sizes, _photos(args, sizes), schedule, out / "vae", _device(args), args.seed, args.workers, _until(args)
-    )
+    session = _session(args, out / "vae")
+    vae = train_vae(sizes, _photos(args, sizes), schedule, session, _perceptual(args, session.device))
     vae.save_pretrained(out / "vae-result")
 
 
@@ -92,20 +97,18 @@ def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
         diffusers.AutoencoderKL.from_pretrained(trained),
         _photos(args, sizes),
         schedule,
-        out / "base",
-        _device(args),
-        args.seed,
-        args.workers,
-        _until(args),
-        start,
-        args.pool,
+        _session(args, out / "base"),
+        start=start,
+        pool=args.pool,
     )
     pipeline.save_pretrained(out / "pipeline")
 
 
 def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
-    """Stage 3's model if it is there, else stage 2's, whole and in half precision, with the settings
-    of a model that needs no download; the initialiser beside it."""
+    """Write stage 3's model, or stage 2's if there is none, in half precision, and the initialiser beside it.
+
+    The settings are those of a model that needs no download.
+    """
     from magiceraser_ref.ffc.eraser import NAME as FFC
     from magiceraser_ref.model.checkpoint import load, save
 
@@ -133,9 +136,8 @@ def _ffc(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     from magiceraser_ref.small.ffc_stage import train_ffc
 
     schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate)
-    network = train_ffc(
-        _photos(args, sizes), schedule, out / "ffc", _device(args), None, args.seed, args.workers, _until(args)
-    )
+    session = _session(args, out / "ffc")
+    network = train_ffc(_photos(args, sizes), schedule, session, _perceptual(args, session.device))
     (out / "ffc-result").mkdir(exist_ok=True)
     save_file(
         {k: v.half().cpu().contiguous() for k, v in network.state_dict().items()},
@@ -166,14 +168,20 @@ def _photos(args: argparse.Namespace, sizes: Sizes) -> Any:
     return TrainingPhotos(args.photos, sizes.resolution)
 
 
-def _device(args: argparse.Namespace) -> str:
+def _session(args: argparse.Namespace, folder: Path) -> Session:
     from olrd.models.checkpoints import choose_device
 
-    return choose_device(args.device, "training the small model")
+    device = choose_device(args.device, "training the small model")
+    until = time.time() + 60 * args.minutes if args.minutes else None
+    return Session(folder, device, args.seed, args.workers, until)
 
 
-def _until(args: argparse.Namespace) -> float | None:
-    return time.time() + 60 * args.minutes if args.minutes else None
+def _perceptual(args: argparse.Namespace, device: str) -> Any:
+    from magiceraser_ref.small.perceptual import perceptual_loss
+
+    if args.lpips is None:
+        raise UsageError("--lpips: expected lpips_v0.1_alex.safetensors; the stages vae and ffc train with LPIPS")
+    return perceptual_loss(args.lpips, device)
 
 
 STAGES = {"vae": _vae, "base": _base, "ffc": _ffc, "ship": _ship, "curves": _curves, "pack": _pack}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from magiceraser_ref.extras import need
 from magiceraser_ref.small.architecture import Sizes, assemble, build_text, build_unet
 from magiceraser_ref.small.latents import Encoder, LatentPool
-from magiceraser_ref.small.loop import Schedule, train
+from magiceraser_ref.small.loop import Schedule, Session, train
 from magiceraser_ref.small.photos import TrainingPhotos
 from magiceraser_ref.small.vae_stage import to_tensor
 from magiceraser_ref.small.vocabulary import known_words
@@ -18,14 +17,15 @@ from magiceraser_ref.training.masks import random_mask
 from olrd.draws import draw_share
 
 UNPROMPTED = 0.15
-"""Share of the samples that see an empty prompt, for classifier-free guidance (an ordinary value)."""
+"""Share of samples with an empty prompt, for classifier-free guidance (an ordinary value)."""
 SNR_LIMIT = 5.0
-"""Min-SNR weighting (Hang et al., ICCV 2023): the noise levels agree on what to learn, so it learns
-three times as fast; the full method's own training uses the plain loss of the paper."""
+"""Limit of min-SNR weighting (Hang et al., ICCV 2023), with which training is about three times as fast.
+
+The training of the full method (`magiceraser train`) uses the paper's plain loss."""
 
 
 class Holes:
-    """A torch dataset without end: item n is a photo, a hole of whole latent cells, a prompt.
+    """An endless torch dataset: item n is a photo, a hole of whole latent cells, a prompt.
 
     pixels: float32 [3, side, side] in -1..1. hole: float32 [1, side / cell, side / cell], 1 = hole.
     tokens: int64 [length].
@@ -42,7 +42,7 @@ class Holes:
         return self.words(n, n) | {"pixels": pixels, "hole": self.hole(n)}
 
     def hole(self, n: int) -> Any:
-        """The hole of item n."""
+        """Return the hole of item n."""
         import torch
 
         cells = self.side // self.cell
@@ -51,7 +51,7 @@ class Holes:
         return torch.from_numpy(np.asarray(mask.any(axis=(1, 3)))[None]).float()
 
     def words(self, n: int, pixels: int) -> dict[str, Any]:
-        """The prompt of item n where it shows the picture of item `pixels`."""
+        """Return the prompt of item n if its picture is that of item `pixels`."""
         silent = draw_share(*self._key(n), "prompt") < UNPROMPTED
         prompt = self.photos.prompt(self._photo(pixels))
         return {"tokens": self.empty if silent else self.tokens[prompt]}
@@ -64,7 +64,7 @@ class Holes:
 
 
 def tokens_of(tokenizer: Any, prompt: str) -> Any:
-    """int64 [length]: a prompt as the text encoder wants it."""
+    """Convert a prompt to the text encoder's input, int64 [length]."""
     found = tokenizer(prompt, padding="max_length", truncation=True, return_tensors="pt")
     return found.input_ids[0]
 
@@ -74,17 +74,23 @@ def train_base(
     vae: Any,
     photos: TrainingPhotos,
     schedule: Schedule,
-    folder: Path,
-    device: str,
-    seed: int = 0,
-    workers: int = 0,
-    until: float | None = None,
+    session: Session,
+    *,
     start: tuple[Any, Any] | None = None,
     pool: int = 0,
 ) -> Any:
-    """The trained pipeline. vae: from stage 1, frozen. start: (unet, text encoder) to go on from
-    instead of random weights. pool: encode so many photos with holes once and go round them, instead of
-    encoding every sample; 0: do not."""
+    """Train the inpainting pipeline.
+
+    Args:
+        sizes: Sizes of the networks.
+        vae: The autoencoder of stage 1; it is not trained further.
+        photos: The photos to train on.
+        schedule: How long and how fast.
+        session: Where.
+        start: (UNet, text encoder) to start from instead of random weights.
+        pool: Number of photos with holes that are encoded once and then reused; 0 encodes every sample anew.
+    """
+    seed, device = session.seed, session.device
     torch, diffusers = need("torch", "training"), need("diffusers", "training")
     torch.manual_seed(seed)
     tokenizer, text = build_text(sizes, known_words(photos.labels))
@@ -98,12 +104,12 @@ def train_base(
     encoder = Encoder(vae, device)
     samples: Any = Holes(photos, sizes.resolution, 2 ** (len(sizes.vae) - 1), tokenizer, seed)
     if pool:
-        samples = LatentPool(samples, encoder, pool, folder)
+        samples = LatentPool(samples, encoder, pool, session.folder)
     fused = unet.attn_processors
     if device == "cpu":  # the fused attention's backward pass is slow there: a third of a step
         unet.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
     losses = BaseLoss(pipeline, encoder, seed)
-    train({"unet": unet, "text": text}, losses, samples, schedule, folder, device, workers, until)
+    train({"unet": unet, "text": text}, losses, samples, schedule, session)
     unet.set_attn_processor(fused)
     unet.eval(), text.eval()
     return pipeline

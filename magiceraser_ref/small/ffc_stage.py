@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from magiceraser_ref.extras import need
-from magiceraser_ref.small.loop import Schedule, train
-from magiceraser_ref.small.perceptual import perceptual_loss
+from magiceraser_ref.small.loop import Schedule, Session, train
 from magiceraser_ref.small.photos import TrainingPhotos
 from magiceraser_ref.small.vae_stage import to_tensor
 from magiceraser_ref.training.masks import random_mask
 
 KNOWN_WEIGHT = 0.5
-"""Of the L1 loss outside the hole, where the photo is pasted back anyway; inside it is 1."""
+"""Weight of the L1 loss outside the hole, where the photo is pasted back in any case. Inside, the weight is 1."""
 
 
 class HoledPhotos:
-    """A torch dataset without end: item n is a photo and a hole of its pixels.
+    """An endless torch dataset: item n is a photo and a hole of its pixels.
 
     pixels: float32 [3, side, side] in -1..1. hole: float32 [1, side, side], 1 = hole.
     """
@@ -36,25 +34,24 @@ class HoledPhotos:
         }
 
 
-def train_ffc(
-    photos: TrainingPhotos,
-    schedule: Schedule,
-    folder: Path,
-    device: str,
-    sizes: Any = None,
-    seed: int = 0,
-    workers: int = 0,
-    until: float | None = None,
-) -> Any:
-    """The trained `FfcGenerator`: L1, and LPIPS of the photo with the hole filled. sizes: `FfcSizes`.
+def train_ffc(photos: TrainingPhotos, schedule: Schedule, session: Session, perceptual: Any, sizes: Any = None) -> Any:
+    """Train an `FfcGenerator` with L1 and with LPIPS of the photo with the hole filled.
 
-    LaMa's adversarial loss is left out: it needs a longer training than this one (inferred)."""
+    LaMa's adversarial loss is left out: it needs a longer training than this one (inferred).
+
+    Args:
+        photos: The photos to train on.
+        schedule: How long and how fast.
+        session: Where.
+        perceptual: LPIPS, see `perceptual_loss`.
+        sizes: `FfcSizes`; by default those of the shipped network.
+    """
+    seed, device = session.seed, session.device
     torch = need("torch", "training")
     from magiceraser_ref.ffc.network import FfcGenerator
 
     torch.manual_seed(seed)
     network = FfcGenerator(sizes).to(device, memory_format=torch.channels_last)
-    perceptual = perceptual_loss(device)
 
     def losses(batch: Any, step: int) -> dict[str, Any]:
         pixels = batch["pixels"].to(device, memory_format=torch.channels_last)
@@ -67,5 +64,5 @@ def train_ffc(
         return {"loss": inside + KNOWN_WEIGHT * known + seen, "l1": inside, "lpips": seen}
 
     samples = HoledPhotos(photos, photos.side, seed)
-    train({"ffc": network}, losses, samples, schedule, folder, device, workers, until)
+    train({"ffc": network}, losses, samples, schedule, session)
     return network.eval().requires_grad_(False)

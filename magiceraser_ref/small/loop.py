@@ -17,9 +17,18 @@ from olrd.progress import progress_bar
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast. steps: optimiser steps in all. batch: samples a step. rate: AdamW's
-    learning rate after `warmup` steps; it falls linearly to a tenth over the last quarter. ema: decay
-    of the averaged weights, which are the result. save_every: steps between checkpoints."""
+    """How long and how fast a stage is trained.
+
+    Attributes:
+        steps: Optimiser steps in total.
+        batch: Samples per step.
+        rate: AdamW's learning rate after `warmup` steps. It falls linearly to a tenth over the last quarter.
+        warmup: Steps of linear warm-up.
+        ema: Decay of the averaged weights, which are the result.
+        save_every: Steps between checkpoints.
+        decay: AdamW's weight decay.
+        clip: Largest norm of the gradient.
+    """
 
     steps: int
     batch: int
@@ -31,9 +40,28 @@ class Schedule:
     clip: float = 1.0
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of step `step` (from 0)."""
+        """Return the learning rate of a step, counted from 0."""
         late = max(0.0, (step + 1 - 0.75 * self.steps) / (0.25 * self.steps))
         return self.rate * min(1.0, (step + 1) / self.warmup) * (1 - 0.9 * min(1.0, late))
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where a stage is trained.
+
+    Attributes:
+        folder: Folder of the checkpoint and of log.jsonl. A run that finds a checkpoint there continues from it.
+        device: `cpu`, `cuda`, ...
+        seed: Seed of weights, crops, holes and noise.
+        workers: Processes that make samples.
+        until: The `time.time()` at which training stops with a checkpoint; None trains to the end.
+    """
+
+    folder: Path
+    device: str
+    seed: int = 0
+    workers: int = 0
+    until: float | None = None
 
 
 def train(
@@ -41,18 +69,22 @@ def train(
     loss_of: Callable[[Any, int], dict[str, Any]],
     samples: Any,
     schedule: Schedule,
-    folder: Path,
-    device: str,
-    workers: int = 0,
-    until: float | None = None,
+    session: Session,
 ) -> int:
-    """Train `modules` (by name, torch modules) and leave the averaged weights in them.
+    """Train modules and leave the averaged weights in them.
 
-    samples: a torch `Dataset` whose item n depends on n alone; step s sees items s * batch up to
-    (s + 1) * batch. loss_of(batch, step) gives losses by name; "loss" is minimised. folder: of the
-    checkpoint and of log.jsonl; a run that finds a checkpoint there goes on from it. until: stop in
-    good order at this `time.time()`. Returns the number of steps done.
+    Args:
+        modules: Torch modules by name.
+        loss_of: (batch, step) -> losses by name; the one named "loss" is minimised.
+        samples: A torch `Dataset` whose item n depends on n alone. Step s sees the items from s * batch up to
+            (s + 1) * batch.
+        schedule: How long and how fast.
+        session: Where.
+
+    Returns:
+        The number of steps done.
     """
+    folder, device = session.folder, session.device
     torch = need("torch", "training")
     from diffusers.training_utils import EMAModel
 
@@ -64,7 +96,7 @@ def train(
     log = (folder / "log.jsonl").open("a")
     half = torch.autocast(device.partition(":")[0], torch.bfloat16)
     with log, progress_bar(folder.name, schedule.steps, unit=" steps", initial=step) as bar:
-        for batch in _batches(samples, schedule, step, workers):
+        for batch in _batches(samples, schedule, step, session.workers):
             for group in optimiser.param_groups:
                 group["lr"] = schedule.rate_at(step)
             with half:
@@ -81,7 +113,7 @@ def train(
                 log.write(json.dumps({"step": step, "time": round(time.time(), 1)} | figures) + "\n")
                 log.flush()
                 bar.set_postfix(figures, refresh=False)
-            stop = until is not None and time.time() > until
+            stop = session.until is not None and time.time() > session.until
             if step % schedule.save_every == 0 or step == schedule.steps or stop:
                 _save(folder, schedule, step, modules, optimiser, ema)
             if stop:

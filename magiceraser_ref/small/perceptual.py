@@ -1,4 +1,4 @@
-"""LPIPS as a training loss: the library's network with the official weights from a safetensors file."""
+"""LPIPS as a training loss: the network of the library `lpips` with the official weights from a safetensors file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import Any
 from baselines.nets.checkpoint import read_weights
 from olrd.models.checkpoints import require
 
-WEIGHTS = Path(__file__).parents[2] / "benchmark" / "weights" / "lpips_v0.1_alex.safetensors"
 SLICES = {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}
-"""Which slice of the library's AlexNet holds which convolution."""
+"""The slice of the library's AlexNet that holds each convolution."""
 
 
-def perceptual_loss(device: str, weights: Path = WEIGHTS) -> Any:
-    """A frozen module (pictures [n, 3, h, w] in -1..1, the same) -> LPIPS v0.1 alex, [n, 1, 1, 1]."""
+def perceptual_loss(weights: Path, device: str) -> Any:
+    """Load LPIPS v0.1 (alex) as a frozen module.
+
+    Args:
+        weights: `lpips_v0.1_alex.safetensors`: AlexNet's convolutions and the linear heads.
+        device: `cpu`, `cuda`, ...
+
+    Returns:
+        A module that takes two batches of pictures, float [n, 3, h, w] in -1..1, and returns distances [n, 1, 1, 1].
+    """
     lpips = require("lpips", "training the autoencoder of the small model", "dev")
     tensors = read_weights(weights)
     state = {f"lin{i}.model.1.weight": tensors[f"lin{i}.model.1.weight"] for i in range(5)}

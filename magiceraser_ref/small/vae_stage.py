@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from magiceraser_ref.extras import need
 from magiceraser_ref.small.architecture import Sizes, build_vae
-from magiceraser_ref.small.loop import Schedule, train
-from magiceraser_ref.small.perceptual import perceptual_loss
+from magiceraser_ref.small.loop import Schedule, Session, train
 from magiceraser_ref.small.photos import TrainingPhotos
 
 CROP = 64
 """Side of the training crops in pixels. The network is convolutional; small crops are cheap."""
 KL_WEIGHT = 1e-6
-"""As in latent diffusion (Rombach et al., CVPR 2022): enough to keep latents from running away."""
+"""Weight of the KL term, as in latent diffusion (Rombach et al., CVPR 2022): just enough to bound the latents."""
 MEASURED = 128
-"""Photos from which the latents' scale is measured."""
+"""Number of photos on which the scale of the latents is measured."""
 
 
 class Crops:
-    """A torch dataset without end: item n is float32 [3, CROP, CROP] in -1..1."""
+    """An endless torch dataset: item n is float32 [3, CROP, CROP] in -1..1."""
 
     def __init__(self, photos: TrainingPhotos, seed: int) -> None:
         self.photos, self.seed = photos, seed
@@ -31,28 +29,28 @@ class Crops:
 
 
 def to_tensor(image: Any) -> Any:
-    """uint8 [h, w, 3] as float32 [3, h, w] in -1..1."""
+    """Convert uint8 [h, w, 3] to float32 [3, h, w] in -1..1."""
     import torch
 
     return torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 127.5 - 1
 
 
-def train_vae(
-    sizes: Sizes,
-    photos: TrainingPhotos,
-    schedule: Schedule,
-    folder: Path,
-    device: str,
-    seed: int = 0,
-    workers: int = 0,
-    until: float | None = None,
-) -> Any:
-    """The trained autoencoder: L1 + LPIPS + a little KL; its `scaling_factor` brings latents to
-    standard deviation 1 (as for Stable Diffusion's)."""
+def train_vae(sizes: Sizes, photos: TrainingPhotos, schedule: Schedule, session: Session, perceptual: Any) -> Any:
+    """Train the autoencoder with L1 + LPIPS + a little KL.
+
+    Its `scaling_factor` brings the latents to standard deviation 1, as in Stable Diffusion.
+
+    Args:
+        sizes: Sizes of the network.
+        photos: The photos to train on.
+        schedule: How long and how fast.
+        session: Where.
+        perceptual: LPIPS, see `perceptual_loss`.
+    """
+    seed, device = session.seed, session.device
     torch = need("torch", "training")
     torch.manual_seed(seed)
     vae = build_vae(sizes).to(device, memory_format=torch.channels_last)
-    perceptual = perceptual_loss(device)
     noise = torch.Generator(device)
 
     def losses(batch: Any, step: int) -> dict[str, Any]:
@@ -65,14 +63,14 @@ def train_vae(
         kl = posterior.kl().float().mean()
         return {"loss": one + seen + KL_WEIGHT * kl, "l1": one, "lpips": seen, "kl": kl}
 
-    train({"vae": vae}, losses, Crops(photos, seed), schedule, folder, device, workers, until)
+    train({"vae": vae}, losses, Crops(photos, seed), schedule, session)
     vae.eval().requires_grad_(False)
     vae.register_to_config(scaling_factor=1 / latent_deviation(vae, photos, device))
     return vae
 
 
 def latent_deviation(vae: Any, photos: TrainingPhotos, device: str) -> float:
-    """The standard deviation of the latents of whole training crops."""
+    """Measure the standard deviation of the latents on whole training crops."""
     import torch
 
     with torch.inference_mode():

@@ -6,12 +6,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from magiceraser_ref.model.lora import TARGETS
 from olrd.errors import UsageError, did_you_mean
 
 MASKS = ("olrd", "random")
 PRECISIONS = ("no", "fp16", "bf16")
 FORMS = ("adapter", "full")
-TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 @dataclass(frozen=True)

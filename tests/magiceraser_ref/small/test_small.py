@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from places import REPOSITORY
 
 from magiceraser_ref.small.architecture import MICRO, SMALL, TINY, build_pipeline, size_of
-from magiceraser_ref.small.loop import Schedule, train
+from magiceraser_ref.small.loop import Schedule, Session, train
+from magiceraser_ref.small.perceptual import perceptual_loss
 from magiceraser_ref.small.photos import HELD_OUT, TrainingPhotos
 from magiceraser_ref.small.vocabulary import known_words, small_tokenizer
 from magiceraser_ref.training.masks import LARGEST, SMALLEST, random_mask
@@ -24,6 +26,8 @@ from olrd.models.coco_categories import coco_categories
 
 torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
 pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
+
+LPIPS = REPOSITORY / "benchmark" / "weights" / "lpips_v0.1_alex.safetensors"
 
 
 @given(st.integers(8, 90), st.integers(8, 90), st.integers(0, 10**9))
@@ -88,7 +92,7 @@ def _fit(folder: Path, schedule: Schedule, until: float | None = None) -> tuple[
     def losses(batch: dict[str, object], step: int) -> dict[str, object]:
         return {"loss": (line(batch["x"]).float() - batch["y"]).square().mean()}
 
-    steps = train({"line": line}, losses, Points(), schedule, folder, "cpu", until=until)
+    steps = train({"line": line}, losses, Points(), schedule, Session(folder, "cpu", until=until))
     return steps, [float(p) for p in line.parameters()]
 
 
@@ -149,7 +153,11 @@ def test_the_initialiser_fills_holes_without_seeing_what_is_in_them(photos: Path
     from magiceraser_ref.small.ffc_stage import train_ffc
 
     network = train_ffc(
-        TrainingPhotos(photos, 64), Schedule(2, 2, 1e-3, warmup=1), tmp_path, "cpu", FfcSizes((16, 16, 64), blocks=1)
+        TrainingPhotos(photos, 64),
+        Schedule(2, 2, 1e-3, warmup=1),
+        Session(tmp_path, "cpu"),
+        perceptual_loss(LPIPS, "cpu"),
+        FfcSizes((16, 16, 64), blocks=1),
     )
     photo = torch.rand(1, 3, 24, 40) * 2 - 1
     hole = torch.zeros(1, 1, 24, 40)
@@ -186,10 +194,10 @@ def test_both_stages_run_and_give_a_pipeline(photos: Path, tmp_path: Path, pool:
     train_on = TrainingPhotos(photos, 64)
     sizes = replace(MICRO, resolution=64)
     short = Schedule(steps=2, batch=2, rate=1e-3, warmup=1)
-    vae = vae_stage.train_vae(sizes, train_on, short, tmp_path / "vae", "cpu")
+    vae = vae_stage.train_vae(sizes, train_on, short, Session(tmp_path / "vae", "cpu"), perceptual_loss(LPIPS, "cpu"))
     deviation = vae_stage.latent_deviation(vae, train_on, "cpu")
     assert deviation * vae.config.scaling_factor == pytest.approx(1, rel=1e-3)
-    pipeline = train_base(sizes, vae, train_on, short, tmp_path / "base", "cpu", pool=pool)
+    pipeline = train_base(sizes, vae, train_on, short, Session(tmp_path / "base", "cpu"), pool=pool)
     pipeline.set_progress_bar_config(disable=True)
     result = pipeline(
         "A photo of sky",
