@@ -1,7 +1,24 @@
 """Scores for erasers: `run` one on a data set, `compare` two runs, `score` one picture.
 
->>> import benchmark
->>> run = benchmark.run("mean-fill", limit=2, device="cpu")
+Score an eraser triplet by triplet:
+
+>>> import baselines, benchmark, olrd
+>>> triplets = olrd.build("coco", out="triplets/coco", limit=1, size=256)
+>>> eraser = baselines.open_eraser("opencv-telea")
+>>> for triplet in triplets:
+...     result = eraser.erase(triplet.image, triplet.mask)
+...     scores = benchmark.score(result, triplet.background, triplet.mask)
+...     print(triplet.id, round(scores["psnr/mask/raw"]), "dB")
+demo-1-8487576-0 25 dB
+demo-1-8487576-1 25 dB
+demo-1-8487576-2 14 dB
+demo-1-2612669-0 24 dB
+demo-1-2612669-1 26 dB
+demo-1-2612669-2 26 dB
+
+Score it on a whole data set, with intervals:
+
+>>> run = benchmark.run("opencv-telea", limit=2, device="cpu")
 >>> run.summary.n
 2
 """

@@ -1,7 +1,7 @@
-"""The numbers that the MagicEraser paper reports, for reading beside ours and for nothing else.
+"""The numbers that the MagicEraser paper reports, as the page `reported.md` shows them.
 
-Second-hand and unverified; the paper's protocol (sizes, compositing, metric nets, sample counts) is
-unknown. No test compares with them, and they never enter a ranking.
+They are second-hand and unverified, and the paper's protocol (sizes, compositing, metric networks, sample counts) is
+not known. The page shows them beside the measured tables. They never enter a ranking, and no test compares with them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ from benchmark.board.markup import escape_markdown
 from magiceraser_ref.ablation.rows import LADDER
 
 Numbers = tuple[str, ...]
-"""As printed: PSNR, SSIM, LPIPS, FID; empty where the paper gives none."""
+"""PSNR, SSIM, LPIPS and FID with the digits of the paper; empty where the paper has none."""
 
+ABLATION: dict[str, Numbers] = {
+    r.label: (f"{r.psnr:.3f}", f"{r.ssim:.3f}", f"{r.lpips:.3f}", f"{r.fid:.2f}")
+    for r in (row.reported for row in LADDER)
+    if r is not None
+}
 OPENIMAGES: dict[str, Numbers] = {
     "MAT": ("26.994", "0.949", "0.030", "31.30"),
     "Co-Mod": ("26.446", "0.941", "0.033", "30.40"),
@@ -22,14 +27,9 @@ OPENIMAGES: dict[str, Numbers] = {
 REALHM: dict[str, Numbers] = {
     "MAT": ("21.484", "0.843", "0.107", "51.73"),
     "SD-Inpainting": ("21.758", "0.846", "0.116", "45.05"),
-    "MagicEraser": ("23.620", "0.861", "0.101", "46.56"),
+    "MagicEraser": ABLATION["all"],
     "Photoshop Generative Fill": ("22.913", "", "", ""),
     "Google Photos eraser": ("20.310", "", "", ""),
-}
-ABLATION: dict[str, Numbers] = {
-    r.label: (f"{r.psnr:.3f}", f"{r.ssim:.3f}", f"{r.lpips:.3f}", f"{r.fid:.2f}")
-    for r in (row.reported for row in LADDER)
-    if r is not None
 }
 PREFACE = """\
 # Reported by the paper, not measured here
