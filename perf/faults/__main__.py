@@ -1,4 +1,4 @@
-"""Runs the faults and prints the table of docs/reliability.md."""
+"""Apply the faults and print the table of docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perf.faults.scene import prepare
 
 
 def table(counts: list[Count]) -> str:
-    """Markdown."""
+    """Format the counts as a Markdown table."""
     lines = ["| fault | times tried | times recovered | rows lost |", "| --- | --- | --- | --- |"]
     for c in counts:
         tried = c.tried or "not possible here"
@@ -23,11 +23,13 @@ def table(counts: list[Count]) -> str:
 
 
 def main() -> int:
-    """Exit code 1 if any build did not come back."""
+    """Run the command. The exit code is 1 if any build did not recover."""
     parser = argparse.ArgumentParser(prog="python -m perf.faults", description=__doc__)
-    parser.add_argument("--times", type=int, default=20, metavar="N", help="default %(default)s")
-    parser.add_argument("--only", action="append", choices=sorted(FAULTS), help="repeatable")
-    parser.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
+    parser.add_argument(
+        "--times", type=int, default=20, metavar="N", help="times that each fault is applied (default %(default)s)"
+    )
+    parser.add_argument("--only", action="append", choices=sorted(FAULTS), help="apply this fault only; repeatable")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every draw (default 0)")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     args = parser.parse_args()
     counts = []

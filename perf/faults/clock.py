@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from perf.faults.kills import kill_build
+from perf.faults.processes import kill_build
 from perf.faults.scene import FaultError, Scene
 
 YEAR = 365 * 86400
@@ -22,13 +22,15 @@ def _jump(): return _draw.uniform(-{10 * YEAR}, {10 * YEAR})
 time.time = lambda: _real() + _jump()
 time.time_ns = lambda: _real_ns() + int(_jump() * 10**9)
 """
-"""A sitecustomize.py: every call of the wall clock is up to ten years off, either way."""
+"""Text of a sitecustomize.py with which every call of the wall clock is wrong by up to ten years."""
 SHOW = "import time; print(max(time.time() for _ in range(9)) - min(time.time() for _ in range(9)))"
 
 
 def clock_jumps(scene: Scene, folder: Path, draw: random.Random) -> Path:
-    """A build under a jumping wall clock is killed; every file it left and the annotations get times
-    from 1975 to 2095; it is finished with the clock since boot moved by up to 100 days."""
+    """A build under a jumping wall clock is killed and finished with the clock since boot moved by up to 100 days.
+
+    Before it is finished, all its files and the annotations get times between 1975 and 2095.
+    """
     (folder / "clock").mkdir()
     (folder / "clock" / "sitecustomize.py").write_text(JUMPING)
     paths = [str(folder / "clock"), *filter(None, [scene.environment.get("PYTHONPATH")])]
@@ -49,7 +51,7 @@ def clock_jumps(scene: Scene, folder: Path, draw: random.Random) -> Path:
 
 
 def _since_boot(draw: random.Random) -> tuple[str, ...]:
-    """The command that moves CLOCK_MONOTONIC and CLOCK_BOOTTIME, or nothing where that is forbidden."""
+    """Return the command that moves CLOCK_MONOTONIC and CLOCK_BOOTTIME, or nothing if the machine forbids it."""
     days = str(draw.randrange(1, 100) * 86400)
     words = ("unshare", "--time", "--fork", "--monotonic", days, "--boottime", days)
     if shutil.which("unshare") is None:

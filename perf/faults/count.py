@@ -1,4 +1,4 @@
-"""The registered faults, and how often a build came back from each."""
+"""The registered faults, and the count of how often a build recovers from each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perf.faults.scene import FaultError, NotPossibleError, Scene
 from perf.faults.shards import damaged_part, edited_shard, truncated_shard
 
 Fault = Callable[[Scene, Path, random.Random], Path]
-"""Does one fault to a build in an empty folder, and what a user does then; returns the dataset."""
+"""Applies one fault to a build in an empty folder, does what a user would do next, and returns the dataset."""
 
 FAULTS: dict[str, Fault] = {
     "worker-killed": worker_killed,
@@ -34,8 +34,15 @@ FAULTS: dict[str, Fault] = {
 
 @dataclass
 class Count:
-    """One line of the table. rows_lost: rows of the undisturbed build that a dataset could not give
-    afterwards, over all times. problems: what went wrong, or why the fault is not possible here."""
+    """One line of the table.
+
+    Attributes:
+        fault: Name of the fault.
+        tried: Times that it was applied.
+        recovered: Times that the dataset had the undisturbed build's bytes afterwards.
+        rows_lost: Rows of the undisturbed build that could not be read afterwards, summed over all times.
+        problems: What went wrong, or why this machine does not allow the fault.
+    """
 
     fault: str
     tried: int = 0
@@ -45,7 +52,7 @@ class Count:
 
 
 def count_fault(name: str, scene: Scene, times: int, seed: int = 0) -> Count:
-    """Do one fault so many times, each in a fresh folder with its own draw."""
+    """Apply one fault several times, each time in a new folder with its own random draws."""
     count = Count(name)
     for time in range(times):
         with TemporaryDirectory(prefix="olrd-fault-") as folder:

@@ -1,4 +1,4 @@
-"""Disks that fail: full while writing, unreadable while reading."""
+"""Disks that fail: full when writing, unreadable when reading."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from olrd.dataset.folder import Dataset
 from perf.faults.scene import FaultError, NotPossibleError, Scene
 
 UNREADABLE = Path("/proc/self/mem")
-"""Opens, and then fails with EIO when read from its beginning: what a bad sector looks like."""
+"""A file that can be opened, but fails with EIO when it is read from its beginning, as a bad sector does."""
 
 
 def full_disk(scene: Scene, folder: Path, draw: random.Random) -> Path:
-    """The disk fills up at a random point; it is enlarged and the same command run again."""
+    """The disk is full at a random point. It is enlarged and the same command runs again."""
     whole = sum((scene.undisturbed / name).stat().st_size for name in scene.whole)
     while True:
         kilobytes = draw.randrange(8, whole // 1000)
         with small_disk(folder / "disk", kilobytes) as disk:
             code, said = scene.build(disk / "out")
             if code == 0:
-                continue  # it fitted
+                continue  # the build fitted
             if "disk is full" not in said or "Traceback" in said:
-                raise FaultError(f"a full disk was not said: {said[-500:]}")
+                raise FaultError(f"the build did not report the full disk: {said[-500:]}")
             _mount("-o", f"remount,size={whole * 4}", str(disk))
             scene.must_build(disk / "out")
             return shutil.copytree(disk / "out", folder / "out")
 
 
 def read_errors(scene: Scene, folder: Path, draw: random.Random) -> Path:
-    """One photo in a hundred cannot be read. The build counts and names each; once they are back,
-    `--retry-failed` makes it whole."""
+    """One photo in a hundred cannot be read. The build counts and names each of them.
+
+    When the photos are readable again, `--retry-failed` completes the build.
+    """
     root = shutil.copytree(scene.root, folder / "photos")
     photos = sorted((root / "train2017").iterdir())
     used = {row["image_id"] for row in Dataset(scene.undisturbed).rows(["image_id"])}
@@ -63,7 +65,7 @@ def read_errors(scene: Scene, folder: Path, draw: random.Random) -> Path:
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """A file system of that size. `NotPossibleError` where mounting is forbidden."""
+    """Mount a file system of a given size. Raises `NotPossibleError` if mounting is forbidden."""
     folder.mkdir(exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder))
     try:

@@ -1,4 +1,4 @@
-"""Photos on disk for the builds that are disturbed: drawn, small, in the COCO layout."""
+"""Small drawn photos on disk in the COCO layout, for the builds that are disturbed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = {"width": "128", "height": "96"}
 
 
 def write_photos(root: Path, count: int) -> Path:
-    """Photos of the source `synthetic` as a COCO folder, so that files can be damaged."""
+    """Write photos of the source `synthetic` as a COCO folder, so that a fault can damage files."""
     source = open_synthetic(SourceSpec("synthetic", options=SIZE | {"count": str(count)}))
     maps = root / "annotations" / "panoptic_train2017"
     maps.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Two builds into one folder at once."""
+"""Two builds that write into one folder at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REFUSAL = "another process is building in"
 
 
 def two_at_once(scene: Scene, folder: Path, draw: random.Random) -> Path:
-    """A second build starts while the first runs: exactly one is refused, the other is whole."""
+    """A second build starts while the first one runs. Exactly one is refused, and the other one is complete."""
     number = 0
     while True:
         out = folder / str(number)
@@ -29,4 +29,4 @@ def two_at_once(scene: Scene, folder: Path, draw: random.Random) -> Path:
             return out
         if codes != [0, 0]:
             raise FaultError(f"exit codes {codes}: both were refused")
-        number += 1  # the first was over before the second began
+        number += 1  # the first build finished before the second one began

@@ -1,4 +1,4 @@
-"""Where a fault happens: one small build, its undisturbed bytes, and the real commands to run it with."""
+"""The build that a fault is applied to: its photos, its undisturbed bytes, and the commands that build and verify it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,29 @@ from perf.faults.photos import write_photos
 PHOTOS = 100
 SHARD_BYTES = 3_000_000
 PATIENCE = 600
-"""Seconds after which a command counts as hanging."""
+"""Seconds after which a command is considered to hang."""
 
 
 class FaultError(Exception):
-    """A build did not come back, or did not say what it must; the text says which."""
+    """A build did not recover, or did not print what it must. The text says which."""
 
 
 class NotPossibleError(Exception):
-    """This machine does not allow the fault (no root, no mounting); the text says why."""
+    """This machine does not allow the fault (no root, no mounting). The text says why."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One build to disturb. root: its photos. environment: of every command. whole: the sha256 of
-    every file of the undisturbed build; rows: the ids of its triplets; seconds: what it took."""
+    """One build to disturb.
+
+    Attributes:
+        root: Folder of its photos.
+        environment: Environment variables of every command.
+        undisturbed: Folder of the undisturbed build.
+        whole: sha256 of every file of the undisturbed build.
+        rows: Ids of its triplets.
+        seconds: Duration of the undisturbed build.
+    """
 
     root: Path
     environment: dict[str, str]
@@ -41,23 +49,23 @@ class Scene:
     seconds: float
 
     def start(self, out: Path, *more: object, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        """`olrd-build` into `out` with two workers, started. before: a command that it runs under."""
+        """Start `olrd-build` into `out` with two workers. before: words of a command under which it runs."""
         words = ["--source", "coco", "--root", self.root, "--shard-bytes", SHARD_BYTES]
         words += ["--out", out, "--workers", 2, *more]
         return self._start("olrd.cli.build", words, before)
 
     def build(self, out: Path, *more: object, before: tuple[str, ...] = ()) -> tuple[int, str]:
-        """`olrd-build` to its end: exit code and stderr."""
+        """Run `olrd-build` and return its exit code and stderr."""
         return ended(self.start(out, *more, before=before))
 
     def must_build(self, out: Path, *more: object, before: tuple[str, ...] = ()) -> None:
-        """`olrd-build`, which has to succeed."""
+        """Run `olrd-build`. Raises `FaultError` if it fails."""
         code, said = self.build(out, *more, before=before)
         if code != 0:
             raise FaultError(f"olrd-build ended with code {code}: {said[-500:]}")
 
     def problems(self, out: Path) -> list[str]:
-        """What `olrd verify` finds."""
+        """Return the problems that `olrd verify` finds."""
         process = self._start("olrd.cli.main", ["verify", out, "--workers", 1, "--json"], ())
         result, said = process.communicate(timeout=PATIENCE)
         try:
@@ -67,17 +75,17 @@ class Scene:
         return problems
 
     def check(self, out: Path) -> None:
-        """The folder must be, file for file, the undisturbed build, which `prepare` verified."""
+        """Raise `FaultError` unless every file of the folder has the bytes of the undisturbed build."""
         found = digest(out)
         if found != self.whole:
             differ = {name for name, _ in found.items() ^ self.whole.items()}
             raise FaultError(f"other bytes than the undisturbed build: {sorted(differ)}")
 
     def lost(self, out: Path) -> int:
-        """How many of the undisturbed build's rows the folder cannot give."""
+        """Count the rows of the undisturbed build that cannot be read from the folder."""
         try:
             return len(self.rows - {row["id"] for row in Dataset(out).rows(["id"])})
-        except Exception:  # whatever is wrong with the folder
+        except Exception:  # the folder may be damaged in any way
             return len(self.rows)
 
     def _start(self, module: str, words: list[object], before: tuple[str, ...]) -> subprocess.Popen[str]:
@@ -91,7 +99,7 @@ class Scene:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code and stderr of a command. `FaultError` if it hangs."""
+    """Wait for a command and return its exit code and stderr. Raises `FaultError` if it hangs."""
     try:
         _, said = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired as error:
@@ -101,7 +109,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def prepare(folder: Path, photos: int = PHOTOS) -> Scene:
-    """Draw the photos, build undisturbed, and time it."""
+    """Draw the photos, build without disturbance, and measure the time."""
     root, out = write_photos(folder / "photos", photos), folder / "undisturbed"
     environment = dict(os.environ) | {"OLRD_CACHE": str(folder / "cache")}
     scene = Scene(root, environment, out, {}, frozenset(), 0.0)
@@ -115,7 +123,7 @@ def prepare(folder: Path, photos: int = PHOTOS) -> Scene:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    """The sha256 of every file under a folder, by relative name."""
+    """Return the sha256 of every file under a folder, by relative name."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Damage to what is written: a truncated shard, an edited one, a damaged part of an unfinished build."""
+"""Damaged files: a truncated shard, an edited shard, a damaged part of an unfinished build."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from perf.faults.processes import kill_build
 from perf.faults.scene import FaultError, Scene
 
 
 def truncated_shard(scene: Scene, folder: Path, draw: random.Random) -> Path:
-    """A finished shard loses its end: `verify` says which, `--repair` builds it again."""
+    """A finished shard is truncated. `verify` names it and `--repair` builds it again."""
     return _repaired(scene, truncate(scene, folder, draw))
 
 
 def edited_shard(scene: Scene, folder: Path, draw: random.Random) -> Path:
-    """Somebody opens a shard, changes a value and saves it: valid Parquet, but not what was built."""
+    """A value of a shard is changed: the file is valid Parquet, but not what was built. `--repair` builds it again."""
     out = shutil.copytree(scene.undisturbed, folder / "out")
     shard = _any_shard(out, draw)
     table = pq.read_table(shard)
@@ -31,10 +32,10 @@ def edited_shard(scene: Scene, folder: Path, draw: random.Random) -> Path:
 
 
 def damaged_part(scene: Scene, folder: Path, draw: random.Random) -> Path:
-    """A build is killed and one byte of its parts turns over before the same command is run again.
-    The rerun says so and asks to be run once more."""
-    from perf.faults.kills import kill_build
+    """A build is killed, and one bit of its parts changes before the same command is run again.
 
+    The second run names the damaged part and asks to be run once more.
+    """
     for number in count():
         out = folder / str(number)
         killed = kill_build(scene, out, draw.uniform(0, scene.seconds))
@@ -52,7 +53,7 @@ def damaged_part(scene: Scene, folder: Path, draw: random.Random) -> Path:
 
 
 def truncate(scene: Scene, folder: Path, draw: random.Random) -> Path:
-    """A copy of the undisturbed build, one shard cut off anywhere."""
+    """Copy the undisturbed build and truncate one shard at a random byte."""
     shutil.rmtree(folder / "out", ignore_errors=True)
     out = shutil.copytree(scene.undisturbed, folder / "out")
     shard = _any_shard(out, draw)
@@ -62,14 +63,14 @@ def truncate(scene: Scene, folder: Path, draw: random.Random) -> Path:
 
 
 def flip(path: Path, draw: random.Random) -> None:
-    """Turn one bit over."""
+    """Change one random bit of a file."""
     data = bytearray(path.read_bytes())
     data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
     path.write_bytes(data)
 
 
 def _repaired(scene: Scene, out: Path) -> Path:
-    """`verify` must name every damaged shard, and nothing else be needed than `--repair`."""
+    """Repair a build: `verify` must name every damaged shard, and `--repair` must be all that is needed."""
     damaged = [n for n in scene.whole if (out / n).read_bytes() != (scene.undisturbed / n).read_bytes()]
     problems = " ".join(scene.problems(out))
     if not damaged or not all(name in problems for name in damaged):
