@@ -24,7 +24,7 @@ class Tap(NamedTuple):
     """Here the features are handed out."""
 
 
-class Plan(NamedTuple):
+class Layout(NamedTuple):
     """A network. smallest: the side, in pixels, below which max pooling leaves nothing."""
 
     name: str
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     smallest: int
 
 
-ALEX = Plan(
+ALEX = Layout(
     "AlexNet",
     (
         *(Conv(0, 4, 2), Tap(), Pool()),
@@ -45,7 +45,7 @@ ALEX = Plan(
     window=3,
     smallest=31,
 )
-VGG = Plan(
+VGG = Layout(
     "VGG16",
     (
         *(Conv(0), Conv(2), Tap(), Pool()),
@@ -62,16 +62,16 @@ VGG = Plan(
 class Backbone:
     """A network with its weights (float32, whatever the file holds)."""
 
-    def __init__(self, plan: Plan, tensors: Mapping[str, Any], device: str, source: str) -> None:
+    def __init__(self, layout: Layout, tensors: Mapping[str, Any], device: str, source: str) -> None:
         """tensors: with `features.<i>.weight` [out, in, k, k] and `.bias` [out]. source: their file."""
-        self.plan = plan
+        self.layout = layout
         self._weights = {}
-        for step in plan.steps:
+        for step in layout.steps:
             if isinstance(step, Conv):
                 name = f"features.{step.number}"
                 if f"{name}.weight" not in tensors or f"{name}.bias" not in tensors:
                     raise SourceError(
-                        f"{source} holds no {name}: expected the convolutions of torchvision's {plan.name}"
+                        f"{source} holds no {name}: expected the convolutions of torchvision's {layout.name}"
                     )
                 self._weights[step.number] = [
                     tensors[f"{name}.{part}"].float().to(device) for part in ("weight", "bias")
@@ -82,11 +82,11 @@ class Backbone:
         time. x: [n, 3, H, W], normalised. pool: in place of max pooling."""
         from torch.nn import functional
 
-        for step in self.plan.steps:
+        for step in self.layout.steps:
             if isinstance(step, Conv):
                 weight, bias = self._weights[step.number]
                 x = functional.conv2d(x, weight, bias, step.stride, step.padding).relu_()
             elif isinstance(step, Tap):
                 yield x
             else:
-                x = pool(x) if pool else functional.max_pool2d(x, self.plan.window, 2)
+                x = pool(x) if pool else functional.max_pool2d(x, self.layout.window, 2)

@@ -13,7 +13,7 @@ import numpy as np
 
 from baselines.weights import locate, revision_of
 from benchmark.metrics import FloatMap, MetricInfo, MetricSpec, Score
-from benchmark.metrics.backbones import ALEX, VGG, Backbone, Plan
+from benchmark.metrics.backbones import ALEX, VGG, Backbone, Layout
 from benchmark.metrics.encoders import check_installed, exact, load_tensors
 from benchmark.metrics.grid import overlap
 from benchmark.metrics.pictures import as_batch, check_pairs
@@ -38,19 +38,19 @@ class Lpips:
     Bilinear upsampling would weight cells at the border differently and miss it by a little.
     """
 
-    def __init__(self, spec: MetricSpec, plan: Plan, backbone: Path, heads: Path) -> None:
+    def __init__(self, spec: MetricSpec, layout: Layout, backbone: Path, heads: Path) -> None:
         self.info = MetricInfo(
             spec.name,
             "map",
             higher_is_better=False,
             unit="",
             definition=(
-                f"LPIPS v0.1 with {plan.name}, RGB in -1..1 at full size, layers spread over pixels by "
+                f"LPIPS v0.1 with {layout.name}, RGB in -1..1 at full size, layers spread over pixels by "
                 "area; over the whole picture the published score"
             ),
             revision=f"1+{revision_of(backbone)}",
         )
-        self._device, self._plan, self._files = spec.device, plan, (backbone, heads)
+        self._device, self._layout, self._files = spec.device, layout, (backbone, heads)
 
     @cached_property
     def _network(self) -> tuple[str, Backbone, list[Any], Any, Any]:
@@ -61,7 +61,7 @@ class Lpips:
         backbone, heads = (load_tensors(path) for path in self._files)
         layers = [heads[f"lin{i}.model.1.weight"].float().flatten().to(device) for i in range(5)]
         shift, scale = (torch.tensor(v, device=device)[:, None, None] for v in (SHIFT, SCALE))
-        return (device, Backbone(self._plan, backbone, device, str(self._files[0])), layers, shift, scale)
+        return (device, Backbone(self._layout, backbone, device, str(self._files[0])), layers, shift, scale)
 
     def maps(self, outputs: Sequence[Image], truth: Image) -> list[FloatMap]:
         """Distance per pixel, 0 and up. NaN throughout where a side is below the network's smallest."""
@@ -69,7 +69,7 @@ class Lpips:
         if not outputs:
             return []
         height, width = truth.shape[:2]
-        if min(height, width) < self._plan.smallest:
+        if min(height, width) < self._layout.smallest:
             return [np.full((height, width), np.nan, np.float32) for _ in outputs]
         device, backbone, heads, shift, scale = self._network
         with exact():

@@ -25,7 +25,7 @@ from olrd.progress import progress_bar, say
 from olrd.sources import SourceInfo, open_source, source_info
 from olrd.storage.files import children, remove_tree, write_atomic
 from olrd.storage.locks import locked
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 from olrd.triplets.tally import Tally
 
 
@@ -48,7 +48,7 @@ def build(
     machine. Raises `OutputError` if `out` holds something else or is being built right now.
     """
     crew = open_engine(engine or EngineSpec(workers=workers))
-    out = place(out)
+    out = location(out)
     source = open_source(config.source)
     identity = config.hash(source.fingerprint)
     with locked(out):

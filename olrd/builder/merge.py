@@ -22,7 +22,7 @@ from olrd.progress import progress_bar, say
 from olrd.sources import SourceInfo
 from olrd.storage.files import link_or_copy, sha256_file
 from olrd.storage.locks import locked
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 
 
 class _Plan(NamedTuple):
@@ -40,7 +40,7 @@ def merge(folders: Sequence[Path | Remote | str], out: Path | Remote | str) -> d
     Raises `SourceError` for a folder that is no share, or of another build; `UsageError` if units are
     missing, with their number and examples; `SourceError` for a damaged part.
     """
-    out, shares = place(out), [place(folder) for folder in folders]
+    out, shares = location(out), [location(folder) for folder in folders]
     if _resolved(out) in [_resolved(share) for share in shares]:
         raise UsageError(f"{out} is one of the shares: give another --out")
     plans = [_read_plan(share) for share in shares]

@@ -12,7 +12,7 @@ from olrd.config import BuildConfig
 from olrd.dataset.shards import ShardWriter, numbered
 from olrd.errors import IntegrityError, OutputError
 from olrd.sources import open_source
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 from olrd.triplets.maker import TripletMaker
 from olrd.triplets.tally import Tally
 
@@ -30,7 +30,7 @@ class UnitBuilder:
         """Open the source. Raises `OutputError` if this machine does not see `parts`."""
         import cv2
 
-        self._folder = place(self.parts)
+        self._folder = location(self.parts)
         if isinstance(self._folder, Path) and not self._folder.is_dir():
             raise OutputError(
                 f"{self.parts} is not there on {platform.node()}: all machines must see --out under one path"

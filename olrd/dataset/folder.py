@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from olrd.arrays import Image, Mask, decode_mask, decode_photo
 from olrd.dataset.schema import PICTURES
 from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 from olrd.triplets.compose import Triplet
 
 BUILD_FILE = "build.json"
@@ -51,7 +51,7 @@ class Dataset:
     """
 
     def __init__(self, folder: Path | Remote | str, build: dict[str, Any] | None = None) -> None:
-        self.folder = place(folder)
+        self.folder = location(folder)
         self.build: dict[str, Any] = self._read() if build is None else build
         self.form: str = self.build["config"]["form"]
         self.shards = [self.folder / shard["file"] for shard in self.build["shards"]]

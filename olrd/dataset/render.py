@@ -12,7 +12,7 @@ from olrd.panoptic import decode_rle
 from olrd.sources import safe_path
 from olrd.storage.files import sha256
 from olrd.storage.remote import Remote
-from olrd.storage.roots import Place, folders_in, open_root
+from olrd.storage.roots import Traversable, folders_in, open_root
 from olrd.triplets.compose import Triplet, compose, pixels_sha256
 from olrd.triplets.photo import WorkingPhoto, working_photo
 from olrd.triplets.recipe import PhotoRef, Recipe
@@ -27,7 +27,7 @@ class Renderer:
 
     def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
-        self.root: Place = open_root(root)
+        self.root: Traversable = open_root(root)
         if not self.root.is_dir():
             raise SourceError(f"--root {self.root} is not a folder; it should hold the photos")
         self._folders = [self.root, *folders_in(self.root), *folders_in(self.root / "images")]

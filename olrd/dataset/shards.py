@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from olrd.dataset.schema import PICTURES, schema
 from olrd.errors import OutputError
-from olrd.storage.files import disk_errors, publish, sha256_file, staging
+from olrd.storage.files import commit_file, disk_errors, sha256_file, staging
 from olrd.storage.remote import Remote
 
 ROW_GROUP = 100
@@ -98,7 +98,7 @@ class ShardWriter:
         with disk_errors(path):
             self._writer.close()
             written = _written(name, self._count, self._temporary)
-            publish(self._temporary, path, durable=False)
+            commit_file(self._temporary, path, durable=False)
         self._writer, self._bytes, self._count = None, FILE_OVERHEAD, 0
         self._shared.clear()
         return written
@@ -193,7 +193,7 @@ def join_files(paths: Iterable[Path | Remote], target: Path | Remote, form: str)
             if waiting:
                 writer.write_table(pa.Table.from_batches(waiting, joined), row_group_size=ROW_GROUP)
         written = _written(target.name, rows, temporary)
-        publish(temporary, target)
+        commit_file(temporary, target)
     return written
 
 

@@ -19,7 +19,7 @@ from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
 
 if TYPE_CHECKING:
-    from olrd.storage.roots import Place
+    from olrd.storage.roots import Traversable
 
 SOURCES = Registry(
     "source",
@@ -123,7 +123,7 @@ def open_source(spec: SourceSpec) -> Source:
     return source
 
 
-def safe_path(root: Place, file_name: str) -> Place:
+def safe_path(root: Traversable, file_name: str) -> Traversable:
     """`root / file_name`, refused (`path_outside_root`) if it is absolute or climbs out of `root`."""
     relative = PurePosixPath(file_name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or ":" in file_name or "\0" in file_name:
@@ -131,7 +131,7 @@ def safe_path(root: Place, file_name: str) -> Place:
     return root / str(relative)
 
 
-def read_file(root: Place, file_name: str, what: str) -> bytes:
+def read_file(root: Traversable, file_name: str, what: str) -> bytes:
     """A file's bytes; `Rejected` with `<what>_missing` or `<what>_unreadable` when they cannot be had."""
     path = safe_path(root, file_name)
     try:

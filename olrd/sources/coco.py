@@ -14,8 +14,8 @@ from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.panoptic_index import panoptic_index
 from olrd.storage.archives import Member
-from olrd.storage.remote import place
-from olrd.storage.roots import Place, archive_at, folder_or_archive, local_copy, names_in
+from olrd.storage.remote import location
+from olrd.storage.roots import Traversable, archive_at, folder_or_archive, local_copy, names_in
 
 DEMO_ROOT = Path(__file__).parent / "demo_photos"
 
@@ -26,7 +26,9 @@ class PanopticFolder:
 
     background_kind = "stuff"
 
-    def __init__(self, name: str, json_path: Path, png_folder: Place, photo_folder: Place, max_pixels: int) -> None:
+    def __init__(
+        self, name: str, json_path: Path, png_folder: Traversable, photo_folder: Traversable, max_pixels: int
+    ) -> None:
         self.name, self.json_path = name, json_path
         self.png_folder, self.photo_folder = png_folder, photo_folder
         self.max_pixels = max_pixels
@@ -68,7 +70,7 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
         raise did_you_mean("option of the source coco", next(iter(spec.options)), ())
     if spec.root is None:
         return open_demo(spec)
-    root = place(spec.root)
+    root = location(spec.root)
     found = find_annotations(root)
     subset = choose_subset(str(root), sorted(found), spec.subset)
     return PanopticFolder(
@@ -91,15 +93,15 @@ def open_demo(spec: SourceSpec) -> PanopticFolder:
     )
 
 
-def find_annotations(root: Place) -> dict[str, Place]:
+def find_annotations(root: Traversable) -> dict[str, Traversable]:
     """The panoptic JSON of each subset: a file, or inside the official annotation archive."""
     if not root.is_dir():
         raise SourceError(f"--root {root} is not a folder")
-    folders: list[Place] = [root / "annotations"]
+    folders: list[Traversable] = [root / "annotations"]
     for folder in (root, root / "annotations"):
         packed = [n for n in names_in(folder) if fnmatch(n, "panoptic_annotations*.zip")]
         folders += [archive for name in packed if (archive := archive_at(folder / name))]
-    found: dict[str, Place] = {}
+    found: dict[str, Traversable] = {}
     for folder in folders:
         for name in names_in(folder):
             if fnmatch(name, "panoptic_*.json"):
@@ -123,7 +125,7 @@ def choose_subset(root: str, found: Sequence[str], wanted: str | None) -> str:
     return wanted or found[0]
 
 
-def _find_png_folder(root: Place, subset: str, annotations: Place) -> Place:
+def _find_png_folder(root: Traversable, subset: str, annotations: Traversable) -> Traversable:
     name = f"panoptic_{subset}"
     if folder := folder_or_archive(root, f"annotations/{name}", name):
         return folder
@@ -137,7 +139,7 @@ def _find_png_folder(root: Place, subset: str, annotations: Place) -> Place:
     )
 
 
-def _find_photo_folder(root: Place, subset: str) -> Place:
+def _find_photo_folder(root: Traversable, subset: str) -> Traversable:
     if folder := folder_or_archive(root, subset, f"images/{subset}"):
         return folder
     for name in ("images", "photos"):

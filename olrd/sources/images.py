@@ -18,7 +18,7 @@ from olrd.sources.panoptic_cache import PanopticCache
 from olrd.sources.panoptic_json import check_ids, image_id
 from olrd.storage.archives import Archive
 from olrd.storage.remote import Remote
-from olrd.storage.roots import Place, open_root
+from olrd.storage.roots import Traversable, open_root
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -45,7 +45,7 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
     return PanopticFolder("images", cache.json_path, cache.png_folder, root, spec.max_pixels)
 
 
-def _beside(root: Place) -> Path:
+def _beside(root: Traversable) -> Path:
     """Where annotations lie by default: `<root>-panoptic`, without the ending of an archive."""
     where = root.where if isinstance(root, Archive) else root
     if not isinstance(where, Path):
@@ -56,7 +56,7 @@ def _beside(root: Place) -> Path:
     return whole.with_name(f"{whole.stem if isinstance(root, Archive) else whole.name}-panoptic")
 
 
-def list_photos(root: Place, apart: Path) -> list[str]:
+def list_photos(root: Traversable, apart: Path) -> list[str]:
     """The photos under `root` as sorted relative POSIX paths, without hidden files or folders.
 
     Linked folders are not followed, and the folder `apart` is left out. Raises `SourceError` for a
@@ -79,7 +79,7 @@ def list_photos(root: Place, apart: Path) -> list[str]:
     return sorted(found)
 
 
-def _all_names(root: Place, apart: Path) -> Iterator[str]:
+def _all_names(root: Traversable, apart: Path) -> Iterator[str]:
     """The relative names of all files under `root`, in any order."""
     if not isinstance(root, Path):
         assert isinstance(root, Remote | Archive)
@@ -92,7 +92,7 @@ def _all_names(root: Place, apart: Path) -> Iterator[str]:
 
 
 def segment_missing(
-    root: Place, photos: list[str], cache: PanopticCache, options: ImagesOptions, max_pixels: int
+    root: Traversable, photos: list[str], cache: PanopticCache, options: ImagesOptions, max_pixels: int
 ) -> None:
     """Bring the annotations up to date with the folder; nothing is loaded if they already are."""
     before = cache.settings()
@@ -123,7 +123,7 @@ def segment_missing(
 
 
 def _batches(
-    root: Place, names: list[str], size: int, max_pixels: int, rejected: dict[str, str]
+    root: Traversable, names: list[str], size: int, max_pixels: int, rejected: dict[str, str]
 ) -> Iterator[list[tuple[str, Image]]]:
     """Decoded photos with their names, `size` at a time; the unreadable go to `rejected`."""
     batch: list[tuple[str, Image]] = []

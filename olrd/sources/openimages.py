@@ -22,8 +22,8 @@ from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, read_file
 from olrd.sources.openimages_index import openimages_index
 from olrd.storage.archives import COMPRESSED, is_archive
-from olrd.storage.remote import place
-from olrd.storage.roots import Place, archive_at, folder_or_archive, local_copy, names_in
+from olrd.storage.remote import location
+from olrd.storage.roots import Traversable, archive_at, folder_or_archive, local_copy, names_in
 
 LICENSE_URL = "https://creativecommons.org/licenses/by/2.0/"
 """What Open Images lists for all its photos (users are told to verify it)."""
@@ -38,7 +38,7 @@ class OpenImages:
     name = "openimages"
     background_kind = "unlabelled"
 
-    def __init__(self, root: Place, subset: str, home: Place, csv: str, max_pixels: int) -> None:
+    def __init__(self, root: Traversable, subset: str, home: Traversable, csv: str, max_pixels: int) -> None:
         self.subset, self.max_pixels = subset, max_pixels
         self.photo_folders = _photo_folders(root, subset)
         self.mask_folders = _mask_folders(root, subset)
@@ -162,7 +162,7 @@ def _measured(segment: Segment, ids: Ids) -> Segment:
     return Segment(segment.id, segment.category_id, area, box, segment.iscrowd)
 
 
-def _read_first(folders: Sequence[Place], names: Sequence[str], what: str) -> bytes:
+def _read_first(folders: Sequence[Traversable], names: Sequence[str], what: str) -> bytes:
     """The first of these files that any of the folders has."""
     for folder in folders:
         for name in names:
@@ -180,8 +180,8 @@ def open_openimages(spec: SourceSpec) -> OpenImages:
         raise did_you_mean("option of the source openimages", next(iter(spec.options)), ())
     if spec.root is None:
         raise UsageError("--source openimages needs --root, the folder with the CSV, photos and masks")
-    root = place(spec.root)
-    found: dict[str, tuple[Place, str]] = {
+    root = location(spec.root)
+    found: dict[str, tuple[Traversable, str]] = {
         name.removesuffix(_CSV): (folder, name)
         for folder in (root, root / "annotations", root / "labels", root / "metadata")
         for name in names_in(folder)
@@ -205,11 +205,11 @@ def open_openimages(spec: SourceSpec) -> OpenImages:
     return OpenImages(root, subset, *found[subset], spec.max_pixels)
 
 
-def _first(folder: Place, *names: str) -> Path | None:
+def _first(folder: Traversable, *names: str) -> Path | None:
     return next((local_copy(folder / name) for name in names if (folder / name).is_file()), None)
 
 
-def _photo_folders(root: Place, subset: str) -> list[Place]:
+def _photo_folders(root: Traversable, subset: str) -> list[Traversable]:
     """One folder or archive, or the archives that the photos come in: train_0.tar to train_f.tar."""
     if folder := folder_or_archive(root, subset, f"images/{subset}"):
         return [folder]
@@ -221,16 +221,16 @@ def _photo_folders(root: Place, subset: str) -> list[Place]:
     raise SourceError(f"expected the photos in {root}/{subset} or {root}/images/{subset}, as a folder, .zip or .tar")
 
 
-def _photo_ids(folders: Sequence[Place]) -> list[str]:
+def _photo_ids(folders: Sequence[Traversable]) -> list[str]:
     names = (name for folder in folders for name in names_in(folder))
     return sorted({name.removesuffix(".jpg") for name in names if name.endswith(".jpg")})
 
 
-def _mask_folders(root: Place, subset: str) -> list[Place]:
+def _mask_folders(root: Traversable, subset: str) -> list[Traversable]:
     """One folder, or the sixteen that the official archives unpack to, or those archives."""
     name = f"{subset}-masks"
     bases = [root / name, root / "masks" / subset, root / "masks", root / "labels" / "masks"]
-    folders: list[Place] = []
+    folders: list[Traversable] = []
     for base in bases:
         if base.is_dir():
             folders += [base, *_sixteen(base, name)]
@@ -242,12 +242,12 @@ def _mask_folders(root: Place, subset: str) -> list[Place]:
     return folders
 
 
-def _sixteen(base: Place, name: str) -> list[Place]:
+def _sixteen(base: Traversable, name: str) -> list[Traversable]:
     folders = [base / part for part in names_in(base) if fnmatch(part, f"{name}-?")]
     return [folder for folder in folders if folder.is_dir()] + _archives(base, f"{name}-?")
 
 
-def _archives(folder: Place, pattern: str) -> list[Place]:
+def _archives(folder: Traversable, pattern: str) -> list[Traversable]:
     """The archives in a folder whose names, but for the ending, fit. `SourceError` for a .tar.gz."""
     found = []
     for name in names_in(folder):

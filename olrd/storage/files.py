@@ -41,7 +41,7 @@ def atomic_path(path: Path | Remote, durable: bool = True) -> Iterator[Path]:
     try:
         with disk_errors(path):
             yield temporary
-            publish(temporary, path, durable)
+            commit_file(temporary, path, durable)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -55,7 +55,7 @@ def staging(path: Path | Remote) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
-def publish(temporary: Path, path: Path | Remote, durable: bool = True) -> None:
+def commit_file(temporary: Path, path: Path | Remote, durable: bool = True) -> None:
     """Give a finished temporary file its name, by renaming or uploading it."""
     if isinstance(path, Remote):
         path.upload(temporary)
@@ -106,7 +106,7 @@ def link_or_copy(source: Path | Remote, target: Path | Remote) -> None:
         os.link(source, temporary)
     except OSError:  # a file system without hard links
         shutil.copyfile(source, temporary)
-    publish(temporary, target)
+    commit_file(temporary, target)
 
 
 def children(folder: Path | Remote) -> list[Path] | list[Remote]:

@@ -266,7 +266,7 @@ def is_url(text: Path | str) -> bool:
     return isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
-def place(where: Path | Remote | str) -> Path | Remote:
+def location(where: Path | Remote | str) -> Path | Remote:
     """A local path, or a `Remote` for a URL (`file://` is local)."""
     if isinstance(where, Remote):
         return where

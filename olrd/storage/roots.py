@@ -13,29 +13,29 @@ from typing import Protocol
 from olrd.progress import progress_bar
 from olrd.storage.archives import Archive, Member, is_archive
 from olrd.storage.files import atomic_path, cache_folder, children
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 
 _CHUNK = 1 << 20
 
 
-class Place(Protocol):
+class Traversable(Protocol):
     """A file or a folder to read from. Raises FileNotFoundError where pathlib does."""
 
     @property
     def name(self) -> str: ...
-    def __truediv__(self, name: str, /) -> Place: ...
+    def __truediv__(self, name: str, /) -> Traversable: ...
     def is_file(self) -> bool: ...
     def is_dir(self) -> bool: ...
     def read_bytes(self) -> bytes: ...
 
 
-def open_root(root: Path | Remote | str) -> Place:
+def open_root(root: Path | Remote | str) -> Traversable:
     """What `--root` names: a folder, a URL, or an archive at either."""
-    where = place(root)
+    where = location(root)
     return Archive.open(where) if is_archive(where.name) and not where.is_dir() else where
 
 
-def folder_or_archive(root: Place, *names: str) -> Place | None:
+def folder_or_archive(root: Traversable, *names: str) -> Traversable | None:
     """The first of these folders under `root`, packed or not; None if none of them is there."""
     for name in names:
         if (root / name).is_dir():
@@ -46,14 +46,14 @@ def folder_or_archive(root: Place, *names: str) -> Place | None:
     return None
 
 
-def archive_at(where: Place) -> Archive | None:
+def archive_at(where: Traversable) -> Archive | None:
     """The archive at a place, None if no file is there. One inside another is copied out once."""
     if not where.is_file():
         return None
     return Archive.open(local_copy(where) if isinstance(where, Member) else where)  # type: ignore[arg-type]
 
 
-def names_in(folder: Place) -> list[str]:
+def names_in(folder: Traversable) -> list[str]:
     """The names of what lies directly in a folder, sorted; nothing if it is not there."""
     if isinstance(folder, Archive | Member):
         return folder.names()
@@ -61,11 +61,11 @@ def names_in(folder: Place) -> list[str]:
     return [path.name for path in children(folder)]
 
 
-def folders_in(folder: Place) -> list[Place]:
+def folders_in(folder: Traversable) -> list[Traversable]:
     """The folders and archives that lie directly in a folder, sorted."""
     if isinstance(folder, Archive | Member):
         return []
-    found: list[Place] = []
+    found: list[Traversable] = []
     for name in names_in(folder):
         if (folder / name).is_dir():
             found.append(folder / name)
@@ -74,7 +74,7 @@ def folders_in(folder: Place) -> list[Place]:
     return found
 
 
-def local_copy(where: Place) -> Path:
+def local_copy(where: Traversable) -> Path:
     """A file as a local one: itself, or a copy in the cache, made once for each version of it."""
     if isinstance(where, Path):
         return where

@@ -23,7 +23,7 @@ from olrd.progress import progress_bar, say
 from olrd.sources import SourceInfo
 from olrd.storage.files import to_json, write_atomic
 from olrd.storage.locks import locked
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 from olrd.triplets.maker import pictures
 from olrd.triplets.recipe import Recipe
 from olrd.triplets.tally import Tally
@@ -37,7 +37,7 @@ def rebuild(
     Every triplet is proven by the hash in its recipe. The result is the folder that building with
     `--form full` would have given. Resumes after an interruption. Returns build.json.
     """
-    out, dataset = place(out), Dataset(recipes)
+    out, dataset = location(out), Dataset(recipes)
     if dataset.form != "recipes":
         raise UsageError(f"{recipes} holds pixels already: there is nothing to rebuild")
     config = replace(BuildConfig.from_resolved(dataset.build["config"]), form="full")
@@ -81,7 +81,7 @@ class UnitRebuilder:
         """Render the rows of one unit; returns their number."""
         records = self._dataset.build["units"]
         start = sum(record["rows"] for record in records[:number])
-        unit, record, parts = unit_of(records[number]), records[number], place(self.parts)
+        unit, record, parts = unit_of(records[number]), records[number], location(self.parts)
         rows = islice(self._dataset.rows_from(start), record["rows"])
         writer = ShardWriter(parts, self.config.form, self.config.shard_bytes)
         files = writer.write(map(self._rendered, rows), numbered(unit.name))

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 from perf.faults.scene import digest as digest
 
 
@@ -18,6 +18,6 @@ def command(*words: object, module: str = "olrd.cli.build") -> subprocess.Comple
 
 def stored(url: str) -> dict[str, str]:
     """The sha256 of every file below a URL, as `digest`."""
-    out = place(url)
+    out = location(url)
     assert isinstance(out, Remote)
     return {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in out.walk_names()}

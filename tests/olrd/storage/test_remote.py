@@ -28,7 +28,7 @@ from olrd.dataset.folder import Dataset
 from olrd.errors import MissingExtraError, OutputError, SourceError, UsageError
 from olrd.sources import SourceSpec, open_source
 from olrd.storage.locks import locked
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 from olrd.storage.roots import local_copy
 from olrd.tools.rebuild import rebuild
 from olrd.tools.verify import verify
@@ -81,7 +81,7 @@ def stored(out: str = OUT) -> dict[str, str]:
 def upload(folder: Path, url: str) -> str:
     for path in folder.rglob("*"):
         if path.is_file():
-            (place(url) / path.relative_to(folder).as_posix()).upload(path)  # type: ignore[union-attr]
+            (location(url) / path.relative_to(folder).as_posix()).upload(path)  # type: ignore[union-attr]
     return url
 
 
@@ -100,7 +100,7 @@ def test_photos_and_annotations_at_a_url(config: BuildConfig, root: Path, refere
 
 
 def test_a_fetched_file_is_fetched_again_when_it_changes() -> None:
-    there = place("memory://a/b.json")
+    there = location("memory://a/b.json")
     assert isinstance(there, Remote)
     there.write_bytes(b"1")
     copy = local_copy(there)
@@ -255,7 +255,7 @@ def _lag(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_build_and_strangers_are_refused(config: BuildConfig) -> None:
-    place("memory://taken/thesis.txt").write_bytes(b"precious")
+    location("memory://taken/thesis.txt").write_bytes(b"precious")
     with pytest.raises(OutputError, match=r"thesis\.txt"):
         build(config, "memory://taken")
     assert set(stored("memory://taken")) == {"thesis.txt"}
@@ -268,7 +268,7 @@ def test_another_build_and_strangers_are_refused(config: BuildConfig) -> None:
 
 
 def test_only_one_holds_the_lock(quick: None) -> None:
-    out = place(OUT)
+    out = location(OUT)
     with locked(out):
         with pytest.raises(OutputError, match="another process"), locked(out):
             pass
@@ -281,7 +281,7 @@ def _lock_of(host: str, pid: int, count: int = 0) -> bytes:
 
 
 def test_the_lock_of_a_live_builder_elsewhere_is_respected(quick: None) -> None:
-    lock, ended = place(f"{OUT}/.lock"), threading.Event()
+    lock, ended = location(f"{OUT}/.lock"), threading.Event()
 
     def beats() -> None:
         count = 0
@@ -293,7 +293,7 @@ def test_the_lock_of_a_live_builder_elsewhere_is_respected(quick: None) -> None:
     builder = threading.Thread(target=beats)
     builder.start()
     try:
-        with pytest.raises(OutputError, match="process 1 on elsewhere"), locked(place(OUT)):
+        with pytest.raises(OutputError, match="process 1 on elsewhere"), locked(location(OUT)):
             pass
     finally:
         ended.set()
@@ -303,10 +303,10 @@ def test_the_lock_of_a_live_builder_elsewhere_is_respected(quick: None) -> None:
 
 @pytest.mark.parametrize("content", [_lock_of("elsewhere", 1), b"", b"[]"])
 def test_a_dead_lock_is_taken_over_after_a_while(quick: None, content: bytes) -> None:
-    lock = place(f"{OUT}/.lock")
+    lock = location(f"{OUT}/.lock")
     lock.write_bytes(content)
     started = time.monotonic()
-    with locked(place(OUT)):
+    with locked(location(OUT)):
         assert time.monotonic() - started >= 0.3
         first = lock.read_bytes()
         time.sleep(0.3)
@@ -322,9 +322,9 @@ def test_the_lock_of_a_dead_process_here_is_taken_at_once(monkeypatch: pytest.Mo
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
     )
     for pid in (int(ended.stdout), os.getpid()):  # in a container numbers repeat
-        place(f"{OUT}/.lock").write_bytes(_lock_of(platform.node(), pid))
+        location(f"{OUT}/.lock").write_bytes(_lock_of(platform.node(), pid))
         started = time.monotonic()
-        with locked(place(OUT)):
+        with locked(location(OUT)):
             assert time.monotonic() - started < 5
 
 
@@ -336,20 +336,20 @@ def test_a_store_without_exclusive_writes_is_locked_too(quick: None, monkeypatch
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", plain)
     refused = pytest.raises(OutputError, match="another process")
-    with locked(place(OUT)), refused, locked(place(OUT)):
+    with locked(location(OUT)), refused, locked(location(OUT)):
         pass
 
 
 def test_urls_that_cannot_be_opened_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="Did you mean 's3'"):
-        place("s3x://bucket/a")
-    assert place("file:///a/b") == Path("/a/b") and place("a/b") == Path("a/b")
+        location("s3x://bucket/a")
+    assert location("file:///a/b") == Path("/a/b") and location("a/b") == Path("a/b")
     for scheme, module, said in (("s3", "s3fs", r"olrd\[s3\]"), ("gs", "gcsfs", r"olrd\[gs\]")):
         monkeypatch.setitem(sys.modules, module, None)
         opened_before = vars(sys.modules["fsspec.registry"])["_registry"]
         monkeypatch.delitem(opened_before, scheme, raising=False)
         with pytest.raises(MissingExtraError, match=said):
-            place(f"{scheme}://bucket/a")
+            location(f"{scheme}://bucket/a")
 
 
 def test_output_where_files_can_be_seen_half_written_is_refused(config: BuildConfig) -> None:

@@ -25,7 +25,7 @@ from olrd.config import BuildConfig
 from olrd.errors import OutputError
 from olrd.sources import SourceSpec
 from olrd.storage.locks import locked
-from olrd.storage.remote import Remote, place
+from olrd.storage.remote import Remote, location
 
 s3fs = pytest.importorskip("s3fs", reason="s3fs speaks to S3: pip install 'olrd[s3]'")
 pytest.importorskip("moto.server", reason="moto is the S3 API of these tests")
@@ -55,7 +55,7 @@ def s3_root(root: Path, port: int) -> str:
     """The same photos in the bucket, zipped or not as people have them: PNGs in an archive."""
     import shutil
 
-    there = place(f"s3://{BUCKET}/coco")
+    there = location(f"s3://{BUCKET}/coco")
     for path in sorted(root.glob("train2017/*")) + sorted(root.glob("annotations/*.json")):
         (there / path.relative_to(root).as_posix()).upload(path)  # type: ignore[union-attr]
     pngs = root / "annotations" / "panoptic_train2017"
@@ -119,7 +119,7 @@ def test_killed_and_resumed_gives_the_same_bytes(s3_root: str, reference: dict[s
     argv = [sys.executable, "-m", "olrd.cli.build", *map(str, words(s3_root, out, "--workers", 1))]
     for sign in (".lock", "parts/train-00001.json"):
         process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not (place(out) / sign).exists() and process.poll() is None:
+        while not (location(out) / sign).exists() and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
@@ -222,7 +222,7 @@ def test_a_second_build_is_refused_while_the_first_lives(
 ) -> None:
     monkeypatch.setattr("olrd.storage.locks.BEAT", 0.5)
     out = f"s3://{BUCKET}/held"
-    with locked(place(out)):
+    with locked(location(out)):
         done = command(*words(s3_root, out, "--workers", 1))
     assert done.returncode == 1
     assert "another process is building" in done.stderr
@@ -232,7 +232,7 @@ def test_a_second_build_is_refused_while_the_first_lives(
 def test_a_large_file_goes_in_pieces_and_appears_whole(port: int, tmp_path: Path) -> None:
     data = random.Random(0).randbytes(11 << 20)
     (tmp_path / "large").write_bytes(data)
-    there = place(f"s3://{BUCKET}/large")
+    there = location(f"s3://{BUCKET}/large")
     assert isinstance(there, Remote)
     there.fs.default_block_size, before = 5 << 20, there.fs.default_block_size
     there.upload(tmp_path / "large")

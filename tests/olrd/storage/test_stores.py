@@ -17,7 +17,7 @@ from olrd.cli.main import main as olrd_main
 from olrd.config import BuildConfig
 from olrd.sources import SourceSpec
 from olrd.storage.locks import locked
-from olrd.storage.remote import place
+from olrd.storage.remote import location
 
 pytestmark = pytest.mark.slow
 
@@ -59,10 +59,10 @@ def test_from_the_store_to_the_store_gives_the_bytes_of_a_local_build(
     base = request.getfixturevalue(store)
     local = write_coco(tmp_path / "photos", count=6, seed=5)
     build(BuildConfig(SourceSpec("coco", str(local)), per_object=1), tmp_path / "out")
-    there = place(f"{base}/coco")
+    there = location(f"{base}/coco")
     for path in sorted(path for path in local.rglob("*") if path.is_file()):
         (there / path.relative_to(local).as_posix()).upload(path)  # type: ignore[union-attr]
-    out = place(f"{base}/out")
+    out = location(f"{base}/out")
     words = ("--source", "coco", "--root", there, "--out", out, "--per-object", 1, "--workers", 2)
 
     if store != "gs":  # the emulator ignores "only if it is not there", which the lock relies on
