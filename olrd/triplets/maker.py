@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from olrd.splits import photos_by_split, split_of
 from olrd.triplets.candidates import frame_sides, listed_verdict, seen_verdict
 from olrd.triplets.compose import Triplet, compose, pixels_sha256, transformed
 from olrd.triplets.photo import WorkingPhoto
-from olrd.triplets.placements import Request
+from olrd.triplets.placements import Landings, Request
 from olrd.triplets.prompts import background_labels, short_prompt
 from olrd.triplets.recipe import PhotoRef, Recipe
 from olrd.triplets.scene import Scene, open_scene
@@ -35,8 +35,14 @@ DONOR_LOOKS = 256
 
 
 class Cut(NamedTuple):
-    """An object that may be cut out. number: its index value in the scene. mask: bool [h, w].
-    surface: the category id of what it stands on, if anything that it can stand on."""
+    """An object that may be cut out.
+
+    Attributes:
+        segment: as annotated.
+        number: its value in the scene's index map.
+        mask: bool [h, w], inside the segment's box.
+        surface: the category id of what it stands on, or None.
+    """
 
     segment: Segment
     number: int
@@ -44,8 +50,8 @@ class Cut(NamedTuple):
     surface: int | None
 
 
-class Plan(NamedTuple):
-    """A triplet to be made: where on which ground an object goes, and how large."""
+class Paste(NamedTuple):
+    """A triplet to be made: which object, onto which scene, where, how large, mirrored or not."""
 
     name: str
     cut: Cut
@@ -56,8 +62,10 @@ class Plan(NamedTuple):
 
 
 class TripletMaker:
-    """Makes the triplets of a source's photos under one configuration. Holds no state between
-    photos, so any photo can be done anywhere, in any order."""
+    """Makes the triplets of a source's photos under one configuration.
+
+    It keeps nothing from one photo to the next, so photos can be done in any order and in any process.
+    """
 
     def __init__(self, source: Source, config: BuildConfig) -> None:
         self.source, self.config = source, config
@@ -82,7 +90,7 @@ class TripletMaker:
             if not license_allowed(record.license, self.licenses):
                 raise Rejected("license_refused", f"{record.file_name} is under {record.license}")
             if record.panoptic_name is None:
-                self._why_missing(record)
+                self._refuse_missing(record)
             verdicts = self._listed(record.segments, record.width, record.height)
             check_categories(record.file_name, record.segments, self.source.categories)
             if all(verdicts):  # nothing to cut out: the photo need not be opened
@@ -90,9 +98,9 @@ class TripletMaker:
                 tally.objects_rejected.update(reason for reason in verdicts if reason)
                 return
             scene = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
-            planned, reasons = self._planned(scene, verdicts)
-            if planned:
-                scene.photo.pixels  # noqa: B018 (decodes it: may be refused as damaged)
+            pastes, reasons = self._pastes(scene, verdicts)
+            if pastes:
+                scene.photo.decode()
         except Rejected as error:
             if self.config.on_error == "stop" and error.code != "license_refused":
                 raise
@@ -104,18 +112,18 @@ class TripletMaker:
                 tally.failures.append(failure)
             return
         tally.objects_rejected.update(reasons)
-        tally.objects_used += len({plan.cut.number for plan in planned})
-        tally.triplets += len(planned)
-        if planned:
+        tally.objects_used += len({paste.cut.number for paste in pastes})
+        tally.triplets += len(pastes)
+        if pastes:
             tally.photos_used += 1
         else:
             tally.photos_without_triplet += 1
-        for plan in planned:
-            yield self._row(scene, plan)
+        for paste in pastes:
+            yield self._row(scene, paste)
 
-    def _why_missing(self, record: Record) -> None:
-        """Raise for a photo without annotation. Where photos are annotated as a rule, the photo
-        itself may be the cause (it could not be segmented): then that is the reason."""
+    def _refuse_missing(self, record: Record) -> NoReturn:
+        """Raise `Rejected` for a photo without annotation: with the photo's own fault if it cannot be read, because
+        then it could not be segmented either."""
         if self.source.background_kind == "stuff":
             data = self.source.photo_bytes(record)
             decode_photo(data, record.file_name, self.config.source.max_pixels)
@@ -125,21 +133,31 @@ class TripletMaker:
         rules, categories = self.config.rules, self.source.categories
         return [listed_verdict(segment, width, height, categories, rules) for segment in segments]
 
-    def _planned(self, scene: Scene, verdicts: list[str | None]) -> tuple[list[Plan], Counter[str]]:
-        """What will be made of a photo, and the reasons why the other objects are left out."""
-        planned: list[Plan] = []
+    def _pastes(self, scene: Scene, verdicts: list[str | None]) -> tuple[list[Paste], Counter[str]]:
+        """The triplets to make of a photo, and the reasons why its other objects are left out."""
+        pastes: list[Paste] = []
         reasons: Counter[str] = Counter()
         for cut in self._cuts(scene, verdicts, reasons):
-            room = min(self.config.per_object, self.config.max_per_photo - len(planned))
-            try:
-                for number in range(room):
-                    planned.append(self._plan(scene, cut, number, planned))
-            except Rejected as error:
-                if number == 0:
-                    reasons[error.code] += 1
+            room = min(self.config.per_object, self.config.max_per_photo - len(pastes))
             if room <= 0:
                 reasons["over_limit"] += 1
-        return planned, reasons
+                continue
+            found, reason = self._object_pastes(scene, cut, room)
+            pastes += found
+            if not found and reason:
+                reasons[reason] += 1
+        return pastes, reasons
+
+    def _object_pastes(self, scene: Scene, cut: Cut, room: int) -> tuple[list[Paste], str | None]:
+        """Up to `room` triplets of one object, and the reason why there are not more, if one was met."""
+        pastes: list[Paste] = []
+        landings: dict[tuple[float, bool], Landings] = {}
+        for number in range(room):
+            try:
+                pastes.append(self._paste(scene, cut, number, pastes, landings))
+            except Rejected as error:
+                return pastes, error.code
+        return pastes, None
 
     def _cuts(self, scene: Scene, verdicts: list[str | None], reasons: Counter[str]) -> list[Cut]:
         """The photo's candidates in a keyed order, so that --max-per-photo favours none of them."""
@@ -160,8 +178,13 @@ class TripletMaker:
                 reasons[reason] += 1
         return sorted(cuts, key=lambda c: draw_share(self.config.seed, scene.record.image_id, c.segment.id))
 
-    def _plan(self, scene: Scene, cut: Cut, number: int, earlier: list[Plan]) -> Plan:
-        """Where triplet `number` of an object goes; `Rejected` if there is no place for it."""
+    def _paste(
+        self, scene: Scene, cut: Cut, number: int, earlier: list[Paste], landings: dict[tuple[float, bool], Landings]
+    ) -> Paste:
+        """Triplet `number` of an object; `Rejected` if there is no legal position for it.
+
+        earlier: the triplets of the same object. landings: what placement knows of the object, by scale and flip.
+        """
         config, record = self.config, scene.record
         name = f"{self.source.name}-{record.image_id}-{cut.segment.id}-{number}"
         key = (config.seed, name)
@@ -180,26 +203,28 @@ class TripletMaker:
             key=key,
             margin=config.margin + self.reach,
             frame=self.reach + 1,
-            taken=tuple(plan.position for plan in earlier if same and plan.cut is cut),
+            taken=tuple(paste.position for paste in earlier if same),
+            landings=landings.setdefault((scale, flip), Landings()) if same else None,
         )
         if same:
-            return Plan(name, cut, scene, self.place(scene, request), scale, flip)
-        return Plan(name, cut, *self._other_ground(scene, request), scale, flip)
+            return Paste(name, cut, scene, self.place(scene, request), scale, flip)
+        ground, position = self._other_ground(scene, request)
+        return Paste(name, cut, ground, position, scale, flip)
 
-    def _row(self, scene: Scene, plan: Plan) -> Row:
-        """The row of a plan: its recipe, its pixels, and what they turned out to be."""
-        config, cut, ground = self.config, plan.cut, plan.ground
+    def _row(self, scene: Scene, paste: Paste) -> Row:
+        """The row of a triplet: its recipe, its pixels, and what is measured on them."""
+        config, cut, ground = self.config, paste.cut, paste.ground
         recipe = Recipe(
-            id=plan.name,
+            id=paste.name,
             background=_reference(ground),
             donor=_reference(scene),
             segment_id=cut.segment.id,
             size=config.size,
             source_bbox=cut.segment.bbox,
             rle=encode_rle(cut.mask),
-            scale=plan.scale,
-            flip=plan.flip,
-            position=plan.position,
+            scale=paste.scale,
+            flip=paste.flip,
+            position=paste.position,
             blend=config.blend,
             params=config.blend_params,
             match=config.match,
@@ -229,8 +254,8 @@ class TripletMaker:
             try:
                 ground = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
                 position = self.place(ground, request)
-                ground.forget()
-                ground.photo.pixels  # noqa: B018 (decodes it: may be refused as damaged)
+                ground.drop_fields()
+                ground.photo.decode()
                 return ground, position
             except Rejected as error:
                 if error.code == "no_surface" or opened == DONOR_TRIES:

@@ -23,10 +23,14 @@ class WorkingPhoto:
     shape: tuple[int, int]
     max_pixels: int
 
+    def decode(self) -> None:
+        """Decode the pixels now. Raises `Rejected` for damaged data."""
+        _ = self.pixels
+
     @cached_property
     def pixels(self) -> Image:
-        """uint8 [H, W, 3], decoded when first asked for: a photo that offers no place for an object
-        never is. Raises `Rejected` for damaged data."""
+        """uint8 [H, W, 3]. Decoded on first use, because many photos have no room for an object and are never needed.
+        Raises `Rejected` for damaged data."""
         pixels = decode_photo(self.data, self.file_name, self.max_pixels).pixels
         if pixels.shape[:2] == self.shape:
             return pixels

@@ -6,8 +6,9 @@ A placement is a function (scene, request) -> (x, y) of the corner of the object
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,14 +19,36 @@ from olrd.triplets.legal import Field, Legal
 from olrd.triplets.scene import Scene
 from olrd.triplets.surfaces import foot_mask, same_kind
 
+Answer = TypeVar("Answer")
+
+
+class Landings:
+    """Where one object may lie in one scene: what a placement has found out, kept for the object's next triplet."""
+
+    def __init__(self) -> None:
+        self._found: dict[object, Any] = {}
+
+    def once(self, key: object, find: Callable[[], Answer]) -> Answer:
+        """`find()` the first time that `key` is asked for, and the same answer afterwards."""
+        if key not in self._found:
+            self._found[key] = find()
+        answer: Answer = self._found[key]
+        return answer
+
 
 class Request(NamedTuple):
-    """What placement needs to know of an object, at the scale at which it will be pasted.
+    """An object that a placement is asked to place, at the scale at which it will be pasted.
 
-    mask: bool [h, w]. bottom: the row of its lowest edge in its own photo, as a share of that
-    photo's height. surface: category id it stood on, or None. sides: frame sides that cut it.
-    key: the sample's key for keyed draws. margin, frame: pixels (see Scene.landing_field). taken: the
-    corners that earlier triplets of this object use.
+    Attributes:
+        mask: bool [h, w].
+        bottom: the row of its lowest edge in its own photo, as a share of that photo's height.
+        surface: id of the category that it stood on, or None.
+        sides: the sides of the frame that cut it.
+        key: the sample's key for keyed draws.
+        margin: distance to everything that is not background, in pixels.
+        frame: distance to the frame, in pixels.
+        taken: the corners (x, y) that earlier triplets of this object use.
+        landings: shared by the triplets of one object, at one scale, in one scene.
     """
 
     mask: Mask
@@ -36,6 +59,11 @@ class Request(NamedTuple):
     margin: int
     frame: int
     taken: tuple[tuple[int, int], ...] = ()
+    landings: Landings | None = None
+
+    def once(self, key: object, find: Callable[[], Answer]) -> Answer:
+        """See `Landings.once`; without `landings` nothing is kept."""
+        return find() if self.landings is None else self.landings.once(key, find)
 
 
 def _landing_field(scene: Scene, request: Request) -> Field:
@@ -46,7 +74,7 @@ def _legal(scene: Scene, request: Request) -> Legal:
     """All legal positions, bool [H - h + 1, W - w + 1], without those close to earlier ones."""
     field = _landing_field(scene, request)
     rows = field.rows(request.mask.shape[0])
-    legal = scene.remembered(request.mask, "legal", lambda: field.legal(request.mask, rows))
+    legal = request.once("legal", lambda: field.legal(request.mask, rows))
     return _restrict(legal.copy(), request, rows, scene.shape[0])
 
 
@@ -123,7 +151,7 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
     # 1 / (1 + d^2) in integers: IEEE division and floor are the same on every machine.
     weight = np.floor(1_000_000 / (1 + (drop / HEIGHT_SCALE) ** 2)).astype(np.int64)
     for surface in (frozenset({request.surface}), same_kind(request.surface, scene.categories)):
-        standing = scene.remembered(mask, surface, partial(_standing, scene, request, rows, surface))
+        standing = request.once(surface, partial(_standing, scene, request, rows, surface))
         legal = _restrict(standing.copy(), request, rows, height)
         chances = weight * legal.sum(axis=1, dtype=np.int32)
         if chances.any():
@@ -135,6 +163,6 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
 
 def _standing(scene: Scene, request: Request, rows: range, surface: frozenset[int]) -> Legal:
     """The legal positions in `rows` whose contact line lies on `surface`."""
-    strip = scene.remembered(request.mask, "foot", lambda: foot_mask(request.mask))
+    strip = request.once("foot", lambda: foot_mask(request.mask))
     footing = scene.surface_field(surface).legal(strip, rows)
     return _landing_field(scene, request).legal(request.mask, rows, footing)

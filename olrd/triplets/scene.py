@@ -1,10 +1,9 @@
-"""A scene: one opened, checked photo, with the maps that candidates and placement ask for."""
+"""A scene: an opened and checked photo, with the maps that candidates and placements use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -17,9 +16,8 @@ from olrd.sources import Source
 from olrd.triplets.legal import Field
 from olrd.triplets.photo import WorkingPhoto, working_photo
 
-Answer = TypeVar("Answer")
 FEW = 4
-"""So many segments are found faster by comparing than by looking every pixel up."""
+"""Up to this number of segments, comparing the map with each is faster than a table look-up."""
 
 
 class Scene:
@@ -34,8 +32,6 @@ class Scene:
             panoptic = SegmentMap(index, resized_segments(index, panoptic.segments))
         self.panoptic = panoptic
         self._fields: dict[object, Field] = {}
-        self._object: Mask | None = None
-        self._answers: dict[object, Any] = {}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -68,7 +64,7 @@ class Scene:
 
     @cached_property
     def background(self) -> Mask:
-        """bool [H, W]: labelled stuff, the only place where an object may land."""
+        """bool [H, W]: labelled stuff. Objects are pasted only there."""
         return self.pixels_where(~self.objects & (self.kinds > 0))
 
     @cached_property
@@ -78,7 +74,8 @@ class Scene:
         return np.array([False, *(s.iscrowd or categories[s.category_id].isthing for s in segments)])
 
     def landing_field(self, margin: int, frame: int) -> Field:
-        """Where nothing may land: all but background, grown by `margin`; a border of `frame` pixels."""
+        """The field of pixels where no object may lie: everything but background, grown by `margin`, and a border of
+        `frame` pixels."""
         key = ("landing", margin, frame)
         if key not in self._fields:
             blocked = ~self.background
@@ -91,26 +88,15 @@ class Scene:
         return self._fields[key]
 
     def surface_field(self, surface: frozenset[int]) -> Field:
-        """Blocked wherever the category is not one of `surface`."""
+        """The field of pixels whose category is not one of `surface`."""
         if surface not in self._fields:
             chosen = np.array([kind in surface for kind in self.kinds.tolist()])
             self._fields[surface] = Field(~self.pixels_where(chosen))
         return self._fields[surface]
 
-    def remembered(self, mask: Mask, key: object, answer: Callable[[], Answer]) -> Answer:
-        """`answer()`, kept under `key` as long as the same mask is asked about: all triplets of an
-        object ask where it may lie."""
-        if self._object is not mask:
-            self._object, self._answers = mask, {}
-        if key not in self._answers:
-            self._answers[key] = answer()
-        kept: Answer = self._answers[key]
-        return kept
-
-    def forget(self) -> None:
-        """Let go of what placement kept."""
+    def drop_fields(self) -> None:
+        """Free the memory of the fields. Placement on this scene is finished."""
         self._fields.clear()
-        self._object, self._answers = None, {}
 
 
 def open_scene(source: Source, record: Record, size: int | None, max_pixels: int) -> Scene:

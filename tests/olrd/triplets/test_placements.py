@@ -27,7 +27,7 @@ from olrd.triplets.surfaces import foot_mask
 from olrd.triplets.tally import Tally
 
 Bits = npt.NDArray[np.bool_]
-Traversable = Callable[[Scene, Request], tuple[int, int]]
+Placement = Callable[[Scene, Request], tuple[int, int]]
 NAMES = {1: "sky-other-merged", 2: "grass-merged", 3: "floor-wood", 4: "floor-other-merged", 7: "dog", 8: "chair"}
 GRASS = coco_categories()["grass-merged"].id
 WOOD = coco_categories()["floor-wood"].id
@@ -74,7 +74,7 @@ def naive_legal(scene: Scene, asked: Request) -> set[tuple[int, int]]:
     }
 
 
-def many(place: Traversable, scene: Scene, asked: Request, count: int = 200) -> set[tuple[int, int]]:
+def many(place: Placement, scene: Scene, asked: Request, count: int = 200) -> set[tuple[int, int]]:
     return {place(scene, asked._replace(key=(0, k))) for k in range(count)}
 
 
@@ -193,7 +193,7 @@ def test_a_surface_that_is_not_here_has_its_reason() -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("shape", [(12, 60), (60, 12), (35, 48)])
-def test_an_object_that_fits_nowhere_has_its_reason(place: Traversable, shape: tuple[int, int]) -> None:
+def test_an_object_that_fits_nowhere_has_its_reason(place: Placement, shape: tuple[int, int]) -> None:
     """Wider than the photo, taller than it, or as large as its background."""
     with pytest.raises(Rejected) as caught:
         place(make_scene(meadow(), NAMES), request(np.ones(shape), margin=2, frame=2))
@@ -201,14 +201,14 @@ def test_an_object_that_fits_nowhere_has_its_reason(place: Traversable, shape: t
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_photo_of_things_alone_has_no_position(place: Traversable) -> None:
+def test_a_photo_of_things_alone_has_no_position(place: Placement) -> None:
     with pytest.raises(Rejected) as caught:
         place(make_scene(np.full((20, 20), 7), NAMES), request(np.ones((3, 3))))
     assert caught.value.code == "no_position"
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_taken_positions_are_avoided(place: Traversable) -> None:
+def test_taken_positions_are_avoided(place: Placement) -> None:
     """The second paste overlaps the first by less than half in one direction at least."""
     scene = make_scene(meadow(), NAMES)
     asked = request(np.ones((6, 8)), margin=1)
@@ -219,7 +219,7 @@ def test_taken_positions_are_avoided(place: Traversable) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_when_all_is_taken_there_is_no_position(place: Traversable) -> None:
+def test_when_all_is_taken_there_is_no_position(place: Placement) -> None:
     scene = make_scene(np.full((8, 8), 2), NAMES)
     taken = tuple((x, y) for x in range(6) for y in range(6))
     with pytest.raises(Rejected) as caught:
@@ -229,7 +229,7 @@ def test_when_all_is_taken_there_is_no_position(place: Traversable) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("side", ["left", "top", "right", "bottom"])
-def test_truncated_objects_stay_at_their_side(place: Traversable, side: str) -> None:
+def test_truncated_objects_stay_at_their_side(place: Placement, side: str) -> None:
     index = np.full((40, 50), 2)
     bottom = {"top": 6 / 40, "bottom": 1.0}.get(side, 0.5)
     asked = request(np.ones((6, 8)), sides=frozenset({side}), bottom=bottom, frame=3, margin=1)
