@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add_out(command, "the folder or URL to write to (default: triplets/SOURCE)")
     add_options(command, BuildConfig, GROUPS)
     run = command.add_argument_group("running")
-    add_engine_options(run, f"{local_workers()} processes")
+    add_engine_options(run, "one process per CPU core, at most 8")
     run.add_argument(
         "--shards",
         metavar="PART/OF",

@@ -40,7 +40,10 @@ def add_out(command: Any, what: str, required: bool = False) -> None:
 
 def add_workers(command: Any, usual: int) -> None:
     """`--workers` of a command that always runs on this machine. usual: the default."""
-    command.add_argument("--workers", type=int, default=usual, metavar="N", help="processes (default %(default)s)")
+    # The help does not name the number, so that it is the same on every machine.
+    command.add_argument(
+        "--workers", type=int, default=usual, metavar="N", help="processes (default: one per CPU core, at most 8)"
+    )
 
 
 def add_device(command: Any) -> None:
