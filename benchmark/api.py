@@ -76,7 +76,8 @@ def compare(a: Run | str | Path, b: Run | str | Path, scores: Sequence[str] = ()
     """Compare two runs by their paired differences A - B on the same samples, as `benchmark compare` does.
 
     Args:
-        a, b: finished runs, or their folders. Protocol, data and metric revisions must be equal.
+        a: a finished run, or its folder.
+        b: the run to compare with, or its folder. Protocol, data and metric revisions must be equal.
         scores: columns to compare, e.g. `psnr/mask/raw`; by default the headline scores.
 
     Returns:
