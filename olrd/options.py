@@ -50,6 +50,7 @@ class Option(NamedTuple):
     what: str | None
     least: float | None
     most: float | None
+    shown_default: str | None
 
 
 def option(
@@ -64,13 +65,15 @@ def option(
     what: str | None = None,
     least: float | None = None,
     most: float | None = None,
+    shown_default: str | None = None,
 ) -> Any:
     """A dataclass field that is also an option of a command.
 
     Args:
         default: the value without the option, or `...` if the option is required.
         help: what it does, for `--help`. The default value is added to it, unless it is None, False or empty.
-        flag: its name on the command line, e.g. `--min-area`; by default the field's name with dashes.
+        flag: its name on the command line, e.g. `--min-area`; by default the field's name with dashes, and
+            `--no-NAME` for a switch that is on by default.
         metavar: what is expected, e.g. `PX`.
         group: the heading in `--help` under which it stands.
         kind: how it is written; by default that of the field's type (int, float, str or bool).
@@ -79,8 +82,9 @@ def option(
         what: the word for a choice in messages, e.g. "blend"; by default the flag's name.
         least: the smallest value allowed.
         most: the largest value allowed.
+        shown_default: what `--help` says of the default if that is not a value, e.g. "the model's".
     """
-    described = Option(help, flag, metavar, group, kind, choices, what, least, most)
+    described = Option(help, flag, metavar, group, kind, choices, what, least, most, shown_default)
     if default is ...:
         return field(metadata={_KEY: described})
     if isinstance(default, dict | list):
@@ -106,7 +110,9 @@ class Bound(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its name as a keyword: `min_area` for `--min-area`."""
+        """Its name as a keyword: `min_area` for `--min-area`, `token` for the switch `--no-token`."""
+        if self.is_switch and self.default is True:
+            return self.path[-1]
         return self.flag.lstrip("-").replace("-", "_")
 
 
@@ -117,7 +123,8 @@ def options_of(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Bound]:
         hint = _plain(hints[one.name])
         described = one.metadata.get(_KEY)
         if described is not None:
-            flag = described.flag or "--" + one.name.replace("_", "-")
+            prefix = "--no-" if hint is bool and _default_of(one) is True else "--"
+            flag = described.flag or prefix + one.name.replace("_", "-")
             how = described.kind or _KINDS[hint]
             yield Bound((*path, one.name), flag, described, how, hint is bool, _default_of(one))
         elif isinstance(hint, type) and is_dataclass(hint):
@@ -140,7 +147,7 @@ def add_options(parser: Any, kind: type[Any], groups: Sequence[str] = (), leave_
         home = homes.get(bound.described.group or "", parser)
         extra: dict[str, Any] = {"dest": bound.name, "default": argparse.SUPPRESS, "help": _help(bound)}
         if bound.is_switch:
-            home.add_argument(bound.flag, action="store_true", **extra)
+            home.add_argument(bound.flag, action="store_false" if bound.default is True else "store_true", **extra)
             continue
         extra |= {"metavar": bound.described.metavar, "required": bound.default is MISSING}
         home.add_argument(bound.flag, action="append" if bound.kind.repeated else "store", **extra)
@@ -251,7 +258,9 @@ def _plain(hint: Any) -> Any:
 def _help(bound: Bound) -> str:
     text = bound.described.help.replace("%", "%%")
     default = bound.default
-    if default is MISSING or default is None or default is False or default in ("", (), {}):
+    if bound.described.shown_default is not None:
+        return f"{text} (default: {bound.described.shown_default})"
+    if default is MISSING or default is None or bound.is_switch or default in ("", (), {}):
         return text
     return f"{text} (default {bound.kind.write(default)})"
 

@@ -19,6 +19,8 @@ class Inner:
     """An own group of settings inside the outer ones."""
 
     share: float = option(0.5, "a share", metavar="SHARE", group="inner", least=0, most=1)
+    token: bool = option(True, "a switch that is on", group="inner")
+    steps: int = option(5, "a number", metavar="N", group="inner", shown_default="the model's")
 
     def __post_init__(self) -> None:
         check(self)
@@ -55,9 +57,11 @@ def test_options_that_are_not_given_have_their_defaults() -> None:
 
 
 def test_every_kind_is_read() -> None:
-    words = "--name green --size 20 --flip --match noise,blur --scale 0.5,2 --param a=1 --param b=0.5 --share 1"
+    words = (
+        "--name green --size 20 --flip --match noise,blur --scale 0.5,2 --param a=1 --param b=0.5 --share 1 --no-token"
+    )
     assert parsed(*words.split()) == Toy(
-        "green", 20, True, ("noise", "blur"), (0.5, 2.0), {"a": 1.0, "b": 0.5}, Inner(1.0)
+        "green", 20, True, ("noise", "blur"), (0.5, 2.0), {"a": 1.0, "b": 0.5}, Inner(1.0, False)
     )
 
 
@@ -69,7 +73,7 @@ toys = st.builds(
     st.lists(st.sampled_from(["noise", "blur"]), unique=True, max_size=2).map(tuple),
     st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)),
     st.dictionaries(st.sampled_from(["a", "b"]), st.floats(-5, 5)),
-    st.builds(Inner, st.floats(0, 1)),
+    st.builds(Inner, st.floats(0, 1), st.booleans(), st.integers()),
 )
 
 
@@ -86,7 +90,12 @@ def test_words_at_their_defaults_are_left_out() -> None:
 def test_help_says_what_is_expected_and_the_default() -> None:
     text = " ".join(parser().format_help().split())
     assert "--size PX a size" in text and "--scale SCALE a range (default 1.0,1.0)" in text
-    assert "inner: --share SHARE a share (default 0.5)" in text
+    assert "inner: --share SHARE a share (default 0.5) --no-token a switch that is on" in text
+    assert "--steps N a number (default: the model's)" in text
+
+
+def test_a_switch_that_is_on_has_the_name_of_its_field_as_a_keyword() -> None:
+    assert from_values(Toy, {"name": "red", "token": False}) == Toy("red", inner=Inner(token=False))
 
 
 def test_a_required_option_is_required(capsys: pytest.CaptureFixture[str]) -> None:
