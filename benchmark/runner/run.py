@@ -1,7 +1,7 @@
 """A run: one method, one data set, one protocol, on any engine.
 
-Rows are written a few at a time, so a run that was cut off goes on where it stopped and ends with the
-same rows, times apart.
+Rows are written a few at a time. A run that was interrupted continues from the rows on the disk and ends with the same
+rows as an undisturbed one; only times differ.
 """
 
 from __future__ import annotations
@@ -33,44 +33,48 @@ def plan(request: Request) -> dict[str, Any]:
 
 
 def run(request: Request, out: Path | str, engine: EngineSpec | None = None) -> Run:
-    """Run, or finish running; returns the summary. Raises before any work if something is missing.
+    """Make a run, or continue an interrupted one. A finished run is opened and not made again.
 
-    engine: what erases; without it, this process. With more workers each opens the eraser anew.
+    Args:
+        request: what to run.
+        out: folder of the run.
+        engine: where to erase; by default in this process. Each further worker opens the eraser anew.
+
+    Raises:
+        OlrdError: something is missing or does not fit; raised before anything is erased.
+        OutputError: `out` holds another run, or other files.
     """
     out, engine = Path(out), engine or EngineSpec()
     inputs = open_inputs(request)
-    device, columns = inputs.eraser.info.device, score_columns(inputs.metrics)
-    crew = open_engine(replace(engine, gpu=device.startswith("cuda")))
+    info, columns = inputs.eraser.info, score_columns(inputs.metrics)
+    crew = open_engine(replace(engine, gpu=info.device.startswith("cuda")))
     with locked(out):
-        done = _begun(out, inputs.identity)
+        rows = {row["id"]: row for row in _begun(out, inputs.identity)}
         if (out / "summary.json").is_file():
             shutil.rmtree(out / "parts", ignore_errors=True)
             return Run(out)
-        rows = {row["id"]: row for row in done}
         todo = [index for index, name in enumerate(inputs.ids) if name not in rows]
-        evaluator, batch = Evaluator(inputs, out, request.save), max(1, request.batch)
+        evaluator = Evaluator(inputs, out, request.save)
         if engine == EngineSpec():
-            parts = evaluator.parts(todo, batch)  # one loop over all: nothing waits between chunks
+            parts = evaluator.parts(todo, request.batch)  # one loop over all samples: no wait between chunks
         else:
-            size = max(PART, batch)
-            tasks = [(todo[k : k + size], batch) for k in range(0, len(todo), size)]
+            size = max(PART, request.batch)
+            tasks = [(todo[k : k + size], request.batch) for k in range(0, len(todo), size)]
             parts = crew.run(ChunkEvaluator(request, str(out), inputs.identity), tasks)
         started = time.perf_counter()
-        with progress_bar(
-            f"{inputs.eraser.info.name} on {inputs.data.name}", len(inputs.ids), initial=len(rows)
-        ) as bar:
+        with progress_bar(f"{info.name} on {inputs.data.name}", len(inputs.ids), initial=len(rows)) as bar:
             for part in parts:
                 rows |= {row["id"]: row for row in part}
                 bar.update(len(part))
         write_rows(out / "samples.parquet", [rows[name] for name in inputs.ids], columns)
-        summary = summarise(read_samples(out), inputs, request, evaluator.all_features(inputs.ids), started)
+        summary = summarise(read_samples(out), inputs, request, evaluator.features(), started)
         write_atomic(out / "summary.json", to_json(summary.to_json()))
         shutil.rmtree(out / "parts", ignore_errors=True)
     return Run(out)
 
 
 def _begun(out: Path, identity: RunIdentity) -> list[dict[str, Any]]:
-    """The rows of an earlier, cut-off run of the same thing; refuses a folder of another one."""
+    """Begin a run in `out`, or find the rows of an interrupted one. Raises `OutputError` if `out` holds another run."""
     mark = out / "run.json"
     if mark.is_file():
         if RunIdentity.read(mark) != identity:
@@ -78,7 +82,7 @@ def _begun(out: Path, identity: RunIdentity) -> list[dict[str, Any]]:
                 f"{out} holds another run (method, options, device, data or protocol differ): give another --out"
             )
     else:
-        # Hidden files are the lock, and what a kill leaves of a file half written.
+        # Hidden files are the lock, and half-written files that a kill leaves.
         strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
         if strangers:
             raise OutputError(f"{out} is not empty and holds no run: {strangers[:3]}")

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from baselines import open_eraser
+from baselines.checked import CheckedEraser
 from baselines.eraser import Eraser, Hints
 from benchmark.runner.request import Request
 from benchmark.runner.results import TIMES
@@ -82,4 +83,4 @@ def raising(error: BaseException) -> Callable[[Image], Any]:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, eraser: Eraser) -> None:
-    monkeypatch.setattr("benchmark.runner.inputs.open_eraser", lambda *_: eraser)
+    monkeypatch.setattr("benchmark.runner.inputs.open_eraser", lambda *_: CheckedEraser(eraser))

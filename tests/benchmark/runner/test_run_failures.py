@@ -53,9 +53,14 @@ def test_failures_are_rows_with_reasons_and_counts_add_up(
     assert list(failed.index) == [STEMS[k] for k in (0, 2, 4, 5)]
     assert list(failed.reason) == [
         "ValueError: no idea",
-        "ValueError: expected uint8 (24, 30, 3), got uint8 (23, 30, 3)",
-        "ValueError: expected uint8 (24, 30, 3), got float32 (24, 30, 3)",
-        "ValueError: expected 1 pictures, got 0",
+        *(
+            f"WrongOutputError: the eraser opencv-telea must return {found}"
+            for found in (
+                "uint8 [24, 30, 3], the size of the photo; it returned uint8 [23, 30, 3]",
+                "uint8 [24, 30, 3], the size of the photo; it returned float32 [24, 30, 3]",
+                "a list of 1 pictures; it returned 0 pictures",
+            )
+        ),
     ]
     assert failed["psnr/full/raw"].isna().all() and list(failed.width) == [30] * 4
     assert list(failed.cluster) == ["scene0", "scene1", "scene2", "scene2"]
