@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from baselines import open_eraser
 from baselines.checkpoints import license_of
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError
-from magiceraser_ref.erase.painting import Choices
+from magiceraser_ref.erase.choices import OF_THE_MODEL, Choices
 from magiceraser_ref.erase.segmentation import KINDS
 from magiceraser_ref.extras import need
 from magiceraser_ref.model.checkpoint import DTYPES
@@ -20,77 +20,99 @@ from magiceraser_ref.refocus.settings import Refocus
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.models.checkpoints import choose_device
+from olrd.options import Bound, check, option, options_of
 from olrd.registry import checked_options
 
 NAME = "magiceraser"
-DEFAULTS = {
-    "model": SHIPPED,
-    "revision": "",
-    "initializer": "",
-    "steps": "",
-    "guidance": "",
-    "strength": "",
-    "negative": "",
-    "refocus": "",
-    "lambda_pos": "",
-    "lambda_neg": "",
-    "rule": "similar",
-    "segmenter": "given",
-    "prompt": "short",
-    "content": "on",
-    "token": "on",
-    "lora": "on",
-    "composite": "on",
-    "margin": "",
-    "dilate": "0",
-    "dtype": "auto",
-    "batch": "1",
-}
-"""Empty: as the model's own settings say."""
 PROMPTS = ("short", "caption", "labels")
-SWITCH = ("on", "off")
+SWITCH = {"on": True, "off": False}
+
+
+@dataclass(frozen=True)
+class EraserOptions:
+    """Options of the eraser `magiceraser` in addition to the fields of `Choices` and `Refocus`.
+
+    They come from `--option KEY=VALUE` of `benchmark run`; `magiceraser erase` offers most of them too.
+    """
+
+    model: str = option(SHIPPED, "folder of a model, or the id of one in the hub's cache", metavar="MODEL")
+    revision: str = option("", "commit of a model from the hub", metavar="COMMIT")
+    initializer: str | None = option(
+        None, "eraser that fills the hole roughly first", metavar="ERASER", shown_default=OF_THE_MODEL
+    )
+    refocus: str | None = option(
+        None, "attention refocusing, on or off", metavar="WORD", choices=tuple(SWITCH), shown_default=OF_THE_MODEL
+    )
+    segmenter: str = option(
+        "given", "where panoptic maps come from: given, mask2former or none", metavar="NAME", choices=KINDS
+    )
+    prompt: str = option(
+        "short",
+        "prompt: short (the sample's, else from the map), caption (the sample's) or labels (from the map)",
+        metavar="NAME",
+        choices=PROMPTS,
+    )
+    lora: bool = option(True, "leave the model's LoRA out")
+    dtype: str = option("auto", "number format of the networks", metavar="NAME", choices=DTYPES)
+    batch: int = option(
+        1, "windows that the model erases at a time; above 1 results change by rounding", metavar="N", least=1
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+BOUNDS = {bound.name: bound for kind in (EraserOptions, Choices) for bound in options_of(kind)}
+"""Every option of the eraser by its name."""
+
+
+def default_text(bound: Bound) -> str:
+    """Return an option's default as text. Empty: as the model's settings say."""
+    if bound.default is None or bound.described.shown_default is not None:
+        return ""
+    if bound.is_switch:
+        return "on" if bound.default else "off"
+    return str(bound.kind.write(bound.default))
+
+
+def _values(options: Mapping[str, str], kind: type[Any]) -> dict[str, Any]:
+    """Parse those of a dataclass's options that are not empty."""
+    values: dict[str, Any] = {}
+    for bound in options_of(kind):
+        if len(bound.path) > 1 or not (text := options[bound.name]):
+            continue
+        if bound.is_switch and text not in SWITCH:
+            raise UsageError(f"{bound.name} is on or off, not '{text}'")
+        values[bound.name] = SWITCH[text] if bound.is_switch else bound.kind.parse(bound.name, text)
+    return values
 
 
 def open_magiceraser(spec: EraserSpec, progress: bool = False) -> RegisteredMagicEraser:
-    """Options: model (folder or hub id; `small`, the shipped one), revision (of a hub id), initializer (an
-    eraser's name), steps, guidance, strength, negative, refocus (`on`, `off`), lambda_pos, lambda_neg,
-    rule (`similar`, `rest`), segmenter (`given`, `mask2former`, `none`), prompt (`short`: the sample's,
-    else from the map; `caption`; `labels`: from the map), content, token, lora, composite (`on`, `off`), margin,
-    dilate, dtype, batch (windows at a time; above 1 results change by rounding)."""
+    """Open the eraser. Its options are the fields of `EraserOptions`, `Choices` and `Refocus`.
+
+    progress: show the steps on stderr. `benchmark run` does without, because it has a progress bar.
+    """
     for library in ("diffusers", "peft", "transformers"):
         need(library, f"the eraser {NAME}")
-    options = checked_options(spec, DEFAULTS)
-    for name, known in (
-        ("refocus", ("", *SWITCH)),
-        ("segmenter", KINDS),
-        ("prompt", PROMPTS),
-        ("content", SWITCH),
-        ("token", SWITCH),
-        ("lora", SWITCH),
-        ("composite", SWITCH),
-        ("dtype", DTYPES),
-    ):
-        if options[name] not in known:
-            words = [word for word in known if word]
-            raise UsageError(f"{NAME}: {name} is one of {words}, not '{options[name]}'")
-    batch: int = _number(options, "batch", int)
-    if batch < 1:
-        raise UsageError(f"{NAME}: batch is a whole number of at least 1, not '{options['batch']}'")
-    located = _located(options)
-    settings = located.settings or Settings(token=None, lora=None)
+    texts = checked_options(spec, {name: default_text(bound) for name, bound in BOUNDS.items()})
     try:
-        choices = _choices(options, settings)
+        options = EraserOptions(**_values(texts, EraserOptions))
+        located = _located(options)
+        settings = located.settings or Settings(token=None, lora=None)
+        choices = _choices(texts, options.refocus, settings)
+    except WeightsMissingError:
+        raise
     except UsageError as error:
         raise UsageError(f"{NAME}: {error}") from error
-    initializer = _initializer(options["initializer"] or settings.initializer, spec.device)
+    initializer = _initializer(options.initializer or settings.initializer, spec.device)
     return RegisteredMagicEraser(
-        spec, options, located=located, choices=choices, initializer=initializer, batch=batch, progress=progress
+        spec, texts, options, located=located, choices=choices, initializer=initializer, progress=progress
     )
 
 
-def _located(options: Mapping[str, str]) -> Located:
+def _located(options: EraserOptions) -> Located:
     try:
-        return locate(options["model"], options["revision"] or None)
+        return locate(options.model, options.revision or None)
     except WeightsMissingError as error:
         raise WeightsMissingError(f"{NAME}: {error} (--option model=FOLDER)") from error
 
@@ -107,39 +129,15 @@ def _initializer(name: str, device: str) -> Eraser:
         ) from error
 
 
-def _number(options: Mapping[str, str], name: str, kind: type[float] = float) -> Any:
-    try:
-        return kind(options[name])
-    except ValueError:
-        what = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{NAME}: {name} is {what}, not '{options[name]}'") from None
-
-
-def _choices(options: Mapping[str, str], settings: Settings) -> Choices:
-    """The model's own choices with the options over them."""
+def _choices(options: Mapping[str, str], switch: str | None, settings: Settings) -> Choices:
+    """Return the model's own choices, changed by the options. switch: turns refocusing on or off."""
     own = Choices.of(settings)
-    refocus = None if options["refocus"] == "off" else own.refocus
-    if options["refocus"] == "on":
+    refocus = None if switch == "off" else own.refocus
+    if switch == "on":
         refocus = refocus or Refocus()
     if refocus is not None:
-        given = ("lambda_pos", "lambda_neg")
-        refocus = replace(refocus, **{k: _number(options, k) for k in given if options[k]})
-    numbers: dict[str, Any] = {
-        name: _number(options, name) for name in ("guidance", "strength", "margin") if options[name]
-    }
-    if options["steps"]:
-        numbers["steps"] = _number(options, "steps", int)
-    return replace(
-        own,
-        refocus=refocus,
-        rule=options["rule"],
-        content=options["content"] == "on",
-        token=options["token"] == "on",
-        composite=options["composite"] == "on",
-        negative=options["negative"] or own.negative,
-        dilate=_number(options, "dilate", int),
-        **numbers,
-    )
+        refocus = replace(refocus, **_values(options, Refocus))
+    return replace(own, refocus=refocus, **_values(options, Choices))
 
 
 class RegisteredMagicEraser:
@@ -148,23 +146,23 @@ class RegisteredMagicEraser:
     def __init__(
         self,
         spec: EraserSpec,
-        options: Mapping[str, str],
+        texts: Mapping[str, str],
+        options: EraserOptions,
         *,
         located: Located,
         choices: Choices,
         initializer: Eraser,
-        batch: int,
         progress: bool,
     ) -> None:
-        self._options, self._located, self._choices = dict(options), located, choices
-        self._initializer, self._batch, self._seed, self._progress = initializer, batch, spec.seed, progress
+        """texts: all options as texts, for the results. The other arguments hold the same values, parsed."""
+        self._texts, self._options, self._located, self._choices = dict(texts), options, located, choices
+        self._initializer, self._seed, self._progress = initializer, spec.seed, progress
         self.device = choose_device(spec.device, f"the eraser {NAME}")
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is a hash of the model's files; the initializer's is among the options."""
-        settings, filler = self._located.settings, self._initializer.info
-        model = self._options["model"]
+        """The revision is a hash of the model's files. The initialiser's revision is among the options."""
+        settings, filler, model = self._located.settings, self._initializer.info, self._options.model
         resolved = {
             "initializer": filler.name,
             "initializer_revision": filler.revision,
@@ -175,14 +173,14 @@ class RegisteredMagicEraser:
             "negative": self._choices.negative,
             "refocus": "on" if self._choices.refocus else "off",
         }
-        maps = self._choices.refocus is not None or self._options["prompt"] == "labels"
-        wanted = maps and self._options["segmenter"] == "given"
+        maps = self._choices.refocus is not None or self._options.prompt == "labels"
+        wanted = maps and self._options.segmenter == "given"
         return EraserInfo(
             NAME,
             self._located.revision,
             settings.license if settings else license_of(model, self._located.folder),
             "" if model == SHIPPED else f"the model {self._located.folder.name}",
-            self._options | resolved,
+            self._texts | resolved,
             device=self.device,
             wants=frozenset({"panoptic"} if wanted else ()),
         )
@@ -192,13 +190,13 @@ class RegisteredMagicEraser:
         from magiceraser_ref.erase.pipeline import MagicEraser
 
         return MagicEraser.from_pretrained(
-            self._options["model"],
-            revision=self._options["revision"] or None,
+            self._options.model,
+            revision=self._options.revision or None,
             device=self.device,
-            dtype=self._options["dtype"],
+            dtype=self._options.dtype,
             initializer=self._initializer,
-            segmenter=self._options["segmenter"],
-            lora=self._options["lora"] == "on",
+            segmenter=self._options.segmenter,
+            lora=self._options.lora,
             choices=self._choices,
         )
 
@@ -218,15 +216,15 @@ class RegisteredMagicEraser:
             prompts=[self._prompt(h) for h in hints],
             keys=[h.key for h in hints],
             seed=self._seed,
-            batch_size=self._batch,
+            batch_size=self._options.batch,
             progress=self._progress,
         )
         return found
 
     def _prompt(self, hint: Hints) -> str | None:
-        if self._options["prompt"] == "caption":
+        if self._options.prompt == "caption":
             return hint.caption or hint.prompt
-        return hint.prompt if self._options["prompt"] == "short" else None
+        return hint.prompt if self._options.prompt == "short" else None
 
 
 def _erased(hint: Hints) -> str | None:

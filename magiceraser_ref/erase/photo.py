@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from magiceraser_ref.erase.canvas import enlarged
-from magiceraser_ref.erase.painting import Choices, Job
+from magiceraser_ref.erase.choices import Choices
+from magiceraser_ref.erase.painting import Job
 from magiceraser_ref.erase.pasting import paste_back
 from magiceraser_ref.erase.segmentation import Mapped
 from magiceraser_ref.erase.windows import Part

@@ -21,8 +21,9 @@ from baselines import open_eraser
 from baselines.checked import check_pair
 from baselines.eraser import Eraser, Hints
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
+from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.erase.initialization import content_initialization
-from magiceraser_ref.erase.painting import Choices, Job, executed_steps, paint
+from magiceraser_ref.erase.painting import Job, executed_steps, paint
 from magiceraser_ref.erase.photo import PhotoInProgress, check_counts, check_map
 from magiceraser_ref.erase.segmentation import Categories, Mapped, Segmenter
 from magiceraser_ref.erase.windows import parts_of

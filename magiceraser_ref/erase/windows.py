@@ -1,7 +1,6 @@
-"""Where to work in a large photo: windows around the mask, and masks far apart one after the other.
+"""Windows of a large photo: each contains a part of the mask, and they are erased one after the other.
 
-The paper works on 512 x 512 pixels and does not say how larger photos are treated: all of this is
-inferred.
+The paper works on 512 x 512 pixels and does not say how larger photos are treated: all of this is inferred.
 """
 
 from __future__ import annotations
@@ -12,28 +11,32 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from magiceraser_ref.erase.choices import MARGIN
 from olrd.arrays import Mask
 from olrd.masks import mask_box
 from olrd.panoptic import Box
 
-MARGIN = 0.5
-"""Context on each side of the mask's box, as a share of its longer side (inferred)."""
 MAX_WINDOWS = 16
-"""A photo with more separate masks has near ones joined until so many windows are enough."""
+"""Most windows of a photo. If a mask has more separate pieces, near ones are joined."""
 
 
 class Part(NamedTuple):
-    """One window and what is erased in it. mask: bool [H, W] of the photo's size, inside the window."""
+    """A window and the part of the mask that is erased in it: bool [H, W] of the photo's size."""
 
     window: Box
     mask: Mask
 
 
 def parts_of(mask: Mask, resolution: int, margin: float = MARGIN) -> list[Part]:
-    """The windows in which a photo is worked on, from top to bottom; none for an empty mask.
+    """Divide a mask into parts and return them with their windows, from top to bottom; none for an empty mask.
 
-    Pieces of the mask that lie within a quarter of `resolution` of each other, or inside each other's
-    windows, share one. mask: bool [H, W], True = erase. resolution: the model's, in pixels.
+    Pieces of the mask share a window if they lie within a quarter of `resolution` of each other, or inside each
+    other's windows.
+
+    Args:
+        mask: bool [H, W], True = erase.
+        resolution: The model's resolution in pixels.
+        margin: See `Choices.margin`.
     """
     reach = max(1, resolution // 4)
     pieces = _pieces(mask, reach)
@@ -47,10 +50,10 @@ def parts_of(mask: Mask, resolution: int, margin: float = MARGIN) -> list[Part]:
 
 
 def window_of(mask: Mask, resolution: int, margin: float = MARGIN) -> Box:
-    """The window around a non-empty mask: a square with its box in the middle.
+    """Return the window around a mask that is not empty: a square with the mask's box in its middle.
 
-    Its side is the box's longer one plus the margins, but at least `resolution`. Where the photo ends
-    it is moved inside, and where the photo is smaller than the square, the window takes all of it.
+    The square's side is the longer side of the box plus the margins, and at least `resolution`. A square that reaches
+    beyond the photo is moved inside; along a side on which the photo is smaller, the window has the photo's size.
     """
     return _window(mask_box(mask), mask.shape, resolution, margin)
 

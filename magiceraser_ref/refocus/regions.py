@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from magiceraser_ref.refocus.settings import VOIDS
 from olrd.arrays import Ids, Mask
 from olrd.errors import UsageError, did_you_mean
 from olrd.panoptic import Category, PanopticMap, Segment, check_categories
@@ -21,7 +22,6 @@ Embed = Callable[[Sequence[str]], npt.NDArray[np.floating]]
 """k names to float [k, d], one text embedding a row; they need not have unit length."""
 
 RULES = ("similar", "rest", "text")
-VOIDS = ("neutral", "n")
 THRESHOLD = 0.8
 """Cosine similarity from which the rule `text` calls two names alike (inferred)."""
 

@@ -1,7 +1,7 @@
-"""The settings of attention refocusing (section 5). Loads no torch.
+"""The settings of attention refocusing (section 5). Importing this module does not import torch.
 
-The paper gives the equation, "self-attention only" and "t from 1 to 0.7"; the strengths, the layers,
-the half of the batch and what t means at strength 0.9 are inferred.
+The paper gives the equation, "self-attention only" and "t from 1 to 0.7". The strengths, the layers, the half of the
+batch, and the meaning of t at strength 0.9 are inferred.
 """
 
 from __future__ import annotations
@@ -10,27 +10,40 @@ import math
 from dataclasses import dataclass
 
 from olrd.errors import UsageError, did_you_mean
+from olrd.options import option
 
 WEIGHTS = ("range", "constant")
 WINDOWS = ("steps", "time")
 IMPLEMENTATIONS = ("fast", "plain")
 PARTS = ("down", "mid", "up")
+VOIDS = ("neutral", "n")
+"""What becomes of unlabelled pixels: they belong to no region, or to n."""
 
 
 @dataclass(frozen=True)
 class Refocus:
-    """How to refocus. Raises `UsageError` for a value that cannot be.
+    """How to refocus. Raises `UsageError` for a value that is out of its range.
 
-    lambda_pos, lambda_neg: the strengths (0.3 is inferred), in [0, 1] for `range`. weight: the kind of
-    W, see `attention`. window: `steps` (inferred default) is the first `share` of the executed steps,
-    rounded down; `time` is t / T > 1 - share, the literal reading. layers: the beginnings of the names
-    of blocks, `down`, `mid`, `up` or longer ones such as `up_blocks.1`. resolutions: how many times a
-    layer may be smaller than the latents (1, 2, 4, 8), None for all. both_halves: refocus under guidance
-    the unconditional half of the batch as well. implementation: `fast` or `plain`.
+    Attributes:
+        lambda_pos: Strength with which attention to the background p is raised (0.3 is inferred); from 0 to 1 with
+            the weight `range`.
+        lambda_neg: Strength with which attention to like objects n is lowered; as `lambda_pos`.
+        weight: Kind of the factor W, `range` or `constant`, see `attention`.
+        share: Share of the denoising that is refocused.
+        window: How `share` is counted. `steps` (inferred): the first steps that are run, rounded down. `time`, the
+            literal reading: the steps with t / T > 1 - share.
+        layers: Beginnings of the names of blocks: `down`, `mid`, `up`, or longer ones such as `up_blocks.1`.
+        resolutions: How many times smaller than the latents a layer may be (1, 2, 4, 8); None for all.
+        both_halves: Under guidance, refocus the unconditional half of the batch as well.
+        implementation: `fast` or `plain`; both compute the same.
     """
 
-    lambda_pos: float = 0.3
-    lambda_neg: float = 0.3
+    lambda_pos: float = option(
+        0.3, "strength of refocusing towards the background", metavar="STRENGTH", shown_default="the model's"
+    )
+    lambda_neg: float = option(
+        0.3, "strength of refocusing away from like objects", metavar="STRENGTH", shown_default="the model's"
+    )
     weight: str = "range"
     share: float = 0.3
     window: str = "steps"
@@ -65,5 +78,5 @@ class Refocus:
                 )
 
     def active_steps(self, total: int) -> int:
-        """How many of `total` executed steps are refocused in the window `steps`."""
-        return math.floor(self.share * total + 1e-9)  # 0.29 * 100 shall be 29
+        """Return how many of `total` steps are refocused in the window `steps`."""
+        return math.floor(self.share * total + 1e-9)  # so that 0.29 * 100 gives 29

@@ -12,6 +12,7 @@ from micro_model import CATEGORIES, box_mask, drawn, meadow, write_model, write_
 
 from baselines import ERASERS, open_eraser
 from baselines.eraser import Hints, WeightsMissingError
+from magiceraser_ref.eraser import BOUNDS, default_text
 from magiceraser_ref.model import locate as checkpoint_files
 from olrd.errors import SourceError, UsageError
 
@@ -106,17 +107,17 @@ def test_empty_masks_load_no_network(model: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("refocus", "maybe", "refocus is one of"),
-        ("segmenter", "sam", "segmenter is one of"),
-        ("prompt", "long", "prompt is one of"),
-        ("composite", "1", "composite is one of"),
-        ("steps", "many", "steps is a whole number, not 'many'"),
-        ("steps", "0", "steps is a number from 1"),
-        ("guidance", "nan", "guidance is a number from"),
-        ("batch", "0", "batch is a whole number"),
+        ("refocus", "maybe", "no refocus is called 'maybe'"),
+        ("segmenter", "sam", "no segmenter is called 'sam'"),
+        ("prompt", "long", "no prompt is called 'long'"),
+        ("composite", "1", "composite is on or off, not '1'"),
+        ("steps", "many", "steps expects a whole number, got 'many'"),
+        ("steps", "0", "--steps must be between 1 and 1000, got 0"),
+        ("guidance", "nan", "--guidance must be between"),
+        ("batch", "0", "--batch must be at least 1"),
         ("lambda_pos", "7", "lambda_pos must be"),
         ("rule", "simlar", "Did you mean 'similar'"),
-        ("dtype", "half", "dtype is one of"),
+        ("dtype", "half", "no dtype is called 'half'"),
         ("initializer", "magiceraser", "its own initializer"),
         ("initializer", "lamma", "Did you mean 'lama'"),
         ("modle", "x", "Did you mean 'model'"),
@@ -148,3 +149,21 @@ def test_opening_and_listing_load_no_torch(model: Path) -> None:
         "assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_options_of_stored_runs_keep_their_names_and_defaults() -> None:
+    """They stand in run.json and on leaderboards, where another text means another method."""
+    empty = "revision initializer steps guidance strength negative refocus lambda_pos lambda_neg margin"
+    assert {name: default_text(bound) for name, bound in BOUNDS.items()} == dict.fromkeys(empty.split(), "") | {
+        "model": "small",
+        "rule": "similar",
+        "segmenter": "given",
+        "prompt": "short",
+        "content": "on",
+        "token": "on",
+        "lora": "on",
+        "composite": "on",
+        "dilate": "0",
+        "dtype": "auto",
+        "batch": "1",
+    }

@@ -12,7 +12,8 @@ import torch
 from micro_model import CATEGORIES, box_mask, drawn, meadow, write_model, write_plain
 
 from baselines.eraser import WeightsMissingError
-from magiceraser_ref.erase.painting import Choices, Job, executed_steps
+from magiceraser_ref.erase.choices import Choices
+from magiceraser_ref.erase.painting import Job, executed_steps
 from magiceraser_ref.erase.pipeline import MagicEraser
 from magiceraser_ref.refocus.settings import Refocus
 from olrd.arrays import Image, Mask
@@ -254,7 +255,7 @@ def test_what_does_not_fit_is_named(eraser: MagicEraser) -> None:
         eraser.erase([PHOTO], [])
     with pytest.raises(UsageError, match=r"no choice is called 'step'\. Did you mean 'steps'"):
         erased(eraser, step=3)
-    with pytest.raises(UsageError, match="guidance is a number"):
+    with pytest.raises(UsageError, match="--guidance must be between 0 and 50"):
         erased(eraser, guidance=-1)
     with pytest.raises(UsageError, match="leave none to run"):
         erased(eraser, steps=1, strength=0.5)

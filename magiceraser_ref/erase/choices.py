@@ -1,0 +1,97 @@
+"""How to erase: what can be switched or set at each call, and the options of the command line that follow from it.
+
+Importing this module loads no network library, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from magiceraser_ref.model.settings import Settings
+from magiceraser_ref.refocus.settings import VOIDS, Refocus
+from olrd.errors import UsageError, did_you_mean
+from olrd.options import check, option
+
+MARGIN = 0.5
+"""Default of `Choices.margin` (inferred)."""
+OF_THE_MODEL = "the model's"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How to erase. Each field is also an option of `magiceraser erase` and of the eraser `magiceraser`.
+
+    Raises `UsageError` for a value that is out of its range.
+
+    Attributes:
+        content: Start from the filled hole, noised by `strength`. Without it, start from pure noise.
+        refocus: Settings of attention refocusing; None is ordinary attention.
+        rule: Which segments make up the regions, see `regions_of`.
+        void: What becomes of unlabelled pixels, see `regions_of`.
+        token: Use the learned token R*, if the model has one.
+        composite: Keep every pixel outside the mask as it is in the photo.
+        strength: Where denoising starts.
+        steps: Sampling steps.
+        guidance: Weight of classifier-free guidance.
+        negative: Negative prompt.
+        margin: Context on each side of the mask's box, as a share of its longer side.
+        dilate: Pixels by which the mask of the initialiser is larger.
+    """
+
+    content: bool = option(True, "start from noise instead of a filled hole")
+    refocus: Refocus | None = field(default_factory=Refocus)
+    rule: str = option(
+        "similar",
+        "regions of refocusing: similar (segments like the object are avoided) or rest (all other things are)",
+        metavar="NAME",
+        choices=("similar", "rest"),
+        what="region rule",
+    )
+    void: str = "neutral"
+    token: bool = option(True, "leave the learned token R* out of prompts")
+    composite: bool = option(True, "take the model's own pixels outside the mask too")
+    strength: float = option(
+        0.9,
+        "where denoising starts: 1 is pure noise; 0.9 in the paper",
+        metavar="SHARE",
+        least=0.01,
+        most=1,
+        shown_default=OF_THE_MODEL,
+    )
+    steps: int = option(50, "sampling steps", metavar="N", least=1, most=1000, shown_default=OF_THE_MODEL)
+    guidance: float = option(
+        7.5, "weight of the prompt", metavar="WEIGHT", least=0, most=50, shown_default=OF_THE_MODEL
+    )
+    negative: str = option("", "negative prompt", metavar="TEXT", shown_default=OF_THE_MODEL)
+    margin: float = option(
+        MARGIN,
+        "context on each side of the mask's box, as a share of its longer side",
+        metavar="SHARE",
+        least=0,
+        most=10,
+        shown_default=f"{MARGIN:g}",
+    )
+    dilate: int = option(0, "pixels by which the initialiser's mask is larger", metavar="PX", least=0, most=1000)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.void not in VOIDS:
+            raise did_you_mean("treatment of void", self.void, VOIDS)
+        if int(self.steps * self.start) < 1:
+            raise UsageError(f"{self.steps} steps at strength {self.strength} leave none to run: take more steps")
+
+    @property
+    def start(self) -> float:
+        """The strength that is run: 1, pure noise, without content initialisation (section 3)."""
+        return self.strength if self.content else 1.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Choices:
+        """Return the choices that a model's settings make."""
+        return cls(
+            refocus=settings.refocus,
+            strength=settings.strength,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            negative=settings.negative,
+        )
