@@ -8,11 +8,12 @@ rows run the weights of the row before.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from olrd.errors import UsageError, did_you_mean
+from olrd.options import KEY_VALUES, Kind, check, key_values, names, option
 
 BASE = "base"
 TRAININGS: Mapping[str, tuple[str, ...]] = {
@@ -121,34 +122,95 @@ FREE = (
 """Our rows: the training-free parts on the base model, without its LoRA."""
 
 
+def _whole_numbers(flag: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in names(flag, text))
+    except ValueError as error:
+        raise UsageError(f"{flag} expects whole numbers, comma-separated, got '{text}'") from error
+
+
+def _train_words(flag: str, texts: list[str]) -> tuple[str, ...]:
+    """Turn `lr_lora=1e-3` into the words `--lr-lora 1e-3`."""
+    pairs = key_values(flag, texts).items()
+    return tuple(word for key, value in pairs for word in (f"--{key.replace('_', '-')}", value))
+
+
+WHOLE_NUMBERS = Kind(_whole_numbers, lambda values: ",".join(map(str, values)))
+TRAIN_WORDS = Kind(_train_words, repeated=True)
+
+
 @dataclass(frozen=True)
 class Ablation:
-    """What to run. rows: `all`, `ladder` or `free`. base: model to train on and to run. triplets: to
-    train on (OLRD, a folder or hub id); photos: of a folder of recipes. held_out: the folder or hub id to
-    score on (None: the embedded demo), split and data (its data options, e.g. maps): of it. seeds: of the eraser; with train_seeds
-    also of the trainings, one training per seed. models: finished weights by the name of a training,
-    instead of training them. train, method: further options of `magiceraser train` and of the eraser.
+    """What to train and to score.
+
+    Attributes:
+        base: Model to train on and to run.
+        triplets: OLRD triplets to train on.
+        photos: Folder of the photos, if `triplets` are recipes.
+        held_out: Triplets to score on; None for the embedded ones.
+        split: Split of `held_out`.
+        rows: `all`, `ladder` or `free`.
+        seeds: Seeds of the eraser.
+        train_seeds: Repeat each training with every seed too.
+        protocol: Protocol of the benchmark.
+        limit: Largest number of samples to score.
+        device: Device of training and scoring.
+        models: Finished weights by the name of a training (`TRAININGS`), which is then left out.
+        train: Further words of `magiceraser train`.
+        method: Further options of the eraser.
+        data: Options of the data set `held_out`, e.g. maps=COCO.
     """
 
-    base: str
-    triplets: str | None = None
-    photos: str | None = None
-    held_out: str | None = None
-    split: str = "all"
-    rows: str = "all"
-    seeds: tuple[int, ...] = (0, 1, 2)
-    train_seeds: bool = False
-    protocol: str = "native"
-    limit: int | None = None
-    device: str = "auto"
-    models: Mapping[str, str] = field(default_factory=dict)
-    train: tuple[str, ...] = ()
-    method: Mapping[str, str] = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict)
+    base: str = option("small", "model to train on and to run; small is the shipped one", metavar="MODEL")
+    triplets: str | None = option(None, "triplets to train on: a folder or a hub id", metavar="DIR")
+    photos: str | None = option(None, "folder of the photos, if the triplets are recipes", metavar="DIR")
+    held_out: str | None = option(
+        None, "held-out triplets to score on", flag="--root", metavar="DIR", shown_default="the embedded ones"
+    )
+    split: str = option("all", "split of the held-out triplets", metavar="NAME")
+    rows: str = option(
+        "all",
+        "rows to run: all, ladder (the paper's) or free (training-free, on the base)",
+        metavar="NAME",
+        choices=("all", "ladder", "free"),
+        what="set of rows",
+    )
+    seeds: tuple[int, ...] = option((0, 1, 2), "seeds of the eraser", metavar="LIST", kind=WHOLE_NUMBERS)
+    train_seeds: bool = option(False, "repeat each training with every seed too")
+    protocol: str = option("native", "protocol of the benchmark: a name or a file", metavar="NAME")
+    limit: int | None = option(None, "score only the first N samples", metavar="N", least=1)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", metavar="NAME")
+    models: Mapping[str, str] = option(
+        {},
+        f"finished weights of {', '.join(TRAININGS)}; repeatable",
+        flag="--weights",
+        metavar="NAME=DIR",
+        kind=KEY_VALUES,
+    )
+    train: tuple[str, ...] = option(
+        (),
+        "option of `magiceraser train`, e.g. steps=500; repeatable",
+        flag="--train-option",
+        metavar="KEY=VALUE",
+        kind=TRAIN_WORDS,
+    )
+    method: Mapping[str, str] = option(
+        {},
+        "option of the eraser, e.g. steps=20; repeatable",
+        flag="--method-option",
+        metavar="KEY=VALUE",
+        kind=KEY_VALUES,
+    )
+    data: Mapping[str, str] = option(
+        {},
+        "option of the held-out triplets, e.g. maps=COCO; repeatable",
+        flag="--data-option",
+        metavar="KEY=VALUE",
+        kind=KEY_VALUES,
+    )
 
     def __post_init__(self) -> None:
-        if self.rows not in ("all", "ladder", "free"):
-            raise did_you_mean("set of rows", self.rows, ("all", "ladder", "free"))
+        check(self)
         for name in self.models:
             if name not in TRAININGS:
                 raise did_you_mean("training", name, TRAININGS)
@@ -163,14 +225,22 @@ class Ablation:
 
     @property
     def chosen(self) -> tuple[Row, ...]:
-        """The rows, in order."""
+        """The rows to run, in their order."""
         ladder = LADDER if self.rows in ("all", "ladder") else ()
         return ladder + (FREE if self.rows in ("all", "free") else ())
 
 
 class Command(NamedTuple):
-    """words: the command, `magiceraser` or `benchmark` first. what: for people. out: its folder.
-    done: the file that says that it is finished. row, seed: of a run; empty and the training's else."""
+    """One command of an ablation.
+
+    Attributes:
+        words: The command; the first word is `magiceraser` or `benchmark`.
+        what: What it does, for progress messages.
+        out: Folder that it writes to.
+        done: File that exists when it is finished.
+        row: Row that it scores; empty for a training.
+        seed: Its seed.
+    """
 
     words: tuple[str, ...]
     what: str
@@ -180,7 +250,7 @@ class Command(NamedTuple):
     seed: int
 
     def shown(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the command as plain JSON values."""
         return {
             "command": list(self.words),
             "what": self.what,
@@ -192,12 +262,12 @@ class Command(NamedTuple):
 
 
 def run_folder(out: Path, row: str, seed: int) -> Path:
-    """Where a row's run of a seed lies."""
+    """Return the folder of a row's run with one seed."""
     return out / "runs" / row / f"seed-{seed}"
 
 
 def plan(ablation: Ablation, out: Path) -> list[Command]:
-    """Every command in the order in which it can run: trainings first."""
+    """List all commands in an order in which they can run: trainings first."""
     needed = {row.weights for row in ablation.chosen} - {BASE, *ablation.models}
     trained = ablation.seeds if ablation.train_seeds else ablation.seeds[:1]
     commands = [_training(ablation, out, name, seed) for name in TRAININGS if name in needed for seed in trained]
@@ -227,7 +297,7 @@ def _run(ablation: Ablation, out: Path, row: Row, seed: int) -> Command:
         own = seed if ablation.train_seeds else ablation.seeds[0]
         model = str(_trained(out, row.weights, own) / "model")
     switches = {name: "on" if getattr(row, name) else "off" for name in ("content", "refocus", "token")}
-    if row.weights == BASE:  # also of a base that has a LoRA of its own
+    if row.weights == BASE:  # the base may have a LoRA
         switches["lora"] = "off"
     words = ["benchmark", "run", "--method", "magiceraser", "--out", str(folder), "--seed", str(seed)]
     for key, value in {"model": model, **switches, **ablation.method}.items():

@@ -7,13 +7,14 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import olrd
-from magiceraser_ref.cli.options import add_ablate_options, add_train_options, configs_from, whole_numbers
-from olrd.cli.shell import emit, guarded
+from olrd.cli.shell import add_device, add_json, emit, guarded, help_text
 from olrd.errors import UsageError
+from olrd.options import add_options, from_arguments
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 SUFFIXES = (".png", ".webp")
@@ -24,71 +25,79 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="magiceraser",
         description="MagicEraser (ECCV 2024), reimplemented: erase objects from photos, train, ablate.",
+        **help_text("magiceraser erase photo.jpg mask.png --out clean.png"),
     )
     top.add_argument("--version", action="version", version=f"magiceraser {olrd.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+    def add(name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, **help_text(example))
         command.set_defaults(function=run)
-        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        add_json(command)
         return command
 
-    _add_erase_options(add("erase", run_erase, "Fill the masked part of a photo with background."))
-    train = add("train", run_train, "Train LoRA and the token R*; the same command again goes on.")
-    add_train_options(train)
-    add_ablate_options(add("ablate", run_ablate, "The paper's ablation, as commands or as a table."))
+    add_erase_options(
+        add(
+            "erase",
+            run_erase,
+            "Fill the masked part of a photo with background.",
+            "magiceraser erase photo.jpg mask.png --out clean.png --prompt 'A photo of R* grass'",
+        )
+    )
+    add_train_options(
+        add(
+            "train",
+            run_train,
+            "Train LoRA and the token R*. The same command continues a training that was stopped.",
+            "magiceraser train --triplets triplets/coco --base stable-diffusion-v1-5/stable-diffusion-inpainting "
+            "--out trained",
+        )
+    )
+    add_ablate_options(
+        add(
+            "ablate",
+            run_ablate,
+            "Print the commands of the paper's ablation, run them, or print its table.",
+            "magiceraser ablate --rows free --out ablation --run",
+        )
+    )
     return top
 
 
-def _add_erase_options(erase: argparse.ArgumentParser) -> None:
-    erase.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG or WebP, 8-bit")
-    erase.add_argument("mask", type=Path, metavar="MASK", help="of the photo's size; white = erase")
-    erase.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="the picture to write: .png or .webp, both lossless",
+def add_erase_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `magiceraser erase`."""
+    from magiceraser_ref.erase.choices import Choices
+    from magiceraser_ref.eraser import EraserOptions
+
+    command.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG or WebP, 8-bit")
+    command.add_argument("mask", type=Path, metavar="MASK", help="mask of the photo's size; white = erase")
+    command.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT", help="picture to write: .png or .webp, both lossless"
     )
-    erase.add_argument("--force", action="store_true", help="overwrite OUT")
-    erase.add_argument("--panoptic", type=Path, metavar="PNG", help="the photo's panoptic map (COCO)")
-    erase.add_argument("--segments", type=Path, metavar="JSON", help="what the map's ids are")
-    erase.add_argument("--segmenter", metavar="NAME", help="mask2former or none, without a map")
-    erase.add_argument("--erased", metavar="CLASS", help="the object's class, e.g. person")
-    erase.add_argument("--prompt", help="of the background, e.g. 'A photo of R* grass' (default: from the map)")
-    erase.add_argument(
-        "--model",
-        default="",
-        metavar="MODEL",
-        help="a folder, or a hub id in the hub's cache (default: the shipped one)",
+    command.add_argument("--force", action="store_true", help="overwrite OUT")
+    command.add_argument(
+        "--prompt", metavar="TEXT", help="the background, e.g. 'A photo of R* grass' (default: from the map)"
     )
-    erase.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    for name, text in (
-        ("revision", "of a hub id"),
-        ("initializer", "the eraser that fills the hole first"),
-        ("steps", "sampling steps"),
-        ("guidance", "strength of the prompt"),
-        ("strength", "where denoising starts, 0.9 in the paper"),
-        ("negative", "negative prompt"),
-        ("dilate", "pixels by which the first filling is larger"),
-        ("dtype", "of the networks"),
-    ):
-        erase.add_argument(f"--{name}", default="", metavar="X", help=f"{text} (default: the model's)")
-    for name, text in (
-        ("content", "start from noise, not from a filled hole"),
-        ("refocus", "ordinary attention"),
-        ("token", "prompts without R*"),
-        ("composite", "the model's own pixels outside the mask too"),
-    ):
-        erase.add_argument(f"--no-{name}", action="store_true", help=text)
-    erase.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (default %(default)s)")
+    add_device(command)
+    maps = command.add_argument_group("the photo's panoptic map")
+    maps.add_argument("--panoptic", type=Path, metavar="PNG", help="the map, in COCO's format")
+    maps.add_argument("--segments", type=Path, metavar="JSON", help="the map's segments and their categories")
+    maps.add_argument("--erased", metavar="CLASS", help="the object's category, e.g. person")
+    maps.add_argument("--segmenter", metavar="NAME", help="without a map: mask2former or none (default: none)")
+    model = command.add_argument_group("the model")
+    # Given above in another form (a text, a switch), or without use for one photo.
+    add_options(model, EraserOptions, leave_out=("--prompt", "--segmenter", "--refocus", "--batch"))
+    method = command.add_argument_group("the method")
+    method.add_argument(
+        "--no-refocus", action="store_const", const="off", dest="refocus", help="use ordinary attention"
+    )
+    add_options(method, Choices)
 
 
 def run_erase(args: argparse.Namespace) -> int:
     """`magiceraser erase`."""
-    from magiceraser_ref.cli.erase_files import check_out, open_inputs, write_picture
+    from magiceraser_ref.cli.pictures import check_out, open_inputs, write_picture
 
     check_out(args.out, args.force, SUFFIXES)
     if (args.panoptic is None) != (args.segments is None):
@@ -100,11 +109,7 @@ def run_erase(args: argparse.Namespace) -> int:
     from baselines.eraser import EraserSpec
     from magiceraser_ref.eraser import NAME, open_magiceraser
 
-    given = ("model", "revision", "initializer", "steps", "guidance", "strength", "negative", "dilate", "dtype")
-    options = {name: value for name in given if (value := getattr(args, name))}
-    options |= {n: "off" for n in ("content", "refocus", "token", "composite") if getattr(args, f"no_{n}")}
-    options["segmenter"] = args.segmenter or "given"
-    eraser = open_magiceraser(EraserSpec(NAME, options, args.device, args.seed), progress=True)
+    eraser = open_magiceraser(EraserSpec(NAME, eraser_options(args), args.device, args.seed), progress=True)
     began = time.perf_counter()
     (clean,) = eraser.erase([inputs.photo.pixels], [inputs.mask], [inputs.hints])
     seconds = time.perf_counter() - began
@@ -123,27 +128,51 @@ def run_erase(args: argparse.Namespace) -> int:
     return 0
 
 
+def eraser_options(args: argparse.Namespace) -> dict[str, str]:
+    """Return the options of the eraser that the arguments give, as texts."""
+    from magiceraser_ref.eraser import BOUNDS
+
+    given = {name: value for name in BOUNDS if name != "prompt" and (value := vars(args).get(name)) is not None}
+    return {name: value if isinstance(value, str) else "on" if value else "off" for name, value in given.items()}
+
+
+def add_train_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `magiceraser train`."""
+    from magiceraser_ref.training.config import INPUTS, RUNNING, Running, TrainConfig, TrainingInputs
+
+    add_options(command, TrainingInputs)
+    add_options(command, TrainConfig)
+    add_options(command, Running)
+    groups = {group.title: group for group in command._action_groups}
+    groups[INPUTS].add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the training")
+    groups[RUNNING].add_argument(
+        "--dry-run", action="store_true", help="print parameters, steps and memory of the training, and write nothing"
+    )
+
+
 def run_train(args: argparse.Namespace) -> int:
     """`magiceraser train`; with several devices: `accelerate launch -m magiceraser_ref.cli.main train ...`."""
     from magiceraser_ref.extras import need
+    from magiceraser_ref.training.config import Running, TrainConfig, TrainingInputs
 
     for library in LIBRARIES:
         need(library, "magiceraser train")
     from magiceraser_ref.model.locate import locate, native_side
-    from magiceraser_ref.training.files import estimated, trained
+    from magiceraser_ref.training.command import estimated, trained
 
-    base = (args.base, args.revision)
-    located = locate(*base)
-    own = located.settings.resolution if located.settings else native_side(located.base)
-    config, running = configs_from(args, own)
-    chosen = (args.triplets, args.split, args.validation_split, args.photos)
+    inputs = from_arguments(TrainingInputs, args)
+    config, running = from_arguments(TrainConfig, args), from_arguments(Running, args)
+    if "resolution" not in args:
+        located = locate(inputs.base, inputs.revision)
+        own = located.settings.resolution if located.settings else native_side(located.base)
+        config = replace(config, resolution=own)
     if args.dry_run:
         from magiceraser_ref.training.estimate import estimate_text
 
-        found = estimated(base, chosen, config, running)
+        found = estimated(inputs, config, running)
         emit(found, estimate_text(found), args.json)
         return 0
-    result = trained(base, chosen, config, running, args.out)
+    result = trained(inputs, config, running, args.out)
     if int(os.environ.get("RANK", "0")) == 0:
         emit(result, _train_text(result, args.out), args.json)
     return 0
@@ -151,7 +180,7 @@ def run_train(args: argparse.Namespace) -> int:
 
 def _train_text(result: dict[str, Any], out: Path) -> str:
     if "stopped_at" in result:
-        return f"stopped at step {result['stopped_at']} of {result['steps']}; the same command goes on"
+        return f"stopped at step {result['stopped_at']} of {result['steps']}; the same command continues"
     fixed = result["fixed_loss"]
     return (
         f"{result['steps']} steps; loss on the fixed batch {fixed['before']:.4f} -> {fixed['after']:.4f}\n"
@@ -159,30 +188,31 @@ def _train_text(result: dict[str, Any], out: Path) -> str:
     )
 
 
+def add_ablate_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `magiceraser ablate`."""
+    from magiceraser_ref.ablation.rows import Ablation
+
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--plan", action="store_true", help="print every command, and whether it is finished (default)")
+    what.add_argument("--run", action="store_true", help="run them, then write the table")
+    what.add_argument("--collect", action="store_true", help="write the table of finished runs")
+    command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of trainings, runs and table")
+    add_options(command, Ablation)
+    command.add_argument(
+        "--score",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="column of the table, e.g. psnr/mask/raw; repeatable",
+    )
+
+
 def run_ablate(args: argparse.Namespace) -> int:
     """`magiceraser ablate`."""
     from magiceraser_ref.ablation.rows import Ablation, plan
     from magiceraser_ref.ablation.run import as_markdown, rows_text, run_ablation, write_table
-    from olrd.options import key_values
 
-    options = key_values("--train-option", args.train_option).items()
-    ablation = Ablation(
-        args.base,
-        args.triplets,
-        args.photos,
-        args.root,
-        args.split,
-        args.rows,
-        whole_numbers("--seeds", args.seeds),
-        args.train_seeds,
-        args.protocol,
-        args.limit,
-        args.device,
-        key_values("--weights", args.weights),
-        tuple(word for key, value in options for word in (f"--{key.replace('_', '-')}", value)),
-        key_values("--method-option", args.method_option),
-        key_values("--data-option", args.data_option),
-    )
+    ablation = from_arguments(Ablation, args)
     if args.run or args.collect:
         table = (run_ablation if args.run else write_table)(ablation, args.out, args.score)
         emit(table, as_markdown(table), args.json)

@@ -1,141 +1,172 @@
-"""What decides a training (hashed, stored, compared on resume), and what only decides how it runs."""
+"""The settings of a training: those that decide the trained weights, and those that only decide how it runs."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from magiceraser_ref.model.lora import TARGETS
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import UsageError
+from olrd.options import NAMES, check, option
 
 MASKS = ("olrd", "random")
 PRECISIONS = ("no", "fp16", "bf16")
 FORMS = ("adapter", "full")
+INPUTS = "what is trained, on what"
+METHOD = "the method"
+RUNNING = "running (does not change what is learned)"
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """The model to train and the triplets to train on."""
+
+    triplets: str = option(
+        ..., "OLRD triplets: a folder, a hub id, or demo for the embedded ones", metavar="DIR", group=INPUTS
+    )
+    base: str = option(
+        ...,
+        "a diffusers inpainting model: a folder, a hub id in the hub's cache, or small",
+        metavar="MODEL",
+        group=INPUTS,
+    )
+    revision: str | None = option(None, "commit of a base from the hub", metavar="COMMIT", group=INPUTS)
+    split: str = option("train", "split to train on, or all", metavar="NAME", group=INPUTS)
+    validation_split: str | None = option(
+        None, "split of the validation pictures", metavar="NAME", group=INPUTS, shown_default="--split"
+    )
+    photos: str | None = option(None, "folder of the photos, if the triplets are recipes", metavar="DIR", group=INPUTS)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the trained weights, with the defaults of the method.
+    """Everything that decides the trained weights. It is stored with them and compared when a training continues.
 
-    From the paper (second-hand): LoRA on Q, K, V, the token R* trained jointly, half short prompts and
-    half long captions (`long_share`), resolution 512. Everything else is inferred or an ordinary value:
-    `to_out.0`, rank and alpha 8, AdamW with these rates, weight decay (none on the token) and clipping,
-    batch 16, 10,000 steps, prompt dropout for classifier-free guidance, mirroring.
-
-    masks: `olrd`, or `random` for the ablation's first row. token: train R*; without it prompts go
-    without R*. initial_word: where its embedding starts. batch: samples of one step over all devices.
-    warmup: steps of linear warm-up. ema: decay of an average of the trained weights, which is then what
-    is saved; 0 is off.
+    From the paper (second-hand): LoRA on Q, K and V, the token R* trained jointly, half short prompts and half long
+    captions (`long_share`), resolution 512. Everything else is inferred or an ordinary value: `to_out.0`, rank and
+    alpha 8, AdamW with these rates, weight decay (none on the token) and clipping, batch 16, 10,000 steps, prompt
+    dropout for classifier-free guidance, mirroring.
     """
 
-    resolution: int = 512
-    masks: str = "olrd"
-    token: bool = True
-    initial_word: str = "background"
-    rank: int = 8
-    alpha: float = 8.0
-    targets: tuple[str, ...] = TARGETS
-    steps: int = 10_000
-    batch: int = 16
-    lr_lora: float = 1e-4
-    lr_token: float = 5e-4
-    weight_decay: float = 1e-2
-    warmup: int = 0
-    clip: float = 1.0
-    ema: float = 0.0
-    long_share: float = 0.5
-    prompt_dropout: float = 0.1
-    mirror: bool = True
-    precision: str = "no"
-    seed: int = 0
+    resolution: int = option(
+        512, "side of a training crop", metavar="PX", group=METHOD, least=8, most=8192, shown_default="the base's own"
+    )
+    masks: str = option(
+        "olrd",
+        "olrd, or random: random masks on the same backgrounds (for the ablation)",
+        metavar="NAME",
+        group=METHOD,
+        choices=MASKS,
+        what="kind of training mask",
+    )
+    token: bool = option(True, "train the LoRA alone, without R*", group=METHOD)
+    initial_word: str = option(
+        "background", "word whose embedding R* starts from (inferred)", metavar="WORD", group=METHOD
+    )
+    rank: int = option(8, "rank of the LoRA (inferred)", metavar="N", group=METHOD, least=1, most=1024)
+    alpha: float = option(8.0, "alpha of the LoRA (inferred)", metavar="ALPHA", group=METHOD, least=1e-6, most=1e6)
+    targets: tuple[str, ...] = option(
+        TARGETS, "layers with LoRA, comma-separated (to_out.0 is inferred)", metavar="LIST", group=METHOD, kind=NAMES
+    )
+    steps: int = option(10_000, "steps of the optimiser (ordinary value)", metavar="N", group=METHOD, least=1)
+    batch: int = option(16, "samples per step, over all devices (ordinary value)", metavar="N", group=METHOD, least=1)
+    lr_lora: float = option(
+        1e-4, "learning rate of the LoRA (ordinary value)", metavar="RATE", group=METHOD, least=0, most=10
+    )
+    lr_token: float = option(
+        5e-4, "learning rate of R* (ordinary value)", metavar="RATE", group=METHOD, least=0, most=10
+    )
+    weight_decay: float = option(
+        1e-2, "weight decay of the LoRA (ordinary value)", metavar="DECAY", group=METHOD, least=0, most=10
+    )
+    warmup: int = option(0, "steps of linear warm-up", metavar="N", group=METHOD, least=0)
+    clip: float = option(1.0, "largest norm of a gradient (ordinary value)", metavar="NORM", group=METHOD, least=1e-6)
+    ema: float = option(
+        0.0,
+        "decay of the average of the trained weights, which is then saved; 0 is off",
+        metavar="DECAY",
+        group=METHOD,
+        least=0,
+        most=0.999999,
+    )
+    long_share: float = option(
+        0.5, "share of long captions among prompts (half in the paper)", metavar="SHARE", group=METHOD, least=0, most=1
+    )
+    prompt_dropout: float = option(
+        0.1, "share of empty prompts, for guidance (inferred)", metavar="SHARE", group=METHOD, least=0, most=1
+    )
+    mirror: bool = option(True, "do not mirror half of the crops", group=METHOD)
+    precision: str = option(
+        "no", f"mixed precision: {', '.join(PRECISIONS)}", metavar="NAME", group=METHOD, choices=PRECISIONS
+    )
+    seed: int = option(0, "seed of crops, prompts, noise, timesteps and the LoRA's start", metavar="N", group=METHOD)
 
     def __post_init__(self) -> None:
-        for kind, name, known in (
-            ("kind of training mask", self.masks, MASKS),
-            ("precision", self.precision, PRECISIONS),
-        ):
-            if name not in known:
-                raise did_you_mean(kind, name, known)
+        check(self)
         if not self.targets:
             raise UsageError("--targets needs at least one kind of layer, e.g. to_q")
-        endless = math.inf
-        for option, value, low, high in (
-            ("resolution", self.resolution, 8, 8192),
-            ("rank", self.rank, 1, 1024),
-            ("alpha", self.alpha, 1e-6, 1e6),
-            ("steps", self.steps, 1, endless),
-            ("batch", self.batch, 1, endless),
-            ("lr-lora", self.lr_lora, 0, 10),
-            ("lr-token", self.lr_token, 0, 10),
-            ("weight-decay", self.weight_decay, 0, 10),
-            ("warmup", self.warmup, 0, endless),
-            ("clip", self.clip, 1e-6, endless),
-            ("ema", self.ema, 0, 0.999999),
-            ("long-share", self.long_share, 0, 1),
-            ("prompt-dropout", self.prompt_dropout, 0, 1),
-        ):
-            if not low <= value <= high:
-                raise UsageError(f"--{option} must be between {low:g} and {high:g}, got {value}")
 
     def resolved(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
+        """Return the configuration as plain JSON values."""
         return asdict(self) | {"targets": list(self.targets)}
 
 
 @dataclass(frozen=True)
 class Running:
-    """How a training runs. None of it changes the stream of examples, noise and timesteps; `micro_batch`
-    and the number of devices change the weights by rounding only.
+    """How a training runs. None of it changes the stream of examples, noise and timesteps.
 
-    micro_batch: samples of one forward pass on one device; the rest of a step's batch is accumulated.
-    workers: processes that make examples. checkpoint_every: steps between checkpoints, of which the
-    last `max_checkpoints` are kept. validate_every: steps between validation pictures of the first
-    `validation_count` triplets, 0 for none; validation_steps: their sampling steps. form: what is saved
-    at the end, an `adapter` folder or the `full` model. stop_at: end there with a checkpoint, to go on
-    later. device: `auto` or `cpu`. gradient_checkpointing: less memory for more time. tensorboard:
-    write its logs where it is installed. fixed_samples: size of the fixed batch whose loss is followed.
+    `micro_batch` and the number of devices change the weights by rounding only.
+
+    Attributes:
+        fixed_samples: Size of the fixed batch whose loss is measured before and after the training.
     """
 
-    micro_batch: int = 4
-    workers: int = 0
-    checkpoint_every: int = 500
-    max_checkpoints: int = 2
-    validate_every: int = 0
-    validation_count: int = 4
-    validation_steps: int = 20
-    form: str = "adapter"
-    stop_at: int | None = None
-    device: str = "auto"
-    gradient_checkpointing: bool = False
-    tensorboard: bool = True
+    micro_batch: int = option(
+        4,
+        "samples of one forward pass on one device; the rest of a batch is accumulated",
+        metavar="N",
+        group=RUNNING,
+        least=1,
+    )
+    workers: int = option(0, "processes that make examples", metavar="N", group=RUNNING, least=0)
+    checkpoint_every: int = option(500, "steps between checkpoints", metavar="N", group=RUNNING, least=1)
+    max_checkpoints: int = option(2, "number of newest checkpoints to keep", metavar="N", group=RUNNING, least=1)
+    validate_every: int = option(
+        0, "steps between validation pictures; 0 for none", metavar="N", group=RUNNING, least=0
+    )
+    validation_count: int = option(
+        4, "number of triplets in the validation pictures", metavar="N", group=RUNNING, least=1
+    )
+    validation_steps: int = option(20, "sampling steps of the validation pictures", metavar="N", group=RUNNING, least=1)
+    form: str = option(
+        "adapter", f"what is written: {' or '.join(FORMS)}", metavar="NAME", group=RUNNING, choices=FORMS
+    )
+    stop_at: int | None = option(
+        None, "stop after this step with a checkpoint; the same command continues", metavar="N", group=RUNNING, least=1
+    )
+    device: str = option(
+        "auto", "auto or cpu", metavar="NAME", group=RUNNING, choices=("auto", "cpu"), what="training device"
+    )
+    gradient_checkpointing: bool = option(False, "use less memory and more time", group=RUNNING)
+    tensorboard: bool = option(True, "write no TensorBoard logs even if TensorBoard is installed", group=RUNNING)
     fixed_samples: int = 8
 
     def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise did_you_mean("form", self.form, FORMS)
-        if self.device not in ("auto", "cpu"):
-            raise did_you_mean("training device", self.device, ("auto", "cpu"))
-        for option, value, least in (
-            ("micro-batch", self.micro_batch, 1),
-            ("workers", self.workers, 0),
-            ("checkpoint-every", self.checkpoint_every, 1),
-            ("max-checkpoints", self.max_checkpoints, 1),
-            ("validate-every", self.validate_every, 0),
-            ("validation-count", self.validation_count, 1),
-            ("validation-steps", self.validation_steps, 1),
-            ("stop-at", 1 if self.stop_at is None else self.stop_at, 1),
-            ("fixed-samples", self.fixed_samples, 1),
-        ):
-            if value < least:
-                raise UsageError(f"--{option} must be at least {least}, got {value}")
+        check(self)
+        if self.fixed_samples < 1:
+            raise UsageError(f"fixed_samples must be at least 1, got {self.fixed_samples}")
 
 
 def micro_batches(batch: int, micro_batch: int, devices: int) -> tuple[int, int]:
-    """(samples of one forward pass on one device, forward passes of one step on one device).
+    """Divide a step's batch among devices and forward passes.
 
-    `UsageError` if the devices cannot share a step's batch evenly. A micro-batch that does not divide
-    a device's share is lowered to one that does.
+    A micro-batch that does not divide a device's share is lowered to one that does.
+
+    Returns:
+        (samples of one forward pass on one device, forward passes of one step on one device).
+
+    Raises:
+        UsageError: If the devices cannot share the batch evenly.
     """
     share, left = divmod(batch, devices)
     if left:

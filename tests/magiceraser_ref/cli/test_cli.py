@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_an_error_of_usage(
 
 
 def test_segments_come_in_three_forms(files: Path) -> None:
-    from magiceraser_ref.cli.given_map import read_map
+    from magiceraser_ref.cli.panoptic_file import read_map
 
     listed = json.loads((files / "map.json").read_text())["segments_info"]
     categories = [

@@ -48,7 +48,7 @@ def open_inputs(
     if panoptic is None or segments is None:
         return Inputs(image, hole, Hints(prompt=prompt, category=erased))
 
-    from magiceraser_ref.cli.given_map import read_map
+    from magiceraser_ref.cli.panoptic_file import read_map
 
     for path in (panoptic, segments):
         _bytes(path)
