@@ -1,8 +1,8 @@
-"""Prompt tuning (section 4): R*, a learned token for "background completion", and the prompts it is in.
+"""Prompts (section 4): the short prompt made of the labels around a mask, and where the learned token R* goes.
 
-R* is one added token of tokenizer and text encoder, its vector v* trained with the LoRA. Template and
-50/50 mix are the paper's (second-hand); the initial word, the labels' ring, their order by area and
-their number of three are inferred, as is that long captions go without R*.
+The template and the 50/50 mix of short and long prompts are the paper's (second-hand). The ring in which labels are
+looked for, their order by area, their number of three, and that long captions have no R* are inferred. The token itself
+is in model/token.py.
 """
 
 from __future__ import annotations
@@ -13,25 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from magiceraser_ref.model.token import TOKEN, add_token, load_token, save_token, set_token_vector, token_vector
+from magiceraser_ref.model.token import TOKEN
 from olrd.arrays import Mask
 from olrd.draws import draw_share
 from olrd.masks import grown
 from olrd.panoptic import Category, PanopticMap
 from olrd.triplets.prompts import MAX_LABELS, MIN_SHARE, UNLABELLED, short_prompt
 
-__all__ = [
-    "TOKEN",
-    "add_token",
-    "labels_around",
-    "load_token",
-    "save_token",
-    "set_token_vector",
-    "short_prompt",
-    "token_vector",
-    "training_prompt",
-    "worded",
-]
+__all__ = ["labels_around", "short_prompt", "training_prompt", "worded"]
 
 RING_SHARE = 0.25
 """Width of the ring around the mask, as a share of the square root of the mask's area (inferred)."""
@@ -40,11 +29,16 @@ RING_SHARE = 0.25
 def labels_around(
     mask: Mask, panoptic: PanopticMap, categories: Mapping[int, Category], ring_share: float = RING_SHARE
 ) -> list[str]:
-    """The stuff classes in a ring around the mask, largest first, at most three, each over 5 % of the
-    ring's stuff (all inferred).
+    """Return the labels of the stuff in a ring around the mask, largest area first (all inferred).
 
-    mask: bool [H, W]. panoptic: of the same size. ring_share: the ring's width as a share of the square
-    root of the mask's area. Segments whose category is unknown do not count.
+    At most three labels are returned, each of at least 5 % of the ring's stuff. Segments of an unknown category are
+    ignored.
+
+    Args:
+        mask: bool [H, W], True = erase.
+        panoptic: Panoptic map of the same size.
+        categories: Categories by their number.
+        ring_share: Width of the ring as a share of the square root of the mask's area.
     """
     width = max(1, round(ring_share * math.sqrt(np.count_nonzero(mask))))
     ring = panoptic.ids[grown(mask, width, square=True) & ~mask]
@@ -60,10 +54,12 @@ def labels_around(
 
 
 def training_prompt(row: Mapping[str, Any], key: object, long_share: float = 0.5) -> str:
-    """The prompt of one training sample: the long caption in `long_share` of the draws, else the short
-    prompt; always the short one where there is no caption.
+    """Draw the prompt of a training sample: its long caption or its short prompt.
 
-    row: an OLRD row with `prompt` and `caption`. key: everything the draw depends on, as text.
+    Args:
+        row: An OLRD row with `prompt` and `caption`. Without a caption the short prompt is returned.
+        key: Everything that the draw depends on.
+        long_share: Probability of the long caption.
     """
     caption = row.get("caption")
     if caption and draw_share(key, "long caption") < long_share:
@@ -72,7 +68,7 @@ def training_prompt(row: Mapping[str, Any], key: object, long_share: float = 0.5
 
 
 def worded(prompt: str, token: str | None) -> str:
-    """A prompt with R* as the model knows it: under another name, or left out (None)."""
+    """Replace R* in a prompt by the model's token, or remove it if the model has none (None)."""
     if token is None:
         return " ".join(word for word in prompt.split(" ") if word != TOKEN)
     return prompt if token == TOKEN else prompt.replace(TOKEN, token)

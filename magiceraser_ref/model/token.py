@@ -1,4 +1,8 @@
-"""R*, the learned token: adding it to tokenizer and text encoder, its vector, its file (section 3.3)."""
+"""The learned token R* of prompt tuning (section 4): adding it to tokenizer and text encoder, its vector, its file.
+
+R* stands for "background completion". It is one added token of the tokenizer and the text encoder; its vector v* is
+trained together with the LoRA. The word from whose embedding it starts is inferred.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,23 @@ from olrd.errors import UsageError
 from olrd.storage.files import atomic_path
 
 TOKEN = "R*"
-"""As the templates write it."""
+"""The token as prompt templates write it."""
 
 
 def add_token(tokenizer: Any, text_encoder: Any, token: str = TOKEN, initial: str = "background") -> int:
-    """Add `token` to both; returns its id. Its vector starts as the mean of those of `initial`.
+    """Add a token to a tokenizer and a text encoder. Both are changed in place.
 
-    tokenizer, text_encoder: transformers' CLIP classes; changed in place. Raises `UsageError` if the
-    token exists, is empty or holds a space, or if `initial` has no tokens.
+    Args:
+        tokenizer: A CLIP tokenizer of transformers.
+        text_encoder: The CLIP text model that belongs to it.
+        token: The new token.
+        initial: Word or words whose mean vector the token's vector starts from.
+
+    Returns:
+        The token's id.
+
+    Raises:
+        UsageError: If the token exists, is empty or contains a space, or if `initial` has no tokens.
     """
     transformers = need("transformers", "a learned token")
     if not token or any(c.isspace() for c in token):
@@ -31,7 +44,7 @@ def add_token(tokenizer: Any, text_encoder: Any, token: str = TOKEN, initial: st
     start = tokenizer(initial, add_special_tokens=False).input_ids
     if not start:
         raise UsageError("the initial word of a token must not be empty; 'background' is usual")
-    # Not normalised: CLIP's tokenizers turn text into lower case, and R* must be met before that.
+    # Not normalised, because CLIP's tokenizers lower-case text and R* must be found before that.
     tokenizer.add_tokens(transformers.AddedToken(token, normalized=False, special=False))
     number = int(tokenizer.convert_tokens_to_ids(token))
     rows = text_encoder.get_input_embeddings().weight.shape[0]
@@ -43,13 +56,13 @@ def add_token(tokenizer: Any, text_encoder: Any, token: str = TOKEN, initial: st
 
 
 def token_vector(text_encoder: Any, number: int) -> Any:
-    """A copy of the vector of token `number`, a float32 tensor [d] on the CPU."""
+    """Return a copy of a token's vector, a float32 tensor [d] on the CPU. number: the token's id."""
     weight = text_encoder.get_input_embeddings().weight
     return weight[number].detach().float().cpu().clone()
 
 
 def set_token_vector(text_encoder: Any, number: int, vector: Any) -> None:
-    """Give token `number` a vector (tensor [d]). `SourceError` for another width."""
+    """Set a token's vector (tensor [d]). Raises `WeightsUnusableError` for a vector of another width."""
     torch = need("torch", "a learned token")
     weight = text_encoder.get_input_embeddings().weight
     if tuple(vector.shape) != (weight.shape[1],):
@@ -62,7 +75,7 @@ def set_token_vector(text_encoder: Any, number: int, vector: Any) -> None:
 
 
 def save_token(file: Path | str, token: str, vector: Any) -> None:
-    """Write a token (tensor [d]) as diffusers' `load_textual_inversion` reads it."""
+    """Write a token and its vector (tensor [d]) to a file that diffusers' `load_textual_inversion` reads."""
     need("safetensors", "saving a token")
     from safetensors.torch import save_file
 
@@ -71,7 +84,7 @@ def save_token(file: Path | str, token: str, vector: Any) -> None:
 
 
 def load_token(file: Path | str) -> tuple[str, Any]:
-    """(token, vector: float32 tensor [d]) from a file of one token. Raises `SourceError`."""
+    """Read (token, vector: float32 tensor [d]) from a file with one token. Raises `WeightsUnusableError`."""
     need("safetensors", "loading a token")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
