@@ -1,4 +1,4 @@
-"""Erasers of the time before learning: no weights, always available, deterministic.
+"""Classical erasers: they need no weights, are always available and are deterministic.
 
 `opencv-telea` (fast marching, Telea 2004) and `opencv-ns` (Navier-Stokes, Bertalmio 2001) from
 OpenCV; `biharmonic` (smooth surface, Damelin and Hoang 2018) from scikit-image.
@@ -19,12 +19,20 @@ from olrd.registry import checked_options
 
 
 def open_opencv_telea(spec: EraserSpec) -> Eraser:
-    """OpenCV's fast marching; option radius (pixels, default 5)."""
+    """OpenCV's fast marching method.
+
+    Options:
+        radius: Radius of the neighbourhood that a pixel is made of, in pixels (default 5).
+    """
     return _opencv(spec, cv2.INPAINT_TELEA)
 
 
 def open_opencv_ns(spec: EraserSpec) -> Eraser:
-    """OpenCV's Navier-Stokes; option radius (pixels, default 5)."""
+    """OpenCV's Navier-Stokes method.
+
+    Options:
+        radius: Radius of the neighbourhood that a pixel is made of, in pixels (default 5).
+    """
     return _opencv(spec, cv2.INPAINT_NS)
 
 
@@ -38,7 +46,7 @@ def _opencv(spec: EraserSpec, how: int) -> Eraser:
         raise UsageError(f"{spec.name}: radius must be between 1 and 100 pixels, got '{options['radius']}'")
 
     def fill(image: Image, mask: Mask, hint: Hints) -> Image:
-        if mask.all():  # nothing to march from
+        if mask.all():  # there is no known pixel to start from
             return mean_fill(image, mask, hint)
         return cv2.inpaint(image, mask.astype(np.uint8), radius, how)
 
@@ -46,7 +54,7 @@ def _opencv(spec: EraserSpec, how: int) -> Eraser:
 
 
 LIMIT = 20_000
-"""`biharmonic` solves one linear system a piece: above so many masked pixels it works on a smaller copy."""
+"""Largest number of masked pixels that `biharmonic` solves for. With more, it works on a smaller copy."""
 
 
 def open_biharmonic(spec: EraserSpec) -> Eraser:
@@ -61,8 +69,11 @@ def open_biharmonic(spec: EraserSpec) -> Eraser:
 
 
 def biharmonic(image: Image, mask: Mask, hint: Hints) -> Image:
-    """Solved at a size at which at most `LIMIT` pixels are masked, then enlarged: the solution is
-    smooth, so little is lost, and time and memory stay bounded."""
+    """Fill the mask with a biharmonic surface.
+
+    The system is solved at a size at which at most `LIMIT` pixels are masked, and the result is enlarged. This bounds
+    time and memory, and little is lost because the surface is smooth.
+    """
     from skimage.restoration import inpaint_biharmonic
 
     if mask.all():
@@ -70,9 +81,9 @@ def biharmonic(image: Image, mask: Mask, hint: Hints) -> Image:
     height, width = mask.shape
     shrink = min(1.0, (LIMIT / np.count_nonzero(mask)) ** 0.5)
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    photo, hole = np.ascontiguousarray(image), np.ascontiguousarray(mask)  # skimage wants both so
+    photo, hole = np.ascontiguousarray(image), np.ascontiguousarray(mask)  # scikit-image needs contiguous arrays
     if shrink < 1:
-        # The hole must hold every masked pixel, or object colours would leak into the small copy.
+        # The small hole contains every masked pixel, so that no colour of the object leaks into the small copy.
         hole = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
         photo = cv2.resize(mean_fill(image, mask, hint), size, interpolation=cv2.INTER_AREA)
         if hole.all():

@@ -1,8 +1,8 @@
 """Co-Mod-GAN (Zhao et al., ICLR 2021), the PyTorch checkpoints published with MI-GAN (ICCV 2023).
 
-The network takes squares of one size. As in its authors' script, the photo is resized to the square
-without regard to its proportions, and the result back. The network draws the whole image anew: so the
-result differs from the photo outside the mask as well.
+The network takes square images of one size. As in the authors' script, the photo is resized to the square without
+keeping its proportions, and the result is resized back. The network draws the whole image, so the result also differs
+from the photo outside the mask.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from olrd.models.checkpoints import require
 from olrd.registry import checked_options
 
 README = "https://github.com/Picsart-AI-Research/MI-GAN"
-"""It links a share folder, no files, and publishes no checksums."""
+"""The page links a shared folder instead of files, and publishes no checksums."""
 PLACES2 = {
     "256": Pinned("comodgan", "comodgan_256_places2.pt", README, "", 317_400_000, "MIT"),
     "512": Pinned("comodgan", "comodgan_512_places2.pt", README, "", 322_000_000, "MIT"),
@@ -31,9 +31,14 @@ PLACES2 = {
 
 
 def open_comodgan(spec: EraserSpec) -> Eraser:
-    """Options: size (256 or 512), weights (the published .pt of that size; else COMODGAN_MODEL, else
-    the fetched file), truncation (psi, default 1), noise (random as in the authors' script, const,
-    none)."""
+    """Open Co-Mod-GAN.
+
+    Options:
+        size: Side of the network's square, 256 or 512 (default).
+        weights: The published .pt file of that size; by default the file that COMODGAN_MODEL names, or the fetched one.
+        truncation: StyleGAN's psi, from 0 to 1 (default).
+        noise: `random` (default, as in the authors' script), `const` or `none`.
+    """
     defaults = {"size": "512", "weights": "", "truncation": "1", "noise": "random"}
     options = checked_options(spec, defaults)
     chosen = sampling("comodgan", options)
@@ -54,7 +59,7 @@ def open_comodgan(spec: EraserSpec) -> Eraser:
 
 
 class Square(NamedTuple):
-    """Photos as squares of one side."""
+    """Resizes photos to squares. side: the side of the square in pixels."""
 
     side: int
 
@@ -65,7 +70,7 @@ class Square(NamedTuple):
         return np.asarray(pixels), resize_hole(mask, size)
 
     def leave(self, drawn: Drawn, size: tuple[int, int]) -> Image:
-        """See `Frame.leave`. Truncated, not rounded, as in the authors' script."""
+        """See `Frame.leave`. Values are truncated, not rounded, as in the authors' script."""
         pixels = ((drawn * 0.5 + 0.5).clip(0, 1) * 255).astype(np.uint8)
         if size == drawn.shape[:2]:
             return pixels

@@ -1,8 +1,8 @@
-"""Controls: yardsticks that a sound benchmark must rank where they belong.
+"""Controls: yardsticks whose rank is known in advance, which shows whether a benchmark is sound.
 
-`identity`, `mean-fill` and `blur-fill` do badly on some metrics by construction (measuring rules of
-docs/benchmark.md), `copy-twin` pastes what a model would that memorised the photo, `ground-truth` is
-the ceiling. None of them is a method.
+`identity`, `mean-fill` and `blur-fill` score badly on some metrics by construction (see the measuring rules in
+docs/benchmark.md). `copy-twin` pastes what a model that memorised the photo would paste. `ground-truth` has the best
+score that is possible. None of them is a method.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def _control(spec: EraserSpec, fill: Fill, **defaults: str) -> Eraser:
 
 
 def open_identity(spec: EraserSpec) -> Eraser:
-    """Does nothing: the score of a method that leaves the object where it is."""
+    """Returns the photo as it is: the score of a method that does not remove the object."""
     return _control(spec, lambda image, mask, hint: image.copy())
 
 
 def open_ground_truth(spec: EraserSpec) -> Eraser:
-    """Returns the truth: the best score there is."""
+    """Returns the truth: the best possible score."""
     return _control(spec, _truth)
 
 
@@ -40,12 +40,16 @@ def _truth(image: Image, mask: Mask, hint: Hints) -> Image:
 
 
 def open_mean_fill(spec: EraserSpec) -> Eraser:
-    """The mean colour of everything outside the mask (grey 128 if the mask covers all)."""
+    """Fills the mask with the mean colour outside it, or grey 128 if the mask covers the whole photo."""
     return _control(spec, mean_fill)
 
 
 def open_blur_fill(spec: EraserSpec) -> Eraser:
-    """A normalised Gaussian blur of what is outside the mask; option sigma (pixels, default 12)."""
+    """Fills the mask with a normalised Gaussian blur of the pixels outside it.
+
+    Options:
+        sigma: Standard deviation of the blur in pixels (default 12).
+    """
     sigma = checked_options(spec, {"sigma": "12"})["sigma"]
     try:
         width = float(sigma)
@@ -57,8 +61,10 @@ def open_blur_fill(spec: EraserSpec) -> Eraser:
 
 
 def blur_fill(image: Image, mask: Mask, sigma: float) -> Image:
-    """Each masked pixel becomes the Gaussian-weighted mean of the pixels outside the mask. Where none
-    is near enough to count, the mean colour stands in."""
+    """Fill each masked pixel with the Gaussian-weighted mean of the pixels outside the mask.
+
+    Pixels that are too far from the mask's edge get the mean colour.
+    """
     known = (~mask).astype(np.float32)
     weight = cv2.GaussianBlur(known, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     sums = cv2.GaussianBlur(image * known[..., None], (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
@@ -69,14 +75,15 @@ def blur_fill(image: Image, mask: Mask, sigma: float) -> Image:
 
 
 def open_copy_twin(spec: EraserSpec) -> Eraser:
-    """Paints over the mask what stands at the object's original place in the same photo, so the object
-    itself again: what a model would do that has learned to look for the twin. Without a twin it is
-    `identity`."""
+    """Pastes the object's untouched original, its twin, from the same photo over the mask.
+
+    A model that has learned to look for the twin would do the same. Without a twin it returns the photo as it is.
+    """
     return _control(spec, copy_twin)
 
 
 def copy_twin(image: Image, mask: Mask, hint: Hints) -> Image:
-    """See `open_copy_twin`. The mask's box is filled from the twin's box, scaled if they differ."""
+    """Fill the mask from the twin's box, which is resized if its size differs from that of the mask's box."""
     if hint.twin is None:
         return image.copy()
     x, y, w, h = cv2.boundingRect(mask.view(np.uint8))

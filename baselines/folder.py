@@ -1,7 +1,7 @@
-"""Results that somebody made elsewhere: their output files, matched to samples by id.
+"""Results that were made elsewhere, read from files that are named after the samples.
 
-So closed products and other people's code can be scored. `benchmark export` writes the inputs and
-masks under the same names.
+This makes it possible to score closed products and other people's code. `benchmark export` writes the inputs and masks
+under the same names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 
 
 def open_folder(spec: EraserSpec) -> Eraser:
-    """Options: path (required), name and revision (of the method, for the table), license."""
+    """Open a folder of results.
+
+    Options:
+        path: The folder (required).
+        name: Name of the method in the table; by default the folder's name.
+        revision: Revision of the method; by default a hash of the pictures.
+        license: Licence of the method (default `unknown`).
+    """
     options = checked_options(spec, {"path": "", "name": "", "revision": "", "license": "unknown"})
     if not options["path"]:
         raise UsageError(
@@ -35,14 +42,14 @@ def open_folder(spec: EraserSpec) -> Eraser:
 
 
 class FolderEraser:
-    """Reads `<sample id>.<png|webp|jpg>`. A missing or wrongly sized file fails that sample alone."""
+    """Reads `<sample id>.<png|webp|jpg>`. A missing file, or one of another size, fails only its own sample."""
 
     def __init__(self, root: Path, options: dict[str, str]) -> None:
         self.root, self._options = root, options
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is the given one, else a hash of all pictures in the folder."""
+        """The revision is the given one, or a hash of all pictures in the folder."""
         digest = hashlib.sha256()
         for path in sorted(self.root.iterdir()):
             if path.suffix in SUFFIXES:
@@ -55,7 +62,7 @@ class FolderEraser:
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
-        """See `Eraser.erase`; needs each sample's key. An empty mask needs no file."""
+        """See `Eraser.erase`. The hints must hold the samples' keys. A sample with an empty mask needs no file."""
         if hints is None:
             raise UsageError("the eraser folder matches files by sample id: pass hints with keys")
         return [

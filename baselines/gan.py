@@ -1,4 +1,4 @@
-"""Erasers around a generator that takes noise: what MAT and Co-Mod-GAN have in common."""
+"""Erasers with a generator that takes noise: the common part of MAT and Co-Mod-GAN."""
 
 from __future__ import annotations
 
@@ -22,25 +22,31 @@ Drawn = npt.NDArray[np.float32]
 
 
 class Frame(Protocol):
-    """How photos of any size meet a network that takes some sizes only."""
+    """Fits photos of any size to a network that takes only some sizes."""
 
     def enter(self, image: Image, mask: Mask) -> tuple[Image, Mask]:
-        """What the network gets: uint8 [h, w, 3] and bool [h, w], True = to be drawn."""
+        """Return the network's input: uint8 [h, w, 3], and bool [h, w] where True is to be drawn."""
 
     def leave(self, drawn: Drawn, size: tuple[int, int]) -> Image:
-        """What the network gave, float32 [h, w, 3] in [-1, 1] or a little beyond, as uint8 of the
-        photo's size (height, width)."""
+        """Return the network's output as uint8 of the photo's size.
+
+        drawn: float32 [h, w, 3], in [-1, 1] or slightly outside. size: (height, width) of the photo.
+        """
 
 
 class Sampling(NamedTuple):
-    """truncation: psi of StyleGAN, 1 for none; smaller is less diverse. noise: see nets' `Draws`."""
+    """How the generator draws.
+
+    truncation: StyleGAN's psi, from 0 to 1; smaller values give less diverse results, 1 is no truncation.
+    noise: `const`, `random` or `none`, see `nets.stylegan_ops.Draws`.
+    """
 
     truncation: float
     noise: str
 
 
 def sampling(name: str, options: Mapping[str, str]) -> Sampling:
-    """The options truncation and noise, checked."""
+    """Check the options `truncation` and `noise` of the eraser `name`."""
     try:
         truncation = float(options["truncation"])
     except ValueError:
@@ -53,8 +59,11 @@ def sampling(name: str, options: Mapping[str, str]) -> Sampling:
 
 
 class Gan:
-    """One sample at a time: z and all other draws of a sample come from (seed, key) alone, and
-    another batch would change the last bits. load: path and device to the generator, called once."""
+    """An eraser with a generator.
+
+    It erases one sample at a time, because another batch size would change the last bits. All random draws of a sample
+    come from (seed, key) alone.
+    """
 
     def __init__(
         self,
@@ -66,6 +75,17 @@ class Gan:
         chosen: Sampling,
         options: Mapping[str, str],
     ) -> None:
+        """Keep everything that is needed to load the generator on first use.
+
+        Args:
+            spec: Name, device and seed of the eraser.
+            pinned: The published weights, for name and licence.
+            weights: The weights file on this machine.
+            load: (weights, device) -> generator.
+            frame: Fits photos to the generator.
+            chosen: How the generator draws.
+            options: The eraser's options, for the results.
+        """
         self.spec, self.pinned, self.weights = spec, pinned, weights
         self.load, self.frame, self.chosen = load, frame, chosen
         self.options = {**options, "weights": weights.name, "seed": str(spec.seed)}
@@ -73,7 +93,7 @@ class Gan:
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is that of the weights file."""
+        """The revision is a hash of the weights file."""
         return EraserInfo(
             self.spec.name,
             revision_of(self.weights),
@@ -90,7 +110,7 @@ class Gan:
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
-        """See `Eraser.erase`. Nothing is pasted back that the network does not paste itself."""
+        """See `Eraser.erase`. The result is the network's own output, also outside the mask."""
         hints = hints or [Hints()] * len(images)
         return [
             self._one(image, mask, hint.key) if mask.any() else image.copy()
@@ -114,8 +134,10 @@ class Gan:
 
 
 def resize_hole(mask: Mask, size: tuple[int, int]) -> Mask:
-    """A mask resized to (width, height): a pixel is erased if any part of it was, so that no
-    colour of the object counts as known."""
+    """Resize a mask to (width, height).
+
+    A pixel of the result is True if any part of it was, so that no colour of the object counts as known.
+    """
 
     def spans(now: int, then: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         place = np.arange(now)

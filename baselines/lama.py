@@ -1,7 +1,7 @@
-"""Big-LaMa (Suvorov et al., WACV 2022): the published TorchScript file, with or without its library.
+"""Big-LaMa (Suvorov et al., WACV 2022): the published TorchScript file, with or without the library around it.
 
-simple-lama-inpainting pins numpy<2 and pillow<10, so it is installed with `pip install --no-deps`, and the
-same file is also loaded directly. Either way the network sees the same tensors, and the result has the input's size.
+The library, simple-lama-inpainting, requires numpy<2 and pillow<10 and is therefore installed with
+`pip install --no-deps`. Without it the file is loaded directly. The network gets the same tensors in both cases.
 """
 
 from __future__ import annotations
@@ -30,12 +30,16 @@ BIG_LAMA = Pinned(
     "Apache-2.0",
 )
 MODULUS = 8
-"""The network halves its input three times: sides are padded to a multiple of this."""
+"""The sides of the input are padded to a multiple of this, because the network halves them three times."""
 
 
 def open_lama(spec: EraserSpec) -> Eraser:
-    """Options: weights (path of big-lama.pt; else LAMA_MODEL, else the fetched file), runtime:
-    `auto` (the library if installed), `library` or `direct`."""
+    """Open Big-LaMa.
+
+    Options:
+        weights: Path of big-lama.pt; by default the file that LAMA_MODEL names, or the fetched one.
+        runtime: `auto` (default; the library if it is installed), `library` or `direct`.
+    """
     options = checked_options(spec, {"weights": "", "runtime": "auto"})
     if options["runtime"] not in ("auto", "library", "direct"):
         raise UsageError(f"lama: runtime is auto, library or direct, not '{options['runtime']}'")
@@ -44,8 +48,11 @@ def open_lama(spec: EraserSpec) -> Eraser:
 
 
 class Lama:
-    """weights: the TorchScript file. One sample at a time: sizes differ, and the network's FFTs make a
-    padded batch give other results."""
+    """Erases with the TorchScript network.
+
+    It erases one sample at a time: sizes differ, and padding them to one size would change the results, because the
+    network uses Fourier transforms.
+    """
 
     def __init__(self, weights: Path, runtime: str, device: str) -> None:
         self.weights, self.runtime = weights, runtime
@@ -53,7 +60,7 @@ class Lama:
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is that of the weights file; both runtimes feed it the same tensors."""
+        """The revision is a hash of the weights file. It does not name the runtime, which does not change the result."""
         return EraserInfo(
             "lama",
             revision_of(self.weights),
@@ -85,7 +92,7 @@ class Lama:
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
-        """See `Eraser.erase`. The network itself keeps the photo outside the mask."""
+        """See `Eraser.erase`. The network keeps the photo outside the mask."""
         return [
             self._one(image, mask) if mask.any() else image.copy() for image, mask in zip(images, masks, strict=True)
         ]
@@ -103,7 +110,7 @@ class Lama:
 
 
 def padded(pixels: Any) -> Any:
-    """Mirrored at the right and lower edge up to a multiple of 8 (as LaMa's own evaluation pads)."""
+    """Pad by mirroring at the right and lower edge to a multiple of 8, as LaMa's evaluation code does."""
     height, width = pixels.shape[:2]
     below, right = -height % MODULUS, -width % MODULUS
     return np.pad(pixels, ((0, below), (0, right), *((0, 0),) * (pixels.ndim - 2)), "symmetric")
@@ -112,14 +119,14 @@ def padded(pixels: Any) -> Any:
 def _library() -> Any:
     try:
         return require("simple_lama_inpainting", "lama")
-    except Exception:  # its pins clash with ours: broken installations raise anything
+    except Exception:  # its requirements conflict with ours, and a broken installation can raise anything
         return None
 
 
 def _from_library(library: Any, weights: Path, device: Any) -> Any:
-    """The network as simple_lama_inpainting.SimpleLama loads it, from our checked file."""
+    """Let simple_lama_inpainting.SimpleLama load the network from our checked file."""
     before = os.environ.get("LAMA_MODEL")
-    os.environ["LAMA_MODEL"] = str(weights)  # the library takes a path in no other way
+    os.environ["LAMA_MODEL"] = str(weights)  # the library takes a path only from this variable
     try:
         return library.SimpleLama(device=device).model
     finally:

@@ -1,8 +1,8 @@
 """MAT (Li et al., Mask-Aware Transformer for Large Hole Image Inpainting, CVPR 2022), Places 512.
 
-The network takes sides that are multiples of 512. As its authors advise, photos are extended to the
-right and below by unknown pixels; the network draws there too, and that part is cut off. Photos whose
-longer side is below 512 or above the option `longest` are resized before and after.
+The network takes images whose sides are multiples of 512. As the authors advise, photos are extended to the right and
+at the bottom by unknown pixels; the network draws there as well, and that part is cut off. Photos whose longer side is
+below 512 or above the option `longest` are resized before and after.
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ from olrd.registry import checked_options
 PLACES_512 = Pinned(
     "mat",
     "Places_512_FullData.pkl",
-    "https://github.com/fenglinglwb/MAT",  # its README links a share folder, no file
+    "https://github.com/fenglinglwb/MAT",  # its README links a shared folder instead of a file
     "",  # none is published
-    651_000_000,  # about: its tensors (generator twice, discriminator)
+    651_000_000,  # approximate: the size of its tensors (generator twice, discriminator)
     "CC-BY-NC-4.0",
 )
 SIDE = 512
 
 
 def open_mat(spec: EraserSpec) -> Eraser:
-    """Options: weights (the official .pkl, or `G_ema` as .safetensors or .pth; else MAT_MODEL, else
-    the fetched file), truncation (psi, default 1), noise (const, random, none; const holds at 512 x
-    512 only, elsewhere it is random), longest (longer side above which photos are shrunk)."""
+    """Open MAT.
+
+    Options:
+        weights: The official .pkl, or its `G_ema` as .safetensors or .pth; by default the file that MAT_MODEL names, or
+            the fetched one.
+        truncation: StyleGAN's psi, from 0 to 1 (default).
+        noise: `const` (default), `random` or `none`. `const` applies at 512 x 512; at other sizes noise is random.
+        longest: Photos with a longer side than this are made smaller first (pixels, default 1024).
+    """
     defaults = {"weights": "", "truncation": "1", "noise": "const", "longest": "1024"}
     options = checked_options(spec, defaults)
     chosen = sampling("mat", options)
@@ -55,8 +61,11 @@ def _load(weights: Path, device: str) -> Any:
 
 
 class Canvas(NamedTuple):
-    """Photos at the upper left of a canvas whose sides are multiples of `side`. longest: of a photo's
-    longer side."""
+    """Places photos at the upper left of a canvas.
+
+    side: The canvas's sides are multiples of it, in pixels.
+    longest: Largest longer side of a photo on the canvas, in pixels.
+    """
 
     side: int
     longest: int
@@ -78,7 +87,7 @@ class Canvas(NamedTuple):
         return pixels if (height, width) == size else resize_image(pixels, (size[1], size[0]))
 
     def _inner(self, height: int, width: int) -> tuple[int, int]:
-        """The photo's size on the canvas."""
+        """Return the photo's size on the canvas, (height, width)."""
         longer = max(height, width)
         scale = min(max(longer, self.side), self.longest) / longer
         return max(1, round(height * scale)), max(1, round(width * scale))

@@ -1,7 +1,7 @@
-"""MI-GAN (Sargsyan et al., ICCV 2023): its authors' ONNX pipeline, photo in, photo out.
+"""MI-GAN (Sargsyan et al., ICCV 2023): the authors' ONNX pipeline, from photo to photo.
 
-The pipeline crops around the mask, resizes to 512 x 512, and blends the result into the photo with a
-softened mask; all of that is part of the method. It is deterministic and takes any size.
+The pipeline crops around the mask, resizes the crop to 512 x 512, and blends the result into the photo with a softened
+mask. All of this is part of the method. The pipeline is deterministic and takes photos of any size.
 """
 
 from __future__ import annotations
@@ -25,17 +25,21 @@ PIPELINE = Pinned(
     "migan_pipeline_v2.onnx",
     "https://huggingface.co/andraniksargsyan/migan/resolve/"
     "1538c135034b8cfe7a8472f34d09c8a5a45b17a7/migan_pipeline_v2.onnx",
-    # Not in the authors' README; independent users of this revision name the same sum and size.
+    # Not in the authors' README. Independent users of this revision publish the same checksum and size.
     "6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
     28_079_181,
     "MIT",
 )
 SMALLEST = 3
-"""The pipeline's blur mirrors two pixels at each edge, so each side needs three."""
+"""Shortest side in pixels that the pipeline takes: its blur mirrors two pixels at each edge."""
 
 
 def open_migan(spec: EraserSpec) -> Eraser:
-    """Option: weights (path of the pipeline; else MIGAN_MODEL, else the fetched file)."""
+    """Open MI-GAN.
+
+    Options:
+        weights: Path of the pipeline; by default the file that MIGAN_MODEL names, or the fetched one.
+    """
     options = checked_options(spec, {"weights": ""})
     gpu = "CUDAExecutionProvider" in _runtime().get_available_providers()
     device = spec.device
@@ -54,14 +58,14 @@ def _runtime() -> Any:
 
 
 class Migan:
-    """weights: the pipeline's file. device: `cpu`, `cuda` or `cuda:1`..."""
+    """Runs the pipeline. weights: the pipeline's file. device: `cpu`, `cuda`, `cuda:1`, ..."""
 
     def __init__(self, weights: Path, device: str) -> None:
         self.weights, self.device = weights, device
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is that of the pipeline's file."""
+        """The revision is a hash of the pipeline's file."""
         return EraserInfo(
             "migan",
             revision_of(self.weights),
@@ -80,7 +84,7 @@ class Migan:
         try:
             pipeline = _runtime().InferenceSession(str(self.weights), providers=providers)
             names = [[end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)]
-        except Exception as error:  # onnxruntime's own kinds, which differ between versions
+        except Exception as error:  # onnxruntime raises kinds of its own, which differ between versions
             raise WeightsUnusableError(f"{self.weights} is no ONNX model: {error}") from error
         if names != [["image", "mask"], ["result"]]:
             raise WeightsUnusableError(
@@ -92,7 +96,7 @@ class Migan:
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
-        """See `Eraser.erase`. One sample at a time: sizes differ."""
+        """See `Eraser.erase`. Samples are erased one at a time because their sizes differ."""
         return [
             self._one(image, mask) if mask.any() else image.copy() for image, mask in zip(images, masks, strict=True)
         ]

@@ -1,8 +1,7 @@
-"""Stable Diffusion Inpainting through diffusers: SD 1.5 by default, any inpainting checkpoint by option.
+"""Stable Diffusion Inpainting through diffusers: SD 1.5 by default, or any other inpainting checkpoint.
 
-One sample at a time with a generator of its own, so that a result depends neither on its batch nor
-on the order. The pipeline's own output is returned: outside the mask it differs from the photo by
-what the VAE loses.
+Each sample is erased alone and with its own random generator, so that its result depends neither on the batch nor on
+the order. The result is the pipeline's own output: outside the mask it differs from the photo by the loss of the VAE.
 """
 
 from __future__ import annotations
@@ -37,13 +36,24 @@ DEFAULTS = {
 PROMPTS = ("empty", "short", "caption")
 DTYPES = ("auto", "float16", "float32")
 MODULUS = 8
-"""The VAE halves its input three times."""
+"""Sides are multiples of this, because the VAE halves its input three times."""
 
 
 def open_sd_inpainting(spec: EraserSpec) -> Eraser:
-    """Options: checkpoint (hub id or folder), revision, prompt (`empty`, `short`: the sample's short
-    background prompt without R*, `caption`: the sample's caption), negative, steps, guidance, strength,
-    size (short side in pixels at which the pipeline works), dtype (`auto`, `float16`, `float32`)."""
+    """Open a Stable Diffusion inpainting pipeline.
+
+    Options:
+        checkpoint: A folder, or the id of a model in the hub's cache.
+        revision: Commit of a model from the hub.
+        prompt: `short` (default; the sample's short background prompt without R*), `caption` (the sample's caption) or
+            `empty`.
+        negative: Negative prompt.
+        steps: Sampling steps, from 1 to 1000.
+        guidance: Weight of classifier-free guidance, from 0 to 50.
+        strength: Where denoising starts, from 0.01 to 1.
+        size: Short side in pixels at which the pipeline works.
+        dtype: `auto` (default), `float16` or `float32`.
+    """
     try:
         import diffusers  # noqa: F401
     except ImportError as error:
@@ -72,7 +82,7 @@ def _numbers(options: dict[str, str]) -> dict[str, float]:
 
 
 class SDInpainting:
-    """folder: a diffusers inpainting pipeline with safetensors weights."""
+    """Erases with the diffusers pipeline in `folder`."""
 
     def __init__(self, spec: EraserSpec, options: dict[str, str], numbers: dict[str, float], folder: Path) -> None:
         self.folder, self.seed, self._options, self._numbers = folder, spec.seed, options, numbers
@@ -80,7 +90,7 @@ class SDInpainting:
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is the hub's commit, or a hash of a folder of one's own."""
+        """The revision is the hub's commit, or a hash of a local folder."""
         name = self.folder.name
         revision = name[:12] if len(name) == 40 else f"local-{content_hash(self.folder)}"
         return EraserInfo(
@@ -100,7 +110,7 @@ class SDInpainting:
         half = self._options["dtype"] == "float16" or (self._options["dtype"] == "auto" and self.device != "cpu")
         load: Any = AutoPipelineForInpainting.from_pretrained
         try:
-            # safetensors where the checkpoint has them; diffusers reads .bin files with weights_only
+            # diffusers prefers safetensors files and reads .bin files with weights_only
             pipeline = load(
                 self.folder,
                 torch_dtype=torch.float16 if half else torch.float32,
@@ -149,14 +159,14 @@ class SDInpainting:
 
 
 def prompt_of(hint: Hints, kind: str) -> str:
-    """The text that describes the background. The learned token R* means nothing to a plain model."""
+    """Return the prompt. The learned token R* is removed, because a plain model does not know it."""
     if kind == "short":
         return (hint.prompt or "").replace("R* ", "")
     return (hint.caption or "") if kind == "caption" else ""
 
 
 def working_size(width: int, height: int, short: int) -> tuple[int, int]:
-    """(width, height) near the photo's aspect with the short side at `short`, in multiples of 8."""
+    """Return (width, height) in multiples of 8, with the short side near `short` and about the photo's proportions."""
     scale = short / min(width, height)
     return (
         max(MODULUS, round(width * scale / MODULUS) * MODULUS),

@@ -107,7 +107,7 @@ def test_a_path_that_is_no_file_is_not_passed_over(home: Path, tmp_path: Path, m
     """Not even for a file that was fetched: the user meant another one."""
     home.mkdir()
     (home / "toy.bin").write_bytes(BODY)
-    with pytest.raises(WeightsMissingError, match=r"the option names .*gone, which is no file"):
+    with pytest.raises(WeightsMissingError, match=r"the option names .*gone, which is not a file"):
         locate(toy("http://x"), str(tmp_path / "gone"), "TOY_MODEL")
     monkeypatch.setenv("TOY_MODEL", str(tmp_path))
     with pytest.raises(WeightsMissingError, match=r"TOY_MODEL names .* expected toy\.bin"):
