@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmark.datasets import Annotated
 from olrd.arrays import photo_header, resize_ids
-from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BUILD_FILE
 from olrd.errors import SourceError
 from olrd.panoptic import PanopticMap
 from olrd.sources import Source, SourceSpec, open_source
@@ -24,13 +25,13 @@ def source_maps(root: str, maps: str) -> SourceMaps | None:
         if maps:
             raise SourceError(f"maps={maps}: {root} has no {BUILD_FILE} that says what it was built from")
         return None
-    build = Dataset(root).build
-    source: dict[str, Any] = build["config"].get("source", {"root": ""})
+    record = Dataset(root).record
+    source: dict[str, Any] = record.config.get("source", {"root": ""})
     if source["root"] is not None and not maps:  # a folder whose path the build keeps to itself
         return None
     try:
         spec = SourceSpec(**source | {"root": maps or None})
-        return SourceMaps(spec, build["source"]["fingerprint"])
+        return SourceMaps(spec, record.source.fingerprint)
     except (KeyError, TypeError) as error:
         raise SourceError(f"{root}/{BUILD_FILE} does not say what it was built from") from error
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmark.protocol import Protocol, parsed
-from benchmark.runner.typed_json import DAMAGED, typed
 from olrd.errors import IntegrityError, UsageError
+from olrd.storage.typed_json import DAMAGED, typed
 
 FORMAT = 1
 AGAIN = "make the run again with another --out"

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from olrd.dataset.folder import BUILD_FILE, Dataset, row_triplet
+from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.loading import load, open_splits
+from olrd.dataset.record import BUILD_FILE
 from olrd.errors import SourceError, did_you_mean
 from olrd.triplets.compose import Triplet
 

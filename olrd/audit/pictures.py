@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from olrd.audit.hashes import Hash, perceptual_hash, thumbnail
-from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.sampling import rows_at
 from olrd.errors import SourceError
 from olrd.progress import progress_bar

@@ -17,7 +17,8 @@ from olrd.builder.repair import damaged_shards, unit_rows, units_in
 from olrd.builder.units import Share, Unit, plan_units
 from olrd.builder.worker import UnitBuilder
 from olrd.config import BuildConfig
-from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.shards import ShardWriter, Written, numbered
 from olrd.engines import Engine, EngineSpec, open_engine
 from olrd.errors import OutputError
@@ -26,7 +27,6 @@ from olrd.sources import SourceInfo, open_source, source_info
 from olrd.storage.files import children, remove_tree, write_atomic
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
-from olrd.triplets.tally import Tally
 
 
 def build(
@@ -57,7 +57,7 @@ def build(
             again = _to_build_again(Dataset(out), retry_failed, repair)
             if not again:
                 say(f"{out} is complete already" + (", every hash holds" if repair else ""))
-                return Dataset(out).build
+                return Dataset(out).record.to_json()
             reopen(out, units, config, identity, again)
         parts = out / "parts"
         done = read_marks(parts, units)
@@ -70,7 +70,7 @@ def build(
             built = len(read_marks(parts, units))
             return {"share": list(share), "units": len(units), "units_done": built}
         fresh = {unit.name for unit in todo}
-        return finish(out, config, source_info(source), identity, units, fresh)
+        return finish(out, config, source_info(source), identity, units, fresh).to_json()
 
 
 def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[str]:
@@ -78,16 +78,16 @@ def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[s
 
     Whatever the reason to reopen it, rows are taken over only from shards whose hash holds.
     """
-    failed = {unit["name"] for unit in dataset.build["units"] if unit["failures"]}
+    failed = {unit.name for unit in dataset.record.units if unit.failures}
     again = failed if retry_failed else set()
     if (repair or again) and (damaged := damaged_shards(dataset)):
         lost = units_in(dataset, damaged)
         say(
-            f"damaged: {', '.join(shard['file'] for shard in damaged)}; building {len(lost)} of "
-            f"{len(dataset.build['units'])} units again"
+            f"damaged: {', '.join(shard.file for shard in damaged)}; building {len(lost)} of "
+            f"{len(dataset.record.units)} units again"
         )
         again |= lost
-    if again and "captions" in dataset.build:
+    if again and dataset.record.captions:
         say("what is built again has no captions: run `olrd caption` again afterwards")
     return again
 
@@ -127,7 +127,7 @@ def _run(config: BuildConfig, parts: Path | Remote, todo: list[Unit], units: lis
 def _is_finished(out: Path | Remote, identity: str) -> bool:
     """Whether `out` holds this very build, finished. Raises if it holds something else."""
     if (out / BUILD_FILE).exists():
-        if Dataset(out).build["identity"] != identity:
+        if Dataset(out).record.identity != identity:
             raise OutputError(
                 f"{out} holds another build (other options, annotations or olrd version): "
                 "give another --out, or delete that folder first"
@@ -164,13 +164,13 @@ def reopen(out: Path | Remote, units: list[Unit], config: BuildConfig, identity:
     dataset = Dataset(out)
     parts = out / "parts"
     remove_tree(parts)
-    _start_parts(parts, identity, _about(config, SourceInfo(**dataset.build["source"]), units))
+    _start_parts(parts, identity, _about(config, dataset.record.source, units))
     note_shards(parts, {shard.name for shard in dataset.shards})
     by_name = {unit.name: unit for unit in units}
     for name in again:
         mark_path(parts, by_name[name]).unlink(missing_ok=True)
     for record, mine in unit_rows(dataset, without=again):
         writer = ShardWriter(parts, config.form, config.shard_bytes)
-        files: list[Written] = writer.write(mine, numbered(record["name"]))
-        write_mark(parts, by_name[record["name"]], files, Tally.from_dict(record["tally"]))
+        files: list[Written] = writer.write(mine, numbered(record.name))
+        write_mark(parts, by_name[record.name], files, record.tally)
     (out / BUILD_FILE).unlink()

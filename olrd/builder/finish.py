@@ -6,14 +6,13 @@ import json
 import platform
 from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import Any
 
 import olrd
 from olrd.builder.parts import mark_path, read_marks
 from olrd.builder.units import Unit
 from olrd.config import BuildConfig
 from olrd.dataset.card import write_card
-from olrd.dataset.folder import BUILD_FILE
+from olrd.dataset.record import BUILD_FILE, BuildRecord, ShardRecord, UnitRecord
 from olrd.dataset.shards import Written, join_files
 from olrd.errors import OutputError
 from olrd.progress import progress_bar
@@ -33,7 +32,7 @@ def finish(
     identity: str,
     units: list[Unit],
     fresh: Set[str] = frozenset(),
-) -> dict[str, Any]:
+) -> BuildRecord:
     """Write `data/`, README.md, sample.png and build.json from the finished parts.
 
     fresh: names of the units that this process has just written; the parts of all others were
@@ -44,7 +43,7 @@ def finish(
     marks = read_marks(parts, units)
     if len(marks) < len(units):
         raise OutputError(f"{parts}: finished parts have vanished; run the same command again")
-    shards: list[dict[str, Any]] = []
+    shards: list[ShardRecord] = []
     packed = {}
     for split, _ in config.splits:
         files = [file for unit, (fs, _) in marks.items() if unit.split == split for file in fs]
@@ -59,29 +58,29 @@ def finish(
     total = Tally()
     for _, tally in marks.values():
         total.add(tally)
-    build = {
-        "olrd": olrd.__version__,
-        "identity": identity,
-        "command": config.command(),
-        "config": config.resolved(),
-        "source": source._asdict(),
-        "versions": versions(),
-        "shards": shards,
-        "totals": total.to_dict(),
-        "units": [
-            {
-                "name": unit.name,
-                "rows": sum(file.rows for file in files),
-                "failures": len(tally.failures),
-                "tally": tally.to_dict(),
-            }
+    record = BuildRecord(
+        identity=identity,
+        config=config.resolved(),
+        source=source,
+        shards=tuple(shards),
+        totals=total,
+        units=tuple(
+            UnitRecord(unit.name, sum(file.rows for file in files), len(tally.failures), tally)
             for unit, (files, tally) in marks.items()
-        ],
-    }
-    write_card(out, build)
-    write_atomic(out / BUILD_FILE, to_json(build))
+        ),
+        olrd=olrd.__version__,
+        command=config.command(),
+        versions=versions(),
+    )
+    write_record(out, record)
     remove_tree(parts)
-    return build
+    return record
+
+
+def write_record(out: Path | Remote, record: BuildRecord) -> None:
+    """Write the card, and then build.json: the mark of a finished build."""
+    write_card(out, record)
+    write_atomic(out / BUILD_FILE, to_json(record.to_json()))
 
 
 def note_shards(parts: Path | Remote, names: Set[str]) -> set[str]:
@@ -127,13 +126,13 @@ def _write_split(
     batches: list[list[Written]],
     config: BuildConfig,
     fresh: Set[str],
-) -> list[dict[str, Any]]:
+) -> list[ShardRecord]:
     """The numbered shards of one split. A shard of a single part is a link to it: no bytes move."""
     shards = []
     with progress_bar(f"finishing {split}", len(batches), unit=" shards") as bar:
         for number, batch in enumerate(batches):
             for file in batch:
-                unit = _unit_of(file.file)
+                unit = Unit.of_part(file.file)
                 if unit.name not in fresh and sha256_file(parts / file.file) != file.sha256:
                     mark_path(parts, unit).unlink(missing_ok=True)
                     raise OutputError(
@@ -147,14 +146,9 @@ def _write_split(
                     link_or_copy(parts / batch[0].file, data / name)
             else:
                 written = join_files([parts / file.file for file in batch], data / name, config.form)
-            shards.append(written._asdict() | {"file": f"data/{name}", "split": split})
+            shards.append(ShardRecord(f"data/{name}", split, written.rows, written.bytes, written.sha256))
             bar.update()
     return shards
-
-
-def _unit_of(file: str) -> Unit:
-    split, _, number = file.split(".")[0].rpartition("-")
-    return Unit(split, int(number), ())
 
 
 def versions() -> dict[str, str]:

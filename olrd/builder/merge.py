@@ -16,7 +16,8 @@ from olrd.builder.finish import finish
 from olrd.builder.parts import PLAN_FILE, mark_path, read_mark
 from olrd.builder.units import Unit
 from olrd.config import BuildConfig
-from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BUILD_FILE
 from olrd.errors import SourceError, UsageError
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceInfo
@@ -55,14 +56,14 @@ def merge(folders: Sequence[Path | Remote | str], out: Path | Remote | str) -> d
         about = {"merged_from": len(shares)}
         if not open_parts(out, first.identity, about):
             say(f"{out} is complete already")
-            return Dataset(out).build
+            return Dataset(out).record.to_json()
         with progress_bar("merging", len(where), unit=" units") as bar:
             for unit, share in where.items():
                 if read_mark(out / "parts", unit) is None:
                     _bring(unit, share / "parts", out / "parts")
                 bar.update()
         whole = {unit.name for unit in first.units}  # every hash was checked on the way
-        return finish(out, first.config, first.source, first.identity, first.units, whole)
+        return finish(out, first.config, first.source, first.identity, first.units, whole).to_json()
 
 
 def _resolved(folder: Path | Remote) -> Path | Remote:
@@ -75,12 +76,11 @@ def _read_plan(share: Path | Remote) -> _Plan:
     path = share / "parts" / PLAN_FILE
     try:
         raw = json.loads(path.read_text())
-        names = [name.rpartition("-") for name in raw["units"]]
         return _Plan(
             raw["identity"],
             BuildConfig.from_resolved(raw["config"]),
             SourceInfo(**raw["source"]),
-            [Unit(split, int(number), ()) for split, _, number in names],
+            [Unit.named(name) for name in raw["units"]],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(

@@ -3,69 +3,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from olrd.dataset.folder import Dataset
+from olrd.dataset.record import ShardRecord, UnitRecord
 from olrd.progress import progress_bar
 from olrd.storage.files import sha256_file
 
+Counted = TypeVar("Counted", ShardRecord, UnitRecord)
 
-def damaged_shards(dataset: Dataset) -> list[dict[str, Any]]:
-    """The records in build.json of the shards that are missing or hold other bytes than written."""
-    shards = dataset.build["shards"]
+
+def damaged_shards(dataset: Dataset) -> list[ShardRecord]:
+    """The shards that are missing or hold other bytes than were written."""
+    shards = dataset.record.shards
     damaged = []
-    with progress_bar("checking", sum(s["bytes"] for s in shards), unit="B") as bar:
+    with progress_bar("checking", dataset.record.bytes, unit="B") as bar:
         for shard in shards:
-            path = dataset.folder / shard["file"]
+            path = dataset.folder / shard.file
             try:
-                whole = path.stat().st_size == shard["bytes"]
-                whole = whole and sha256_file(path) == shard["sha256"]
+                whole = path.stat().st_size == shard.bytes
+                whole = whole and sha256_file(path) == shard.sha256
             except OSError:  # missing, or the disk cannot read it back
                 whole = False
             if not whole:
                 damaged.append(shard)
-            bar.update(shard["bytes"])
+            bar.update(shard.bytes)
     return damaged
 
 
-def units_in(dataset: Dataset, shards: Collection[dict[str, Any]]) -> set[str]:
+def units_in(dataset: Dataset, shards: Collection[ShardRecord]) -> set[str]:
     """The names of the units that have a row in one of these shards."""
-    lost = {shard["file"] for shard in shards}
+    lost = {shard.file for shard in shards}
     names = set()
-    for record, start in _with_start(dataset.build["units"]):
-        pieces = _pieces(dataset, start, record["rows"])
-        if any(shard["file"] in lost for shard, _, _ in pieces):
-            names.add(record["name"])
+    for record, start in _with_start(dataset.record.units):
+        pieces = _pieces(dataset, start, record.rows)
+        if any(shard.file in lost for shard, _, _ in pieces):
+            names.add(record.name)
     return names
 
 
-def unit_rows(dataset: Dataset, without: Collection[str]) -> Iterator[tuple[dict[str, Any], Iterator[dict[str, Any]]]]:
+def unit_rows(dataset: Dataset, without: Collection[str]) -> Iterator[tuple[UnitRecord, Iterator[dict[str, Any]]]]:
     """Each unit's record and its rows, in order. Shards that only the units `without` are in are
     not opened."""
-    for record, start in _with_start(dataset.build["units"]):
-        if record["name"] not in without:
-            yield record, _rows(dataset, start, record["rows"])
+    for record, start in _with_start(dataset.record.units):
+        if record.name not in without:
+            yield record, _rows(dataset, start, record.rows)
 
 
 def _rows(dataset: Dataset, start: int, count: int) -> Iterator[dict[str, Any]]:
     for shard, first, taken in _pieces(dataset, start, count):
-        alone = Dataset(dataset.folder, dataset.build | {"shards": [shard]})
+        alone = Dataset(dataset.folder, replace(dataset.record, shards=(shard,)))
         yield from islice(alone.rows_from(first), taken)
 
 
-def _pieces(dataset: Dataset, start: int, count: int) -> Iterator[tuple[dict[str, Any], int, int]]:
+def _pieces(dataset: Dataset, start: int, count: int) -> Iterator[tuple[ShardRecord, int, int]]:
     """Where `count` rows from row `start` lie: (shard, first row in it, rows)."""
-    for shard, begin in _with_start(dataset.build["shards"]):
-        first, last = max(start, begin), min(start + count, begin + shard["rows"])
+    for shard, begin in _with_start(dataset.record.shards):
+        first, last = max(start, begin), min(start + count, begin + shard.rows)
         if first < last:
             yield shard, first - begin, last - first
 
 
-def _with_start(records: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:
+def _with_start(records: Sequence[Counted]) -> Iterator[tuple[Counted, int]]:
     """Records that count `rows`, each with the number of its first row in the whole dataset."""
     start = 0
     for record in records:
         yield record, start
-        start += record["rows"]
+        start += record.rows

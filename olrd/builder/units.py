@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from olrd.config import BuildConfig
 from olrd.errors import UsageError
@@ -32,6 +32,17 @@ class Unit:
     @property
     def name(self) -> str:
         return f"{self.split}-{self.number:05d}"
+
+    @classmethod
+    def named(cls, name: str, photos: int = 0) -> Self:
+        """The unit of that name. photos: how many it has; which ones is not known."""
+        split, _, number = name.rpartition("-")
+        return cls(split, int(number), tuple(range(photos)))
+
+    @classmethod
+    def of_part(cls, file: str) -> Self:
+        """The unit that a part file belongs to."""
+        return cls.named(file.split(".")[0])
 
 
 class Share(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BuildRecord
 from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.dataset.schema import features
 from olrd.licenses import is_permissive
@@ -32,9 +33,9 @@ _STATISTICS = [
 ]
 
 
-def write_card(out: Path | Remote, build: dict[str, Any]) -> None:
+def write_card(out: Path | Remote, record: BuildRecord) -> None:
     """Write README.md, and sample.png where there are pixels, for the shards in `out/data`."""
-    dataset = Dataset(out, build)
+    dataset = Dataset(out, record)
     if dataset.form == "full" and len(dataset):
         from olrd.dataset.sheet import contact_sheet
 
@@ -84,7 +85,7 @@ def _front_matter(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         "- config_name: default",
         "  data_files:",
     ]
-    splits = list(dict.fromkeys(shard["split"] for shard in dataset.build["shards"]))
+    splits = list(dict.fromkeys(shard.split for shard in dataset.record.shards))
     for split in splits:
         lines += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
     lines += ["dataset_info:", "  features:"]
@@ -92,11 +93,11 @@ def _front_matter(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         lines += [f"  - name: {name}", *_yaml_feature(feature)]
     lines.append("  splits:")
     for split in splits:
-        shards = [shard for shard in dataset.build["shards"] if shard["split"] == split]
+        shards = [shard for shard in dataset.record.shards if shard.split == split]
         lines += [
             f"  - name: {split}",
-            f"    num_bytes: {sum(shard['bytes'] for shard in shards)}",
-            f"    num_examples: {sum(shard['rows'] for shard in shards)}",
+            f"    num_bytes: {sum(shard.bytes for shard in shards)}",
+            f"    num_examples: {sum(shard.rows for shard in shards)}",
         ]
     return "\n".join([*lines, "---", ""])
 
@@ -122,13 +123,13 @@ def _yaml_feature(feature: Mapping[str, Any]) -> list[str]:
 
 
 def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
-    build = dataset.build
-    totals = build["totals"]
-    size = size_text(sum(shard["bytes"] for shard in build["shards"]))
+    record = dataset.record
+    totals = record.totals
+    size = size_text(record.bytes)
     sections = [
         "# Object-removal triplets",
         "",
-        f"{totals['triplets']:,} triplets ({size}) from the source `{build['source']['name']}`: an "
+        f"{totals.triplets:,} triplets ({size}) from the source `{record.source.name}`: an "
         "object was cut out, moved onto a background region of a photo and blended in, so the "
         "untouched photo is the exact ground truth. Outside `mask`, `image` equals `background` bit "
         "for bit.",
@@ -146,12 +147,12 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         "## How it was made",
         "",
         "```sh",
-        build["command"],
+        record.command,
         "```",
         "",
-        f"olrd {build['olrd']}, annotations `{build['source']['fingerprint']}` (sha256), background "
-        f"kind: {build['source']['background_kind']}. Libraries: "
-        + ", ".join(f"{name} {version}" for name, version in build["versions"].items())
+        f"olrd {record.olrd}, annotations `{record.source.fingerprint}` (sha256), background "
+        f"kind: {record.source.background_kind}. Libraries: "
+        + ", ".join(f"{name} {version}" for name, version in record.versions.items())
         + ".",
         "",
         *_table(
@@ -162,9 +163,9 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         *_table("Object classes", ("class", "triplets"), facts["category"].most_common(20)),
         *_table("Background under the objects", ("label", "triplets"), facts["label"].most_common(20)),
         *_license_section(facts["license"]),
-        f"## What was left out\n\nPhotos read {totals['photos_read']:,}, used {totals['photos_used']:,}, "
-        f"without a movable object {totals['photos_without_triplet']:,}. Segments read "
-        f"{totals['objects_read']:,}, used {totals['objects_used']:,}.",
+        f"## What was left out\n\nPhotos read {totals.photos_read:,}, used {totals.photos_used:,}, "
+        f"without a movable object {totals.photos_without_triplet:,}. Segments read "
+        f"{totals.objects_read:,}, used {totals.objects_used:,}.",
         "",
         *_table(
             "",
@@ -172,13 +173,13 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
             [
                 (code, ALL_REASONS[code], count)
                 for counts in ("photos_rejected", "objects_rejected")
-                for code, count in sorted(totals[counts].items(), key=lambda c: (-c[1], c[0]))
+                for code, count in sorted(getattr(totals, counts).items(), key=lambda c: (-c[1], c[0]))
             ],
         ),
         *_table(
             "Files",
             ("file", "rows", "sha256"),
-            [(f"`{s['file']}`", s["rows"], f"`{s['sha256']}`") for s in build["shards"]],
+            [(f"`{shard.file}`", shard.rows, f"`{shard.sha256}`") for shard in record.shards],
         ),
     ]
     return "\n".join(sections)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from olrd.arrays import Image, Mask, decode_mask, decode_photo
+from olrd.dataset.record import BUILD_FILE, BuildRecord
 from olrd.dataset.schema import PICTURES
 from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
 from olrd.storage.remote import Remote, location
 from olrd.triplets.compose import Triplet
-
-BUILD_FILE = "build.json"
 
 
 class Sample(NamedTuple):
@@ -45,18 +43,18 @@ class Dataset:
 
     Attributes:
         folder: where it lies.
-        build: the content of build.json; read from the folder if not given.
+        record: the content of build.json; read from the folder if not given.
         form: `full` or `recipes`.
         shards: its Parquet files, in order.
     """
 
-    def __init__(self, folder: Path | Remote | str, build: dict[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path | Remote | str, record: BuildRecord | None = None) -> None:
         self.folder = location(folder)
-        self.build: dict[str, Any] = self._read() if build is None else build
-        self.form: str = self.build["config"]["form"]
-        self.shards = [self.folder / shard["file"] for shard in self.build["shards"]]
+        self.record = self._read() if record is None else record
+        self.form = self.record.form
+        self.shards = [self.folder / shard.file for shard in self.record.shards]
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> BuildRecord:
         path = self.folder / BUILD_FILE
         if not path.is_file():
             unfinished = (self.folder / "parts").is_dir()
@@ -64,16 +62,10 @@ class Dataset:
                 f"{self.folder} holds no finished build ({BUILD_FILE} is not there)"
                 + ("; run the same olrd-build command again to finish it" if unfinished else "")
             )
-        try:
-            build: dict[str, Any] = json.loads(path.read_text())
-            _ = build["config"]["form"], [shard["file"] for shard in build["shards"]]
-            _ = build["identity"], build["totals"]["triplets"], build["units"]
-            return build
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"{path} is not a build record: {error!r}") from error
+        return BuildRecord.read(path)
 
     def __len__(self) -> int:
-        return sum(shard["rows"] for shard in self.build["shards"])
+        return self.record.rows
 
     def __iter__(self) -> Iterator[Sample]:
         self._check_pictures()

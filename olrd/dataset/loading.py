@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image as Pillow
 
 from olrd.arrays import MAX_PIXELS
-from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.render import Renderer
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.storage.remote import Remote, is_url
@@ -31,14 +32,14 @@ def load(
     import datasets
 
     built = Dataset(folder)
-    if split is not None and split not in (known := {s["split"] for s in built.build["shards"]}):
+    if split is not None and split not in (known := {shard.split for shard in built.record.shards}):
         raise did_you_mean("split", split, known)
     if not len(built):
         raise SourceError(f"{folder} holds no triplets; its build.json says why")
     if isinstance(built.folder, Remote):
         files: dict[str, list[str]] = {}
-        for shard in built.build["shards"]:
-            files.setdefault(shard["split"], []).append(f"{built.folder}/{shard['file']}")
+        for shard in built.record.shards:
+            files.setdefault(shard.split, []).append(f"{built.folder}/{shard.file}")
         loaded = datasets.load_dataset("parquet", data_files=files, split=split)
     else:
         loaded = datasets.load_dataset(str(folder), split=split)
@@ -46,7 +47,7 @@ def load(
         return loaded
     if root is None:
         raise UsageError(f"{folder} holds recipes without pixels: pass root=, the folder of the photos")
-    return loaded.with_transform(RenderBatch(root, built.build["config"]["source"]["max_pixels"]))
+    return loaded.with_transform(RenderBatch(root, built.record.settings().source.max_pixels))
 
 
 def open_splits(root: str) -> datasets.DatasetDict:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from olrd.arrays import Image, decode_photo
-from olrd.dataset.card import write_card
-from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.builder.finish import write_record
+from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.shards import ROW_GROUP, open_writer
 from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
 from olrd.models.captioner import CHECKPOINT, MAX_NEW_TOKENS, PROMPT, Captioner
@@ -176,11 +178,10 @@ def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[
         summary = caption_dataset(
             dataset.folder, lambda path, table: replace_shard(dataset, path, table), checkpoint, **options
         )
-        dataset.build["captions"] = {
+        kept: dict[str, Any] = {
             key: summary[key] for key in ("checkpoint", "revision", "commit", "prompt") if key in summary
         }
-        write_card(dataset.folder, dataset.build)
-        write_atomic(dataset.folder / BUILD_FILE, to_json(dataset.build))
+        write_record(dataset.folder, replace(dataset.record, captions=kept))
     return summary
 
 
@@ -197,20 +198,20 @@ def replace_shard(dataset: Dataset, path: Path, table: pa.Table) -> None:
                 writer.write_table(table.slice(start, ROW_GROUP), row_group_size=ROW_GROUP)
         with waiting.open("rb") as file:
             os.fsync(file.fileno())
-    for shard in dataset.build["shards"]:
-        if dataset.folder / shard["file"] == path:
-            shard["sha256"], shard["bytes"] = sha256_file(waiting), waiting.stat().st_size
-    write_atomic(dataset.folder / BUILD_FILE, to_json(dataset.build))
+    (shard,) = (one for one in dataset.record.shards if dataset.folder / one.file == path)
+    shard = replace(shard, sha256=sha256_file(waiting), bytes=waiting.stat().st_size)
+    dataset.record = dataset.record.with_shard(shard)
+    write_atomic(dataset.folder / BUILD_FILE, to_json(dataset.record.to_json()))
     os.replace(waiting, path)
 
 
 def finish_renames(dataset: Dataset) -> None:
     """Complete what a run that was cut off left: put named shards in place, drop unnamed ones."""
-    for shard in dataset.build["shards"]:
-        path = dataset.folder / shard["file"]
+    for shard in dataset.record.shards:
+        path = Path(str(dataset.folder)) / shard.file
         waiting = _waiting(path)
         if waiting.exists():
-            if sha256_file(waiting) == shard["sha256"]:
+            if sha256_file(waiting) == shard.sha256:
                 os.replace(waiting, path)
             else:
                 waiting.unlink()

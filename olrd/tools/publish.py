@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from olrd.builder.repair import damaged_shards
-from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BUILD_FILE
 from olrd.errors import IntegrityError, OlrdError, UsageError
 from olrd.licenses import is_permissive
 from olrd.storage.locks import locked
@@ -57,7 +58,7 @@ def publish(
     with locked(dataset.folder), tempfile.TemporaryDirectory(prefix="olrd-recipes-") as spare:
         if damaged := damaged_shards(dataset):
             raise IntegrityError(
-                f"{folder} is not published: {', '.join(s['file'] for s in damaged)} not as built; "
+                f"{folder} is not published: {', '.join(shard.file for shard in damaged)} not as built; "
                 "run its olrd-build command with --repair first"
             )
         licenses = _licenses(dataset)
@@ -106,7 +107,7 @@ def _check_licenses(folder: Path | str, licenses: Counter[str]) -> None:
 def _files(dataset: Dataset) -> list[str]:
     """What is uploaded: only what the build wrote, its mark of completeness last."""
     extra = ["sample.png"] if dataset.form == "full" and len(dataset) else []
-    return [*(s["file"] for s in dataset.build["shards"]), *extra, "README.md", BUILD_FILE]
+    return [*(shard.file for shard in dataset.record.shards), *extra, "README.md", BUILD_FILE]
 
 
 def _upload(folder: Path, files: list[str], repo: str, private: bool, revision: str | None) -> None:

@@ -20,7 +20,6 @@ from olrd.progress import progress_bar
 from olrd.storage.files import children, sha256, sha256_file
 from olrd.triplets.compose import pixels_sha256, prove
 from olrd.triplets.recipe import Recipe
-from olrd.triplets.tally import Tally
 
 
 def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
     that follow from them; ids are unique; no photo is in two splits; the counts add up.
     """
     dataset = Dataset(folder)
-    shards = dataset.build["shards"]
+    shards = dataset.record.shards
     problems: list[str] = []
     seen: dict[str, str] = {}
     splits: dict[str, str] = {}
@@ -46,7 +45,7 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
             for row_id, photos, split in facts:
                 if row_id in seen:
                     problems.append(f"{row_id} is in the dataset twice")
-                seen[row_id] = shards[number]["file"]
+                seen[row_id] = shards[number].file
                 for photo in photos:
                     if splits.setdefault(photo, split) != split:
                         problems.append(f"photo {photo} is in the splits {splits[photo]} and {split}")
@@ -63,14 +62,14 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
 
 def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
     """The row groups of a shard that can be read at all."""
-    shard = dataset.build["shards"][number]
-    path = dataset.folder / shard["file"]
+    shard = dataset.record.shards[number]
+    path = dataset.folder / shard.file
     try:
-        if path.stat().st_size != shard["bytes"] or sha256_file(path) != shard["sha256"]:
+        if path.stat().st_size != shard.bytes or sha256_file(path) != shard.sha256:
             problems.append(f"{path}: its bytes are not those that were written (sha256 differs)")
         with dataset.open(path) as file:
-            if file.metadata.num_rows != shard["rows"]:
-                problems.append(f"{path}: {file.metadata.num_rows} rows, build.json says {shard['rows']}")
+            if file.metadata.num_rows != shard.rows:
+                problems.append(f"{path}: {file.metadata.num_rows} rows, build.json says {shard.rows}")
             found, expected = file.schema_arrow, schema(dataset.form)
             same_features = (found.metadata or {}).items() >= expected.metadata.items()
             if not found.equals(expected) or not same_features:
@@ -96,20 +95,20 @@ class GroupVerifier:
     def __call__(self, task: tuple[int, int]) -> tuple[int, list[str], list[tuple[str, set[str], str]]]:
         """Check one row group: problems, and (id, photos, split) of each row for the global checks."""
         number, group = task
-        shard = self._dataset.build["shards"][number]
+        shard = self._dataset.record.shards[number]
         problems: list[str] = []
         facts = []
         try:
-            with self._dataset.open(self._dataset.folder / shard["file"]) as file:
+            with self._dataset.open(self._dataset.folder / shard.file) as file:
                 for batch in file.iter_batches(batch_size=16, row_groups=[group]):
                     for row in batch_rows(batch):
                         problems += [f"{row['id']}: {p}" for p in row_problems(row, self._dataset.form)]
                         photos = {row["image_id"], row["donor_image_id"]}
                         facts.append((row["id"], photos, row["split"]))
-                        if row["split"] != shard["split"]:
-                            problems.append(f"{row['id']}: split {row['split']} in {shard['file']}")
+                        if row["split"] != shard.split:
+                            problems.append(f"{row['id']}: split {row['split']} in {shard.file}")
         except (OSError, pa.ArrowException, IntegrityError) as error:
-            problems.append(f"{shard['file']}, row group {group}: {error}")
+            problems.append(f"{shard.file}, row group {group}: {error}")
         return number, problems, facts
 
 
@@ -160,13 +159,13 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
 
 
 def _check_totals(dataset: Dataset, rows: int) -> Iterator[str]:
-    build = dataset.build
-    totals = Tally.from_dict(build["totals"])
+    record = dataset.record
+    totals = record.totals
     if not totals.balanced():
         yield "the counts in build.json do not add up to the photos and segments read"
-    if not totals.triplets == rows == len(dataset) == sum(unit["rows"] for unit in build["units"]):
+    if not totals.triplets == rows == len(dataset) == sum(unit.rows for unit in record.units):
         yield f"{rows} rows found, build.json counts {totals.triplets} triplets and {len(dataset)} rows"
-    listed = {dataset.folder / shard["file"] for shard in build["shards"]}
+    listed = {dataset.folder / shard.file for shard in record.shards}
     for path in children(dataset.folder / "data"):
         if path not in listed:
             yield f"{path} is not part of the build"

@@ -48,7 +48,7 @@ def read_errors(scene: Scene, folder: Path, draw: random.Random) -> Path:
         photo.symlink_to(UNREADABLE)
     here, out = replace(scene, root=root), folder / "out"
     here.must_build(out)
-    counted = Dataset(out).build["totals"]
+    counted = Dataset(out).record.to_json()["totals"]
     named = {
         name
         for name in (p.name for p in failing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import olrd
 from olrd.arrays import Image, Mask, encode_image, encode_mask
-from olrd.config import BLENDS
+from olrd.config import BLENDS, BuildConfig
+from olrd.dataset.record import BuildRecord, ShardRecord
 from olrd.dataset.schema import schema
 from olrd.masks import mask_box
 from olrd.panoptic import Box, encode_rle
-from olrd.storage.files import sha256
+from olrd.sources import SourceInfo, SourceSpec
+from olrd.storage.files import sha256, to_json
 from olrd.triplets.compose import compose, pixels_sha256
 from olrd.triplets.recipe import PhotoRef, Recipe
+from olrd.triplets.tally import Tally
 
 WIDTH, HEIGHT = 180, 128
 CATEGORIES = (("dog", "animal"), ("cup", "kitchen"), ("kite", "sports"))
@@ -76,15 +79,21 @@ def write_dataset(
         file = f"data/{name}-00000-of-00001.parquet"
         table = pa.Table.from_pylist(part, schema=schema(form))
         pq.write_table(table, folder / file, compression="none", row_group_size=5)
-        shards.append({"file": file, "rows": len(part)})
-    build = {
-        "config": {"form": form, "blend": blend, "donor": donor},
-        "identity": "drawn",
-        "totals": {"triplets": sum(len(part) for part in rows.values())},
-        "units": [],
-        "shards": shards,
-    }
-    (folder / "build.json").write_text(json.dumps(build))
+        data = (folder / file).read_bytes()
+        shards.append(ShardRecord(file, name, len(part), len(data), sha256(data)))
+    config = BuildConfig(SourceSpec("coco"), form=form, blend=blend, donor=donor)
+    record = BuildRecord(
+        identity="drawn",
+        config=config.resolved(),
+        source=SourceInfo("drawn", "drawn", "stuff"),
+        shards=tuple(shards),
+        totals=Tally(triplets=sum(len(part) for part in rows.values())),
+        units=(),
+        olrd=olrd.__version__,
+        command=config.command(),
+        versions={},
+    )
+    (folder / "build.json").write_text(to_json(record.to_json()))
     return folder
 
 

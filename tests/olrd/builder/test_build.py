@@ -238,10 +238,11 @@ def test_second_build_of_one_folder_is_refused(config: BuildConfig, tmp_path: Pa
 
 @pytest.mark.slow
 def test_damaged_part_is_found_and_built_again(
-    config: BuildConfig, reference: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: BuildConfig, reference: dict[str, str], drawn: DrawnSets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stop before finishing, flip one byte of a part: refused, then repaired by the next run."""
-    monkeypatch.setattr("olrd.builder.build.finish", lambda *_: {})
+    finished = Dataset(drawn.built(config)).record
+    monkeypatch.setattr("olrd.builder.build.finish", lambda *_: finished)
     build(config, tmp_path / "out")
     monkeypatch.undo()
     part = sorted((tmp_path / "out" / "parts").glob("*.parquet"))[1]

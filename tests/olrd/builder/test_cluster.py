@@ -91,7 +91,7 @@ def _works(node: Any) -> bool:
     """Whether an actor of ours is at work on this node: Ray titles its processes."""
     raylet = node.all_processes["raylet"][0].process.pid
     children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
-    return any("_Worker.work" in _title(child) for child in children)
+    return any("_Actor.work" in _title(child) for child in children)
 
 
 def _title(pid: str) -> str:

@@ -67,10 +67,10 @@ def test_only_the_units_of_the_damaged_shard_are_built_again(
 ) -> None:
     shards = sorted((out / "data").glob("*.parquet"))
     flip(shards[1])
-    rows = Dataset(whole).build["shards"][1]["rows"]
+    rows = Dataset(whole).record.shards[1].rows
     build(config, out, repair=True)
     assert digest(out) == digest(whole)
-    sizes = {unit["name"]: unit["rows"] for unit in Dataset(whole).build["units"]}
+    sizes = {unit.name: unit.rows for unit in Dataset(whole).record.units}
     assert 0 < len(built) < len(sizes)
     assert sum(sizes[name] for name in built) >= rows
 
@@ -119,10 +119,10 @@ def test_retry_failed_takes_no_row_from_a_damaged_shard(config: BuildConfig, tmp
 
 def test_units_and_rows_agree_with_the_dataset(whole: Path) -> None:
     dataset = Dataset(whole)
-    found = {record["name"]: [row["id"] for row in rows] for record, rows in unit_rows(dataset, ())}
+    found = {record.name: [row["id"] for row in rows] for record, rows in unit_rows(dataset, ())}
     assert [i for ids in found.values() for i in ids] == [r["id"] for r in dataset.rows(["id"])]
-    for shard in dataset.build["shards"]:
-        ids = {row["id"] for row in Dataset(whole, dataset.build | {"shards": [shard]}).rows(["id"])}
+    for shard in dataset.record.shards:
+        ids = {row["id"] for row in Dataset(whole, replace(dataset.record, shards=(shard,))).rows(["id"])}
         expected = {name for name, mine in found.items() if ids & set(mine)}
         assert units_in(dataset, [shard]) == expected
     assert damaged_shards(dataset) == []

@@ -176,7 +176,7 @@ def test_one_licence_is_the_tag(config: BuildConfig, root: Path, tmp_path: Path)
 
 
 def test_the_reasons_are_those_of_the_record(folder: Path) -> None:
-    totals = Dataset(folder).build["totals"]
+    totals = Dataset(folder).record.to_json()["totals"]
     expected = totals["photos_rejected"] | totals["objects_rejected"]
     shown = table(folder, "reason")
     assert {code: number(n) for code, _, n in shown} == expected

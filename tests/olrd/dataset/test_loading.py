@@ -81,7 +81,7 @@ def assert_pictures_fit(row: dict[str, Any]) -> None:
 def test_load_dataset_gives_the_features_and_sizes(full: Path) -> None:
     loaded = datasets.load_dataset(str(full))
     assert set(loaded) == {"train", "validation", "test"}
-    expected = {shard["split"]: shard["rows"] for shard in Dataset(full).build["shards"]}
+    expected = {shard["split"]: shard["rows"] for shard in Dataset(full).record.to_json()["shards"]}
     assert {split: len(part) for split, part in loaded.items()} == expected
     kinds = loaded["train"].features
     assert kinds["image"] == datasets.Image(mode="RGB")

@@ -66,7 +66,7 @@ def test_there_are_enough_photos_with_several_stuff_regions(document: dict[str, 
 
 def test_there_are_enough_movable_objects(built: Path) -> None:
     """Objects that pass every candidate rule, and among them those that the default build moves."""
-    totals = Dataset(built).build["totals"]
+    totals = Dataset(built).record.to_json()["totals"]
     movable = totals["objects_used"] + sum(
         totals["objects_rejected"].get(code, 0) for code in ("no_position", "no_surface", "over_limit")
     )
@@ -126,7 +126,7 @@ def test_photos_are_jpegs_without_orientation_and_metadata(document: dict[str, A
 
 @pytest.mark.slow
 def test_the_demo_builds_and_verifies(built: Path) -> None:
-    build = Dataset(built).build
+    build = Dataset(built).record.to_json()
     assert len(Dataset(built)) >= 12
     assert build["totals"]["photos_rejected"] == {}
     assert build["source"]["name"] == "demo"

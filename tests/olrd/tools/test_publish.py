@@ -19,7 +19,8 @@ from fake_hub import TOKEN, Hub, Repo, fake_hub
 from olrd.builder.build import build
 from olrd.cli.main import main as olrd_main
 from olrd.config import BuildConfig
-from olrd.dataset.folder import BUILD_FILE, Dataset
+from olrd.dataset.folder import Dataset
+from olrd.dataset.record import BUILD_FILE
 from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.sources import SourceSpec
 from olrd.storage.files import to_json, write_atomic
@@ -68,10 +69,10 @@ def test_recipes_of_a_full_dataset_are_those_of_a_build(config: BuildConfig, mix
 
 def test_captions_and_versions_are_taken_over(mixed: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(mixed, tmp_path / "copy"))
-    record = Dataset(copy).build | {"captions": {"checkpoint": "some/model"}, "olrd": "0.0.1"}
+    record = Dataset(copy).record.to_json() | {"captions": {"checkpoint": "some/model"}, "olrd": "0.0.1"}
     write_atomic(copy / BUILD_FILE, to_json(record))
     (tmp_path / "out").mkdir()
-    stripped = strip_pixels(Dataset(copy), tmp_path / "out").build
+    stripped = strip_pixels(Dataset(copy), tmp_path / "out").record.to_json()
     assert stripped["captions"] == {"checkpoint": "some/model"}
     assert stripped["olrd"] == "0.0.1"
     assert "olrd 0.0.1" in (tmp_path / "out" / "README.md").read_text()
@@ -173,7 +174,7 @@ def test_dry_run_sends_nothing(hub: Hub, mixed: Path, capsys: pytest.CaptureFixt
 def test_unfinished_and_damaged_folders_are_refused(
     hub: Hub, config: BuildConfig, free: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olrd.builder.build.finish", lambda *_: {})
+    monkeypatch.setattr("olrd.builder.build.finish", lambda *_: Dataset(free).record)
     build(config, tmp_path / "unfinished")
     with pytest.raises(SourceError, match="run the same olrd-build command again to finish it"):
         publish(tmp_path / "unfinished", REPO)
@@ -194,7 +195,7 @@ def test_the_hub_says_no(hub: Hub, free: Path, monkeypatch: pytest.MonkeyPatch) 
     hub.repos[REPO].branches["main"]["data/other.parquet"] = b"not ours"
     with pytest.raises(HubError, match=r"holds other data \(data/other.parquet\)"):
         publish(free, REPO)
-    name = Dataset(free).build["shards"][0]["file"]
+    name = Dataset(free).record.to_json()["shards"][0]["file"]
     hub.repos[REPO].branches["main"] = {name: b"not ours", "README.md": b"nor this"}
     with pytest.raises(HubError, match=rf"holds other data \({name}\)"):
         publish(free, REPO, pixels=True)

@@ -116,7 +116,7 @@ def test_an_interrupted_rebuild_goes_on(
             raise KeyboardInterrupt
         return whole(worker, number)
 
-    units = len(Dataset(recipes).build["units"])
+    units = len(Dataset(recipes).record.to_json()["units"])
     assert units > after + 1
     monkeypatch.setattr(rebuilding.UnitRebuilder, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -43,13 +43,13 @@ def captions(folder: Path) -> dict[str, str | None]:
 
 
 def test_every_row_gets_the_caption_of_its_background(folder: Path) -> None:
-    before = Dataset(folder).build
+    before = Dataset(folder).record.to_json()
     caption_folder(folder, "some/checkpoint")
     for row in Dataset(folder).rows():
         labels = ", ".join(row["background_labels"])
         assert row["caption"] == f"{row['width']} x {row['height']}: {labels}"
     assert verify(folder)["problems"] == []
-    after = Dataset(folder).build
+    after = Dataset(folder).record.to_json()
     assert after["captions"]["checkpoint"] == "some/checkpoint"
     assert after["identity"] == before["identity"]
     assert after["shards"][0]["sha256"] in (folder / "README.md").read_text()

@@ -1,0 +1,201 @@
+"""What `build.json` holds: how a dataset was built, its shards, and what became of every photo and object.
+
+`build.json` is written last, so it is the mark of a finished build. The field names are the keys of the JSON.
+`FORMAT` changes when a field changes its meaning; files without it are of format 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from olrd.config import BuildConfig
+from olrd.errors import IntegrityError, UsageError
+from olrd.sources import SourceInfo
+from olrd.storage.remote import Remote
+from olrd.storage.typed_json import DAMAGED, typed
+from olrd.triplets.tally import Tally
+
+BUILD_FILE = "build.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A Parquet file. file: relative to the dataset's folder, e.g. `data/train-00000-of-00002.parquet`."""
+
+    file: str
+    split: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class UnitRecord:
+    """A unit of work. name: see `olrd.builder.units.Unit`. failures: photos that could not be read."""
+
+    name: str
+    rows: int
+    failures: int
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The fields that are read as they are; the others are read by `BuildRecord.from_json`."""
+
+    identity: str
+    shards: tuple[ShardRecord, ...]
+    olrd: str = ""
+    command: str = ""
+    versions: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """The content of `build.json`.
+
+    Attributes:
+        identity: hash of the configuration and of what was read; a folder with another one is refused.
+        config: the resolved configuration; see `settings`.
+        source: what was read.
+        shards: in the order of the rows.
+        totals: the sum of all units.
+        units: in the order of the rows.
+        olrd: the version that built it.
+        command: the command that gives the configuration.
+        versions: of the libraries that decide the bytes.
+        captions: what wrote the captions; None if nothing did.
+    """
+
+    identity: str
+    config: Mapping[str, Any]
+    source: SourceInfo
+    shards: tuple[ShardRecord, ...]
+    totals: Tally
+    units: tuple[UnitRecord, ...]
+    olrd: str
+    command: str
+    versions: Mapping[str, str]
+    captions: Mapping[str, Any] | None = None
+
+    @classmethod
+    def read(cls, file: Path | Remote) -> Self:
+        """Read a `build.json`. Raises `IntegrityError` that names the field that is wrong."""
+        try:
+            values = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise IntegrityError(f"{file} is not a build record: {error}") from error
+        return cls.from_json(values, str(file))
+
+    @classmethod
+    def from_json(cls, values: Any, file: str) -> Self:
+        """The record of parsed JSON. file: for messages. Raises `IntegrityError`."""
+        plain = typed(_Plain, values, file)
+        if (found := values.get("format", 1)) != FORMAT:
+            raise IntegrityError(f"{file} is of format {found!r}; this version of olrd reads format {FORMAT}")
+        config = values.get("config")
+        if not isinstance(config, dict) or not isinstance(config.get("form"), str):
+            raise IntegrityError(f"{file} lacks config.form: {DAMAGED}")
+        units = _list(values, "units", file)
+        return cls(
+            identity=plain.identity,
+            config=config,
+            source=_source(values.get("source"), file),
+            shards=plain.shards,
+            totals=_tally(values.get("totals"), "totals", file),
+            units=tuple(_unit(unit, f"units[{number}]", file) for number, unit in enumerate(units)),
+            olrd=plain.olrd,
+            command=plain.command,
+            versions=plain.versions or {},
+            captions=values.get("captions"),
+        )
+
+    @property
+    def form(self) -> str:
+        """`full` or `recipes`."""
+        return str(self.config["form"])
+
+    @property
+    def rows(self) -> int:
+        """The number of triplets in the shards."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """The size of the shards."""
+        return sum(shard.bytes for shard in self.shards)
+
+    def settings(self) -> BuildConfig:
+        """The configuration, with `ROOT` as the source's folder. Raises `IntegrityError` if it does not fit."""
+        try:
+            return BuildConfig.from_resolved(dict(self.config))
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            raise IntegrityError(f"the configuration in {BUILD_FILE} does not fit: {error}") from error
+
+    def with_shard(self, shard: ShardRecord) -> Self:
+        """The record with another entry for the shard of that name."""
+        return replace(self, shards=tuple(shard if one.file == shard.file else one for one in self.shards))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as they are written."""
+        values = {
+            "format": FORMAT,
+            "olrd": self.olrd,
+            "identity": self.identity,
+            "command": self.command,
+            "config": dict(self.config),
+            "source": self.source._asdict(),
+            "versions": dict(self.versions),
+            "shards": [asdict(shard) for shard in self.shards],
+            "totals": self.totals.to_dict(),
+            "units": [
+                {"name": unit.name, "rows": unit.rows, "failures": unit.failures, "tally": unit.tally.to_dict()}
+                for unit in self.units
+            ],
+        }
+        return values if self.captions is None else values | {"captions": dict(self.captions)}
+
+
+def _list(values: dict[str, Any], name: str, file: str) -> list[Any]:
+    found = values.get(name)
+    if not isinstance(found, list):
+        raise IntegrityError(f"{file} lacks the list {name}: {DAMAGED}")
+    return found
+
+
+@dataclass(frozen=True)
+class _PlainUnit:
+    name: str
+    rows: int
+    failures: int
+
+
+def _unit(value: Any, name: str, file: str) -> UnitRecord:
+    plain = typed(_PlainUnit, value, f"{file}: {name}")
+    return UnitRecord(plain.name, plain.rows, plain.failures, _tally(value.get("tally"), f"{name}.tally", file))
+
+
+def _tally(value: Any, name: str, file: str) -> Tally:
+    try:
+        tally = Tally.from_dict(value)
+        tally.balanced()
+        return tally
+    except (TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"{file}: {name} does not hold the counts of photos and objects: {error}") from error
+
+
+@dataclass(frozen=True)
+class _PlainSource:
+    name: str
+    fingerprint: str
+    background_kind: str
+
+
+def _source(value: Any, file: str) -> SourceInfo:
+    plain = typed(_PlainSource, value, f"{file}: source")
+    return SourceInfo(plain.name, plain.fingerprint, plain.background_kind)
