@@ -1,4 +1,4 @@
-"""Networks of learned erasers, written out in plain PyTorch.
+"""The networks of the learned erasers in plain PyTorch.
 
-Names and shapes of parameters are those of the published checkpoints, so these load with `strict=True`.
+Parameters have the names and shapes of the published checkpoints, so that these load with `strict=True`.
 """

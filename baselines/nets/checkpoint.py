@@ -1,4 +1,4 @@
-"""Published weights into our networks: every name and shape must fit."""
+"""Loads published weights into our networks. Every name and every shape must match."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from baselines.nets.official_pickle import g_ema
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, float32 on the CPU, from .safetensors, .pkl (a snapshot's `G_ema`) or a state
-    dict of torch.save. Executes nothing that the file holds. `WeightsUnusableError` if it cannot be read."""
+    """Read tensors by name, as float32 on the CPU. No code in the file is executed.
+
+    path: A .safetensors file, a .pkl file (the `G_ema` of a training snapshot), or a state dict of torch.save.
+    Raises `WeightsUnusableError` if the file cannot be read.
+    """
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
@@ -27,14 +30,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         return {name: tensor.float() for name, tensor in tensors.items()}
     except WeightsUnusableError:
         raise
-    except Exception as error:  # torch and safetensors raise many kinds
+    except Exception as error:  # torch and safetensors raise many kinds of errors
         first = (str(error) or type(error).__name__).splitlines()[0]
-        raise WeightsUnusableError(f"{path} holds no weights that can be read: {first}") from error
+        raise WeightsUnusableError(f"{path} has no weights that can be read: {first}") from error
 
 
 def load_network(build: Callable[[], Any], path: Path, device: str) -> Any:
-    """A network for inference. build: makes it, with any values; they are all replaced. Raises
-    `WeightsUnusableError` if a weight is missing, left over or of another shape."""
+    """Load a network for inference.
+
+    Args:
+        build: Creates the network; all its values are replaced.
+        path: The weights, see `read_weights`.
+        device: `cpu`, `cuda`, ...
+
+    Raises:
+        WeightsUnusableError: If a weight is missing, unexpected or of another shape.
+    """
     tensors = read_weights(path)
     with torch.device("meta"):
         network = build()

@@ -1,8 +1,8 @@
 """Co-Mod-GAN (Zhao et al., Large Scale Image Completion via Co-Modulated GANs, ICLR 2021).
 
-A StyleGAN2 generator whose styles join w with a code of the visible part of the image. Names and
-shapes are those of the PyTorch checkpoints published with MI-GAN (Sargsyan et al., ICCV 2023), which
-differ from the TensorFlow original: demodulation as in StyleGAN3, and styles without the added 1.
+A StyleGAN2 generator whose styles combine w with a code of the visible part of the image. Parameters have the names and
+shapes of the PyTorch checkpoints that were published with MI-GAN (Sargsyan et al., ICCV 2023). These differ from the
+TensorFlow original: demodulation is that of StyleGAN3, and 1 is not added to the styles.
 """
 
 from __future__ import annotations
@@ -26,15 +26,19 @@ from baselines.nets.stylegan_ops import (
 )
 
 CLAMP = 256.0
-"""Activations are cut here, as in training with half precision."""
+"""Activations are clamped to this range, as in training with half precision."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths of a generator; the defaults are the published ones.
+    """Sizes of a generator. The defaults are the published ones.
 
-    side: of the images, a power of two; inputs have exactly this size. latent: of z and w. code: of
-    the visible part's code. base, widest: a feature map of side s has min(base / s, widest) channels.
+    Attributes:
+        side: Side of the images in pixels, a power of two. Inputs have exactly this size.
+        latent: Length of z and w.
+        code: Length of the visible part's code.
+        base: A feature map of side s has min(base / s, widest) channels.
+        widest: See `base`.
     """
 
     side: int = 512
@@ -45,11 +49,11 @@ class Shape:
 
     @property
     def sides(self) -> list[int]:
-        """The sides of all feature maps, from 4 to the largest."""
+        """Sides of all feature maps, from 4 to the largest."""
         return [1 << power for power in range(2, int(math.log2(self.side)) + 1)]
 
     def channels(self, side: int) -> int:
-        """Of the feature maps of a side."""
+        """Return the number of channels of the feature maps of a side."""
         return min(self.base // side, self.widest)
 
 
@@ -69,11 +73,11 @@ class Conv(nn.Module):  # type: ignore[misc]
 
 
 class EncoderBlock(nn.Module):  # type: ignore[misc]
-    """Features of one side, and their half-size successor. images: whether it starts from images."""
+    """Computes the features of one side and those of half the side. images: Whether its input is images."""
 
     def __init__(self, width: int, outputs: int, images: bool) -> None:
         super().__init__()
-        self.register_buffer("resample_filter", low_pass())  # unused, but in the checkpoints
+        self.register_buffer("resample_filter", low_pass())  # unused, but part of the checkpoints
         if images:
             self.fromrgb = Conv(4, width, 1)
         self.images = images
@@ -86,7 +90,7 @@ class EncoderBlock(nn.Module):  # type: ignore[misc]
 
 
 class EncoderEnd(nn.Module):  # type: ignore[misc]
-    """From 4 x 4 to the code."""
+    """Computes the code from the features at 4 x 4."""
 
     def __init__(self, width: int, code: int) -> None:
         super().__init__()
@@ -99,7 +103,7 @@ class EncoderEnd(nn.Module):  # type: ignore[misc]
 
 
 class Encoder(nn.Module):  # type: ignore[misc]
-    """The visible part's code, [B, code], and its features by their side."""
+    """Computes the visible part's code, [B, code], and its features by their side."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -110,7 +114,7 @@ class Encoder(nn.Module):  # type: ignore[misc]
         self.b4 = EncoderEnd(shape.channels(4), shape.code)
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """x: [B, 4, side, side]: known - 0.5, and the colours of known pixels."""
+        """Encode x, [B, 4, side, side]: known - 0.5, and the colours of the known pixels."""
         features = {}
         for side in self.sides:
             x, features[side] = getattr(self, f"b{side}")(x)
@@ -119,8 +123,10 @@ class Encoder(nn.Module):  # type: ignore[misc]
 
 
 class StyleConv(nn.Module):  # type: ignore[misc]
-    """Modulated convolution, noise, bias, activation. side: of the result and of the stored noise.
-    filtered: whether the checkpoints hold a low-pass filter for it."""
+    """Modulated convolution, noise, bias and activation.
+
+    side: Side of the result and of the stored noise. filtered: Whether the checkpoints have a low-pass filter for it.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, style: int, side: int, up: bool = False, filtered: bool = False
@@ -135,8 +141,8 @@ class StyleConv(nn.Module):  # type: ignore[misc]
         self.up = up
 
     def forward(self, x: Tensor, style: Tensor, draws: Draws) -> Tensor:
-        # Both factors are brought to unit power before demodulation (StyleGAN3), each sample's styles
-        # by themselves: the published code takes the mean over the batch and runs with batches of one.
+        # Both factors are normalised to unit power before demodulation (StyleGAN3). The styles are normalised for each
+        # sample; the published code takes the mean over the batch, but it runs with batches of one.
         weight = self.weight * self.weight.square().mean(dim=(1, 2, 3), keepdim=True).rsqrt()
         scales = self.affine(style)
         scales = scales * scales.square().mean(dim=1, keepdim=True).rsqrt()
@@ -149,7 +155,7 @@ class StyleConv(nn.Module):  # type: ignore[misc]
 
 
 class ToRGB(nn.Module):  # type: ignore[misc]
-    """Features to colours."""
+    """Converts features to colours."""
 
     def __init__(self, inputs: int, style: int) -> None:
         super().__init__()
@@ -163,7 +169,7 @@ class ToRGB(nn.Module):  # type: ignore[misc]
 
 
 class FirstBlock(nn.Module):  # type: ignore[misc]
-    """The start at 4 x 4: the code laid out as a feature map, and the encoder's features."""
+    """The first block, at 4 x 4: it makes a feature map of the code and adds the encoder's features."""
 
     def __init__(self, code: int, width: int, style: int) -> None:
         super().__init__()
@@ -178,7 +184,7 @@ class FirstBlock(nn.Module):  # type: ignore[misc]
 
 
 class Block(nn.Module):  # type: ignore[misc]
-    """Doubles the size, takes in the encoder's features of that size, and adds to the image."""
+    """Doubles the size, adds the encoder's features of that size, and adds its colours to the image."""
 
     def __init__(self, inputs: int, outputs: int, style: int, side: int) -> None:
         super().__init__()
@@ -194,7 +200,7 @@ class Block(nn.Module):  # type: ignore[misc]
 
 
 class Synthesis(nn.Module):  # type: ignore[misc]
-    """From the code and the styles to the image."""
+    """Makes the image from the code and the styles."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -214,7 +220,7 @@ class Synthesis(nn.Module):  # type: ignore[misc]
 
 
 class Generator(nn.Module):  # type: ignore[misc]
-    """Co-Mod-GAN's generator, in the state of inference (without the encoder's dropout)."""
+    """Co-Mod-GAN's generator for inference, without the encoder's dropout."""
 
     def __init__(self, shape: Shape | None = None) -> None:
         super().__init__()
@@ -225,8 +231,18 @@ class Generator(nn.Module):  # type: ignore[misc]
         self.synthesis = Synthesis(shape)
 
     def forward(self, images: Tensor, known: Tensor, z: Tensor, draws: Draws, truncation: float = 1.0) -> Tensor:
-        """images: float32 [B, 3, side, side] in [-1, 1]. known: 1 = keep, 0 = erase, [B, 1, side,
-        side]. z: [B, latent]. Returns images drawn anew everywhere, not clipped."""
+        """Draw images.
+
+        Args:
+            images: float32 [B, 3, side, side] in [-1, 1].
+            known: [B, 1, side, side], 1 = keep, 0 = erase.
+            z: [B, latent].
+            draws: The random numbers.
+            truncation: See `Mapping.forward`.
+
+        Returns:
+            Images of the same shape, drawn everywhere and not clipped.
+        """
         w = self.mapping(z, truncation)
         code, features = self.encoder(torch.cat([known - 0.5, images * known], dim=1))
         return self.synthesis(code, features, w, draws)

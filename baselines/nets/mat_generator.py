@@ -1,8 +1,8 @@
 """MAT (Li et al., Mask-Aware Transformer for Large Hole Image Inpainting, CVPR 2022).
 
-Two stages. The first sees the known pixels through a transformer that attends to known tokens alone,
-and draws a whole image; the second refines it with convolutions. Both mix a noise image into their
-smallest features at random places (the paper's style manipulation), also at inference.
+The generator has two stages. The first one is a transformer that attends only to known tokens; it draws a whole image.
+The second one refines that image with convolutions. Both mix a noise image into their smallest features at random
+places (the paper's style manipulation), also at inference.
 
 Names and shapes are those of `G_ema` in the published files.
 """
@@ -23,15 +23,18 @@ from baselines.nets.stylegan_ops import Dense, Draws, Mapping
 
 PUBLISHED_CHANNELS = {512: 64, 256: 128, 128: 256, 64: 512, 32: 512, 16: 512, 8: 512, 4: 512}
 SMALLEST = 16
-"""Side of the smallest feature map, and of the noise image that is mixed into it."""
+"""Side of the smallest feature map and of the noise image that is mixed into it."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths of a generator; the defaults are those of Places 512.
+    """Sizes of a generator. The defaults are those of Places 512.
 
-    side: of the training images, a power of two; inputs may be any multiple of it. latent: of z and
-    w. tokens: channels of the first stage. channels: of the second, by the side of the feature map.
+    Attributes:
+        side: Side of the training images in pixels, a power of two. The sides of an input are multiples of it.
+        latent: Length of z and w.
+        tokens: Channels of the first stage.
+        channels: Channels of the second stage, by the side of the feature map.
     """
 
     side: int = 512
@@ -41,7 +44,7 @@ class Shape:
 
     @property
     def sides(self) -> list[int]:
-        """The sides of the second stage's feature maps, from the largest to 16."""
+        """Sides of the second stage's feature maps, from the largest to 16."""
         return [1 << power for power in range(int(math.log2(self.side)), 3, -1)]
 
 
@@ -80,7 +83,7 @@ class FirstStage(nn.Module):  # type: ignore[misc]
         for stage in down:
             x, seen = stage(x, seen)
             skips.append(x)
-        x, _ = bottom(x, None)  # from here on every token counts as known
+        x, _ = bottom(x, None)  # from here on every token is known
         own = self.ws_style(w)
         x = self._mixed(x, own, draws)
         style = torch.cat([self.to_style(self.down_conv(x).flatten(1)), own], dim=1)
@@ -92,8 +95,10 @@ class FirstStage(nn.Module):  # type: ignore[misc]
         return image * (1 - known) + images * known
 
     def _mixed(self, x: Tensor, own: Tensor, draws: Draws) -> Tensor:
-        """Every feature kept or replaced by the noise image, by a coin. The coins and the noise are
-        laid out by token: [B, H * W, C] and [B, H * W, 1]."""
+        """Replace random features by the noise image.
+
+        The random choices have the shape [B, H * W, C], the noise [B, H * W, 1].
+        """
         tokens = x.flatten(2).transpose(1, 2)
         noise = self.to_square(own)[:, None]
         noise = functional.interpolate(noise, tokens.shape[1], mode="linear", align_corners=False)
@@ -103,7 +108,7 @@ class FirstStage(nn.Module):  # type: ignore[misc]
 
 
 class Encoder(nn.Module):  # type: ignore[misc]
-    """Features of the first stage's image, for every side from the largest to 16."""
+    """Computes features of the first stage's image for every side from the largest to 16."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -116,7 +121,7 @@ class Encoder(nn.Module):  # type: ignore[misc]
             before = width
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x: [B, 7, H, W]. The largest features come first."""
+        """Encode x, [B, 7, H, W]. The largest features come first."""
         features = []
         for name in self.names:
             block = getattr(self, name)
@@ -126,7 +131,7 @@ class Encoder(nn.Module):  # type: ignore[misc]
 
 
 class ToStyle(nn.Module):  # type: ignore[misc]
-    """The style of the whole image, [B, outputs], from its smallest features."""
+    """Computes the style of the whole image, [B, outputs], from its smallest features."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -138,7 +143,7 @@ class ToStyle(nn.Module):  # type: ignore[misc]
 
 
 class FirstBlock(nn.Module):  # type: ignore[misc]
-    """The decoder's start at 16 x 16."""
+    """The decoder's first block, at 16 x 16."""
 
     def __init__(self, width: int, style: int) -> None:
         super().__init__()
@@ -152,7 +157,7 @@ class FirstBlock(nn.Module):  # type: ignore[misc]
 
 
 class Decoder(nn.Module):  # type: ignore[misc]
-    """From 16 x 16 back to the full size."""
+    """Decodes from 16 x 16 to the full size."""
 
     def __init__(self, shape: Shape, style: int) -> None:
         super().__init__()
@@ -164,7 +169,7 @@ class Decoder(nn.Module):  # type: ignore[misc]
             self.add_module(name, DecoderBlock(before, width, style, side))
 
     def forward(self, features: list[Tensor], style: Tensor, draws: Draws) -> Tensor:
-        """features: the encoder's, the smallest last."""
+        """Decode the encoder's features; the smallest ones come last."""
         first, *blocks = (getattr(self, name) for name in self.names)
         x, image = first(features[-1], style, features[-1], draws)
         for block, skip in zip(blocks, features[-2::-1], strict=True):
@@ -202,7 +207,7 @@ class Synthesis(nn.Module):  # type: ignore[misc]
 
 
 class Generator(nn.Module):  # type: ignore[misc]
-    """MAT's generator, in the state of inference."""
+    """MAT's generator for inference."""
 
     def __init__(self, shape: Shape | None = None) -> None:
         super().__init__()
@@ -212,6 +217,16 @@ class Generator(nn.Module):  # type: ignore[misc]
         self.mapping = Mapping(shape.latent, shape.latent)
 
     def forward(self, images: Tensor, known: Tensor, z: Tensor, draws: Draws, truncation: float = 1.0) -> Tensor:
-        """images: float32 [B, 3, H, W] in [-1, 1], sides multiples of `Shape.side`. known: 1 = keep,
-        0 = erase, [B, 1, H, W]. z: [B, latent]. Returns images; known pixels are the input's own."""
+        """Draw images.
+
+        Args:
+            images: float32 [B, 3, H, W] in [-1, 1]. H and W are multiples of `Shape.side`.
+            known: [B, 1, H, W], 1 = keep, 0 = erase.
+            z: [B, latent].
+            draws: The random numbers.
+            truncation: See `Mapping.forward`.
+
+        Returns:
+            Images of the same shape. Known pixels are those of the input.
+        """
         return self.synthesis(images, known, self.mapping(z, truncation), draws)

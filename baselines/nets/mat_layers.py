@@ -26,15 +26,18 @@ class Conv(nn.Module):  # type: ignore[misc]
 
 
 class PartialConv(nn.Module):  # type: ignore[misc]
-    """A convolution that knows which pixels count (Liu et al., ECCV 2018)."""
+    """A partial convolution, which uses only known pixels (Liu et al., ECCV 2018)."""
 
     def __init__(self, inputs: int, outputs: int, up: bool = False, down: bool = False) -> None:
         super().__init__()
         self.conv = Conv(inputs, outputs, up=up, down=down)
 
     def forward(self, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """known: 0 or 1, [B, 1, H, W]; None where all is known by now. A result counts as known as
-        soon as its window has one known pixel, and is scaled by the window's share of known ones."""
+        """Convolve x and return the result with its own `known`.
+
+        A result is known if its window has at least one known pixel. It is scaled by the window's share of known
+        pixels. known: [B, 1, H, W], 0 or 1; None if every pixel is known.
+        """
         y = self.conv(x)
         if known is None:
             return y, None
@@ -57,7 +60,7 @@ class ModulatedConv(nn.Module):  # type: ignore[misc]
         self.up, self.demodulate = up, demodulate
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """style: [B, style]."""
+        """Convolve x. style: [B, style]."""
         scales = self.affine(style)[:, None, :, None, None]
         weights = equalised(self.weight[0]) * scales  # [B, O, I, k, k]
         if self.demodulate:
@@ -67,7 +70,7 @@ class ModulatedConv(nn.Module):  # type: ignore[misc]
 
 
 class StyleConv(nn.Module):  # type: ignore[misc]
-    """Modulated convolution, noise, bias, activation. side: of the stored noise; 0 for no noise."""
+    """Modulated convolution, noise, bias and activation. side: Side of the stored noise; 0 for no noise."""
 
     def __init__(self, inputs: int, outputs: int, style: int, up: bool = False, side: int = 0) -> None:
         super().__init__()
@@ -86,7 +89,7 @@ class StyleConv(nn.Module):  # type: ignore[misc]
 
 
 class ToRGB(nn.Module):  # type: ignore[misc]
-    """Features to colours, added to the smaller image of the stage before."""
+    """Converts features to colours and adds the smaller image of the block before."""
 
     def __init__(self, inputs: int, style: int) -> None:
         super().__init__()
@@ -100,7 +103,7 @@ class ToRGB(nn.Module):  # type: ignore[misc]
 
 
 class DecoderBlock(nn.Module):  # type: ignore[misc]
-    """Doubles the size, takes in the encoder's features of that size, and adds to the image."""
+    """Doubles the size, adds the encoder's features of that size, and adds its colours to the image."""
 
     def __init__(self, inputs: int, outputs: int, style: int, side: int = 0) -> None:
         super().__init__()

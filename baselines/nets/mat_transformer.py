@@ -1,7 +1,7 @@
-"""MAT's transformer: attention in windows, among the tokens that are known (the paper's MCA).
+"""MAT's transformer: attention within windows, only to known tokens (the paper's MCA).
 
-Tokens are float32 [B, H * W, C], row by row. A token is known once any pixel under it is; attention
-to unknown ones is switched off, and a window with one known token is known throughout afterwards.
+Tokens are float32 [B, H * W, C], row by row. A token is known if any pixel under it is known. Attention to unknown
+tokens is off. After a block, all tokens of a window with at least one known token are known.
 """
 
 from __future__ import annotations
@@ -19,32 +19,35 @@ Size = tuple[int, int]
 
 
 def to_tokens(features: Tensor) -> Tensor:
-    """[B, C, H, W] to [B, H * W, C]."""
+    """Convert [B, C, H, W] to [B, H * W, C]."""
     return features.flatten(2).transpose(1, 2)
 
 
 def to_features(tokens: Tensor, size: Size) -> Tensor:
-    """[B, H * W, C] to [B, C, H, W]."""
+    """Convert [B, H * W, C] to [B, C, H, W]."""
     return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)
 
 
 def to_windows(grid: Tensor, side: int) -> Tensor:
-    """[B, H, W, C] to [B * windows, side * side, C]."""
+    """Convert [B, H, W, C] to [B * windows, side * side, C]."""
     batch, height, width, channels = grid.shape
     cut = grid.reshape(batch, height // side, side, width // side, side, channels)
     return cut.transpose(2, 3).reshape(-1, side * side, channels)
 
 
 def from_windows(windows: Tensor, side: int, size: Size) -> Tensor:
-    """The inverse of `to_windows`: [B, H, W, C]."""
+    """Invert `to_windows` and return [B, H, W, C]."""
     height, width = size
     cut = windows.reshape(-1, height // side, width // side, side, side, windows.shape[-1])
     return cut.transpose(2, 3).reshape(-1, height, width, windows.shape[-1])
 
 
 def seams(size: Size, side: int, shift: int) -> Tensor:
-    """After a cyclic shift a window at the edge holds tokens from opposite sides of the image: 0
-    where two tokens are neighbours in truth, else `OFF`; [windows, side * side, side * side]."""
+    """Return which tokens of a window may attend to each other: [windows, side * side, side * side], 0 or `OFF`.
+
+    After a cyclic shift, a window at the edge has tokens from opposite sides of the image. Those may not attend to
+    each other.
+    """
 
     def part(length: int) -> Tensor:
         place = torch.arange(length)
@@ -56,7 +59,7 @@ def seams(size: Size, side: int, shift: int) -> Tensor:
 
 
 class Attention(nn.Module):  # type: ignore[misc]
-    """Multi-head attention within windows; queries and keys come from tokens of unit length."""
+    """Multi-head attention within windows. Queries and keys are made of tokens that are normalised to unit length."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -65,7 +68,7 @@ class Attention(nn.Module):  # type: ignore[misc]
         self.proj = Dense(width, width)
 
     def forward(self, x: Tensor, known: Tensor | None, apart: Tensor | None) -> Tensor:
-        """x: [B * windows, N, C]. known: 0 or 1, [B * windows, N, 1], or None. apart: `seams`."""
+        """Attend. x: [B * windows, N, C]. known: [B * windows, N, 1], 0 or 1, or None. apart: see `seams`."""
         count, length, width = x.shape
 
         def split(tokens: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ class Attention(nn.Module):  # type: ignore[misc]
 
 
 class MLP(nn.Module):  # type: ignore[misc]
-    """Two layers, the hidden one twice as wide."""
+    """Two layers; the hidden one is twice as wide."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -95,10 +98,13 @@ class MLP(nn.Module):  # type: ignore[misc]
 
 
 class Block(nn.Module):  # type: ignore[misc]
-    """Attention, fused with its input by one layer in place of a sum and normalisation, and an MLP.
+    """Attention and an MLP. One layer fuses the attention with its input, in place of a sum and a normalisation.
 
-    side: of the windows. shift: how far the windows are moved against the block before. trained: the
-    side of the token grid in training; the checkpoints hold the `seams` of that grid.
+    Attributes:
+        side: Side of the windows in tokens.
+        shift: Distance by which the windows are shifted against those of the block before.
+
+    trained: Side of the token grid in training; the checkpoints contain the `seams` of that grid.
     """
 
     def __init__(self, width: int, heads: int, side: int, shift: int, trained: int) -> None:
@@ -111,7 +117,7 @@ class Block(nn.Module):  # type: ignore[misc]
         self.register_buffer("attn_mask", stored)
 
     def forward(self, x: Tensor, size: Size, known: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """known: 0 or 1, [B, H * W, 1], or None where all is known by now."""
+        """Apply the block. known: [B, H * W, 1], 0 or 1, or None if every token is known."""
         there, back = (-self.shift, -self.shift), (self.shift, self.shift)
 
         def cut(tokens: Tensor) -> Tensor:
@@ -123,7 +129,7 @@ class Block(nn.Module):  # type: ignore[misc]
             return grid.flatten(1, 2)
 
         known_windows = None if known is None else cut(known)
-        # Of the grid at hand, which need not be the trained one, for which a copy is stored.
+        # Computed for the present grid; the stored copy is for the grid of training, which may have another size.
         apart = seams(size, self.side, self.shift).to(x) if self.shift else None
         attended = join(self.attn(cut(x), known_windows, apart))
         if known_windows is not None:
@@ -133,7 +139,7 @@ class Block(nn.Module):  # type: ignore[misc]
 
 
 class Resize(nn.Module):  # type: ignore[misc]
-    """Halves or doubles the grid by a partial convolution."""
+    """Halves or doubles the grid with a partial convolution."""
 
     def __init__(self, width: int, up: bool) -> None:
         super().__init__()
@@ -145,12 +151,14 @@ class Resize(nn.Module):  # type: ignore[misc]
 
 
 class Stage(nn.Module):  # type: ignore[misc]
-    """Perhaps a change of resolution, then blocks with alternating shifts and a convolution around
-    them. resize: `up`, `down` or empty. trained: the side of its token grid in training."""
+    """An optional change of resolution, then blocks with alternating shifts and a convolution around them.
+
+    resize: `up`, `down` or empty. trained: Side of its token grid in training.
+    """
 
     def __init__(self, width: int, heads: int, depth: int, side: int, trained: int, resize: str) -> None:
         super().__init__()
-        # A window as large as the grid is not shifted: there is nothing beyond it.
+        # A window as large as the grid is not shifted, because it contains all tokens.
         step = side // 2 if side < trained else 0
         side = min(side, trained)
         self.downsample = Resize(width, up=resize == "up") if resize else None
@@ -158,7 +166,7 @@ class Stage(nn.Module):  # type: ignore[misc]
         self.conv = PartialConv(width, width)
 
     def forward(self, features: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """features: [B, C, H, W]; known: [B, 1, H, W] or None; both come back in the new size."""
+        """Apply the stage to features [B, C, H, W] and known [B, 1, H, W] or None. Both are returned in the new size."""
         if self.downsample is not None:
             features, known = self.downsample(features, known)
         size = (features.shape[2], features.shape[3])

@@ -1,8 +1,8 @@
-"""The tensors of `G_ema` in a training snapshot of the StyleGAN2-ADA family, without running its code.
+"""Reads the tensors of `G_ema` from a training snapshot of the StyleGAN2-ADA family without running its code.
 
-Such a snapshot is a pickle that carries Python source and has it executed when it is loaded. Here a
-pickle can call four functions of ours and two containers. Other names of the libraries it was written
-with become stand-ins that do nothing, and any other name is refused.
+Such a snapshot is a pickle with Python source that is executed when the pickle is loaded. Here a pickle can call only
+four functions of ours and two containers. Other names of the libraries that it was written with become stand-ins that
+do nothing. Any other name is refused.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from olrd.errors import OlrdError
 from olrd.storage.files import atomic_path, sha256_file
 
 KNOWN_LIBRARIES = ("dnnlib", "networks", "numpy", "torch", "torch_utils", "training")
-"""Names under these packages are replaced by stand-ins; none of them is imported on a pickle's word."""
+"""Names in these packages are replaced by stand-ins. A pickle cannot import them."""
 
 
 class StandIn:
-    """Takes the place of an object of a class that is not loaded; keeps its state and does nothing."""
+    """Replaces an object whose class is not loaded. It keeps the object's state and does nothing."""
 
     state: Any = None
 
@@ -46,14 +46,14 @@ class StandIn:
         pass
 
     def append(self, item: object) -> None:
-        """For what pretends to be a list."""
+        """Ignore the call; a pickle makes it on objects that are lists."""
 
     def extend(self, items: object) -> None:
-        """For what pretends to be a list."""
+        """Ignore the call; a pickle makes it on objects that are lists."""
 
 
 class _Allowed:
-    """A function that a pickle may call, and may not alter (pickles can set attributes)."""
+    """A function that a pickle may call but not change (pickles can set attributes)."""
 
     __slots__ = ("_function",)
 
@@ -68,7 +68,7 @@ class _Allowed:
 
 
 def _storage(data: bytes) -> Any:
-    """A tensor's memory: a file of torch.save within the pickle, loaded by torch's own safe reader."""
+    """Load a tensor's memory, which is a file of torch.save inside the pickle, with torch's safe reader."""
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
@@ -81,7 +81,7 @@ def _parameter(data: Tensor, *_: Any) -> Tensor:
 
 
 def _module(meta: dict[str, Any]) -> StandIn:
-    """A module saved with its source: the source is dropped, the state kept."""
+    """Read a module that was saved with its source: keep the state and drop the source."""
     stand_in = StandIn()
     stand_in.state = meta["state"]
     return stand_in
@@ -100,13 +100,13 @@ class _Reader(pickle.Unpickler):
         if (wanted := f"{module}.{name}") in allowed:
             return allowed[wanted]
         if module.partition(".")[0] in KNOWN_LIBRARIES:
-            # A class of its own for each, so that nothing done to one reaches another.
+            # Each gets its own class, so that a change to one does not affect the others.
             return type(name.replace(".", "_"), (StandIn,), {})
         raise pickle.UnpicklingError(f"it asks for {wanted}, which no network needs")
 
 
 def read_pickle(path: Path, network: str = "G_ema") -> dict[str, Tensor]:
-    """Parameters and buffers of one network of a snapshot, by their names in a state dict."""
+    """Read the parameters and buffers of one network of a snapshot, by their names in a state dict."""
     try:
         with path.open("rb") as file:
             snapshot = _Reader(file).load()
@@ -132,12 +132,15 @@ def _tensors(module: StandIn, prefix: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def g_ema(path: Path) -> dict[str, Tensor]:
-    """`G_ema` of a snapshot. Kept as safetensors beside it the first time, where that can be written;
-    the copy names the snapshot's sha256 and is not used for another."""
+    """Read `G_ema` of a snapshot.
+
+    The first call writes a copy as safetensors beside the snapshot, if the folder is writable. The copy records the
+    snapshot's sha256 and is not used for any other snapshot.
+    """
     copy = path.with_name(f"{path.stem}.G_ema.safetensors")
     source = sha256_file(path)
     if copy.is_file():
-        with suppress(Exception), safe_open(str(copy), "pt") as opened:  # a damaged copy is remade
+        with suppress(Exception), safe_open(str(copy), "pt") as opened:  # a damaged copy is written again
             if (opened.metadata() or {}).get("sha256") == source:
                 return load_file(copy)
     tensors = {name: tensor.clone().contiguous() for name, tensor in read_pickle(path).items()}

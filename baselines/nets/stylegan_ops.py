@@ -1,4 +1,4 @@
-"""What StyleGAN2 (Karras et al., CVPR 2020) gave to MAT and Co-Mod-GAN, in plain PyTorch.
+"""The operations of StyleGAN2 (Karras et al., CVPR 2020) that MAT and Co-Mod-GAN use, in plain PyTorch.
 
 Equalised learning rates (weights are stored with unit variance and scaled when used), low-pass
 filtering around every change of resolution, modulated convolutions, and the mapping from z to w.
@@ -14,16 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
-"""The binomial low-pass filter of all these networks, along one axis."""
+"""The binomial low-pass filter of these networks along one axis."""
 SLOPE = 0.2
-"""Of the leaky ReLU below zero."""
+"""Slope of the leaky ReLU below zero."""
 
 
 class Draws:
-    """All random numbers of one sample: they depend on the seed and on the order of the calls alone.
+    """All random numbers of one sample. They depend only on the seed and on the order of the calls.
 
-    noise: `const` is the noise stored in the checkpoint (fresh noise where a map's size is not the
-    stored one), `random` is fresh noise, `none` is none. Drawn on the CPU, the same for any device.
+    Numbers are drawn on the CPU, so they are the same on every device.
+
+    Attributes:
+        noise: `const` uses the noise that is stored in the checkpoint, or new noise for a feature map of another size;
+            `random` draws new noise; `none` adds no noise.
     """
 
     def __init__(self, seed: int, noise: str = "const") -> None:
@@ -31,15 +34,15 @@ class Draws:
         self._generator = torch.Generator().manual_seed(seed % (1 << 63))
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal float32 of `shape`."""
+        """Draw standard normal numbers, float32 of the given shape."""
         return torch.randn(shape, generator=self._generator)
 
     def coins(self, like: Tensor) -> Tensor:
-        """0 or 1 with equal chance, in the shape and on the device of `like`."""
+        """Draw 0 or 1 with equal probability, with the shape and device of `like`."""
         return (torch.rand(like.shape, generator=self._generator) < 0.5).to(like)
 
     def noise_for(self, features: Tensor, stored: Tensor) -> Tensor | float:
-        """The noise to add to `features`: stored [H, W], fresh [B, 1, H, W], or 0."""
+        """Return the noise to add to `features`: stored [H, W], new [B, 1, H, W], or 0."""
         batch, _, height, width = features.shape
         if self.noise == "none":
             return 0.0
@@ -49,14 +52,14 @@ class Draws:
 
 
 def low_pass() -> Tensor:
-    """The filter in two dimensions, float32 [4, 4], sum 1."""
+    """Return the filter in two dimensions, float32 [4, 4], whose sum is 1."""
     taps = torch.tensor(TAPS)
     kernel = torch.outer(taps, taps)
     return kernel / kernel.sum()
 
 
 def filtered(x: Tensor, kernel: Tensor, before: int, after: int, gain: float = 1.0) -> Tensor:
-    """Every channel padded with zeros at (left and top, right and bottom) and filtered."""
+    """Pad every channel with zeros and filter it. before: zeros at the left and top. after: at the right and bottom."""
     channels = x.shape[1]
     x = functional.pad(x, (before, after, before, after))
     weights = (kernel.flip(0, 1) * gain).expand(channels, 1, *kernel.shape)
@@ -64,7 +67,7 @@ def filtered(x: Tensor, kernel: Tensor, before: int, after: int, gain: float = 1
 
 
 def doubled(x: Tensor, kernel: Tensor) -> Tensor:
-    """Twice the size: a zero after every pixel, then the filter (gain 4 makes up for the zeros)."""
+    """Double the size: insert a zero after every pixel, then filter. The gain of 4 compensates for the zeros."""
     batch, channels, height, width = x.shape
     spread = x.new_zeros(batch, channels, 2 * height, 2 * width)
     spread[:, :, ::2, ::2] = x
@@ -80,11 +83,17 @@ def convolved(
     groups: int = 1,
     mirrored: bool = True,
 ) -> Tensor:
-    """A convolution that keeps the size, doubles it (`up`) or halves it (`down`), without aliasing.
+    """Convolve without aliasing.
 
-    weight: [groups * O, I, k, k] with odd k. kernel: the low-pass filter of `up` and `down`. mirrored:
-    whether the transposed convolution of `up` turns its weights by 180 degrees; MAT's were trained
-    so, Co-Mod-GAN's not.
+    Args:
+        x: Feature maps, [B, groups * I, H, W].
+        weight: [groups * O, I, k, k] with odd k.
+        kernel: Low-pass filter, needed by `up` and `down`.
+        up: Double the size.
+        down: Halve the size.
+        groups: Number of groups of channels.
+        mirrored: Whether the transposed convolution of `up` rotates its weights by 180 degrees. MAT was trained with
+            the rotation, Co-Mod-GAN without.
     """
     edge = weight.shape[-1] // 2
     if down:
@@ -106,7 +115,7 @@ def convolved(
 def per_sample(
     x: Tensor, weights: Tensor, kernel: Tensor | None = None, up: bool = False, mirrored: bool = True
 ) -> Tensor:
-    """`convolved` with weights [B, O, I, k, k] of each sample's own, as one grouped convolution."""
+    """Apply `convolved` with different weights for each sample, [B, O, I, k, k], as one grouped convolution."""
     batch, outputs, inputs, *sides = weights.shape
     stacked = x.reshape(1, batch * inputs, *x.shape[2:])
     kernels = weights.reshape(batch * outputs, inputs, *sides)
@@ -115,19 +124,21 @@ def per_sample(
 
 
 def activated(x: Tensor, clamp: float | None = None) -> Tensor:
-    """Leaky ReLU, scaled to keep the variance, and cut to +-clamp."""
+    """Apply a leaky ReLU, scale to keep the variance, and clamp to [-clamp, clamp]."""
     x = functional.leaky_relu(x, SLOPE) * math.sqrt(2)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 def equalised(weight: Tensor) -> Tensor:
-    """Stored weights [O, I, k, k] scaled by 1 / sqrt(fan-in)."""
+    """Scale stored weights [O, I, k, k] by 1 / sqrt(fan-in)."""
     return weight / math.sqrt(math.prod(weight.shape[1:]))
 
 
 class Dense(nn.Module):  # type: ignore[misc]
-    """Fully connected on the last axis. rate: the learning rate multiplier the weights were stored
-    under. active: whether the activation follows."""
+    """A fully connected layer on the last axis.
+
+    rate: Learning rate multiplier with which the weights were stored. active: Whether the activation follows.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, active: bool = False, rate: float = 1.0, clamp: float | None = None
@@ -144,8 +155,10 @@ class Dense(nn.Module):  # type: ignore[misc]
 
 
 class Mapping(nn.Module):  # type: ignore[misc]
-    """z to w: eight layers on the normalised z. Every layer of a generator gets the same w, so it is
-    kept once, as [B, w]."""
+    """Maps z to w with eight layers on the normalised z.
+
+    All layers of a generator get the same w, so it is returned once, as [B, w].
+    """
 
     LAYERS = 8
 
@@ -158,7 +171,7 @@ class Mapping(nn.Module):  # type: ignore[misc]
         self.register_buffer("w_avg", torch.zeros(w))
 
     def forward(self, z: Tensor, truncation: float = 1.0) -> Tensor:
-        """z: float32 [B, z]. truncation: psi; below 1 draws w towards the mean of training."""
+        """Map z, float32 [B, z]. truncation: psi; values below 1 move w towards its mean in training."""
         x = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
         for index in range(self.LAYERS):
             x = getattr(self, f"fc{index}")(x)

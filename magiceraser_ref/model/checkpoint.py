@@ -1,7 +1,7 @@
-"""A model as one folder: a diffusers pipeline, its LoRA, its token and its settings; safetensors only.
+"""A model as one folder: a diffusers pipeline, its LoRA, its token and its settings, all as safetensors.
 
-The pipeline is stored *without* LoRA and token, so that any diffusers user can load it, and then our
-LoRA with `load_lora_weights` and our token with `load_textual_inversion`.
+The pipeline is stored *without* LoRA and token, so that every user of diffusers can load it, then add the LoRA with
+`load_lora_weights` and the token with `load_textual_inversion`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,14 @@ INPAINTING = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipelin
 
 @dataclass
 class Parts:
-    """A loaded model. pipeline: diffusers', with LoRA and token in it. token: the learned token, or
-    None. located: where it came from, or None for one built in code."""
+    """A loaded model.
+
+    Attributes:
+        pipeline: The diffusers pipeline with LoRA and token.
+        settings: The model's settings.
+        token: The learned token, or None.
+        located: Where the model was loaded from, or None for one that was built in code.
+    """
 
     pipeline: Any
     settings: Settings
@@ -47,12 +53,19 @@ class Parts:
 def load(
     model: str | Path, revision: str | None = None, device: str = "auto", dtype: str = "auto", lora: bool = True
 ) -> Parts:
-    """Load a model by folder or hub id (from the hub's cache: nothing is downloaded).
+    """Load a model. Nothing is downloaded. The sampler becomes DDIM (inferred).
 
-    device: `auto`, `cpu`, `cuda`, `cuda:1`. dtype: `auto` is float32 on the CPU and float16 elsewhere.
-    lora: False leaves the model's LoRA out, for comparisons.
-    A plain inpainting checkpoint loads too, without token and LoRA. Its sampler becomes DDIM
-    (inferred). Raises `WeightsMissingError` and `SourceError`, see `checkpoint_files.locate`.
+    Args:
+        model: `small`, a folder, or the id of a model in the hub's cache. A plain inpainting checkpoint has no token
+            and no LoRA.
+        revision: Commit of a model from the hub.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        dtype: One of `DTYPES`; `auto` is float32 on the CPU and float16 elsewhere.
+        lora: False leaves the model's LoRA out, for comparisons.
+
+    Raises:
+        WeightsMissingError: If the model is not on this machine.
+        WeightsUnusableError: If a file is missing, damaged or of another kind.
     """
     located = locate(model, revision)
     device = choose_device(device, "MagicEraser")
@@ -71,16 +84,16 @@ def load(
 
 
 def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
-    """The pipeline of a checked folder, on the device, with DDIM as its sampler."""
+    """Load the pipeline of a checked folder to a device, with DDIM as its sampler."""
     torch, diffusers = need("torch", "MagicEraser"), need("diffusers", "MagicEraser")
     if dtype not in DTYPES:
         raise did_you_mean("dtype", dtype, DTYPES)
     name = ("float32" if device == "cpu" else "float16") if dtype == "auto" else dtype
     index = json.loads((base / "model_index.json").read_text())
-    # The automatic choice imports every pipeline there is, which takes seconds.
+    # The automatic choice imports every pipeline of diffusers, which takes seconds.
     named = str(index.get("_class_name"))
     chosen = named if named in INPAINTING else "AutoPipelineForInpainting"
-    # A photo whose hole looks indecent to a classifier would come back black.
+    # Without the safety checker, which would return a black picture for some harmless photos.
     without = {k: None for k in ("safety_checker", "feature_extractor") if k in index}
     try:
         with quiet():
@@ -94,7 +107,7 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
             )
     except ImportError as error:
         raise UsageError(f"{base} needs a library that is not installed: {error}") from error
-    except Exception as error:  # diffusers, transformers and safetensors raise a dozen kinds
+    except Exception as error:  # diffusers, transformers and safetensors raise many kinds of errors
         raise WeightsUnusableError(f"{base} cannot be loaded as an inpainting pipeline: {error}") from error
     pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
@@ -104,7 +117,7 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
 def _check_shape(unet: Any, found: Settings, folder: Path) -> None:
     shape = unet_shape(unet.config)
     if found.lora:
-        check_lora(unet, folder / LORA_FILE)  # names the module, which helps more
+        check_lora(unet, folder / LORA_FILE)  # comes first, because its error names the module
     for key, value in found.base_unet.items():
         if shape.get(key, value) != value:
             raise WeightsUnusableError(
@@ -136,11 +149,22 @@ def _one_text_encoder(pipeline: Any) -> None:
 
 
 def save(folder: Path | str, pipeline: Any, settings: Settings, *, adapters_only: bool = False) -> Settings:
-    """Write a model; returns the settings as stored. An earlier model in that folder is replaced.
+    """Write a model to a folder. An earlier model in that folder is replaced.
 
-    settings: `token` and `lora` must say what the pipeline has. adapters_only: LoRA, token and settings
-    alone; then `settings.base` names the base. Written under a temporary name and renamed when whole.
-    Raises `UsageError` for settings that do not fit, `OutputError` for a folder with something else.
+    The model is written under a temporary name, which is changed when it is complete.
+
+    Args:
+        folder: Folder of the model.
+        pipeline: The diffusers pipeline with LoRA and token.
+        settings: The model's settings; `token` and `lora` must be set exactly if the pipeline has them.
+        adapters_only: Write only LoRA, token and settings; then `settings.base` must name the base.
+
+    Returns:
+        The settings as they are stored.
+
+    Raises:
+        UsageError: If the settings do not fit the pipeline.
+        OutputError: If the folder contains something else than a model.
     """
     folder = Path(folder)
     if has_lora(pipeline.unet) != bool(settings.lora):
@@ -169,9 +193,9 @@ def save(folder: Path | str, pipeline: Any, settings: Settings, *, adapters_only
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place when everything is written."""
+    """Yield a temporary folder that replaces `folder` when everything is written."""
     if folder.exists() and not _may_replace(folder):
-        raise OutputError(f"{folder} is not empty and holds no model of magiceraser_ref: give another folder")
+        raise OutputError(f"{folder} is not empty and contains no model of magiceraser_ref: give another folder")
     temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{x}") for x in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -190,7 +214,7 @@ def _may_replace(folder: Path) -> bool:
 
 
 def save_base(target: Path, pipeline: Any, token: str | None) -> None:
-    """The pipeline as diffusers stores it, without LoRA and token."""
+    """Write the pipeline in diffusers' layout, without LoRA and token."""
     parts = dict(pipeline.components)
     parts["unet"] = _without_lora(pipeline.unet)
     if token:
@@ -206,8 +230,10 @@ def save_base(target: Path, pipeline: Any, token: str | None) -> None:
 
 
 def _forget_places(target: Path) -> None:
-    """Take out of stored configurations the folder that each network was once loaded from: it says
-    nothing of the model, differs between machines, and is nobody's business."""
+    """Remove from the stored configurations the folder that each network was loaded from.
+
+    The folder is not part of the model, differs between machines, and is private.
+    """
     for path in target.glob("*/config.json"):
         found = json.loads(path.read_text("utf-8"))
         if found.pop("_name_or_path", None) is not None:
@@ -215,7 +241,7 @@ def _forget_places(target: Path) -> None:
 
 
 def _without_lora(unet: Any) -> Any:
-    """A UNet of the same weights that never had a LoRA; the tensors are shared, not copied."""
+    """Return a UNet with the same weights and without LoRA. The tensors are shared, not copied."""
     if not has_lora(unet):
         return unet
     torch = need("torch", "saving a model")
@@ -227,7 +253,7 @@ def _without_lora(unet: Any) -> Any:
 
 
 def _without_rows(text_encoder: Any, count: int) -> Any:
-    """A text encoder with the first `count` embeddings only."""
+    """Return a text encoder with only the first `count` embeddings."""
     if text_encoder.get_input_embeddings().weight.shape[0] <= count:
         return text_encoder
     plain = copy.deepcopy(text_encoder)
@@ -236,7 +262,7 @@ def _without_rows(text_encoder: Any, count: int) -> Any:
 
 
 def _forget_token(folder: Path, token: str) -> None:
-    """Take the token out of a stored tokenizer: transformers has no way to remove one."""
+    """Remove the token from a stored tokenizer, because transformers cannot remove one."""
     for name in ("tokenizer.json", "tokenizer_config.json", "added_tokens.json"):
         path = folder / name
         if not path.is_file():
@@ -254,8 +280,7 @@ def _forget_token(folder: Path, token: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without diffusers' and transformers' progress bars for every file and notes on names of options
-    that older releases need."""
+    """Switch off the progress bars of diffusers and transformers, and warnings about options that older releases need."""
     import diffusers
     import transformers
 

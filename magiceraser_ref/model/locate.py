@@ -1,8 +1,8 @@
-"""Finding a model's folder and checking its files, without loading anything. Downloads nothing.
+"""Finds a model's folder and checks its files. Nothing is loaded or downloaded.
 
-Two kinds of folder: a whole model (diffusers' layout: model_index.json, unet/, vae/, text_encoder/,
-tokenizer/, scheduler/) and adapters alone (LoRA and token, with a magiceraser.json that names their
-base). A whole model may be a plain inpainting checkpoint without LoRA and token.
+There are two kinds of folder: a whole model in diffusers' layout (model_index.json, unet/, vae/, text_encoder/,
+tokenizer/, scheduler/), and adapters alone (LoRA and token, with a magiceraser.json that names their base). A whole
+model may be a plain inpainting checkpoint without LoRA and token.
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ INDEX = "model_index.json"
 TOKEN_FILE = "learned_embeds.safetensors"
 NETWORKS = ("unet", "vae", "text_encoder")
 SHIPPED = "small"
-"""The name of the model that comes with the package."""
+"""Name of the model that comes with the package."""
 SHIPPED_FOLDER = Path(__file__).parents[1] / "weights" / SHIPPED
 INPAINTING_CHANNELS = 9
-"""4 of the noisy latent, 1 of the mask, 4 of the masked photo's latent (section 6, inferred)."""
+"""Input channels of the UNet: 4 of the noisy latent, 1 of the mask, 4 of the masked photo's latent (section 6, inferred)."""
 
 
 class Located(NamedTuple):
-    """A checked model on this disk. folder: that was asked for. base: where its networks are; the same
-    for a whole model. settings: its own, or None for a plain inpainting checkpoint."""
+    """A checked model on this machine.
+
+    Attributes:
+        folder: Folder of the model.
+        base: Folder of its networks; the same for a whole model.
+        settings: The model's settings, or None for a plain inpainting checkpoint.
+    """
 
     folder: Path
     base: Path
@@ -38,7 +43,7 @@ class Located(NamedTuple):
 
     @property
     def revision(self) -> str:
-        """12 hex digits of configurations and weights, of adapters and base together."""
+        """12 hex digits that identify the configurations and weights of adapters and base together."""
         parts = dict.fromkeys((self.folder, self.base))
         hashes = [content_hash(part) for part in parts]
         if len(hashes) == 1:
@@ -47,9 +52,16 @@ class Located(NamedTuple):
 
 
 def locate(model: str | Path, revision: str | None = None) -> Located:
-    """Find and check a model by folder or hub id. Raises `WeightsMissingError` if it is not on this
-    machine, and `WeightsUnusableError` (a `SourceError`) naming the file
-    that is missing, broken or of another kind."""
+    """Find and check a model.
+
+    Args:
+        model: `small`, a folder, or the id of a model in the hub's cache.
+        revision: Commit of a model from the hub.
+
+    Raises:
+        WeightsMissingError: If the model is not on this machine.
+        WeightsUnusableError: If a file is missing, damaged or of another kind. The message names the file.
+    """
     folder = _folder(model, revision)
     found = read_settings(folder)
     base = folder
@@ -96,19 +108,19 @@ def _shipped() -> Path:
 
 
 def native_side(base: Path) -> int:
-    """The side in pixels for which a checked folder's networks say that they were made."""
+    """Return the side in pixels that the networks of a checked folder were made for, by their configuration."""
     size = _json(base / "unet" / "config.json").get("sample_size", 64)
     return int(size if isinstance(size, int) else min(size)) * cell_pixels(base)
 
 
 def cell_pixels(base: Path) -> int:
-    """Side of a latent cell in pixels: the autoencoder halves once less than it has levels."""
+    """Return the side of a latent cell in pixels. The autoencoder has one level more than it halves its input."""
     levels = len(_json(base / "vae" / "config.json").get("block_out_channels", (0, 0, 0, 0)))
     return int(2 ** (levels - 1))
 
 
 def _base_folder(folder: Path, found: Settings) -> Path:
-    """Where the base of adapters is: a folder (also one beside them), or in the hub's cache."""
+    """Find the base of adapters: a folder, also one relative to theirs, or a model in the hub's cache."""
     beside = folder / found.base
     try:
         base = beside if beside.is_dir() else _folder(found.base, found.revision)
@@ -120,7 +132,7 @@ def _base_folder(folder: Path, found: Settings) -> Path:
 
 
 def check_base(base: Path) -> None:
-    """`SourceError` unless the folder is an inpainting pipeline with safetensors for every network."""
+    """Raise `WeightsUnusableError` unless the folder is an inpainting pipeline with safetensors for every network."""
     index = _json(base / INDEX)
     if not str(index.get("_class_name", "")).endswith("Pipeline"):
         raise WeightsUnusableError(f"{base / INDEX} names no diffusers pipeline (_class_name)")
@@ -129,7 +141,7 @@ def check_base(base: Path) -> None:
             _check_weights(base / network)
     channels = _json(base / "unet" / "config.json").get("in_channels")
     if channels != INPAINTING_CHANNELS:
-        kind = "an ordinary text-to-image model" if channels == 4 else "no inpainting model"
+        kind = "an ordinary text-to-image model" if channels == 4 else "not an inpainting model"
         raise WeightsUnusableError(
             f"{base} is {kind}: its UNet takes {channels} channels, expected {INPAINTING_CHANNELS} "
             "(noisy latent, mask, masked photo). Use an inpainting checkpoint, such as "
@@ -144,11 +156,11 @@ def _check_weights(folder: Path) -> None:
         return
     if pickled := sorted(p.name for p in folder.glob("*.bin")):
         raise WeightsUnusableError(
-            f"{folder} holds its weights only as {pickled[0]}, which is pickled and could run code; "
+            f"{folder} has its weights only as {pickled[0]}, which is pickled and could run code; "
             "expected *.safetensors. Convert them on a machine where you trust them: load the pipeline "
             "with diffusers and call save_pretrained(FOLDER, safe_serialization=True)"
         )
-    raise WeightsUnusableError(f"{folder} holds no weights: expected a *.safetensors file there")
+    raise WeightsUnusableError(f"{folder} has no weights: expected a *.safetensors file there")
 
 
 def _check_adapters(folder: Path, found: Settings) -> None:
@@ -158,7 +170,7 @@ def _check_adapters(folder: Path, found: Settings) -> None:
 
 
 def variant_of(base: Path) -> str | None:
-    """`fp16` if the networks' weights are there in that variant alone."""
+    """Return `fp16` if the networks' weights exist only in that variant."""
     plain = any(p for p in (base / "unet").glob("*.safetensors") if ".fp16." not in p.name)
     return None if plain else "fp16"
 

@@ -1,6 +1,6 @@
-"""LoRA on the UNet's attention (sections 3 and 6): the only trained weights besides v*.
+"""LoRA on the UNet's attention (sections 3 and 6). With the token's vector v*, these are the only trained weights.
 
-Q, K and V are the paper's (figure); the output projection, rank and alpha 8, and self- as well as
+Q, K and V are the paper's (figure). The output projection, rank and alpha 8, and the use of both self-attention and
 cross-attention are inferred.
 """
 
@@ -23,10 +23,17 @@ _METADATA = "lora_adapter_metadata"
 
 
 def add_lora(unet: Any, rank: int = 8, alpha: float = 8, targets: Sequence[str] = TARGETS, seed: int = 0) -> None:
-    """Add an untrained LoRA to all modules whose names end so; it changes nothing until it is trained.
+    """Add an untrained LoRA to a UNet. It does not change the UNet's output until it is trained.
 
-    unet: a `UNet2DConditionModel`, changed in place; its own weights are frozen. seed: of the first
-    factors' values, whatever the state of torch's generator. Raises `UsageError`.
+    Args:
+        unet: A `UNet2DConditionModel`, which is changed in place; its own weights are frozen.
+        rank: Rank of the LoRA.
+        alpha: Scale of the LoRA, relative to its rank.
+        targets: Ends of the names of the modules that get a LoRA.
+        seed: Seed of the first factors' values. The state of torch's generator has no influence.
+
+    Raises:
+        UsageError: If the rank is below 1, the UNet has a LoRA already, or no module has such a name.
     """
     peft, torch = need("peft", "LoRA"), need("torch", "LoRA")
     if rank < 1:
@@ -38,7 +45,7 @@ def add_lora(unet: Any, rank: int = 8, alpha: float = 8, targets: Sequence[str] 
     unet.requires_grad_(False)
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), init_lora_weights="gaussian")
     unet.add_adapter(config, adapter_name=ADAPTER)
-    # A generator of our own and one order: the same values on every device and version of peft.
+    # An own generator and a fixed order give the same values on every device and with every version of peft.
     generator = torch.Generator("cpu").manual_seed(seed)
     for name, values in sorted(unet.named_parameters()):
         if "lora_A" in name:
@@ -47,19 +54,19 @@ def add_lora(unet: Any, rank: int = 8, alpha: float = 8, targets: Sequence[str] 
 
 
 def has_lora(unet: Any) -> bool:
-    """Whether the UNet has a LoRA."""
+    """Return whether the UNet has a LoRA."""
     return bool(getattr(unet, "peft_config", None))
 
 
 def lora_parameters(unet: Any) -> list[Any]:
-    """The LoRA's parameters, in the order of their names."""
+    """List the LoRA's parameters in the order of their names."""
     return [values for name, values in sorted(unet.named_parameters()) if "lora_" in name]
 
 
 def save_lora(folder: Path | str, unet: Any, pipeline_class: Any = None) -> None:
     """Write the LoRA as `pytorch_lora_weights.safetensors`, which `load_lora_weights` of diffusers reads.
 
-    pipeline_class: whose `save_lora_weights` is used; Stable Diffusion Inpainting's by default.
+    pipeline_class: The class whose `save_lora_weights` is used; by default that of Stable Diffusion Inpainting.
     """
     peft, diffusers = need("peft", "LoRA"), need("diffusers", "LoRA")
     if not has_lora(unet):
@@ -77,10 +84,10 @@ def save_lora(folder: Path | str, unet: Any, pipeline_class: Any = None) -> None
 
 
 def _writer(config: Any) -> Callable[[dict[str, Any], str], None]:
-    """Writes a LoRA's weights with what a reader must know besides: alpha, above all.
+    """Return a function that writes a LoRA's weights together with its rank, alpha and targets.
 
-    diffusers' own writer adds a second entry to the file's metadata, and then safetensors puts the two in
-    any order: the same LoRA would give other bytes each time.
+    diffusers' writer adds a second entry to the file's metadata, and safetensors writes the two in any order: the bytes
+    of the same LoRA would differ from time to time.
     """
     from safetensors.torch import save_file
 
@@ -96,18 +103,18 @@ def _writer(config: Any) -> Callable[[dict[str, Any], str], None]:
 
 
 def load_lora(pipeline: Any, folder: Path | str) -> None:
-    """Give the pipeline's UNet the LoRA of `folder`. `SourceError` if it is for another base."""
+    """Load the LoRA of `folder` into the pipeline's UNet. Raises `WeightsUnusableError` if it is for another base."""
     need("peft", "LoRA")
     path = Path(folder) / FILE
     check_lora(pipeline.unet, path)
-    # As the pipeline's load_lora_weights does, which also looks for the text encoder's and warns.
+    # The pipeline's load_lora_weights does the same, but warns that there is no LoRA for the text encoder.
     pipeline.unet.load_lora_adapter(
         str(folder), prefix="unet", weight_name=FILE, adapter_name=ADAPTER, use_safetensors=True
     )
 
 
 def check_lora(unet: Any, path: Path) -> None:
-    """`SourceError` naming the first module of the file that the UNet lacks or has in another width."""
+    """Raise `WeightsUnusableError` if the UNet lacks a module of the file or has it in another width."""
     known = {
         name.removesuffix(".base_layer"): tuple(module.weight.shape)
         for name, module in unet.named_modules()
@@ -128,7 +135,7 @@ def check_lora(unet: Any, path: Path) -> None:
 
 
 def _shapes(path: Path) -> Mapping[str, tuple[int, int]]:
-    """Per changed module of a LoRA file (inputs, outputs). Reads only the file's header."""
+    """Read (inputs, outputs) of each changed module from the header of a LoRA file."""
     need("safetensors", "LoRA")
     from safetensors import SafetensorError, safe_open
 
@@ -136,7 +143,7 @@ def _shapes(path: Path) -> Mapping[str, tuple[int, int]]:
     up: dict[str, int] = {}
     try:
         with safe_open(str(path), framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118  (a handle, no mapping)
+            for key in file.keys():  # noqa: SIM118  (a file handle, not a mapping)
                 module, _, factor = key.removesuffix(".weight").rpartition(".lora")
                 shape = file.get_slice(key).get_shape()
                 if factor in ("_A", ".down", "_down"):

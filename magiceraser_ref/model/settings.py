@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: `magiceraser.json`."""
+"""The settings of a model, which are stored with it as `magiceraser.json`."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SHAPE_KEYS = (
     "num_attention_heads",
     "transformer_layers_per_block",
 )
-"""What of a UNet's configuration decides whether a LoRA fits; the rest varies with diffusers' version."""
+"""The parts of a UNet's configuration that decide whether a LoRA fits. Other parts depend on diffusers' version."""
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """rank, alpha, targets: see `lora.add_lora`."""
+    """Settings of a LoRA, see `lora.add_lora`."""
 
     rank: int = 8
     alpha: float = 8
@@ -43,13 +43,22 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a model is to be used, and what it is made of.
+    """What a model consists of and how it is used.
 
-    base: `.` for weights in the same folder, else a hub id or folder; revision: of the hub id. base_unet:
-    fingerprint of the base's UNet configuration (`unet_shape`); empty is not checked. token: the learned
-    token, or None. lora: or None. resolution: in pixels, of the short side. initializer: name of the
-    eraser that fills the hole. strength 0.9 is the paper's (second-hand); steps, guidance and the empty
-    negative prompt are inferred. refocus: None is off. license: of the weights.
+    The strength 0.9 is the paper's (second-hand). Steps, guidance and the empty negative prompt are inferred.
+
+    Attributes:
+        format: Version of the file's format.
+        base: `.` if the base's weights are in the same folder, otherwise its folder or hub id.
+        revision: Commit of a base from the hub.
+        base_unet: Fingerprint of the base's UNet configuration (`unet_shape`); an empty one is not checked.
+        token: The learned token, or None.
+        lora: Settings of the LoRA, or None.
+        resolution: Short side in pixels at which the model works.
+        initializer: Name of the eraser that fills the hole roughly first.
+        strength: See `Choices`, as for steps, guidance and negative.
+        refocus: Settings of attention refocusing; None is ordinary attention.
+        license: Licence of the weights.
     """
 
     format: int = FORMAT
@@ -68,12 +77,12 @@ class Settings:
     license: str = "unknown"
 
     def to_json(self) -> str:
-        """Text for people and for diffs."""
+        """Return the settings as the text of `magiceraser.json`."""
         return to_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str, name: str = FILE) -> Settings:
-        """Read `to_json`'s text. name: of the file, for messages. Raises `SourceError`."""
+        """Read the text of `magiceraser.json`. name: Name of the file, for messages. Raises `WeightsUnusableError`."""
         try:
             raw = json.loads(text)
             if raw["format"] != FORMAT:
@@ -100,7 +109,7 @@ class Settings:
             ) from error
 
     def _check(self) -> None:
-        """`ValueError` for a value of a wrong type or out of range."""
+        """Raise `ValueError` for a value of a wrong type or out of its range."""
         texts = (self.base, self.initializer, self.negative, self.license)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("base, initializer, negative and license are texts")
@@ -116,7 +125,7 @@ class Settings:
 
 
 def read_settings(folder: Path) -> Settings | None:
-    """The settings of a checkpoint's folder, or None for a plain model. Raises `SourceError`."""
+    """Read the settings of a model's folder; None for a plain checkpoint. Raises `WeightsUnusableError`."""
     path = folder / FILE
     if not path.is_file():
         return None
@@ -127,7 +136,7 @@ def read_settings(folder: Path) -> Settings | None:
 
 
 def unet_shape(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fingerprint of a UNet's configuration: what of it decides whether a LoRA fits."""
+    """Return the fingerprint of a UNet's configuration: the parts that decide whether a LoRA fits."""
     shape: dict[str, Any] = json.loads(
         json.dumps({key: config[key] for key in SHAPE_KEYS if config.get(key) is not None})
     )

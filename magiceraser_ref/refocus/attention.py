@@ -1,15 +1,15 @@
 """Refocused self-attention (section 5): A' = softmax((Q K^T + M) / sqrt(d)).
 
-M = W_pos * Mask_pos - W_neg * Mask_neg. M, the two masks and A' are the paper's; the weights W are
-not known. Kinds of W (both inferred), with S = Q K^T:
+M = W_pos * Mask_pos - W_neg * Mask_neg. M, the two masks and A' are the paper's. The paper does not give the weights W.
+There are two kinds (both inferred), with S = Q K^T:
 
-- `range` (default, after DenseDiffusion): W_pos = lambda_pos (rowmax(S) - S), W_neg = lambda_neg
-  (S - rowmin(S)). A lambda in [0, 1] keeps every logit inside its row's range.
-- `constant`: W = lambda sqrt(d), so a boosted pair's attention weight is multiplied by exp(lambda_pos)
-  and a suppressed pair's by exp(-lambda_neg), before the row is normalised. Not in units of S itself,
-  because a lambda would then mean less in a layer with wider heads.
+- `range` (default, after DenseDiffusion): W_pos = lambda_pos (rowmax(S) - S), W_neg = lambda_neg (S - rowmin(S)). With
+  lambdas in [0, 1] every logit stays inside its row's range.
+- `constant`: W = lambda sqrt(d). The attention weight of a boosted pair is multiplied by exp(lambda_pos) and that of a
+  suppressed pair by exp(-lambda_neg), before the row is normalised. The factor sqrt(d) makes a lambda mean the same in
+  layers with wider heads.
 
-`plain` reads like the equation. `fast` gives the same and never holds an N x N matrix of all heads.
+`plain` follows the equation. `fast` computes the same without an N x N matrix of all heads in memory.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Rows are queries, columns keys, in the order m, p, n (the figure's), neutral (ours).
+# Rows are queries and columns are keys, in the order m, p, n (as in the figure), neutral (ours).
 MASK_POS = ((0, 1, 0, 0), (1, 1, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0))
 MASK_NEG = ((1, 0, 1, 0), (0, 0, 0, 0), (1, 0, 0, 0), (0, 0, 0, 0))
 
 LOGITS_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20}
-"""Of the logits that `fast` holds at a time, by device: about the CPU's second-level cache; on a GPU
-enough to keep it busy."""
+"""Largest size of the logits that `fast` holds at a time, by device.
+
+On the CPU this is about the size of the second-level cache; on a GPU it is enough to use it fully."""
 _PARTS = {torch.float16: 2, torch.bfloat16: 3}
-"""How many numbers of a type carry a float32's 24 bits."""
+"""How many numbers of a type are needed to represent the 24 bits of a float32."""
 _ALIGNMENT = 8
-"""The fused kernels want head dimensions in multiples of this."""
+"""The fused kernels need head dimensions that are multiples of this."""
 
 
 class Weights(NamedTuple):
-    """W: its kind (`range` or `constant`) and the two lambdas. 0.3 is inferred."""
+    """The weights W: their kind (`range` or `constant`) and the two lambdas. 0.3 is inferred."""
 
     lambda_pos: float = 0.3
     lambda_neg: float = 0.3
@@ -47,8 +48,13 @@ class Weights(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The queries of one class. index: int64 [k]. up, down: bool [N], the keys that these queries see
-    boosted and suppressed, or None where there are none."""
+    """The queries of one class.
+
+    Attributes:
+        index: int64 [k], positions of the queries.
+        up: bool [N], keys that are boosted for these queries; None if there are none.
+        down: bool [N], keys that are suppressed for these queries; None if there are none.
+    """
 
     index: Tensor
     up: Tensor | None
@@ -59,7 +65,9 @@ class Rows(NamedTuple):
 class Tokens:
     """The tokens of one self-attention layer, sorted by class once for all steps.
 
-    classes: int64 [N], 0 m, 1 p, 2 n, 3 neutral. rows: one entry per class that has a token.
+    Attributes:
+        classes: int64 [N]: 0 is m, 1 is p, 2 is n, 3 is neutral.
+        rows: One entry per class that has a token.
     """
 
     classes: Tensor
@@ -67,7 +75,7 @@ class Tokens:
 
 
 def tokens_of(classes: npt.NDArray[np.integer], device: torch.device | str = "cpu") -> Tokens:
-    """classes: integers [h, w] or [N] as in `Regions.classes`, row by row as the UNet flattens."""
+    """Sort the tokens of a layer. classes: integers [h, w] or [N], see `Regions.classes`, row by row as in the UNet."""
     flat = classes.reshape(-1).astype(np.int64)
     present = set(np.unique(flat).tolist())
 
@@ -84,10 +92,14 @@ def tokens_of(classes: npt.NDArray[np.integer], device: torch.device | str = "cp
 
 
 def probabilities(query: Tensor, key: Tensor, tokens: Tokens, weights: Weights, mask: Tensor | None = None) -> Tensor:
-    """A', float32 [..., N, N], as the equation has it.
+    """Compute A', float32 [..., N, N], by the equation. All computations are in float32.
 
-    query, key: [..., N, d] of any float type. mask: an ordinary attention mask, float, added after the
-    scaling. Everything is computed in float32.
+    Args:
+        query: [..., N, d] of any float type.
+        key: [..., N, d] of any float type.
+        tokens: The tokens of the layer.
+        weights: The weights W.
+        mask: An ordinary attention mask, float, that is added after the scaling.
     """
     d = query.shape[-1]
     logits = query.float() @ key.float().transpose(-1, -2)
@@ -108,18 +120,18 @@ def probabilities(query: Tensor, key: Tensor, tokens: Tokens, weights: Weights, 
 def plain(
     query: Tensor, key: Tensor, value: Tensor, tokens: Tokens, weights: Weights, mask: Tensor | None = None
 ) -> Tensor:
-    """A' V in the type of `query`, [..., N, d]: the reference, with every matrix in memory."""
+    """Compute A' V, [..., N, d] in the type of `query`. This is the reference, with every matrix in memory."""
     found = probabilities(query, key, tokens, weights, mask)
     return (found @ value.float()).to(query.dtype)
 
 
 def fast(query: Tensor, key: Tensor, value: Tensor, tokens: Tokens, weights: Weights) -> Tensor:
-    """What `plain` gives, by the fused kernel alone; query, key, value: [B, heads, N, d].
+    """Compute the same as `plain`, with the fused kernel. query, key, value: [B, heads, N, d].
 
-    A logit of one class of queries is a multiple of S plus, on the boosted or suppressed keys, a
-    number that belongs to the query. So the keys are scaled, and the numbers become further dimensions
-    of the queries, switched on by a flag in the keys: an ordinary attention without any mask. `range`
-    needs the largest and smallest S of each row beforehand; those are found in bounded chunks.
+    For one class of queries, a logit is a multiple of S plus, for boosted or suppressed keys, a number that belongs to
+    the query. Therefore the keys are scaled, and the numbers become further dimensions of the queries that a flag in
+    the keys switches on. The result is an ordinary attention without a mask. `range` needs the largest and the smallest
+    S of each row first; they are found in chunks of bounded size.
     """
     terms = [_terms(rows, weights) for rows in tokens.rows]
     if not any(terms):
@@ -132,8 +144,14 @@ def fast(query: Tensor, key: Tensor, value: Tensor, tokens: Tokens, weights: Wei
 
 
 class _Term(NamedTuple):
-    """One of W_pos and W_neg for one class of queries. keys: bool [N], where it holds. strength: its
-    lambda, never 0. sign: as in M. bound: finds the end of the row that `range` moves logits to."""
+    """One of W_pos and W_neg for one class of queries.
+
+    Attributes:
+        keys: bool [N], the keys that it changes.
+        strength: Its lambda, not 0.
+        sign: Its sign in M.
+        bound: Finds the end of a row that `range` moves the logits to.
+    """
 
     keys: Tensor
     strength: float
@@ -151,7 +169,7 @@ def _terms(rows: Rows, weights: Weights) -> list[_Term]:
 
 
 def _attended(query: Tensor, key: Tensor, value: Tensor, terms: list[_Term], kind: str) -> Tensor:
-    """The attention of one class of queries, [B, heads, k, d]."""
+    """Compute the attention of one class of queries, [B, heads, k, d]."""
     if not terms:
         return functional.scaled_dot_product_attention(query, key, value)
     d = query.shape[-1]
@@ -163,7 +181,7 @@ def _attended(query: Tensor, key: Tensor, value: Tensor, terms: list[_Term], kin
     else:
         fixed = query.new_ones((*query.shape[:-1], 1), dtype=torch.float32)
         numbers = torch.cat([fixed * (t.sign * t.strength) for t in terms], -1)
-    # A power of two near sqrt(d) as the flag: exact in any type, and the numbers stay small.
+    # The flag is a power of two near sqrt(d): it is exact in every type, and the numbers stay small.
     flag = 2.0 ** round(math.log2(d) / 2)
     extra = _split(numbers * (math.sqrt(d) / flag), query.dtype)
     flags = (torch.stack([t.keys for t in terms], -1) * flag).to(key.dtype)
@@ -179,14 +197,16 @@ def _attended(query: Tensor, key: Tensor, value: Tensor, terms: list[_Term], kin
 
 
 def _row_ends(query: Tensor, key: Tensor, terms: list[_Term]) -> Tensor:
-    """lambda times the largest or smallest S / sqrt(d) of each row, float32 [B, heads, k, terms], a
-    chunk of rows at a time."""
+    """Compute lambda times the largest or smallest S / sqrt(d) of each row, float32 [B, heads, k, terms].
+
+    It works on a chunk of rows at a time.
+    """
     batch, heads, _, d = query.shape
     row_bytes = batch * heads * key.shape[-2] * key.element_size()
     allowed = LOGITS_BYTES.get(key.device.type, LOGITS_BYTES["cuda"])
     turned = key.transpose(-1, -2)
     found = []
-    # Divided before the product: S itself may be more than float16 can hold.
+    # The division comes before the product, because S itself may exceed the range of float16.
     for chunk in (query / math.sqrt(d)).split(max(1, allowed // row_bytes), dim=-2):
         logits = chunk @ turned
         found.append(torch.stack([t.bound(logits, -1).float() * t.strength for t in terms], -1))
@@ -194,7 +214,7 @@ def _row_ends(query: Tensor, key: Tensor, terms: list[_Term]) -> Tensor:
 
 
 def _split(numbers: Tensor, dtype: torch.dtype) -> Tensor:
-    """[..., c] float32 as a sum of `dtype` values, [..., parts * c], without losing precision."""
+    """Split float32 [..., c] into a sum of `dtype` values, [..., parts * c], without losing precision."""
     parts = []
     for _ in range(_PARTS.get(dtype, 1)):
         part = numbers.to(dtype)

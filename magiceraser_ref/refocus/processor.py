@@ -1,4 +1,4 @@
-"""The state of one refocused run, and the attention processor that asks it what to do."""
+"""The state of one refocused run, and the attention processor that uses it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from magiceraser_ref.refocus.settings import Refocus
 from olrd.errors import UsageError
 
 _LARGEST_STRETCH = 1.5
-"""Sides rounded to the VAE's multiples stretch a small picture by less."""
+"""Rounding the sides to multiples of a latent cell changes the proportions of a small picture by less than this."""
 
 
 class Refocusing:
-    """What `refocused` yields: the state of one run. calls: UNet calls so far. refocused_calls: those
-    inside the window. refocused_layers: attention calls in them that were refocused."""
+    """The state of one run, which `refocused` yields.
+
+    Attributes:
+        calls: Number of UNet calls so far.
+        refocused_calls: Number of those calls inside the window.
+        refocused_layers: Number of attention calls that were refocused.
+    """
 
     def __init__(
         self,
@@ -40,12 +45,14 @@ class Refocusing:
         self._tokens: dict[tuple[int, tuple[int, int], int, torch.device], Tokens] = {}
 
     def step(self, index: int, total: int) -> None:
-        """Say that the next UNet calls are executed step `index` (from 0) of `total`. Needed in the
-        window `steps` where no `timesteps` were given, and goes before them."""
+        """Announce that the next UNet calls belong to step `index` (from 0) of `total`.
+
+        The window `steps` needs this if no `timesteps` were given. It takes precedence over them.
+        """
         self._step = index, total
 
     def begin(self, unet: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """The forward pre-hook of the UNet: notes the time, the batch and the size of the latents."""
+        """Record the time, the batch and the size of the latents. This is the UNet's forward pre-hook."""
         sample: Tensor = args[0] if args else kwargs["sample"]
         timestep = args[1] if len(args) > 1 else kwargs["timestep"]
         self.calls += 1
@@ -67,14 +74,16 @@ class Refocusing:
                 "refocusing in the window 'steps' must know the step: give refocused() the executed "
                 "timesteps, call step(index, total) before each UNet call, or use the window 'time'"
             )
-        # By the time itself rather than a count of calls: a run may be begun again, or a solver may
-        # call the UNet twice a step (the last such pair is then inside as a whole).
+        # The time decides, not a count of calls: a run may start again, and a solver may call the UNet twice per step
+        # (the last such pair is then inside as a whole).
         active = settings.active_steps(len(self._timesteps))
         return active > 0 and time >= float(self._timesteps[active - 1]) - 1e-3
 
     def runs(self, count: int, device: torch.device) -> list[tuple[slice, Tokens | None]] | None:
-        """The batch in stretches with the same tokens, for a layer of `count` tokens; None stands for
-        ordinary attention, of a stretch or of the whole batch."""
+        """Divide the batch into slices with the same tokens, for a layer of `count` tokens.
+
+        None stands for ordinary attention, of a slice or of the whole batch.
+        """
         if not self._active:
             return None
         level = self._level(count)
@@ -92,7 +101,7 @@ class Refocusing:
         return found
 
     def _level(self, count: int) -> int:
-        """How often the latents were halved, rounding up, to give `count` tokens."""
+        """Return how many times the latents were halved, rounding up, to get `count` tokens."""
         (height, width), level = self._latents, 0
         while height * width > count:
             height, width, level = -(-height // 2), -(-width // 2), level + 1
@@ -104,8 +113,10 @@ class Refocusing:
         return level
 
     def _per_row(self) -> list[Regions | None]:
-        """The regions of each entry of the batch. Diffusers puts the unconditional half first, and the
-        images of one prompt side by side."""
+        """Return the regions of each entry of the batch.
+
+        In diffusers the unconditional half comes first, and the images of one prompt follow each other.
+        """
         halves = 2 if self._guidance else 1
         images, rest = divmod(self._batch, halves * len(self._regions))
         if rest or not images:
@@ -143,8 +154,11 @@ class Refocusing:
 
 
 class RefocusedProcessor:
-    """Takes the place of a self-attention layer's processor: `ordinary` outside the window, else the
-    same steps as diffusers' AttnProcessor2_0 around another attention."""
+    """Replaces the processor of a self-attention layer.
+
+    Outside the window it calls the original processor, `ordinary`. Inside, it does the same steps as diffusers'
+    AttnProcessor2_0 with refocused attention.
+    """
 
     def __init__(self, state: Refocusing, settings: Refocus, ordinary: Any) -> None:
         self.state, self.ordinary, self.implementation = state, ordinary, settings.implementation
@@ -160,7 +174,7 @@ class RefocusedProcessor:
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
-        """The names and their order are diffusers': it looks at the signature to choose arguments."""
+        """Attend. The parameters have diffusers' names and order, because diffusers inspects the signature."""
         flat = hidden_states.ndim == 3
         count = hidden_states.shape[1] if flat else hidden_states.shape[2] * hidden_states.shape[3]
         runs = None
@@ -199,7 +213,7 @@ class RefocusedProcessor:
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, runs: list[tuple[slice, Tokens | None]]
     ) -> Tensor:
-        """query, key, value, result: [B, heads, N, d]. mask: [B, heads, 1 or N, N], additive."""
+        """Attend. query, key, value and result: [B, heads, N, d]. mask: [B, heads, 1 or N, N], which is added."""
         parts = []
         for where, tokens in runs:
             q, k, v = query[where], key[where], value[where]

@@ -19,19 +19,26 @@ from olrd.errors import UsageError, did_you_mean
 from olrd.panoptic import Category, PanopticMap, Segment, check_categories
 
 Embed = Callable[[Sequence[str]], npt.NDArray[np.floating]]
-"""k names to float [k, d], one text embedding a row; they need not have unit length."""
+"""Maps k names to float [k, d], one text embedding per row. The embeddings need not have unit length."""
 
 RULES = ("similar", "rest", "text")
 THRESHOLD = 0.8
-"""Cosine similarity from which the rule `text` calls two names alike (inferred)."""
+"""Cosine similarity at which the rule `text` treats two names as alike (inferred)."""
 
 M, P, N, NEUTRAL = range(4)
-"""Codes of the classes, in the order of the figure's block matrices; neutral is ours."""
+"""Codes of the classes in the order of the block matrices in the figure. The class neutral is ours."""
 
 
 class Regions(NamedTuple):
-    """bool [H, W] each, disjoint; a place in none of them is neutral. The size is that of the photo,
-    of the latents or of one attention layer."""
+    """The regions of refocused attention: bool [H, W] each, disjoint. A place in none of them is neutral.
+
+    The size is that of the photo, of the latents or of one attention layer.
+
+    Attributes:
+        m: The mask of the object to erase.
+        p: Background, towards which attention is raised.
+        n: Things like the object, away from which attention is lowered.
+    """
 
     m: Mask
     p: Mask
@@ -39,7 +46,7 @@ class Regions(NamedTuple):
 
     @property
     def classes(self) -> npt.NDArray[np.uint8]:
-        """uint8 [H, W]: M, P, N or NEUTRAL."""
+        """The class of each place, uint8 [H, W]: M, P, N or NEUTRAL."""
         codes = np.full(self.m.shape, NEUTRAL, np.uint8)
         for code, region in zip((M, P, N), self, strict=True):
             codes[region] = code
@@ -57,23 +64,32 @@ def regions_of(
     embed: Embed | None = None,
     threshold: float = THRESHOLD,
 ) -> Regions:
-    """The regions of one photo, bool [H, W] of the mask's size.
+    """Make the regions of one photo, bool [H, W] of the mask's size.
 
-    m is the mask, and wins everywhere. p is all stuff outside it. n are, among the things outside it
-    (crowds are things too), by `rule` (all inferred):
+    m is the mask; it takes precedence everywhere. p is all stuff outside the mask. n are some of the things outside the
+    mask (crowds are things too), by `rule` (all inferred):
 
-    - `similar` (default, by the summary's words): those of the erased object's category or supercategory;
-    - `rest` (as the figure looks): all of them;
-    - `text`: those whose name's embedding has a cosine similarity of at least `threshold` to that of
-      the erased category's name.
+    - `similar` (default, by the words of the summary): those of the erased object's category or supercategory;
+    - `rest` (as in the figure): all of them;
+    - `text`: those whose name has an embedding with a cosine similarity of at least `threshold` to that of the erased
+      category's name.
 
-    Without a panoptic map p is everything outside m, and n is empty: refocusing without n.
+    Without a panoptic map, p is everything outside m and n is empty.
 
-    mask: bool [H, W], True = erase. panoptic: of the same size, or None. categories: by id. erased: the
-    name of the erased object's category; None takes the thing category with most pixels under the mask,
-    and if there is none, `similar` and `text` leave n empty. void: unlabelled pixels are `neutral`, or
-    belong to `n`. embed: for `text`. Raises `UsageError` for another size, an unknown name or a missing
-    `embed`, and `Rejected` for a segment of an unknown category.
+    Args:
+        mask: bool [H, W], True = erase.
+        panoptic: Panoptic map of the same size, or None.
+        categories: Categories by their number.
+        erased: Name of the erased object's category. None takes the thing category with most pixels under the mask; if
+            there is none, `similar` and `text` leave n empty.
+        rule: `similar`, `rest` or `text`.
+        void: `neutral`, or `n` if unlabelled pixels belong to n.
+        embed: Text embeddings, for the rule `text`.
+        threshold: Cosine similarity, for the rule `text`.
+
+    Raises:
+        UsageError: If the sizes differ, a name is unknown or `embed` is missing.
+        Rejected: If a segment has an unknown category.
     """
     if rule not in RULES:
         raise did_you_mean("region rule", rule, RULES)
@@ -102,7 +118,7 @@ def regions_of(
 
 
 def _places(ids: Ids, segments: Sequence[Segment]) -> npt.NDArray[np.intp]:
-    """Per pixel the position of its segment in `segments` (sorted by id); their number means void."""
+    """Return per pixel the position of its segment in `segments` (sorted by id), or len(segments) for void."""
     numbers = np.array([segment.id for segment in segments], np.uint32)
     places = np.searchsorted(numbers, ids)
     known = np.append(numbers, np.uint32(0))[places] == ids
@@ -112,7 +128,7 @@ def _places(ids: Ids, segments: Sequence[Segment]) -> npt.NDArray[np.intp]:
 def _target(
     erased: str | None, categories: Mapping[int, Category], segments: Sequence[Segment], covered: npt.NDArray[np.intp]
 ) -> Category | None:
-    """The erased object's category: as named, or the thing category that the mask covers most."""
+    """Return the erased object's category: the named one, or the thing category with most pixels under the mask."""
     if erased is not None:
         for category in categories.values():
             if category.name == erased:
@@ -131,7 +147,7 @@ def _target(
 def _alike(
     rule: str, target: Category | None, categories: Mapping[int, Category], embed: Embed | None, threshold: float
 ) -> set[int]:
-    """The ids of the thing categories that count as like the erased object."""
+    """Return the ids of the thing categories that count as like the erased object."""
     things = [category for category in categories.values() if category.isthing]
     if rule == "rest":
         return {category.id for category in things}
@@ -145,20 +161,20 @@ def _alike(
     if embed is not None and rule == "text":
         near = _similarity(embed, target, things) >= threshold
         return {category.id for category, similar in zip(things, near, strict=True) if similar}
-    # Label sets of one's own have no supercategories; an empty one is shared by nobody.
+    # A custom set of labels may have no supercategories. Categories with an empty one do not form a family.
     family = target.supercategory or None
     return {c.id for c in things if c.id == target.id or c.supercategory == family}
 
 
 def _similarity(embed: Embed, target: Category, things: Sequence[Category]) -> npt.NDArray[np.float64]:
-    """float64 [k]: cosine of each thing's name with the target's; 0 where an embedding is zero."""
+    """Return the cosine of each thing's name with the target's name, float64 [k]; 0 if an embedding is zero."""
     names = [target.label, *(category.label for category in things)]
     vectors = np.asarray(embed(names), np.float64)
     if vectors.ndim != 2 or len(vectors) != len(names):
         raise UsageError(f"embed must return one row per name, [{len(names)}, d]; got {list(vectors.shape)}")
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.where(length > 0, length, 1.0)
-    # Rounding shall not part a name from itself at a threshold of 1.
+    # Rounded, so that a name is like itself at a threshold of 1.
     return np.asarray(np.round(unit[1:] @ unit[0], 12), np.float64)
 
 
@@ -169,12 +185,11 @@ def _code(category: Category, alike: set[int]) -> int:
 
 
 def at_resolution(regions: Regions, size: tuple[int, int]) -> Regions:
-    """The regions on another grid, size = (height, width) in cells; enlarging works too.
+    """Resample the regions to another grid, smaller or larger. size: (height, width) in cells.
 
-    A cell takes the strongest class among all pixels that it touches: m, else n, else p, else neutral
-    (inferred; nearest neighbour would lose thin regions). So no part of the hole goes unseen, and a
-    region vanishes from a cell only under a stronger one. Where the sizes do not divide, a pixel on an
-    edge counts for both cells.
+    A cell gets the strongest class among all pixels that it touches: m, then n, then p, then neutral (inferred; nearest
+    neighbour would lose thin regions). So every part of the hole is seen, and a region disappears from a cell only if a
+    stronger one is there. If the sizes do not divide, a pixel on the edge between two cells counts for both.
     """
     height, width = size
     m, p, n = (_any_in_cell(_any_in_cell(r, height).T, width).T for r in regions)
@@ -182,20 +197,22 @@ def at_resolution(regions: Regions, size: tuple[int, int]) -> Regions:
 
 
 def _any_in_cell(region: Mask, count: int) -> Mask:
-    """bool [count, W]: whether any row within each of `count` equal stretches is set."""
+    """Return bool [count, W]: whether any row within each of `count` equal intervals is set."""
     length = len(region)
     edges = np.empty(2 * count, np.intp)
     edges[0::2] = np.arange(count) * length // count
     edges[1::2] = -(-np.arange(1, count + 1) * length // count)
-    # `reduceat` needs every end to be an index. The stretches between end and start are dropped.
+    # `reduceat` needs every end to be an index. The intervals between an end and the next start are dropped.
     padded = np.concatenate([region, np.zeros_like(region[:1])])
     reduced: Mask = np.logical_or.reduceat(padded, edges, axis=0)[::2]
     return reduced
 
 
 def halved(regions: Regions) -> Regions:
-    """At half the size, rounded up, as a convolution of stride 2 and padding 1 leaves it: cell i
-    covers the places 2i and 2i + 1, in an odd size the last cell covers only one."""
+    """Halve the size, rounded up, as a convolution with stride 2 and padding 1 does.
+
+    Cell i covers the places 2i and 2i + 1. If the size is odd, the last cell covers only one place.
+    """
     height, width = regions.m.shape
     even = Regions(*(np.pad(r, ((0, height % 2), (0, width % 2))) for r in regions))
     return at_resolution(even, (-(-height // 2), -(-width // 2)))

@@ -1,7 +1,8 @@
-"""Refocusing on a diffusers UNet: chosen self-attention layers, in the early steps (section 5).
+"""Refocusing of a diffusers UNet: chosen self-attention layers in the early steps (section 5).
 
-with refocused(unet, [regions], Refocus(), timesteps=timesteps):
-    pipeline(...)
+Example:
+    with refocused(unet, [regions], Refocus(), timesteps=timesteps):
+        pipeline(...)
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _REPLACEABLE = (
     "SlicedAttnProcessor",
     "XFormersAttnProcessor",
 )
-"""Processors that all compute the ordinary attention, each in its way."""
+"""Processors that compute ordinary attention and may be replaced."""
 
 
 @contextmanager
@@ -39,16 +40,23 @@ def refocused(
     train_timesteps: int = 1000,
     guidance: bool = True,
 ) -> Iterator[Refocusing]:
-    """Refocus the self-attention of `unet` (a diffusers `UNet2DConditionModel`) within the block.
+    """Refocus the self-attention of a UNet inside a `with` block.
 
-    Afterwards, also after an exception, the UNet has its own processor objects back.
+    After the block, also after an exception, the UNet has its own processor objects again.
 
-    regions: one per sample (per prompt, where a prompt gives several images), of the photo's or the
-    latents' size; None leaves a sample alone. timesteps: those that will be executed, in their order
-    (the scheduler's, without what the strength cuts off); needed for the window `steps` unless `step` is
-    called. train_timesteps: T of the window `time`. guidance: whether the UNet's batch is an unconditional
-    half followed by a conditional one. Raises `UsageError` for anything that does not fit; in the block,
-    the UNet call does. A block that was in the window and reached no layer raises at its end.
+    Args:
+        unet: A diffusers `UNet2DConditionModel`.
+        regions: One entry per sample (per prompt, if a prompt makes several images), of the photo's or the latents'
+            size. None leaves a sample as it is.
+        settings: How to refocus.
+        timesteps: The timesteps that will be run, in their order: the scheduler's, without those that the strength
+            skips. The window `steps` needs them unless `Refocusing.step` is called.
+        train_timesteps: T of the window `time`.
+        guidance: Whether the UNet's batch is an unconditional half followed by a conditional half.
+
+    Raises:
+        UsageError: If something does not fit; inside the block, the call of the UNet raises it. Also at the end of a
+            block that was in the window but reached no layer.
     """
     settings = settings or Refocus()
     if not regions:
@@ -74,7 +82,7 @@ def refocused(
 
 
 def _chosen_layers(unet: Any, beginnings: Sequence[str]) -> list[Any]:
-    """The self-attention modules whose names begin so."""
+    """List the self-attention modules whose names begin with one of the beginnings."""
     try:
         from diffusers import UNet2DConditionModel
     except ImportError as error:
@@ -109,5 +117,5 @@ def _chosen_layers(unet: Any, beginnings: Sequence[str]) -> list[Any]:
 
 
 def _begins(name: str, beginning: str) -> bool:
-    """Whole words only: `up_blocks.1` is not the beginning of `up_blocks.10`."""
+    """Return whether a name begins with whole words: `up_blocks.1` is not the beginning of `up_blocks.10`."""
     return name.startswith((f"{beginning}.", f"{beginning}_"))

@@ -213,7 +213,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "unknown setting": (_edit(FILE, colour="red"), "unknown settings colour"),
     "setting out of range": (_edit(FILE, strength=2), "strength is a number"),
     "refocus out of range": (_edit(FILE, refocus={"lambda_pos": 7}), "lambda_pos"),
-    "no unet weights": (_unlink("unet/diffusion_pytorch_model.safetensors"), "unet holds no weights"),
+    "no unet weights": (_unlink("unet/diffusion_pytorch_model.safetensors"), "unet has no weights"),
     "no config": (_unlink("vae/config.json"), r"vae/config\.json is missing"),
     "pickled weights": (_pickled, "pickled and could run code"),
     "truncated weights": (_truncated, "cannot be loaded as an inpainting pipeline"),
