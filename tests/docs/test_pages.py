@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from benchmark.metrics import METRICS
 from olrd.config import BLENDS, PLACEMENTS
 from olrd.engines import ENGINES
 from olrd.sources import SOURCES
-from tools.commands_page import page
+from tools.commands_page import commands, page
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 PACKAGES = ("olrd", "baselines", "magiceraser_ref", "benchmark", "perf", "tools", "tests")
@@ -24,6 +25,7 @@ FOLDERS = (*PACKAGES, "docs", "leaderboards")
 GROUPS = {registry.group for registry in (SOURCES, BLENDS, PLACEMENTS, ENGINES, ERASERS, METRICS, DATASETS)}
 PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./*-]*[\w/]")
 MODULE = re.compile(rf"(?<![\w./-])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+(?![\w/])")
+PARSERS = commands()
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -77,6 +79,26 @@ def test_python_on_a_page_compiles_and_imports_what_exists(path: Path) -> None:
         imports = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom)]
         named = [f"{node.module}.{alias.name}" for node in imports for alias in node.names]
         assert [name for name in named if name.startswith(PACKAGES) and not is_there(name)] == []
+
+
+def typed(page: str) -> list[list[str]]:
+    """The commands of ours that a page tells its reader to type, as words. Lines with variables or dots are left out."""
+    text = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.split(" ")[0] in PARSERS and not re.search(r"\$|\.\.\.", line)]
+    return [shlex.split(line.partition(";")[0], comments=True) for line in lines]
+
+
+@each_page
+def test_commands_on_a_page_have_the_options_that_it_uses(path: Path) -> None:
+    for command, *words in typed(path.read_text("utf-8")):
+        try:
+            PARSERS[command].parse_args(words)
+        except SystemExit as error:
+            pytest.fail(f"{command} {shlex.join(words)} ends with {error.code}")
+
+
+def test_commands_are_found_on_pages() -> None:
+    assert sum(len(typed(path.read_text("utf-8"))) for path in PAGES) > 30
 
 
 def test_the_commands_page_is_what_the_parsers_say() -> None:
