@@ -1,5 +1,7 @@
-"""The inputs of a data set as files, for programs that this package cannot call: erase them there, and
-score the results with `--method folder`."""
+"""Write the inputs of a data set as files, for programs that this package cannot call.
+
+Their results are then scored with `--method folder`.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,14 @@ from olrd.storage.files import file_name_of, write_atomic
 
 
 def export(data: DataSet, protocol: Protocol, out: Path, limit: int | None = None) -> int:
-    """Write `image/<id>.png` and `mask/<id>.png` (white = erase) at the protocol's size; the truth is
-    not written. Returns the number of samples. `UsageError` if two of them would share a file."""
+    """Write `image/<id>.png` and `mask/<id>.png` (white = erase) at the protocol's size. The truth is not written.
+
+    Returns:
+        The number of samples.
+
+    Raises:
+        UsageError: two samples would share a file name.
+    """
     ids = data.ids()[:limit]
     check_file_names(ids)
     for name in ("image", "mask"):

@@ -1,7 +1,7 @@
-"""A protocol: everything between a data set and a number that must be the same for two rows to compare.
+"""A protocol: the settings that must be equal for two results to be compared.
 
-A protocol is a small JSON file with a name and a version; its id carries a hash of its content, every
-result holds that id, and the leaderboard never ranks two ids together.
+A protocol is a small JSON file with a name and a version. Its id ends in a hash of its content. Every result holds the
+id, and the leaderboard never ranks results of different ids together.
 """
 
 from __future__ import annotations
@@ -17,16 +17,26 @@ from olrd.errors import UsageError, did_you_mean
 FOLDER = Path(__file__).parent / "protocols"
 RESIZES = ("none", "short", "stretch")
 WIDEST = 256
-"""The widest margin or ring, in pixels: growing a mask costs the square of it."""
+"""The widest margin or ring in pixels. The cost of growing a mask rises with its square."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """resize: `none`, `short` (short side to `size`, aspect kept) or `stretch` (size x size). Photos
-    by Lanczos with antialiasing, masks by area with `mask_threshold`. mask_dilate: pixels by which the
-    mask is grown before erasing and scoring. ring: pixels around the mask. box_margin: pixels around
-    its bounding box. outside_margin: pixels around the mask that `outside` leaves out. metrics: names.
-    bootstrap: resamples. seed: of erasers and of the bootstrap.
+    """How samples are prepared and scored.
+
+    Attributes:
+        name, version: its name, and a number that its author raises with every change.
+        resize: `none`, `short` (short side to `size`, aspect kept) or `stretch` (to `size` x `size`). Photos are resized
+            by Lanczos with antialiasing, masks by area.
+        size: in pixels; 0 with `none`.
+        mask_threshold: share of a resized pixel that must be masked for the pixel to count as masked.
+        mask_dilate: pixels by which the mask is grown before erasing and scoring.
+        ring: width in pixels of the region `ring` around the mask.
+        box_margin: pixels by which the mask's bounding box is grown.
+        outside_margin: pixels around the mask that the region `outside` leaves out.
+        metrics: names of metrics; the first one ranks.
+        bootstrap: number of resamples.
+        seed: of erasers and of the bootstrap.
     """
 
     name: str
@@ -49,12 +59,12 @@ class Protocol:
         return f"{self.name}-{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As stored beside results."""
+        """Plain JSON values, with the id, as results store them."""
         return asdict(self) | {"metrics": list(self.metrics), "id": self.id}
 
 
 def load_protocol(name_or_path: str) -> Protocol:
-    """A protocol that ships with the package, or a JSON file. Raises `UsageError`."""
+    """Load a protocol by its name, or from a JSON file. Raises `UsageError` if there is none or a setting is wrong."""
     path = Path(name_or_path)
     if path.suffix != ".json":
         path = FOLDER / f"{name_or_path}.json"
@@ -68,7 +78,7 @@ def load_protocol(name_or_path: str) -> Protocol:
 
 
 def parsed(raw: Any, where: str) -> Protocol:
-    """A protocol from JSON values, checked."""
+    """A protocol from JSON values. where: names the file in messages. Raises `UsageError` for a wrong setting."""
     if not isinstance(raw, dict):
         raise UsageError(f"the protocol {where}: expected a JSON object, got {type(raw).__name__}")
     known = [field.name for field in fields(Protocol)]
@@ -79,15 +89,15 @@ def parsed(raw: Any, where: str) -> Protocol:
     names = raw.get("metrics", ())
     listed = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     if not listed or len(set(names)) < len(names):
-        raise UsageError(f"the protocol {where}: metrics is a list of different names, not {names}")
+        raise UsageError(f"the protocol {where}: metrics must be a list of different names, got {names}")
     try:
         protocol = Protocol(**raw | {"metrics": tuple(raw.get("metrics", Protocol.metrics))})
     except TypeError as error:
         raise UsageError(f"the protocol {where}: {error}") from error
     if not isinstance(protocol.name, str) or not protocol.name:
-        raise UsageError(f"the protocol {where}: name is a text, not {protocol.name!r}")
+        raise UsageError(f"the protocol {where}: name must be a text, got {protocol.name!r}")
     if type(protocol.mask_threshold) not in (int, float) or not 0 <= protocol.mask_threshold <= 1:
-        raise UsageError(f"the protocol {where}: mask_threshold is a share from 0 to 1")
+        raise UsageError(f"the protocol {where}: mask_threshold must be between 0 and 1")
     numbers = (
         protocol.version,
         protocol.size,
@@ -100,9 +110,9 @@ def parsed(raw: Any, where: str) -> Protocol:
     )
     widths = (protocol.mask_dilate, protocol.ring, protocol.box_margin, protocol.outside_margin)
     if all(type(n) is int for n in widths) and max(widths) > WIDEST:
-        raise UsageError(f"the protocol {where}: margins and rings are at most {WIDEST} pixels")
+        raise UsageError(f"the protocol {where}: margins and rings must be at most {WIDEST} pixels")
     if not all(type(n) is int and 0 <= n <= 1_000_000 for n in numbers):
-        raise UsageError(f"the protocol {where}: version, sizes and counts are whole numbers from 0")
+        raise UsageError(f"the protocol {where}: version, sizes and counts must be whole numbers of at least 0")
     if protocol.resize not in RESIZES:
         raise did_you_mean(f"resize rule of the protocol {where}", protocol.resize, RESIZES)
     if (protocol.resize == "none") != (protocol.size == 0):

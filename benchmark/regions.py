@@ -1,4 +1,4 @@
-"""Regions: where a score is taken. One set of masks per sample serves all metrics and modes."""
+"""Regions: the parts of a picture that are scored. All metrics and modes use the same masks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from olrd.masks import grown
 
 REGIONS = ("full", "mask", "ring", "box", "outside")
 MODES = ("raw", "composited")
-"""raw: the method's output as it came. composited: the output inside the mask, the input outside."""
+"""raw: the eraser's output, unchanged. composited: the output inside the mask and the input outside."""
 
 
 def regions_of(mask: Mask, protocol: Protocol) -> dict[str, Mask]:
-    """bool [H, W] per region name.
+    """The regions of a sample, bool [H, W] each, by name.
 
-    full: everything. mask: what was erased. ring: within `ring` pixels (Euclidean) of the mask, without
-    it. box: the mask's bounding box, grown by `box_margin`. outside: farther than `outside_margin` from
-    the mask. With an empty mask, mask, ring and box are empty; with a full one, ring and outside are.
+    - full: the whole picture.
+    - mask: what was erased.
+    - ring: the pixels within `protocol.ring` pixels (Euclidean) of the mask, without the mask.
+    - box: the bounding box of the mask, grown by `protocol.box_margin` pixels.
+    - outside: the pixels that are farther than `protocol.outside_margin` from the mask.
+
+    An empty mask has an empty mask, ring and box. A mask over the whole picture has an empty ring and outside.
     """
     box = np.zeros_like(mask)
     if mask.any():

@@ -1,4 +1,4 @@
-"""Scoring one sample: every metric once per picture, every region from the same maps."""
+"""Score one sample. Every metric runs once per picture, and all regions are read from the same maps."""
 
 from __future__ import annotations
 
@@ -22,24 +22,30 @@ from olrd.panoptic import Box
 from olrd.triplets.photo import working_size
 
 CHANGES = ("change", "change-max")
-"""How far the output differs from the *input* in a region, in grey levels: mean and largest."""
+"""Difference between output and *input* in a region, in grey levels: mean and maximum."""
 
 
 class Metrics(NamedTuple):
-    """The opened metrics of a protocol, by kind."""
+    """The open metrics of a protocol, by kind."""
 
     maps: list[MapMetric]
     samples: list[SampleMetric]
     sets: list[SetMetric]
 
     def infos(self) -> list[MetricInfo]:
-        """What each metric says of itself."""
+        """The description of each metric."""
         return [*(m.info for m in self.maps), *(m.info for m in self.samples), *(m.info for m in self.sets)]
 
 
 class Scored(NamedTuple):
-    """values: column -> score. reasons: column -> why there is none; set metric -> why it has no
-    features. features: per set metric and picture (`raw`, `composited`, `truth`), float64 [d]."""
+    """The scores of one output.
+
+    Attributes:
+        values: score by column; None if it has none.
+        reasons: why a column has no score, or a set metric no features, by column or metric.
+        features: float64 [d] by set metric and picture (`raw`, `composited`, `truth`), e.g. `fid/raw`.
+        output_sha256: hash of the output's pixels.
+    """
 
     values: dict[str, float | None]
     reasons: dict[str, str]
@@ -48,19 +54,21 @@ class Scored(NamedTuple):
 
 
 def open_metrics(protocol: Protocol, device: str) -> Metrics:
-    """Open all metrics of a protocol; raises before anything is erased."""
+    """Open all metrics of a protocol. Raises an `OlrdError` if one is unknown or lacks what it needs."""
     opened = Metrics([], [], [])
     for name in protocol.metrics:
         metric = open_metric(name, device)
         kinds = {"map": opened.maps, "sample": opened.samples, "set": opened.sets}
         if metric.info.kind not in kinds:
-            raise UsageError(f"the metric {name} says it is of kind '{metric.info.kind}'; known: {', '.join(kinds)}")
+            raise UsageError(
+                f"the metric {name} has the unknown kind '{metric.info.kind}'; known kinds: {', '.join(kinds)}"
+            )
         kinds[metric.info.kind].append(metric)  # type: ignore[attr-defined]
     return opened
 
 
 def score_columns(metrics: Metrics) -> list[str]:
-    """The score columns in order."""
+    """The names of the score columns, in order."""
     names = [name for m in metrics.maps for name in _map_columns(m)]
     names += [name for m in metrics.samples for name in _picture_columns(m)]
     return names + [f"{change}/outside/raw" for change in CHANGES]
@@ -75,8 +83,11 @@ def _picture_columns(metric: SampleMetric) -> list[str]:
 
 
 def prepared(sample: Sample, protocol: Protocol) -> Sample:
-    """The sample at the protocol's size, its mask thresholded and grown. `IntegrityError` if photo,
-    mask and truth are not of one size."""
+    """Resize a sample as the protocol says, and threshold and grow its mask.
+
+    Raises:
+        IntegrityError: photo, mask and truth differ in size.
+    """
     image, truth, mask = sample.image, sample.truth, sample.mask
     height, width = mask.shape
     for what, pixels in (("photo", image), ("truth", truth)):
@@ -95,7 +106,7 @@ def prepared(sample: Sample, protocol: Protocol) -> Sample:
 
 
 def _scaled(box: Box, across: float, down: float) -> Box:
-    """The box in a resized photo; it stays inside and at least a pixel wide."""
+    """The box in the resized photo. It stays inside and is at least one pixel wide and high."""
     left, top = int(box.x * across), int(box.y * down)
     right, bottom = round((box.x + box.w) * across), round((box.y + box.h) * down)
     return Box(left, top, max(1, right - left), max(1, bottom - top))
@@ -110,15 +121,23 @@ def _size(width: int, height: int, protocol: Protocol) -> tuple[int, int]:
 
 
 def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -> Scored:
-    """All scores of one output. sample: as `prepared` gave it.
+    """Score one output.
 
-    A metric that raises has no value for this sample, and the reason starts with `failed:`; the other
-    metrics go on. A typed error (`OlrdError`, e.g. weights that cannot be read) concerns every sample
-    and is passed on.
+    A metric that raises has no value for this sample, and its reason starts with `failed:`. The other metrics are not
+    affected.
+
+    Args:
+        sample: the sample, as `prepared` returns it.
+        output: the eraser's picture, uint8 [H, W, 3].
+        metrics: the open metrics.
+        protocol: the protocol that the sample was prepared for.
+
+    Raises:
+        OlrdError: an error that concerns every sample, e.g. weights that cannot be read.
     """
     regions = regions_of(sample.mask, protocol)
     composited = np.where(sample.mask[..., None], output, sample.image)
-    same = np.array_equal(output, composited)  # many methods composite: then one map serves both
+    same = np.array_equal(output, composited)  # true for many methods: then one map serves both modes
     outputs = [output] if same else [output, composited]
     found: dict[str, Score] = {}
     for metric in metrics.maps:
@@ -141,7 +160,7 @@ def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -
 def _map_scores(
     metric: MapMetric, outputs: Sequence[Image], truth: Image | None, regions: dict[str, Mask]
 ) -> list[Score]:
-    """In the order of `_map_columns`."""
+    """The scores of a map metric, in the order of `_map_columns`."""
     if truth is None:
         return [Score(None, "no_truth")] * (len(MODES) * len(regions))
     maps = _one_each(metric.maps(outputs, truth), outputs)
@@ -153,7 +172,7 @@ def _map_scores(
 
 
 def _picture_scores(metric: SampleMetric, outputs: Sequence[Image], sample: Sample) -> list[Score]:
-    """In the order of `_picture_columns`."""
+    """The scores of a sample metric, in the order of `_picture_columns`."""
     if metric.info.needs_truth and sample.truth is None:
         return [Score(None, "no_truth")] * len(MODES)
     results = _one_each(metric.scores(outputs, sample.mask, sample.truth), outputs)
@@ -163,8 +182,10 @@ def _picture_scores(metric: SampleMetric, outputs: Sequence[Image], sample: Samp
 def _features(
     metrics: Sequence[SetMetric], pictures: Sequence[Image], box: Mask
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """`Scored.features`, and metric -> why there are none. FID and KID share theirs. box: the region,
-    bool [H, W], that metrics of it see instead of the whole picture."""
+    """The features of the set metrics, and by metric why there are none.
+
+    Metrics with the same network share their features. box: bool [H, W], what metrics of the region `box` see.
+    """
     found: dict[str, np.ndarray] = {}
     missing: dict[str, str] = {}
     seen: dict[str, np.ndarray | str] = {}
@@ -192,13 +213,13 @@ def _features(
 
 
 def _crops(pictures: Sequence[Image], box: Mask) -> list[Image]:
-    """The pictures inside a box, bool [H, W], that is not empty."""
+    """The pictures cropped to a box, bool [H, W], not empty."""
     x, y, w, h = cv2.boundingRect(box.view(np.uint8))
     return [np.ascontiguousarray(picture[y : y + h, x : x + w]) for picture in pictures]
 
 
 def _or_why(columns: list[str], compute: Callable[..., list[Score]], *given: Any) -> dict[str, Score]:
-    """The scores of one metric by column; what went wrong in place of all of them if it raises."""
+    """The scores of one metric by column. If it raises, every column has the reason instead."""
     try:
         return dict(zip(columns, compute(*given), strict=True))
     except OlrdError:
@@ -213,23 +234,23 @@ def _what_failed(error: Exception) -> str:
 
 def _one_each(results: Any, pictures: Sequence[Image]) -> Any:
     if len(results) != len(pictures):
-        raise ValueError(f"expected {len(pictures)} results, one a picture, got {len(results)}")
+        raise ValueError(f"expected {len(pictures)} results, one per picture, got {len(results)}")
     return results
 
 
 def _finite(result: Score) -> Score:
-    """NaN and infinity are no values."""
+    """The score, or None for NaN and infinity."""
     known = result.value is None or math.isfinite(result.value)
     return result if known else Score(None, "not_finite")
 
 
 def region_mean(values: np.ndarray, where: Mask) -> float:
-    """The mean of a float32 map over a non-empty region, summed in float64."""
+    """The mean of a float32 map over a region that is not empty, summed in float64."""
     return float(cv2.mean(values, where.view(np.uint8))[0])
 
 
 def changes(image: Image, output: Image, where: Mask) -> tuple[Score, Score]:
-    """Mean and largest absolute difference of output and input in a region, in grey levels."""
+    """Mean and maximum of the absolute difference between output and input in a region, in grey levels."""
     if not where.any():
         return Score(None, "empty_region"), Score(None, "empty_region")
     difference = cv2.absdiff(image, output)

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
-    """A mean with its 95 % interval. n: samples with a value. clusters: source photos among them."""
+    """A mean with its 95 % interval. n: number of samples with a value. clusters: number of source photos of them."""
 
     mean: float | None
     low: float | None
@@ -29,8 +29,10 @@ class Estimate(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The mean of paired differences a - b, its 95 % interval, and the two-sided p-value of a sign-flip
-    test over clusters (null: both methods are exchangeable)."""
+    """The mean of paired differences a - b with its 95 % interval.
+
+    p: two-sided p-value of a sign-flip test over clusters; its null hypothesis is that the methods are exchangeable.
+    """
 
     mean: float | None
     low: float | None
@@ -41,7 +43,7 @@ class Difference(NamedTuple):
 
 
 def _by_cluster(values: Floats, clusters: Sequence[str]) -> tuple[Floats, Floats]:
-    """Per cluster the sum and the count of the values that are not NaN, clusters without any left out."""
+    """The sum and the count of the values of each cluster. NaN is no value; clusters without values are left out."""
     _, numbers = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     there = ~np.isnan(values)
     size = int(numbers.max()) + 1 if len(numbers) else 0
@@ -51,10 +53,10 @@ def _by_cluster(values: Floats, clusters: Sequence[str]) -> tuple[Floats, Floats
 
 
 def resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> Floats:
-    """Means over `resamples` draws of len(sums) clusters with replacement."""
+    """The means of `resamples` bootstrap draws: len(sums) clusters each, with replacement."""
     generator = np.random.Generator(np.random.Philox(seed))
     means = np.empty(resamples)
-    step = max(1, 4_000_000 // max(1, len(sums)))  # bounds the memory of one block of draws
+    step = max(1, 4_000_000 // max(1, len(sums)))  # limits the memory of one block of draws
     for start in range(0, resamples, step):
         stop = min(start + step, resamples)
         drawn = generator.integers(0, len(sums), (stop - start, len(sums)))
@@ -63,7 +65,7 @@ def resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> 
 
 
 def estimate(values: Floats, clusters: Sequence[str], resamples: int, seed: int) -> Estimate:
-    """The mean of the values (NaN = none) with a percentile bootstrap interval."""
+    """The mean of values with a percentile-bootstrap interval. NaN is no value."""
     sums, counts = _by_cluster(values, clusters)
     if not len(sums):
         return Estimate(None, None, None, 0, 0)
@@ -75,8 +77,10 @@ def estimate(values: Floats, clusters: Sequence[str], resamples: int, seed: int)
 
 
 def median_interval(seconds: pd.Series, clusters: Sequence[str], resamples: int, seed: int) -> list[float] | None:
-    """The 95 % percentile interval of the median of `seconds` (null = none), source photos resampled as
-    everywhere. None with fewer than two photos."""
+    """The 95 % percentile-bootstrap interval of the median of `seconds`, rounded to microseconds.
+
+    Missing values are left out. None with fewer than two clusters.
+    """
     values = seconds.to_numpy(dtype=np.float64, na_value=np.nan)
     there = ~np.isnan(values)
     values = values[there]
@@ -89,7 +93,7 @@ def median_interval(seconds: pd.Series, clusters: Sequence[str], resamples: int,
     medians = np.empty(resamples)
     for k in range(resamples):
         drawn = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
-        # A photo drawn twice counts each of its samples twice; values are in order already.
+        # A photo that is drawn twice counts each of its samples twice. The values are sorted already.
         weights = np.cumsum(drawn[numbers])
         low, high = np.searchsorted(weights, [weights[-1] / 2, weights[-1] / 2 + 0.5])
         medians[k] = (values[low] + values[high]) / 2
@@ -98,7 +102,7 @@ def median_interval(seconds: pd.Series, clusters: Sequence[str], resamples: int,
 
 
 def difference(a: Floats, b: Floats, clusters: Sequence[str], resamples: int, seed: int) -> Difference:
-    """Paired differences a - b on the samples where both have a value."""
+    """The mean of the paired differences a - b over the samples where both have a value."""
     sums, counts = _by_cluster(a - b, clusters)
     if not len(sums):
         return Difference(None, None, None, None, 0, 0)
@@ -110,22 +114,31 @@ def difference(a: Floats, b: Floats, clusters: Sequence[str], resamples: int, se
 
 
 GROUPS = 20
-"""Into how many groups of photos `jackknife` deals them at most."""
+"""Largest number of groups that `jackknife` forms."""
 
 
 def jackknife(
     score_of: Callable[[npt.NDArray[np.bool_]], float | None], value: float, clusters: Sequence[str], seed: int
 ) -> tuple[float | None, float | None]:
-    """A 95 % interval for a score of a whole set, by the grouped jackknife (Efron & Tibshirani, An
-    Introduction to the Bootstrap, 1993, chapter 11): each group of photos is left out once, and
+    """A 95 % interval for a score of a whole set, by the grouped jackknife.
+
+    Each of g groups of photos is left out once (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
+    chapter 11):
 
         SE^2 = (g - 1) / g * sum (score without group i - their mean)^2.
 
-    A bootstrap would show the same photo twice, which shifts FID and breaks KID's unbiasedness.
+    The interval is value +- t SE with g - 1 degrees of freedom. A bootstrap draws the same photo twice, which shifts
+    FID and makes KID biased.
 
-    score_of: the score of the samples where a bool [n] is True. value: of all of them. clusters: the
-    source photo of each sample. The interval is value +- t SE with g - 1 degrees of freedom; none
-    below two photos, or where a score without a group does not exist.
+    Args:
+        score_of: returns the score of the samples where a bool [n] is True, or None if it does not exist.
+        value: the score of all samples.
+        clusters: the source photo of each sample.
+        seed: of the grouping.
+
+    Returns:
+        The lower and the upper bound. (None, None) with fewer than two photos, or if a score without one of the groups
+        does not exist.
     """
     names, numbers = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     groups = min(GROUPS, len(names))
@@ -143,7 +156,8 @@ def jackknife(
 
 
 def sign_flip(sums: Floats, resamples: int, seed: int) -> float:
-    """P(|sum with random signs per cluster| >= |sum|); all sign patterns if there are few enough."""
+    """The p-value of the sign-flip test: P(|sum with random signs per cluster| >= |sum|). With at most 12 clusters, all
+    sign patterns are counted."""
     observed, size = abs(sums.sum()), len(sums)
     slack = 1e-12 * np.abs(sums).sum()
     if size <= 12:
@@ -158,7 +172,7 @@ def sign_flip(sums: Floats, resamples: int, seed: int) -> float:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's correction for several tests; None stays None and does not count."""
+    """Holm's correction for several tests. None stays None and does not count as a test."""
     order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0

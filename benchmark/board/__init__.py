@@ -1,1 +1,1 @@
-"""What many runs say together: records, rankings, tables, comparisons, leaderboard pages."""
+"""Several runs together: comparisons, records, rankings, tables and leaderboard pages."""

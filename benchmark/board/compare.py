@@ -1,4 +1,4 @@
-"""Paired comparison of two runs: the same samples, the same protocol, differences per sample."""
+"""Paired comparison of two runs of one protocol: differences on the same samples."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ from olrd.progress import say
 
 
 def compare(a: Run, b: Run, columns: list[str] | None = None) -> pd.DataFrame:
-    """Per score column: the mean of a - b with its 95 % interval, the p-value of a sign-flip test over
-    source photos, and that value after Holm's correction over all columns shown.
+    """Compare two runs.
 
-    Raises `UsageError` if protocol or data differ: their differences would mean nothing.
+    Args:
+        a, b: finished runs.
+        columns: the scores to compare; by default all.
+
+    Returns:
+        One row per score: the mean of a - b with its 95 % interval, the p-value of a sign-flip test over source photos,
+        and the p-value after Holm's correction over all rows.
+
+    Raises:
+        UsageError: protocol, data or metric revisions differ, or there is no such score.
     """
     for what, left, right in (
         ("protocol", a.summary.protocol_id, b.summary.protocol_id),

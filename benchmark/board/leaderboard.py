@@ -1,10 +1,10 @@
-"""The leaderboard: pages that follow from the records alone. Same records, same bytes.
+"""The pages of a leaderboard. They depend on its records only: the same records give the same bytes.
 
-BOARD/results/...                      the records (benchmark/board/records.py), the only source
-BOARD/<dataset>.md, .csv, .tex, .html  tables: one section per protocol, fingerprint and metric
-                                       revisions, never ranked across
+BOARD/results/...                      the records (`benchmark.board.records`)
+BOARD/<dataset>.md, .csv, .tex, .html  tables: one section per protocol, fingerprint and metric revisions; rows of
+                                       different sections are never ranked together
 BOARD/<dataset>.svg                    quality against seconds per image
-BOARD/reported.md                      the paper's own numbers, not measured here
+BOARD/reported.md                      numbers from the paper, not measured here
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from olrd.storage.files import write_atomic
 
 
 def leaderboard(board: Path) -> list[Path]:
-    """Write all pages of a board anew from its records; returns their paths. Raises `IntegrityError`
-    for a record that cannot be read, before anything is written."""
+    """Write all pages of a board from its records; returns their paths.
+
+    Raises:
+        SourceError: the board has no records.
+        IntegrityError: a record cannot be read. Nothing is written.
+    """
     records = read_records(board)
     if not records:
-        raise SourceError(f"{board} holds no records; `benchmark leaderboard RUN --board {board}` adds a run's")
+        raise SourceError(f"{board} holds no records; `benchmark leaderboard RUN --board {board}` adds a run")
     by_page: dict[str, list[Section]] = {}
     for section in sections(records):
         by_page.setdefault(page_name(section.dataset), []).append(section)
@@ -49,13 +53,13 @@ def leaderboard(board: Path) -> list[Path]:
 
 
 def page_name(dataset: str) -> str:
-    """The stem of a data set's pages. `reported` and the like are taken."""
+    """The stem of the pages of a data set. Names of other files, such as `reported`, get a trailing underscore."""
     name = safe_name(dataset)
     return f"{name}_" if name.lower() in ("reported", "readme", "results") else name
 
 
 def page(found: list[Section]) -> str:
-    """The sections as one HTML page without scripts that opens from disk."""
+    """The sections as one HTML page. It has no scripts and opens from disk."""
     template = resources.files("benchmark.board").joinpath("leaderboard.html").read_text(encoding="utf-8")
     body = page_body(found, [plot([section]) for section in found])
     title = escape_html(found[0].dataset)

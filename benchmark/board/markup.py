@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX and HTML. Every text is escaped: names come from anywhere."""
+"""Tables as Markdown, LaTeX and HTML. Every text is escaped, because names of methods and data may hold anything."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from benchmark.board.ranking import Section
 from benchmark.board.tables import Table, Text, tables_of
 
 NOTES = (
-    "Mean of all samples with its 95 % interval, source photos resampled; time: the median.",
-    "mask: what was erased. ring: around it. raw: the output as it came. composited: the output inside "
-    "the mask, the input outside. change/outside/raw: how far the output differs from the input where "
-    "nothing was to be erased.",
-    "= truth: every output equals the ground truth, so the score has no finite value; ranked first. "
-    "Bold: best of the ranked methods, controls left out; intervals that overlap are no proof of a "
-    "difference (`benchmark compare` tests pairs).",
-    "control: a yardstick, not a method; it is ranked to show what a score is worth.",
+    "A score is the mean over all samples with its 95 % interval (bootstrap over source photos). Time is the median.",
+    "mask: what was erased. ring: the pixels around it. raw: the output, unchanged. composited: the output inside the "
+    "mask and the input outside. change/outside/raw: the difference between output and input outside the mask.",
+    "= truth: every output equals the ground truth, so the score has no finite value. Such a row is ranked first. "
+    "Bold: the best ranked method that is not a control. If intervals overlap, the methods may not differ; "
+    "`benchmark compare` tests pairs.",
+    "control: not a method but a reference, such as doing nothing. It is ranked to show what a score means.",
 )
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -40,27 +39,27 @@ _MARKS = re.compile(r"([\\`*_\[\]|~#])")
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, inside a table too."""
+    """Escape text for Markdown, also inside tables."""
     return html.escape(_MARKS.sub(r"\\\1", " ".join(text.split())), quote=False)
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX sets as it is."""
+    """Escape text for LaTeX."""
     return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
 
 
 def escape_html(text: str) -> str:
-    """Text that HTML shows as it is, in attributes too."""
+    """Escape text for HTML, also in attributes."""
     return html.escape(text, quote=True)
 
 
 def head_of(section: Section) -> str:
-    """What a section is about, as plain text."""
+    """The protocol and data of a section, as plain text."""
     return f"protocol {section.protocol}, data {section.fingerprint}"
 
 
 def markdown(sections: Sequence[Section], picture: str) -> str:
-    """A page of sections. picture: the plot's file name."""
+    """The sections as one Markdown page. picture: file name of the plot."""
     lines = [f"# {escape_markdown(sections[0].dataset)}", "", f"![quality against time]({picture})"]
     for section in sections:
         lines += ["", f"## {escape_markdown(section.dataset)}: {escape_markdown(head_of(section))}"]
@@ -95,7 +94,7 @@ def _markdown_table(table: Table) -> list[str]:
 
 
 def latex(sections: Sequence[Section]) -> str:
-    """Tables to \\input into a document."""
+    """The tables as LaTeX, to \\input into a document."""
     lines = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}."]
     for section in sections:
         for table in tables_of(section):
@@ -128,7 +127,7 @@ def _latex_table(table: Table) -> list[str]:
 
 
 def page_body(sections: Sequence[Section], pictures: Sequence[str]) -> str:
-    """The HTML between <main> and </main>. pictures: one SVG per section, put in as it is."""
+    """The HTML between <main> and </main>. pictures: one SVG per section; not escaped."""
     parts = [f"<h1>{escape_html(sections[0].dataset)}</h1>"]
     for section, picture in zip(sections, pictures, strict=True):
         parts.append(f"<h2>{escape_html(section.dataset)} <small>{escape_html(head_of(section))}</small></h2>")
@@ -146,7 +145,7 @@ def page_body(sections: Sequence[Section], pictures: Sequence[str]) -> str:
 
 
 def html_table(table: Table) -> str:
-    """A table that scrolls sideways where it does not fit."""
+    """A table as HTML. It scrolls sideways if it is wider than the page."""
 
     def tag(name: str, k: int) -> str:
         return f"<{name}>" if k < table.words else f'<{name} class="n">'

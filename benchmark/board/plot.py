@@ -1,4 +1,4 @@
-"""Quality against time as SVG, written by hand so that the same records give the same bytes."""
+"""Quality against time as SVG. It is written without a plotting library, so that the same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from benchmark.board.tables import heading, seconds
 
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 70, 150, 46, 74
-"""Room around the plotting area, in pixels; names of methods may reach into the right one."""
+"""Margins of the plotting area in pixels. Names of methods may use the right one."""
 INK, MUTED, LINE, METHOD, CONTROL = "#18181b", "#71717a", "#e4e4e7", "#d6006c", "#71717a"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 STEP = 15
-"""The height of a name, in pixels."""
+"""Height of a name in pixels."""
 
 
 class Point(NamedTuple):
-    """One ranked row. x: seconds. y, low, high: score and its interval."""
+    """A ranked row. x: seconds per image. y, low, high: the score and its interval."""
 
     name: str
     control: bool
@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 
 def plot(sections: Sequence[Section]) -> str:
-    """One panel per section, one under the other, as a whole SVG file."""
+    """An SVG file with one panel per section, one below the other."""
     height = HEIGHT * len(sections)
     panels = [f'<g transform="translate(0 {k * HEIGHT})">{_panel(section)}</g>' for k, section in enumerate(sections)]
     return (
@@ -42,13 +42,13 @@ def plot(sections: Sequence[Section]) -> str:
 
 
 def points_of(section: Section) -> tuple[list[Point], list[str]]:
-    """The ranked rows that can be drawn, and what must be said of the others."""
+    """The ranked rows that can be drawn, and a note for each of the others."""
     points, left_out = [], []
     names = [row.method for row in section.ranked]
     for row in section.ranked:
         cell, time = row.cells[section.first.name], row.seconds.value
         name = row.method
-        if names.count(name) > 1:  # the revision, or failing that the settings, tell them apart
+        if names.count(name) > 1:  # the revision distinguishes them, or the settings
             same = [r for r in section.ranked if r.method == name and r.revision == row.revision]
             name = f"{name} {row.settings if len(same) > 1 else row.revision}"
         if cell.value is None:
@@ -111,7 +111,7 @@ def _panel(section: Section) -> str:
 
 
 def _mark(point: Point, x: float, low: float, y: float, high: float) -> str:
-    """A dot with its interval: hollow and grey for a control."""
+    """A dot with its interval. Controls are hollow and grey."""
     colour, fill = (CONTROL, "#fff") if point.control else (METHOD, METHOD)
     caps = "".join(_line(x - 3, at, x + 3, at, colour, 1.5) for at in (low, high))
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{fill}" stroke="{colour}" stroke-width="1.5"/>'
@@ -119,7 +119,7 @@ def _mark(point: Point, x: float, low: float, y: float, high: float) -> str:
 
 
 class Box(NamedTuple):
-    """A taken rectangle, in pixels."""
+    """A rectangle that is in use, in pixels."""
 
     left: float
     top: float
@@ -128,15 +128,19 @@ class Box(NamedTuple):
 
 
 def _boxes(bars: Sequence[tuple[float, float, float, float]]) -> list[Box]:
-    """What the intervals and the dots cover."""
+    """The rectangles that intervals and dots cover."""
     return [
         box for x, top, bottom, y in bars for box in (Box(x - 4, top, x + 4, bottom), Box(x - 7, y - 7, x + 7, y + 7))
     ]
 
 
 def _room_for(name: str, x: float, y: float, taken: list[Box]) -> tuple[bool, float]:
-    """Whether a name stands left of its dot, and at which height: the nearest free place, then taken."""
-    width = 6.8 * len(name) + 10  # of 12 px sans-serif, about
+    """Find the nearest free position for a name and mark it as used.
+
+    Returns:
+        Whether the name is left of its dot, and its height in pixels.
+    """
+    width = 6.8 * len(name) + 10  # about the width in 12 px sans-serif
     away = sorted((abs(k), k) for k in range(-8, 9))
     for _, k in away:
         for left in (False, True):
@@ -155,7 +159,7 @@ def _overlap(a: Box, b: Box) -> bool:
 
 
 def nice_ticks(low: float, high: float) -> list[float]:
-    """4 to 9 round numbers, evenly spaced, that enclose low..high with some air."""
+    """4 to 9 round numbers, evenly spaced, around low..high with a small margin."""
     size = max(abs(low), abs(high))
     span = high - low if high - low > 1e-6 * size + 1e-12 else size * 0.1 + 1e-9
     low, high = low - 0.04 * span, high + 0.04 * span
@@ -167,7 +171,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """Powers of ten around the values, at least one apart."""
+    """The powers of ten around the values; they differ by at least one."""
     low = math.floor(math.log10(min(values)) + 1e-9)
     high = math.ceil(math.log10(max(values)) - 1e-9)
     return low, max(high, low + 1)

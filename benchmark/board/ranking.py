@@ -1,7 +1,7 @@
-"""Which records may stand in one table, and in which order. A pure function of the records.
+"""Which records are ranked together, and in which order.
 
-Records are ranked together only if data set, fingerprint, protocol id and metric revisions are all
-equal. A run that is not complete is listed and not ranked.
+Records are ranked together only if data set, fingerprint, protocol id and metric revisions are equal. Incomplete runs
+are listed but not ranked.
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ TRUTH = "= truth"
 
 
 class Cell(NamedTuple):
-    """A score of one row. value, low, high: mean and 95 % interval. n: samples with a value. same: how
-    many samples equal the truth, so that the metric has no finite value. note: why there is no value."""
+    """A score of one row.
+
+    Attributes:
+        value, low, high: the mean and its 95 % interval.
+        n: number of samples with a value.
+        same: number of samples that equal the truth, for which the metric has no finite value.
+        note: why there is no value.
+    """
 
     value: float | None
     low: float | None = None
@@ -30,14 +36,19 @@ class Cell(NamedTuple):
 
     @property
     def is_truth(self) -> bool:
-        """No value, because every output equals the truth: the best there can be."""
+        """Whether there is no value because every output equals the truth, which is the best result."""
         return self.value is None and self.same > 0
 
 
 @dataclass(frozen=True)
 class Column:
-    """name: `psnr/mask/raw`, `change/outside/raw`, `fid/raw`. first: whether rows are ranked by it.
-    counted: whether the number of samples belongs beside each value (set metrics are biased by it)."""
+    """A column of a table.
+
+    Attributes:
+        name: e.g. `psnr/mask/raw`, `change/outside/raw`, `fid/raw`.
+        first: whether rows are ranked by it.
+        counted: whether n is shown with each value. Set metrics depend on it.
+    """
 
     name: str
     higher_is_better: bool
@@ -48,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One run. rank: 1 is best, equal values share one; None if not ranked, and `why` says why."""
+    """A run. rank: 1 is best, and equal values share a rank; None if it is not ranked, for the reason `why`."""
 
     method: str
     revision: str
@@ -66,8 +77,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that may be compared. main: columns of the first table, the first of which ranks. further:
-    of the second. definitions: metric -> (revision, definition)."""
+    """Rows that may be compared.
+
+    Attributes:
+        definitions: (revision, definition) by metric.
+        main: columns of the first table; the first one ranks.
+        further: columns of the second table.
+        ranked, partial: complete and incomplete runs.
+    """
 
     dataset: str
     fingerprint: str
@@ -81,18 +98,18 @@ class Section:
 
     @property
     def first(self) -> Column:
-        """The column that ranks."""
+        """The column that rows are ranked by."""
         return self.main[0]
 
 
 def group_key(record: Summary) -> tuple[str, str, str, str]:
-    """What must be equal for two records to be ranked together."""
+    """The values that must be equal for two records to be ranked together."""
     revisions = json.dumps(record.metric_revisions, sort_keys=True)
     return record.dataset.name, record.protocol_id, record.dataset.fingerprint, revisions
 
 
 def sections(records: Iterable[Summary]) -> list[Section]:
-    """One section per group, in the order of their keys. The order of `records` has no effect."""
+    """One section per group of records that may be compared. The order of `records` has no effect."""
     groups: dict[tuple[str, str, str, str], list[Summary]] = {}
     for record in records:
         groups.setdefault(group_key(record), []).append(record)
@@ -120,8 +137,11 @@ def _section(records: list[Summary]) -> Section:
 
 
 def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
-    """The columns of the two tables. First: each metric in the mask as the output came (or its only
-    form), and the change outside. Second: the ring, and the whole picture after pasting back."""
+    """The columns of the two tables.
+
+    The first table has each metric in the mask, raw (or the only form that the metric has), and the change outside. The
+    second one has the ring, raw, and the whole picture, composited.
+    """
     main: list[Column] = []
     further: list[Column] = []
 
@@ -165,7 +185,7 @@ def _row(record: Summary, main: Sequence[Column], further: Sequence[Column]) -> 
 
 
 def settings_of(record: Summary) -> str:
-    """The method's options as resolved, and the seed if it is not the protocol's."""
+    """The resolved options of the method, and the seed if it differs from the protocol's."""
     options = dict(record.method.options)
     if options.get("name") == record.method.name:
         del options["name"]
@@ -175,7 +195,7 @@ def settings_of(record: Summary) -> str:
 
 
 def cell_of(record: Summary, name: str) -> Cell:
-    """A score, or a set metric's value, of a record."""
+    """A score of a record, per sample or of the whole set."""
     if name in record.sets:
         whole = record.sets[name]
         return Cell(whole.value, whole.low, whole.high, n=whole.n, note=whole.reason)
@@ -189,7 +209,7 @@ def cell_of(record: Summary, name: str) -> Cell:
 
 
 def _why_not(record: Summary, first: str, cell: Cell) -> str:
-    """Why a run is not ranked; empty if it is."""
+    """Why a run is not ranked, or an empty text."""
     total, limit = record.dataset.total, record.request.limit
     reasons = []
     if record.n_failed:
@@ -208,7 +228,7 @@ def _name(row: Row) -> tuple[str, ...]:
 
 
 def _ranked(rows: list[Row], first: Column) -> list[Row]:
-    """Best first; what equals the truth everywhere stands above every number."""
+    """Rank rows, best first. A row whose outputs all equal the truth is above every number."""
 
     def merit(row: Row) -> tuple[bool, float]:
         cell = row.cells[first.name]

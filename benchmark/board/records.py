@@ -1,9 +1,9 @@
-"""Records of a leaderboard: summaries of finished runs, one JSON file each, never changed afterwards.
+"""Records of a leaderboard: the summaries of finished runs, one JSON file each. A record is never changed.
 
     BOARD/results/<dataset>/<protocol id>/<method>/<revision>-<key>.json
 
-`key` is a hash of all that makes two runs the same claim (see `key_of`): other options, another seed,
-other data or other metric weights are another record beside the first.
+`key` is a hash of what identifies a result (see `key_of`). Other options, another seed, other data or other metric
+weights make another record.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from olrd.errors import IntegrityError, OutputError
 from olrd.storage.files import file_name_of, sha256, to_json, write_atomic
 
 PROVENANCE = ("times", "git", "versions", "request")
-"""What two runs that claim the same may differ in: how long they took and where they ran. The first
-record stays, so a table's times are those of the run that was added first."""
+"""Fields in which two runs of the same request may differ: how long they took and where they ran. The record that was
+added first stays, so a table shows its times."""
 ROUNDING = 1e-5
-"""A float32 network on another processor, or with another number of threads, sums in another order."""
+"""Relative difference that is accepted between two results: float32 networks sum in another order on another processor
+or with another number of threads."""
 LONGEST = 60
 _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/:,;'\"()]+/)+")
 
@@ -48,7 +49,7 @@ def add_record(run: Run, board: Path) -> Path:
         if differing := differences(read_record(path), record):
             raise OutputError(
                 f"{path} holds other results of the same method, revision, options, data and "
-                f"protocol ({', '.join(differing[:4])}); records are never changed: if the method "
+                f"protocol ({', '.join(differing[:4])}); records are never changed. If the method "
                 "has changed, give it another revision"
             )
         return path
@@ -82,28 +83,31 @@ def record_path(record: Summary, board: Path) -> Path:
 
 
 def key_of(record: Summary) -> str:
-    """Eight hex digits of the claim: method, revision, options and device, data set and fingerprint,
-    how many samples were asked for, came and failed, protocol, seed, and metric revisions."""
+    """Eight hex digits that identify a result.
+
+    They are a hash of method, revision, options, device, data set, fingerprint, the numbers of samples (asked for, in the
+    set, scored, failed), protocol, seed and metric revisions.
+    """
     method, data = record.method, record.dataset
-    claim = [
+    identity = [
         *(method.name, method.revision, method.device, method.options),
         *(data.name, data.fingerprint, data.n, data.total),
         *(record.n, record.n_failed, record.seed),
         record.protocol_id,
         record.metric_revisions,
     ]
-    return sha256(json.dumps(claim, sort_keys=True).encode())[:8]
+    return sha256(json.dumps(identity, sort_keys=True).encode())[:8]
 
 
 def safe_name(text: str) -> str:
-    """A short name of a file or folder: never empty, hidden, or a way out of the folder."""
+    """A short, safe name of a file or folder: not empty, not hidden, and without a path separator."""
     name = file_name_of(text)[:LONGEST]
     shown = name.lstrip(".")
     return "_" * (len(name) - len(shown)) + shown or "_"
 
 
 def differences(old: Summary, new: Summary) -> list[str]:
-    """Where two records disagree, as `score: old, new`; provenance does not count."""
+    """The fields in which two records differ, as `score: old, now new`. Provenance is ignored."""
     found, before, after = [], record_json(old), record_json(new)
     for name in sorted(before.keys() | after.keys()):
         left, right = before.get(name), after.get(name)
@@ -118,7 +122,7 @@ def differences(old: Summary, new: Summary) -> list[str]:
 
 
 def _alike(left: Any, right: Any) -> bool:
-    """Equal, or floats that differ by no more than `ROUNDING`."""
+    """Whether two values are equal, or floats that differ by `ROUNDING` at most."""
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(_alike(left[k], right[k]) for k in left)
     if isinstance(left, float) and isinstance(right, float):
@@ -133,12 +137,12 @@ def _brief(value: Any) -> str:
 
 
 def without_folders(value: Any) -> Any:
-    """Absolute paths in strings, cut to the last name."""
+    """Cut absolute paths in all texts to their last name."""
     if isinstance(value, dict):
         cleaned: dict[str, Any] = {}
         for name, inner in value.items():
             short = without_folders(name)
-            if short in cleaned and isinstance(inner, int):  # two failures that now read the same
+            if short in cleaned and isinstance(inner, int):  # two reasons of failure that are now equal
                 inner += cleaned[short]
             cleaned[short] = without_folders(inner)
         return cleaned

@@ -34,7 +34,7 @@ REALHM: dict[str, Numbers] = {
 PREFACE = """\
 # Reported by the paper, not measured here
 
-These are the numbers of the MagicEraser paper (ECCV 2024, arXiv 2410.10207), taken over second-hand and not
+These are the numbers of the MagicEraser paper (ECCV 2024, arXiv 2410.10207), taken from a secondary source and not
 verified. How they were measured is not known: picture size, compositing, metric networks, sample counts.
 They cannot be compared with any number of the other tables in this folder and are never ranked with them.
 An empty cell: the paper reports nothing.

@@ -1,4 +1,4 @@
-"""A section as text cells, the same for Markdown, LaTeX and HTML; and as CSV with full precision."""
+"""A section as tables of texts, which Markdown, LaTeX and HTML share, and as CSV in full precision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmark.board.ranking import TRUTH, Cell, Column, Row, Section
 
 
 class Text(NamedTuple):
-    """main: what the cell says. small: beside it, e.g. the interval. best: of all ranked methods."""
+    """A cell. main: its text. small: an addition, e.g. the interval. best: whether it is the best ranked method."""
 
     main: str
     small: str = ""
@@ -19,7 +19,7 @@ class Text(NamedTuple):
 
 
 class Table(NamedTuple):
-    """title; head: one text per column; rows of as many cells; the first `words` columns are words."""
+    """A table. head: one text per column. words: number of columns, from the left, that hold words."""
 
     title: str
     head: tuple[str, ...]
@@ -28,7 +28,7 @@ class Table(NamedTuple):
 
 
 def tables_of(section: Section) -> list[Table]:
-    """The ranked rows in two tables, and the partial ones in two more."""
+    """Two tables of the ranked rows, and two of the partial ones."""
     first = section.first
     better = "higher" if first.higher_is_better else "lower"
     found = []
@@ -45,10 +45,10 @@ def tables_of(section: Section) -> list[Table]:
 
 
 def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], ranked: Sequence[Row], whole: bool) -> Table:
-    """whole: with why not, counts and seconds."""
+    """A table of rows. whole: also with the reason for not ranking, the counts and the seconds."""
     partial = rows is not ranked
     head = ["#", "method", "revision", "control"]
-    head += ["why not"] if partial and whole else []
+    head += ["not ranked because"] if partial and whole else []
     head += [heading(column) for column in columns]
     head += ["n", "failed", "seconds per image"] if whole else []
     decimals = {c.name: decimals_of([*ranked, *rows], c.name) for c in columns}
@@ -74,19 +74,19 @@ def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], ranked: S
 
 
 def heading(column: Column) -> str:
-    """The score's name, its unit, and which way is better."""
+    """The name of a score, its unit, and an arrow that says which direction is better."""
     unit = f", {column.unit}" if column.unit else ""
     return f"{column.name}{unit} {'↑' if column.higher_is_better else '↓'}"
 
 
 def decimals_of(rows: Sequence[Row], name: str) -> int:
-    """As many decimals for all cells of a column as its largest value needs."""
+    """The number of decimals for all cells of a column: that of its largest value."""
     values = [abs(v) for row in rows if (v := row.cells[name].value) is not None]
     return decimals_for(max(values, default=0.0))
 
 
 def decimals_for(largest: float) -> int:
-    """Decimals that show three or four digits of a value."""
+    """The number of decimals that shows three or four digits of a value."""
     largest = abs(largest)
     if largest == 0:
         return 2
@@ -94,7 +94,7 @@ def decimals_for(largest: float) -> int:
 
 
 def score_text(cell: Cell, decimals: int, n: int, counted: bool = False) -> Text:
-    """A score with its interval; what it is missing is said, never left out. n: of the row."""
+    """A score with its interval, and a note on samples without a value. n: number of samples of the row."""
     if cell.is_truth:
         return Text(TRUTH, cell.note)
     if cell.value is None:
@@ -112,7 +112,7 @@ def score_text(cell: Cell, decimals: int, n: int, counted: bool = False) -> Text
 
 
 def seconds_text(row: Row) -> Text:
-    """The median with its interval, and where it was measured."""
+    """The median time with its interval, and the device."""
     cell = row.seconds
     if cell.value is None:
         return Text("-", row.device)
@@ -123,7 +123,7 @@ def seconds_text(row: Row) -> Text:
 
 
 def seconds(value: float) -> str:
-    """About three digits, never in powers of ten."""
+    """Seconds with about three digits, never in scientific notation."""
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 4}f}"
 
 
@@ -136,8 +136,8 @@ def _merit(cell: Cell, column: Column) -> float | None:
 
 
 def _best(ranked: Sequence[Row], column: Column, decimals: int) -> str | None:
-    """The best score as printed, among ranked rows that are no controls: what reads the same is equally
-    good. None if there is nothing to beat."""
+    """The printed text of the best score among ranked rows that are not controls. Rows that print the same text are
+    equally good. None if there are fewer than two texts."""
     cells = [row.cells[column.name] for row in ranked if not row.control]
     known = [(merit, cell) for cell in cells if (merit := _merit(cell, column)) is not None]
     shown = {score_text(cell, decimals, 0).main for _, cell in known}
@@ -147,7 +147,7 @@ def _best(ranked: Sequence[Row], column: Column, decimals: int) -> str | None:
 
 
 def csv_of(sections: Sequence[Section]) -> str:
-    """All rows of all sections, numbers in full; a column that a section lacks stays empty."""
+    """All rows of all sections as CSV in full precision. A column that a section does not have is empty."""
     names = sorted({c.name for s in sections for c in (*s.main, *s.further)}, key=_csv_order)
     head = [
         "dataset",

@@ -1,5 +1,8 @@
-"""Data sets to score on. To add one: write one file, add one line to `DATASETS` (or, from another
-distribution, one entry point in the group `benchmark.datasets`)."""
+"""Data sets to score on.
+
+To add a data set, write one file and add one line to `DATASETS`, or, in another distribution, one entry point in the group
+`benchmark.datasets`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ DATASETS = Registry(
 
 
 class Annotated(NamedTuple):
-    """A panoptic map of a sample's photo, and what its category numbers mean."""
+    """A panoptic map of a sample's photo, and its categories by number."""
 
     panoptic: PanopticMap
     categories: Mapping[int, Category]
@@ -35,15 +38,21 @@ class Annotated(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """One photo to erase in.
+    """A photo in which an object is erased.
 
-    id: unique in its set. cluster: the source photo; samples of one cluster are not independent.
-    image: uint8 [H, W, 3]. mask: bool [H, W], True = erase. truth: the photo without the object, uint8
-    [H, W, 3], or None. category: of the object. background: what lies under it. twin: where the same
-    object stands untouched. facts: numbers that belong to the sample and are reported beside its
-    scores (e.g. how far input and truth differ outside the mask). annotated: reads the panoptic map of
-    the photo without the object, of the size that the sample was read in; only asked by a run whose
-    eraser wants it.
+    Attributes:
+        id: unique in its data set.
+        cluster: the source photo. Samples of one cluster are not independent.
+        image: the photo, uint8 [H, W, 3].
+        mask: bool [H, W], True = erase.
+        truth: the photo without the object, uint8 [H, W, 3], or None.
+        category: of the object.
+        background: labels of what is under the object.
+        prompt, caption: short and long description of the background.
+        twin: the box of the untouched original of the object in the same photo.
+        facts: numbers that are reported with the scores, e.g. the difference of input and truth outside the mask.
+        annotated: reads the panoptic map of the photo without the object, in the size of `image`. It is called only for
+            erasers that use maps.
     """
 
     id: str
@@ -65,20 +74,20 @@ class DataSet(Protocol):
 
     name: str
     fingerprint: str
-    """A hash of what is scored: two runs with equal ones saw the same samples."""
+    """A hash of the samples. Runs with equal fingerprints had the same samples."""
     warnings: tuple[str, ...]
-    """What every table of its results must say."""
+    """Warnings that every table of results shows."""
 
     def ids(self) -> list[str]:
-        """All sample ids in order. Opens no picture."""
+        """All sample ids, in order. Opens no picture."""
 
     def sample(self, index: int) -> Sample:
-        """Sample `index`. Raises `olrd.errors.Rejected` or `IntegrityError` if it cannot be read."""
+        """Read sample `index`. Raises `olrd.errors.Rejected` or `IntegrityError` if it cannot be read."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a data set is opened with. root: its folder or hub id. options: its own settings."""
+    """What a data set is opened with. root: its folder or hub id. options: its own settings, as texts."""
 
     kind: ClassVar[str] = "data set"
     name: str
@@ -87,13 +96,18 @@ class DataSpec:
 
 
 def open_dataset(name: str, root: str | None = None, options: Mapping[str, str] | None = None) -> DataSet:
-    """Open a data set by name. Raises `UsageError` or `SourceError`, which say how to get it."""
+    """Open a data set by name.
+
+    Raises:
+        UsageError: a name or a setting is unknown.
+        SourceError: the data cannot be found; the message says how to get them.
+    """
     data: DataSet = DATASETS.get(name)(DataSpec(name, root, options or {}))
     return data
 
 
 def check_file_names(ids: Iterable[str]) -> None:
-    """`UsageError` if two samples would share a file (see `baselines.folder.file_name_of`)."""
+    """Raise `UsageError` if two samples would share a file name (see `olrd.storage.files.file_name_of`)."""
     if shared := duplicates(file_name_of(name) for name in ids):
         raise UsageError(
             f"several samples would share the file name {shared[0]}: their ids must differ in letters, "

@@ -1,6 +1,6 @@
-"""OLRD: any folder or hub id that `datasets.load_dataset` opens with our columns.
+"""`olrd`: triplets of `olrd-build` in a folder or on the hub.
 
-Without a root it is the embedded demo's triplets, built on first use.
+Without a root, these are the triplets of the embedded photos, which are built on first use.
 """
 
 from __future__ import annotations
@@ -38,19 +38,27 @@ PICTURES = ("image", "mask", "background")
 
 
 def open_olrd(spec: DataSpec) -> OlrdTriplets:
-    """Options: split (`all` or a split's name), photos (for a folder of recipes: where the photos are),
-    maps (the folder that the build's --root named, for erasers that use panoptic maps), name (what tables call it; letters, digits, `.`, `_` and `-`)."""
+    """Open `olrd`.
+
+    Options:
+        split: the name of a split, or `all`.
+        photos: folder of the photos; needed for recipes.
+        maps: folder of the source that was built from, for erasers that use panoptic maps.
+        name: the name in tables, of letters, digits, `.`, `_` and `-`.
+    """
     defaults = {"split": "all", "photos": "", "maps": "", "name": "olrd" if spec.root else "olrd-demo"}
     options = checked_options(spec, defaults)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", options["name"]):
-        raise UsageError(f"a data set's name is letters, digits, '.', '_' and '-', not '{options['name']}'")
+        raise UsageError(
+            f"a data set's name must consist of letters, digits, '.', '_' and '-', got '{options['name']}'"
+        )
     root = spec.root or str(demo_triplets())
     maps = source_maps(root, options["maps"])
     return OlrdTriplets(options["name"], root, options["split"], options["photos"], maps)
 
 
 class OlrdTriplets:
-    """Triplets; the ground truth is exact. fingerprint: of ids and recipes, which hold pixel hashes."""
+    """Triplets with an exact truth. The fingerprint is a hash of ids and recipes, and recipes hold hashes of the pixels."""
 
     warnings: tuple[str, ...] = ()
 
@@ -58,7 +66,7 @@ class OlrdTriplets:
         self.name, self._maps = name, maps
         self.offers = frozenset({"panoptic"} if maps else ())
         self._rows = _open(root, split, photos)
-        held = {*self._rows.column_names, *(PICTURES if photos else ())}  # rendered, for recipes
+        held = {*self._rows.column_names, *(PICTURES if photos else ())}  # recipes are rendered
         missing = sorted({*PLAIN, *PICTURES} - held)
         if missing:
             raise SourceError(
@@ -68,19 +76,19 @@ class OlrdTriplets:
         self._plain = self._rows.with_format(None).select_columns(list(PLAIN)).to_list()
         ids = self.ids()
         if again := duplicates(ids):
-            raise SourceError(f"{root}: sample ids must be different, {again[:3]} occur twice")
+            raise SourceError(f"{root}: sample ids must be unique, but {again[:3]} occur twice")
         self.fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for row in self._plain:
             digest.update(f"{row['id']}\n{row['recipe']}\n".encode())
-            if row["caption"]:  # erasers may be given it
+            if row["caption"]:  # erasers may use it
                 digest.update(f"{row['caption']}\n".encode())
         return digest.hexdigest()[:16]
 
     def draw(self, count: int, seed: int) -> None:
-        """Keep `count` triplets, drawn by id, in their old order; fewer if there are fewer."""
+        """Keep `count` triplets at most, drawn by id, in their order."""
         keyed = sorted(range(len(self._plain)), key=lambda i: keyed_draw(seed, self._plain[i]["id"]))
         kept = sorted(keyed[:count])
         self._plain = [self._plain[i] for i in kept]
@@ -92,7 +100,7 @@ class OlrdTriplets:
         return [row["id"] for row in self._plain]
 
     def sample(self, index: int) -> Sample:
-        """Decoded from the stored bytes; rendered, for recipes."""
+        """Decode a triplet from its stored bytes, or render it from its recipe."""
         plain, row = self._plain[index], self._rows[index]
         image, mask, truth = (_pixels(row[name], name, plain["id"]) for name in PICTURES)
         same = plain["image_id"] == plain["donor_image_id"]
@@ -111,14 +119,14 @@ class OlrdTriplets:
         )
 
     def _reader(self, image_id: str, width: int, height: int) -> Callable[[], Annotated | None] | None:
-        """Reads the photo's map once, when asked."""
+        """A function that reads the map of a photo on its first call and keeps it."""
         if self._maps is None:
             return None
         return cache(partial(self._maps.of, image_id, (width, height)))
 
 
 def _open(root: str, split: str, photos: str) -> Any:
-    """All rows as one `datasets.Dataset` with undecoded pictures, or rendered ones for recipes."""
+    """All rows as one `datasets.Dataset`. Pictures are not decoded; those of recipes are rendered."""
     import datasets
 
     from olrd.dataset.loading import RenderBatch, open_splits

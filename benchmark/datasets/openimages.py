@@ -1,8 +1,9 @@
-"""Open Images V5-V7 in two readings.
+"""Two data sets of Open Images V5-V7.
 
-`openimages-shift`: pairs with an exact truth, which `olrd` builds from the photos and instance masks:
-an object is moved inside its photo and then erased. `openimages-original` (legacy): the original photo
-is the reference, object included, as some papers do; doing nothing scores best, and every table says so.
+- `openimages-shift`: pairs with an exact truth, which `olrd` builds from photos and instance masks. An object is moved
+  inside its photo and then erased.
+- `openimages-original` (legacy): the original photo, with the object in it, is the reference, as in some papers. Doing
+  nothing scores best, and every table says so.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ LEGACY = "legacy: the reference is the original photo with the object in it; doi
 
 
 def open_shift(spec: DataSpec) -> OlrdTriplets:
-    """Options: size (`all`, or how many triplets, drawn by id with a fixed seed; papers: 1000 and 10000),
-    subset. Built once into the user's cache."""
+    """Open `openimages-shift`. The triplets are built once, in the user's cache.
+
+    Options: `size` (`all`, or the number of triplets, drawn by id with a fixed seed; papers use 1000 and 10000) and
+    `subset`.
+    """
     options = checked_options(spec, {"size": "all", "subset": ""})
     folder = built_once(BuildConfig(_source(spec, options["subset"]), seed=SEED), "openimages-shift")
     data = OlrdTriplets("openimages-shift", str(folder), "all", "")
@@ -40,7 +44,7 @@ def open_shift(spec: DataSpec) -> OlrdTriplets:
 
 
 def open_original(spec: DataSpec) -> Original:
-    """Options: size, subset (as above)."""
+    """Open `openimages-original`. Options: `size` and `subset`, as for `openimages-shift`."""
     options = checked_options(spec, {"size": "all", "subset": ""})
     return Original(_source(spec, options["subset"]), options["size"])
 
@@ -53,12 +57,12 @@ def _source(spec: DataSpec, subset: str) -> SourceSpec:
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"size is 'all' or a whole number from 1, not '{text}'")
+        raise UsageError(f"size must be 'all' or a whole number of at least 1, got '{text}'")
     return int(text)
 
 
 class Original:
-    """One sample per instance mask; masks of another size than the photo are fitted to it."""
+    """One sample per instance mask. Masks of another size than the photo are resized."""
 
     name = "openimages-original"
     warnings = (LEGACY,)
@@ -71,7 +75,7 @@ class Original:
             listed += [
                 (f"{record.image_id}-{s.id}", index, k)
                 for k, s in enumerate(record.segments)
-                if self._source.categories[s.category_id].isthing  # not the unlabelled rest
+                if self._source.categories[s.category_id].isthing  # leaves out the unlabelled rest
             ]
         if size != "all":
             listed = sorted(listed, key=lambda item: digest(SEED, item[0]))[: _count(size)]
@@ -84,7 +88,7 @@ class Original:
         return [item[0] for item in self._listed]
 
     def sample(self, index: int) -> Sample:
-        """The photo, one instance mask, and the photo again as its reference."""
+        """The photo, an instance mask, and the photo again as the reference."""
         name, number, segment = self._listed[index]
         record = self._source.record(number)
         data = self._source.photo_bytes(record)

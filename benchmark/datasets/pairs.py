@@ -1,4 +1,4 @@
-"""Pairs: any folder of photos, masks and truths with matching names, in the layouts people publish."""
+"""`pairs`: a folder of photos, masks and truths with equal file names, in the layouts of published data sets."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ LAYOUTS: Mapping[str, tuple[str, str, str]] = {
     "rorem": ("source", "mask", "GT"),
     "syn4removal": ("paste", "mask", "gt"),
 }
-"""The folders of photo, mask and truth, by the name of the set that uses them."""
+"""The folders of photos, masks and truths, by the name of the data set that has them."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
 def open_pairs(spec: DataSpec) -> Pairs:
-    """Options: layout (see LAYOUTS), threshold (grey level above which a mask pixel counts, default 127:
-    masks are often JPEG), cluster (`stem`: every item its own; `prefix`: the name up to the last `_` or
-    `-`, for frames of one scene)."""
+    """Open `pairs`.
+
+    Options:
+        layout: a key of `LAYOUTS`.
+        threshold: grey level above which a mask pixel counts, by default 127, because many masks are JPEG files.
+        cluster: `stem` if every item is a photo of its own, `prefix` if the name up to the last `_` or `-` names the scene.
+    """
     options = checked_options(spec, {"layout": "plain", "threshold": "127", "cluster": "stem"})
     if options["layout"] not in LAYOUTS:
         raise did_you_mean("layout", options["layout"], LAYOUTS)
     if options["cluster"] not in ("stem", "prefix"):
-        raise UsageError(f"pairs: cluster is stem or prefix, not '{options['cluster']}'")
+        raise UsageError(f"pairs: cluster must be stem or prefix, got '{options['cluster']}'")
     folders = LAYOUTS[options["layout"]]
     if spec.root is None:
         raise UsageError(f"pairs: name the folder with --root; it should hold {', '.join(folders)}/")
@@ -42,14 +46,14 @@ def open_pairs(spec: DataSpec) -> Pairs:
 
 
 def threshold_of(text: str) -> int:
-    """A grey level from 0 to 254. `UsageError` otherwise."""
+    """A grey level from 0 to 254. Raises `UsageError` otherwise."""
     if not text.isdigit() or not 0 <= int(text) <= 254:
-        raise UsageError(f"the mask threshold is a grey level from 0 to 254, not '{text}'")
+        raise UsageError(f"the mask threshold must be a grey level from 0 to 254, got '{text}'")
     return int(text)
 
 
 class Pairs:
-    """Files matched by stem. A photo without mask or truth is an error that names it."""
+    """Files with equal stems. A photo without a mask or a truth is an error that names it."""
 
     name = "pairs"
     warnings: tuple[str, ...] = ()
@@ -76,7 +80,7 @@ class Pairs:
         return self._stems
 
     def sample(self, index: int) -> Sample:
-        """A photo, its thresholded mask and its truth; `Rejected` if their sizes differ."""
+        """The photo, its mask and its truth. Raises `Rejected` if their sizes differ."""
         stem = self._stems[index]
         paths = [files[stem] for files in self._files]
         image, truth = (decode_photo(p.read_bytes(), str(p)).pixels for p in (paths[0], paths[2]))
@@ -88,7 +92,7 @@ class Pairs:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise SourceError(f"expected the folder {folder}; it is not there")
+        raise SourceError(f"the folder {folder} does not exist")
     paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES]
     if again := duplicates(p.stem for p in paths):
         raise SourceError(f"{folder} holds several pictures called {again[0]}; keep one of them")
@@ -96,8 +100,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def grey_mask(path: Path, threshold: int, image: Image) -> Mask:
-    """A mask file as bool [H, W] at the photo's size: grey levels above `threshold`. A mask of another
-    size and the same aspect is resized (nearest); another aspect is refused."""
+    """Read a mask file as bool [H, W] of the photo's size: True where the grey level is above `threshold`.
+
+    A mask of another size is resized (nearest). Raises `Rejected` if its aspect differs or it cannot be read.
+    """
     from PIL import Image as Pillow
 
     data = read_file(path.parent, path.name, "panoptic")
@@ -112,7 +118,7 @@ def grey_mask(path: Path, threshold: int, image: Image) -> Mask:
 
 
 def fitted(mask: Mask, image: Image, path: Path) -> Mask:
-    """The mask at the photo's size. Its aspect may be off by one pixel, as rounding leaves it."""
+    """Resize a mask to the photo's size. Its aspect may differ by one pixel of rounding."""
     height, width = image.shape[:2]
     if mask.shape == (height, width):
         return np.ascontiguousarray(mask)
@@ -125,7 +131,7 @@ def fitted(mask: Mask, image: Image, path: Path) -> Mask:
 
 
 def same_size(truth: Image, image: Image, path: Path) -> None:
-    """`Rejected` unless truth and photo have one size."""
+    """Raise `Rejected` unless truth and photo have one size."""
     if truth.shape != image.shape:
         raise Rejected(
             "photo_size",
@@ -134,8 +140,11 @@ def same_size(truth: Image, image: Image, path: Path) -> None:
 
 
 def drift(image: Image, truth: Image, mask: Mask) -> dict[str, float]:
-    """How far photo and truth differ farther than 8 pixels from the mask, where they should be equal:
-    the mean signed and the mean absolute difference, in grey levels. Empty if nothing is that far."""
+    """The difference of photo and truth farther than 8 pixels from the mask, where they should be equal.
+
+    Returns:
+        The mean signed and the mean absolute difference in grey levels; empty if no pixel is that far from the mask.
+    """
     far = ~grown(mask, 8, square=True)
     if not far.any():
         return {}

@@ -1,4 +1,4 @@
-"""Panoptic maps of an OLRD folder's background photos, read from the source that it was built from."""
+"""Panoptic maps of the photos of a built folder, read from the source that it was built from."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from olrd.sources import Source, SourceSpec, open_source
 
 
 def source_maps(root: str, maps: str) -> SourceMaps | None:
-    """The maps of a built folder, or None where its source is not at hand.
+    """The maps of a built folder, or None if its source is not known.
 
-    root: the data set. maps: the folder that the build's --root named; a build of the embedded photos
-    needs none. Raises `SourceError` if `maps` is given for something that is no built folder.
+    Args:
+        root: folder of the data set.
+        maps: folder of the source, which was the --root of the build. A build of the embedded photos needs none.
+
+    Raises:
+        SourceError: `maps` is given, but `root` is not a built folder.
     """
     if not (Path(root) / BUILD_FILE).is_file():
         if maps:
@@ -27,7 +31,7 @@ def source_maps(root: str, maps: str) -> SourceMaps | None:
         return None
     record = Dataset(root).record
     source: dict[str, Any] = record.config.get("source", {"root": ""})
-    if source["root"] is not None and not maps:  # a folder whose path the build keeps to itself
+    if source["root"] is not None and not maps:  # build.json does not hold the path of the folder
         return None
     try:
         spec = SourceSpec(**source | {"root": maps or None})
@@ -37,7 +41,7 @@ def source_maps(root: str, maps: str) -> SourceMaps | None:
 
 
 class SourceMaps:
-    """Opens the source when the first map is asked for. fingerprint: the build's, of its annotations."""
+    """Maps of a source, which is opened for the first map. fingerprint: of the annotations that were built from."""
 
     def __init__(self, spec: SourceSpec, fingerprint: str) -> None:
         self._spec, self._fingerprint = spec, fingerprint
@@ -57,8 +61,10 @@ class SourceMaps:
         return {self._source.image_id(k): k for k in range(len(self._source))}
 
     def of(self, image_id: str, size: tuple[int, int]) -> Annotated | None:
-        """The map of a photo, resized to (width, height); None if the source lists no map for it.
-        Areas and boxes of its segments stay those of the source."""
+        """The map of a photo, resized to (width, height), or None if the source has none.
+
+        Areas and boxes of its segments are those of the source.
+        """
         if image_id not in self._numbers:
             return None
         record = self._source.record(self._numbers[image_id])

@@ -1,8 +1,8 @@
-"""RealHM (216 pairs), a harmonisation set read as a removal set.
+"""RealHM (216 pairs): a data set for harmonisation, used for removal.
 
-Input `X_gt.jpg` (the composite an artist harmonised), mask `X_mask.jpg`, truth `X_fore.jpg` (the
-background photo, despite its name): no source states this reading, it follows from the layout. The
-artists may have changed the tone outside the mask: every sample reports by how much.
+The input is `X_gt.jpg` (the composite that an artist harmonised), the mask `X_mask.jpg`, and the truth `X_fore.jpg` (the
+background photo, despite its name). No publication describes this use; it follows from the files. The artists may have
+changed the tone outside the mask, and every sample reports by how much.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WHERE = (
 
 
 def open_realhm(spec: DataSpec) -> RealHM:
-    """Option: threshold (grey level above which a pixel of the soft JPEG mask counts, default 127)."""
+    """Open `realhm`. Option: `threshold`, the grey level above which a pixel of the JPEG mask counts (default 127)."""
     options = checked_options(spec, {"threshold": "127"})
     if spec.root is None:
         raise UsageError(f"realhm: name its folder with --root. {WHERE}")
@@ -32,7 +32,7 @@ def open_realhm(spec: DataSpec) -> RealHM:
 
 
 class RealHM:
-    """Items found by their `X_small.jpg`, as the authors list them."""
+    """The items that have a `X_small.jpg`, as in the authors' own code."""
 
     name = "realhm"
 
@@ -45,7 +45,7 @@ class RealHM:
         for stem in stems:
             for part in ("gt", "mask", "fore"):
                 if not (path := _file(stem, part)).is_file():
-                    raise SourceError(f"{path} is missing; the archive seems incomplete. {WHERE}")
+                    raise SourceError(f"{path} is missing; the archive seems to be incomplete. {WHERE}")
         digest = hashlib.sha256(f"{threshold}".encode())
         for stem in stems:
             digest.update(f"\n{stem.relative_to(root).as_posix()}\n".encode())
@@ -59,7 +59,7 @@ class RealHM:
         return [stem.relative_to(self.root).as_posix() for stem in self._stems]
 
     def sample(self, index: int) -> Sample:
-        """Input, thresholded mask, truth; facts: their difference outside the mask."""
+        """Input, mask and truth, with their difference outside the mask as facts."""
         stem = self._stems[index]
         image, truth = (
             decode_photo(_file(stem, part).read_bytes(), str(_file(stem, part))).pixels for part in ("gt", "fore")

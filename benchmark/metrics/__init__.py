@@ -1,13 +1,15 @@
-"""Metrics: three small protocols, one table.
+"""Metrics, of three kinds.
 
-A map metric gives one value per pixel; its mean over any region is finished into a score, so one map
-serves all regions. A sample metric gives one score per picture. A set metric compares the features
-of all outputs with those of all truths. To add one: write one file, add one line to `METRICS` (or,
-from another distribution, one entry point in the group `benchmark.metrics`). The suite in
-tests/benchmark/metrics/test_metrics.py runs on everything registered.
+- A map metric computes one value per pixel. Its mean over a region becomes the score of the region, so one map serves all
+  regions.
+- A sample metric computes one score per picture.
+- A set metric compares the features of all outputs with those of all truths.
 
-A metric that raises costs one sample's value of that metric. An `OlrdError` stops the run: it is for
-what no sample can do without, such as weights.
+To add a metric, write one file and add one line to `METRICS`, or, in another distribution, one entry point in the group
+`benchmark.metrics`. The tests in tests/benchmark/metrics/test_metrics.py run on every registered metric.
+
+If a metric raises an exception, the sample has no value of that metric. An `OlrdError` stops the run: raise it for what
+every sample needs, such as weights.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ Features = npt.NDArray[np.float64]
 
 
 class Score(NamedTuple):
-    """A value, or None with the reason why there is none (`identical`, `empty_region`, ...)."""
+    """A value, or None and the reason why there is none: a key of `REASONS`, or `failed: ...`."""
 
     value: float | None
     reason: str = ""
@@ -72,12 +74,20 @@ REASONS = {
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """name: as registered. kind: `map`, `sample` or `set`. higher_is_better. unit: e.g. "dB".
-    definition: one line: net, ranges, windows and the source. needs_truth: whether it compares with a
-    truth (a set without truth refuses it). revision: of weights and definition together. network: set
-    metrics that name the same one have the same features, which are computed once for all of them;
-    empty: features of its own. region: what of a picture a set metric sees, `full` or `box` (the mask's,
-    grown as the protocol says: in the full picture, what was erased is a small part)."""
+    """The description of a metric.
+
+    Attributes:
+        name: as registered.
+        kind: `map`, `sample` or `set`.
+        higher_is_better: the direction.
+        unit: e.g. "dB"; empty if it has none.
+        definition: one line: network, ranges, windows and the source.
+        needs_truth: whether it compares with a truth. Samples without a truth have no value of it.
+        revision: of weights and definition together.
+        network: set metrics with the same network share their features, which are computed once. Empty: its own.
+        region: what a set metric sees of a picture: `full`, or `box` (the bounding box of the mask, grown as the protocol
+            says), because what was erased is a small part of the full picture.
+    """
 
     name: str
     kind: str
@@ -96,11 +106,15 @@ class MapMetric(Protocol):
     info: MetricInfo
 
     def maps(self, outputs: Sequence[Image], truth: Image) -> list[FloatMap]:
-        """One float32 [H, W] per output (its raw and composited forms, all of the truth's size). What
-        depends on the truth alone is computed once. Independent of batch and order."""
+        """One map per output, float32 [H, W]. A map does not depend on the other outputs.
+
+        Args:
+            outputs: the raw and the composited output, uint8 [H, W, 3] of the truth's size.
+            truth: the photo without the object. What depends on it only should be computed once.
+        """
 
     def finish(self, mean: float) -> Score:
-        """The score of a region from the mean of its map over the region (float64)."""
+        """The score of a region. mean: of the map over the region, float64."""
 
 
 class SampleMetric(Protocol):
@@ -109,7 +123,7 @@ class SampleMetric(Protocol):
     info: MetricInfo
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
-        """One per output. mask: bool [H, W], True = erased."""
+        """One score per output. mask: bool [H, W], True = erased."""
 
 
 class SetMetric(Protocol):
@@ -118,22 +132,27 @@ class SetMetric(Protocol):
     info: MetricInfo
 
     def features(self, images: Sequence[Image]) -> Features:
-        """float64 [n, d]. A row depends on its image alone."""
+        """Features, float64 [n, d]. A row depends on its image only."""
 
     def compare(self, outputs: Features, truths: Features) -> Score:
-        """The score of two sets of features (rows in any order); n is printed beside it."""
+        """The score of two sets of features. The order of rows has no effect."""
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """What a metric is opened with. device: `auto`, `cpu`, `cuda`."""
+    """What a metric is opened with. device: `auto`, `cpu`, `cuda`, `cuda:1`, ..."""
 
     name: str
     device: str = "auto"
 
 
 def open_metric(name: str, device: str = "auto") -> MapMetric | SampleMetric | SetMetric:
-    """Open a metric by name; cheap: networks are loaded when first used. Raises `UsageError`,
-    `MissingExtraError` or `baselines.eraser.WeightsMissingError` with what to do."""
+    """Open a metric by name. This is cheap: a network is loaded when it is first used.
+
+    Raises:
+        UsageError: there is no such metric.
+        MissingExtraError: a library is not installed.
+        WeightsMissingError: weights are not on this machine; the message says how to get them.
+    """
     metric: MapMetric | SampleMetric | SetMetric = METRICS.get(name)(MetricSpec(name, device))
     return metric

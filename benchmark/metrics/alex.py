@@ -1,7 +1,7 @@
-"""KID on AlexNet's features, around what was erased: a distance of sets that needs no download.
+"""KID on AlexNet's features of the erased region: a set metric that needs no download.
 
-KID's usual network (see `inception`) is the better known and the one to compare with other work; this
-one answers the same question where it cannot be had. Numbers of the two are on different scales.
+Use `kid-box` (see `inception`) to compare with other work. This metric answers the same question on machines without the
+weights of Inception. The two have different scales.
 """
 
 from __future__ import annotations
@@ -55,8 +55,11 @@ class AlexDistance:
         return device, backbone, shift, scale
 
     def features(self, images: Sequence[Image]) -> Features:
-        """float64 [n, 1152]. Layers of unit length count alike, whatever their activations' scale;
-        times the root of the number of features, so that the kernel's x.y / d is the mean cosine."""
+        """Features, float64 [n, 1152].
+
+        Each layer has unit length, so that all layers count the same whatever the scale of their activations. The factor
+        makes x.y / d in the kernel the mean cosine of the layers.
+        """
         rows = [np.empty((0, sum(WIDTHS)))]
         for image in images:
             check_picture(self.info.name, image)
@@ -70,11 +73,11 @@ class AlexDistance:
         return np.concatenate(rows)
 
     def compare(self, outputs: Features, truths: Features) -> Score:
-        """0 for sets of one distribution; may be a little negative."""
+        """0 on average for sets of one distribution; single values may be slightly negative."""
         return compared(self.info.name, outputs, truths, kernel_distance)
 
 
 def open_kid_alex_box(spec: MetricSpec) -> AlexDistance:
-    """Its weights ship with us: LPIPS's."""
+    """Open `kid-alex-box`. Its weights are those of LPIPS, which ship with the package."""
     check_installed(spec.name, "torch", "safetensors")
     return AlexDistance(spec, SHIPPED / "lpips_v0.1_alex.safetensors")

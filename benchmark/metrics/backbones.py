@@ -1,4 +1,4 @@
-"""AlexNet and VGG16 as lists of steps, giving their features layer by layer."""
+"""AlexNet and VGG16 as lists of steps, with their features layer by layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from olrd.errors import SourceError
 
 
 class Conv(NamedTuple):
-    """The convolution `features.<number>` of torchvision's network, and the ReLU after it."""
+    """The convolution `features.<number>` of torchvision's network and the ReLU after it."""
 
     number: int
     stride: int = 1
@@ -21,15 +21,22 @@ class Pool(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """Here the features are handed out."""
+    """The features at this point are returned."""
 
 
 class Layout(NamedTuple):
-    """A network. smallest: the side, in pixels, below which max pooling leaves nothing."""
+    """A network.
+
+    Attributes:
+        name: for messages.
+        steps: its layers.
+        window: side of the max pooling in pixels; the stride is 2.
+        smallest: smallest side of a picture in pixels; below it max pooling leaves nothing.
+    """
 
     name: str
     steps: tuple[Conv | Pool | Tap, ...]
-    window: int  # of its max pooling, in pixels, always with a stride of 2
+    window: int
     smallest: int
 
 
@@ -60,10 +67,10 @@ VGG = Layout(
 
 
 class Backbone:
-    """A network with its weights (float32, whatever the file holds)."""
+    """A network with its weights, as float32 whatever the file holds."""
 
     def __init__(self, layout: Layout, tensors: Mapping[str, Any], device: str, source: str) -> None:
-        """tensors: with `features.<i>.weight` [out, in, k, k] and `.bias` [out]. source: their file."""
+        """tensors: `features.<i>.weight` [out, in, k, k] and `.bias` [out]. source: their file, for messages."""
         self.layout = layout
         self._weights = {}
         for step in layout.steps:
@@ -78,8 +85,12 @@ class Backbone:
                 ]
 
     def taps(self, x: Any, pool: Callable[[Any], Any] | None = None) -> Iterator[Any]:
-        """Features [n, c, h, w] after the ReLU of each tapped convolution, one layer in memory at a
-        time. x: [n, 3, H, W], normalised. pool: in place of max pooling."""
+        """Yield the features [n, c, h, w] at each tap. Only one layer is in memory at a time.
+
+        Args:
+            x: normalised pictures, [n, 3, H, W].
+            pool: replaces max pooling.
+        """
         from torch.nn import functional
 
         for step in self.layout.steps:

@@ -23,7 +23,7 @@ MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 
 
 
 class Cmmd:
-    """A set metric on the unit-length image embeddings of CLIP."""
+    """A set metric on CLIP's image embeddings of unit length."""
 
     def __init__(self, spec: MetricSpec, folder: Path) -> None:
         self.info = MetricInfo(
@@ -45,7 +45,7 @@ class Cmmd:
         return load_encoder(self.info.name, self._folder, MODEL, self._device)
 
     def features(self, images: Sequence[Image]) -> Features:
-        """float64 [n, d], rows of length 1."""
+        """Features, float64 [n, d], with rows of length 1."""
         device, model = self._network
         side = model.config.image_size
         rows = [np.empty((0, model.config.projection_dim))]
@@ -69,7 +69,7 @@ class Cmmd:
 
 
 def open_cmmd(spec: MetricSpec) -> Cmmd:
-    """Needs a CLIP image encoder: $CMMD_MODEL, or ViT-L/14 at 336 px from the hub's cache."""
+    """Open `cmmd`. It needs a CLIP image encoder: $CMMD_MODEL, or ViT-L/14 at 336 px from the hub's cache."""
     check_installed(spec.name, "torch", "transformers")
     folder = find_checkpoint(spec.name, "CMMD_MODEL", CHECKPOINT, MODEL)
     return Cmmd(spec, folder)

@@ -23,7 +23,7 @@ C1 = C2 = 1e-6
 
 
 class Dists:
-    """One distance for the whole picture: it compares global statistics, so regions have no meaning."""
+    """DISTS of whole pictures. It compares global statistics, so it has no regions."""
 
     def __init__(self, spec: MetricSpec, backbone: Path) -> None:
         self.info = MetricInfo(
@@ -38,7 +38,7 @@ class Dists:
 
     @cached_property
     def _network(self) -> tuple[str, Backbone, Any, list[Any], list[Any]]:
-        """Device, backbone, pooling, alpha and beta per layer ([c], all of them summing to 1)."""
+        """Device, backbone, pooling, and alpha and beta by layer ([c] each; all together sum to 1)."""
         import torch
 
         device = choose_device(self._device, self.info.name)
@@ -50,7 +50,7 @@ class Dists:
         return device, backbone, _l2_pooling(device), *per_layer
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
-        """0 for equal pictures, about 1 at most. The mask plays no part."""
+        """0 for equal pictures, at most about 1. The mask is not used."""
         truth = check_pairs(self.info.name, outputs, truth)
         if not outputs:
             return []
@@ -64,7 +64,7 @@ class Dists:
 
 
 def _likeness(features: Any, alpha: Any, beta: Any) -> Any:
-    """Texture and structure terms of one layer, weighted: [n] between the first of [1 + n, c, h, w] and the rest."""
+    """The weighted texture and structure terms of a layer, [n]: the first of [1 + n, c, h, w] against the others."""
     mean = features.mean((2, 3), keepdim=True)
     centred = features - mean
     variance = centred.square().mean((2, 3)).double()
@@ -76,7 +76,7 @@ def _likeness(features: Any, alpha: Any, beta: Any) -> Any:
 
 
 def _l2_pooling(device: str) -> Any:
-    """In place of max pooling: the root of the Hann-weighted mean of squares, 3 x 3, stride 2."""
+    """The pooling of DISTS: the root of the Hann-weighted mean of squares, 3 x 3, stride 2."""
     import torch
     from torch.nn import functional
 
@@ -93,6 +93,6 @@ def _l2_pooling(device: str) -> Any:
 
 
 def open_dists(spec: MetricSpec) -> Dists:
-    """Needs VGG16's convolutions ($LPIPS_VGG_MODEL, or fetched); alpha and beta ship with us."""
+    """Open `dists`. It needs VGG16: $LPIPS_VGG_MODEL, or `benchmark fetch vgg16`. Alpha and beta ship with the package."""
     check_installed(spec.name, "torch", "safetensors")
     return Dists(spec, locate(VGG16, variable="LPIPS_VGG_MODEL"))

@@ -1,4 +1,4 @@
-"""Pixels and the coarser cells of a network's grid, by the area that they share."""
+"""The area that pixels share with the coarser cells of a network's grid."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 @lru_cache(maxsize=64)
 def overlap(pixels: int, cells: int, extent: float | None = None) -> npt.NDArray[np.float64]:
-    """Along one axis: how much of pixel i lies in cell j, float64 [pixels, cells], 0 to 1. Read-only.
+    """The share of pixel i that lies in cell j along one axis, float64 [pixels, cells], 0 to 1. Read-only.
 
-    Pixel i covers [i, i + 1]; `cells` equal cells divide [0, extent], by default [0, pixels]. Then
-    every row sums to 1 and every column to pixels / cells: spreading cells over pixels keeps the mean.
+    Pixel i covers [i, i + 1]. The cells divide [0, extent] equally, by default [0, pixels]. In that case every row sums to
+    1 and every column to pixels / cells, so that spreading cells over pixels keeps the mean.
     """
     edges = np.arange(cells + 1) * ((extent or pixels) / cells)
     left = np.arange(pixels)[:, None]

@@ -1,4 +1,4 @@
-"""FID and KID: features of the Inception of the FID paper, and the two distances between them."""
+"""FID and KID: distances between features of the Inception network of the FID paper."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FEATURES = "2048 pool features of the TensorFlow Inception 2015-12-05, input str
 
 
 class InceptionDistance:
-    """A set metric on Inception's features. `features` is the same for FID and KID."""
+    """A set metric on Inception's features, which FID and KID share."""
 
     def __init__(self, info: MetricInfo, device: str, weights: Path, compare: Callable[..., Score]) -> None:
         self.info, self._device, self._weights, self._compare = info, device, weights, compare
 
     def features(self, images: Sequence[Image]) -> Features:
-        """float64 [n, 2048]."""
+        """Features, float64 [n, 2048]."""
         rows = [np.empty((0, WIDTH))]
         for some in batches(images):
             for image in some:
@@ -48,12 +48,12 @@ class InceptionDistance:
         return self._compare(self.info.name, outputs, truths)
 
 
-@lru_cache(maxsize=2)  # FID and KID share it
+@lru_cache(maxsize=2)  # FID and KID share the network
 def load_network(weights: Path, device: str) -> Any:
     """Inception v3 without its last layer: [n, 3, 299, 299] in -1..1 to [n, 2048].
 
-    torchvision's network, with the pooling of the TensorFlow graph where the two differ: averages leave
-    the padding out, and the last block takes the maximum. pytorch-fid's weights are named after it.
+    It is torchvision's network with the pooling of the TensorFlow graph where the two differ: averages leave out the
+    padding, and the last block takes the maximum. The weights of pytorch-fid use torchvision's names.
     """
     import torch
     from torch.nn import functional
@@ -76,14 +76,14 @@ def load_network(weights: Path, device: str) -> Any:
 
 
 def _pool_by(block: Any, pool: Callable[[Any], Any]) -> None:
-    """Make the pooling branch of an Inception block start from `pool` of the block's input."""
+    """Replace the pooling of an Inception block by `pool`."""
     pooled: list[Any] = []
     block.register_forward_pre_hook(lambda _, inputs: pooled.append(pool(inputs[0])))
     block.branch_pool.register_forward_pre_hook(lambda _, inputs: (pooled.pop(),))
 
 
 def _fid(metric: str, outputs: Features, truths: Features) -> Score:
-    """With the warning that belongs to small sets."""
+    """FID, with a warning for small sets."""
     score, n = compared(metric, outputs, truths, frechet), min(len(outputs), len(truths))
     if score.value is None or n >= WIDTH:
         return score
@@ -117,20 +117,20 @@ KID_DEFINITION = "KID, cubic kernel, unbiased, all pictures in one set"
 
 
 def open_fid(spec: MetricSpec) -> InceptionDistance:
-    """Needs the weights of the FID paper's Inception ($FID_INCEPTION, or fetched)."""
+    """Open `fid`. It needs the FID paper's Inception: $FID_INCEPTION, or `benchmark fetch fid-inception`."""
     return _open(spec, FID_DEFINITION, _fid)
 
 
 def open_kid(spec: MetricSpec) -> InceptionDistance:
-    """As `open_fid`."""
+    """Open `kid`. It needs what `fid` needs."""
     return _open(spec, KID_DEFINITION, _kid)
 
 
 def open_fid_box(spec: MetricSpec) -> InceptionDistance:
-    """As `open_fid`."""
+    """Open `fid-box`. It needs what `fid` needs."""
     return _open(spec, FID_DEFINITION, _fid, "box")
 
 
 def open_kid_box(spec: MetricSpec) -> InceptionDistance:
-    """As `open_fid`."""
+    """Open `kid-box`. It needs what `fid` needs."""
     return _open(spec, KID_DEFINITION, _kid, "box")

@@ -1,5 +1,7 @@
-"""Published protocols with known defects, emulated so that their tables can be told from real
-differences. Never defaults; every definition names the defect.
+"""Metrics of published evaluation scripts, with their known defects.
+
+They show whether two published numbers differ because of the scripts or because of the methods. No protocol uses them by
+default, and every definition names the defect.
 """
 
 from __future__ import annotations
@@ -26,8 +28,11 @@ from olrd.models.checkpoints import choose_device
 
 
 class BrushNetPsnr:
-    """PSNR of the part that was *not* erased, with the squared error summed over three channels but
-    divided by a one-channel pixel count: always 10 log10(3) = 4.77 dB too low; 1000 for equal pictures."""
+    """BrushNet's PSNR: of the part that was *not* erased.
+
+    The squared error is summed over three channels but divided by the number of pixels of one channel, so the result is
+    always 10 log10(3) = 4.77 dB too low. Equal pictures have the value 1000.
+    """
 
     info = MetricInfo(
         "legacy:brushnet-psnr",
@@ -53,13 +58,12 @@ class BrushNetPsnr:
 
 
 def open_brushnet_psnr(spec: MetricSpec) -> BrushNetPsnr:
-    """See `BrushNetPsnr`."""
+    """Open `legacy:brushnet-psnr`. It needs nothing."""
     return BrushNetPsnr()
 
 
 class SshPsnr:
-    """The PSNR of RealHM's authors: both pictures at 256 x 256, and the *output's* own range (largest
-    minus smallest value) as the peak."""
+    """The PSNR of RealHM's authors: at 256 x 256, with the range of the *output* (maximum minus minimum) as the peak."""
 
     info = MetricInfo(
         "legacy:ssh-psnr",
@@ -93,34 +97,40 @@ class SshPsnr:
 
 
 def open_ssh_psnr(spec: MetricSpec) -> SshPsnr:
-    """See `SshPsnr`."""
+    """Open `legacy:ssh-psnr`. It needs nothing."""
     return SshPsnr()
 
 
 class Remove64(Remove):
-    """ReMOVE as its published code computes it: the mask goes to SAM's grid by Pillow's default filter
-    and an integer division, so only cells that are wholly white count and thin masks vanish (`no_cell`);
-    it is stretched over SAM's padding, so regions of pictures that are not square are displaced."""
+    """ReMOVE as its published code computes it.
+
+    The mask is resized to SAM's grid by Pillow's default filter and an integer division. Only cells that are completely
+    white count, so thin masks vanish (`no_cell`). The mask is also stretched over SAM's padding, so the regions of pictures
+    that are not square are displaced.
+    """
 
     definition = "ReMOVE's published code: mask to the grid by Pillow's default filter, then // 255; padding ignored"
 
     def regions(self, mask: Mask, cells: int) -> tuple[Weights, Weights]:
-        """1 for cells that are wholly white, and for all others."""
+        """Weights of the cells that are completely white, and of all others."""
         grey = Pillow.fromarray(mask.astype(np.uint8) * 255).resize((cells, cells))
         white = np.asarray(grey) // 255
         return white.astype(np.float64), (1 - white).astype(np.float64)
 
 
 def open_remove_64(spec: MetricSpec) -> Remove64:
-    """Needs what `remove` needs."""
+    """Open `legacy:remove-64`. It needs what `remove` needs."""
     check_installed(spec.name, "torch", "transformers")
     return Remove64(spec, find_checkpoint(spec.name, "REMOVE_MODEL", CHECKPOINT, MODEL))
 
 
 class AttentiveFid:
-    """The Frechet distance of Attentive Eraser's evaluation: torchvision's ImageNet network instead of
-    FID's, on 512 x 512 pictures in 0..1 although the network's own input step expects normalised ones.
-    Its authors compare with the original photos, object included (`--dataset openimages-original`)."""
+    """The Frechet distance of Attentive Eraser's evaluation.
+
+    It uses torchvision's ImageNet network instead of FID's, on pictures of 512 x 512 in 0..1, although the network expects
+    normalised ones. The authors compare with the original photos, in which the object is still present
+    (`--dataset openimages-original`).
+    """
 
     side = 512
 
@@ -153,7 +163,7 @@ class AttentiveFid:
         return device, network.eval().requires_grad_(False).to(device)
 
     def features(self, images: Sequence[Image]) -> Features:
-        """float64 [n, 2048]."""
+        """Features, float64 [n, 2048]."""
         device, network = self._network
         rows = [np.empty((0, 2048))]
         for image in images:
@@ -170,6 +180,6 @@ class AttentiveFid:
 
 
 def open_attentive_fid(spec: MetricSpec) -> AttentiveFid:
-    """Needs torchvision's weights: $IMAGENET_INCEPTION, or `benchmark fetch imagenet-inception`."""
+    """Open `legacy:attentive-fid`. It needs $IMAGENET_INCEPTION, or `benchmark fetch imagenet-inception`."""
     check_installed(spec.name, "torch", "torchvision")
     return AttentiveFid(spec, locate(IMAGENET_INCEPTION, variable="IMAGENET_INCEPTION"))

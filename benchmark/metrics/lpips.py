@@ -1,5 +1,7 @@
-"""LPIPS v0.1 (Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric",
-CVPR 2018, eq. 1) as a map whose mean over the picture is the published score."""
+"""LPIPS v0.1 as a map whose mean over the picture is the published score.
+
+Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018, eq. 1.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +25,19 @@ from olrd.models.checkpoints import choose_device
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 
-# The published scaling layer, for inputs in -1..1: ImageNet's mean and deviation there.
+# The published scaling layer: mean and deviation of ImageNet, for inputs in -1..1.
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
 
 
 class Lpips:
-    """Perceptual distance. Map: the layers' distances, summed.
+    """Perceptual distance. Its map is the sum of the distances of all layers.
 
-    A layer's distances lie on a coarse grid. Each cell is spread evenly over the pixels under it,
-    pixels on an edge shared by area, so the map's mean over the whole picture is the published score
-    (spatial mean per layer, then the sum) and a region takes from each cell what it covers of it.
-    Bilinear upsampling would weight cells at the border differently and miss it by a little.
+    The distances of a layer lie on a coarse grid. Each cell is spread evenly over its pixels; pixels on an edge are shared
+    by area. The mean of the map over the whole picture is therefore the published score (spatial mean per layer, then the
+    sum), and a region gets from each cell the part that it covers. Bilinear upsampling would weight the cells at the border
+    differently and give a slightly different score.
     """
 
     def __init__(self, spec: MetricSpec, layout: Layout, backbone: Path, heads: Path) -> None:
@@ -54,7 +56,7 @@ class Lpips:
 
     @cached_property
     def _network(self) -> tuple[str, Backbone, list[Any], Any, Any]:
-        """Device, backbone, the heads' weights [c] of each layer, shift and scale [3, 1, 1]."""
+        """Device, backbone, weights of the heads ([c] per layer), shift and scale ([3, 1, 1])."""
         import torch
 
         device = choose_device(self._device, self.info.name)
@@ -64,7 +66,7 @@ class Lpips:
         return (device, Backbone(self._layout, backbone, device, str(self._files[0])), layers, shift, scale)
 
     def maps(self, outputs: Sequence[Image], truth: Image) -> list[FloatMap]:
-        """Distance per pixel, 0 and up. NaN throughout where a side is below the network's smallest."""
+        """Distance per pixel, at least 0. NaN everywhere if a side is smaller than the network accepts."""
         check_pairs(self.info.name, outputs, truth)
         if not outputs:
             return []
@@ -73,7 +75,7 @@ class Lpips:
             return [np.full((height, width), np.nan, np.float32) for _ in outputs]
         device, backbone, heads, shift, scale = self._network
         with exact():
-            # The truth goes first, once, in one batch with all that is compared with it.
+            # One batch: the truth first, then everything that is compared with it.
             x = (as_batch([truth, *outputs], device) / 127.5 - 1 - shift) / scale
             total = sum(
                 _spread(_distances(features, head), height, width)
@@ -82,20 +84,22 @@ class Lpips:
             return list(total.cpu().numpy())
 
     def finish(self, mean: float) -> Score:
-        """The mean itself; the only undefined one is that of a picture too small for the network."""
+        """The mean itself; NaN means that the picture is too small for the network."""
         return Score(None, "too_small") if math.isnan(mean) else Score(mean)
 
 
 def _distances(features: Any, head: Any) -> Any:
-    """Equation 1 before its spatial mean: [n, h, w] between the first of `features` [1 + n, c, h, w] and
-    the others, each pixel's features brought to unit length, squared differences weighted by `head`."""
+    """Equation 1 before its spatial mean, [n, h, w]: the first of `features` [1 + n, c, h, w] against the others.
+
+    The features of each pixel are scaled to unit length, and their squared differences weighted by `head`.
+    """
     unit = features / (features.square().sum(1, keepdim=True).sqrt_() + EPSILON)
     squared = (unit[1:] - unit[:1]).square_()
     return (squared.movedim(1, -1) @ head[:, None])[..., 0]
 
 
 def _spread(cells: Any, height: int, width: int) -> Any:
-    """A layer's cells [n, h, w] over the pixels [n, height, width]; the mean stays the same."""
+    """Spread the cells of a layer [n, h, w] over the pixels [n, height, width]. The mean stays the same."""
     if cells.shape[1:] == (height, width):
         return cells
     rows, columns = (
@@ -105,14 +109,14 @@ def _spread(cells: Any, height: int, width: int) -> Any:
 
 
 def open_lpips_alex(spec: MetricSpec) -> Lpips:
-    """Its weights ship with us."""
+    """Open `lpips-alex`. Its weights ship with the package."""
     check_installed(spec.name, "torch", "safetensors")
     weights = SHIPPED / "lpips_v0.1_alex.safetensors"
     return Lpips(spec, ALEX, weights, weights)
 
 
 def open_lpips_vgg(spec: MetricSpec) -> Lpips:
-    """Needs VGG16's convolutions ($LPIPS_VGG_MODEL, or fetched); the heads ship with us."""
+    """Open `lpips-vgg`. It needs VGG16: $LPIPS_VGG_MODEL, or `benchmark fetch vgg16`. The heads ship with the package."""
     check_installed(spec.name, "torch", "safetensors")
     backbone = locate(VGG16, variable="LPIPS_VGG_MODEL")
     return Lpips(spec, VGG, backbone, SHIPPED / "lpips_v0.1_vgg_heads.safetensors")

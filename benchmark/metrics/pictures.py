@@ -1,4 +1,4 @@
-"""Pictures on their way into a metric: checked, resized in float, stacked for a network."""
+"""Prepare pictures for a metric: check them, resize them in float, stack them for a network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from olrd.errors import UsageError
 
 
 def check_picture(metric: str, image: Image, what: str = "a picture") -> None:
-    """`UsageError` unless `image` is uint8 [H, W, 3] with at least one pixel."""
+    """Raise `UsageError` unless `image` is uint8 [H, W, 3] with at least one pixel."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UsageError(f"{metric}: {what} must be RGB, uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
 
 
 def check_pairs(metric: str, outputs: Sequence[Image], truth: Image | None) -> Image:
-    """The truth, once it and the outputs are known to be pictures of one size; else `UsageError`."""
+    """Return the truth. Raises `UsageError` if there is none, or if it and the outputs are not pictures of one size."""
     if truth is None:
         raise UsageError(f"{metric} compares with the truth, and this sample has none")
     check_picture(metric, truth, "the truth")
@@ -40,7 +40,7 @@ def batches(images: Sequence[Image], size: int = 16) -> Iterator[Sequence[Image]
 
 
 def as_batch(images: Sequence[npt.NDArray[Any]], device: str) -> Any:
-    """A float32 tensor [n, 3, H, W] of pictures [H, W, 3] of one size, values as they are."""
+    """Stack pictures [H, W, 3] of one size as a float32 tensor [n, 3, H, W]. Values are not scaled."""
     import torch
 
     stacked = torch.from_numpy(np.stack(images)).to(device)
@@ -48,8 +48,11 @@ def as_batch(images: Sequence[npt.NDArray[Any]], device: str) -> Any:
 
 
 def resize_float(image: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """float32 [height, width, 3] in about 0..255: bicubic, antialiased, channel by channel in float,
-    never rounded (Parmar et al., "On Aliased Resizing", CVPR 2022). size: (width, height)."""
+    """Resize bicubically with antialiasing, channel by channel in float, without rounding.
+
+    See Parmar et al., "On Aliased Resizing", CVPR 2022. size: (width, height). Returns float32 [height, width, 3] in about
+    0..255; the filter may overshoot.
+    """
     channels = [
         Pillow.fromarray(image[..., c].astype(np.float32)).resize(size, Pillow.Resampling.BICUBIC) for c in range(3)
     ]

@@ -1,4 +1,4 @@
-"""The published weights that the metrics use and that do not ship with us."""
+"""Published weights that metrics use and that do not ship with the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VGG16 = Pinned(
     size=553_433_881,
     license="BSD-3-Clause",
 )
-"""torchvision's VGG16 for ImageNet: LPIPS (vgg) and DISTS."""
+"""torchvision's VGG16 for ImageNet, for `lpips-vgg` and `dists`."""
 
 INCEPTION = Pinned(
     eraser="fid-inception",
@@ -22,7 +22,7 @@ INCEPTION = Pinned(
     size=95_628_359,
     license="Apache-2.0",
 )
-"""The Inception of the FID paper, ported from TensorFlow by the authors of pytorch-fid."""
+"""The Inception of the FID paper, converted from TensorFlow by the authors of pytorch-fid."""
 
 IMAGENET_INCEPTION = Pinned(
     eraser="imagenet-inception",
@@ -32,4 +32,4 @@ IMAGENET_INCEPTION = Pinned(
     size=108_949_747,
     license="BSD-3-Clause",
 )
-"""torchvision's Inception for ImageNet: `legacy:attentive-fid` alone."""
+"""torchvision's Inception for ImageNet, for `legacy:attentive-fid`."""

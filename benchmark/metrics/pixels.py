@@ -1,4 +1,4 @@
-"""PSNR and SSIM, on RGB in 0..255, as maps."""
+"""PSNR and SSIM of RGB pictures in 0..255, as maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ C1, C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 
 
 class Psnr:
-    """Peak signal-to-noise ratio. Map: the squared error averaged over the three channels."""
+    """Peak signal-to-noise ratio. Its map is the squared error, averaged over the three channels."""
 
     info = MetricInfo(
         "psnr",
@@ -33,17 +33,17 @@ class Psnr:
     )
 
     def maps(self, outputs: Sequence[Image], truth: Image) -> list[FloatMap]:
-        """Squared error in units of 0..255 squared, 0 to 65025."""
+        """Squared error per pixel, 0 to 255 squared (65025)."""
         check_pairs("psnr", outputs, truth)
         return [_squared_error(output, truth) for output in outputs]
 
     def finish(self, mean: float) -> Score:
-        """From the mean squared error; infinite for equal pictures, which is no value."""
+        """PSNR in dB from the mean squared error. Equal pictures have no value (`identical`), as it would be infinite."""
         return Score(10 * math.log10(PEAK**2 / mean)) if mean > 0 else Score(None, "identical")
 
 
 def _squared_error(output: Image, truth: Image) -> FloatMap:
-    """(r^2 + g^2 + b^2) / 3 of the difference; the sum is exact, as 3 * 255^2 < 2^24."""
+    """(r^2 + g^2 + b^2) / 3 of the difference. The sum is exact in float32, because 3 * 255^2 < 2^24."""
     difference = cv2.absdiff(output, truth)
     squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
     return cv2.transform(squares, np.ones((1, 3), np.float32)) / np.float32(3)
@@ -53,7 +53,7 @@ Planes = npt.NDArray[np.float64]
 
 
 class _Local(NamedTuple):
-    """The truth under the window, each float64 [H, W, 3]. values: the picture. mean, variance."""
+    """Statistics of the truth, float64 [H, W, 3] each. values: the picture. mean, variance: inside the window."""
 
     values: Planes
     mean: Planes
@@ -61,10 +61,10 @@ class _Local(NamedTuple):
 
 
 class Ssim:
-    """Structural similarity (Wang et al., IEEE TIP 2004, eq. 13). Map: the mean over RGB.
+    """Structural similarity (Wang et al., IEEE TIP 2004, eq. 13). Its map is the mean over RGB.
 
-    Windows at the border see the picture mirrored about its outermost pixels (BORDER_REFLECT_101),
-    as in torchmetrics; they count, so that every region of the picture has a score.
+    At the border, the picture is mirrored about its outermost pixels (BORDER_REFLECT_101), as in torchmetrics. These windows
+    count, so that every region of the picture has a score.
     """
 
     info = MetricInfo(
@@ -94,7 +94,7 @@ def _blur(values: Planes) -> Planes:
 
 
 def _local(truth: Image) -> _Local:
-    # float64: E[x^2] - E[x]^2 loses digits, and it costs little, as the memory's speed is the limit.
+    # float64, because E[x^2] - E[x]^2 loses digits. It costs little: memory bandwidth is the limit.
     values = truth.astype(np.float64)
     mean, variance = _blur(values), _blur(values * values)
     variance -= mean * mean
@@ -102,9 +102,9 @@ def _local(truth: Image) -> _Local:
 
 
 def _ssim(output: Image, truth: Image, reference: _Local) -> FloatMap:
-    """Where no window sees a difference the map is 1; the rest is computed, with its context."""
+    """The SSIM map. It is 1 where no window sees a difference; only the rest is computed."""
     result = np.ones(truth.shape[:2], np.float32)
-    # Three numbers a pixel side by side: the box of [H, 3 W] is that of the picture, times three.
+    # Channels side by side: the box of the array [H, 3 W] has three times the x and width of the picture's.
     left, top, width, height = cv2.boundingRect(cv2.absdiff(output, truth).reshape(len(truth), -1))
     if width == 0:
         return result
@@ -117,17 +117,17 @@ def _ssim(output: Image, truth: Image, reference: _Local) -> FloatMap:
 
 
 def _grown(box: Sequence[int], by: int, image: Image) -> tuple[slice, slice]:
-    """Rows and columns of a box (x, y, width, height) grown on all sides, within the picture."""
+    """Rows and columns of a box (x, y, width, height), grown by `by` on all sides, inside the picture."""
     x, y, width, height = box
     rows = slice(max(y - by, 0), min(y + height + by, image.shape[0]))
     return rows, slice(max(x - by, 0), min(x + width + by, image.shape[1]))
 
 
 def _compare(change: Planes, truth: _Local) -> Planes:
-    """Equation 13 of the paper per pixel and channel, averaged over the channels: [H, W].
+    """Equation 13 of the paper per pixel, averaged over the channels, [H, W].
 
-    change: output - truth, [H, W, 3]. Written with it, luminance is 1 - (m - m')^2 / (m^2 + m'^2 + C1) and
-    structure 1 - var(change) / (v + v' + C2), where v + v' = 2 v + 2 cov(change, truth) + var(change).
+    change is output - truth, [H, W, 3]. With it, luminance is 1 - (m - m')^2 / (m^2 + m'^2 + C1), and structure is
+    1 - var(change) / (v + v' + C2) with v + v' = 2 v + 2 cov(change, truth) + var(change).
     """
     step = _blur(change)
     squared_step = step * step
@@ -150,10 +150,10 @@ def _compare(change: Planes, truth: _Local) -> Planes:
 
 
 def open_psnr(spec: MetricSpec) -> Psnr:
-    """Needs nothing."""
+    """Open `psnr`. It needs nothing."""
     return Psnr()
 
 
 def open_ssim(spec: MetricSpec) -> Ssim:
-    """Needs nothing."""
+    """Open `ssim`. It needs nothing."""
     return Ssim()

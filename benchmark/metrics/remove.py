@@ -1,5 +1,7 @@
-"""ReMOVE (Chandrasekar et al., "ReMOVE: A Reference-free Metric for Object Erasure", CVPR Workshops
-2024): does the filled region look like the rest of the picture to SAM's encoder?"""
+"""ReMOVE: is the filled region similar to the rest of the picture for SAM's encoder?
+
+Chandrasekar et al., "ReMOVE: A Reference-free Metric for Object Erasure", CVPR Workshops 2024.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,11 @@ MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 class Remove:
-    """Cosine of the mean features inside and outside the mask. It needs no truth, and favours blur.
+    """Cosine of the mean features inside and outside the mask. It needs no truth and prefers blurred pictures.
 
-    Two things differ from the published code. The mask is averaged by area on the grid of features and
-    used as a weight: there only cells fully inside count, so thin masks vanish. And the padding that
-    makes SAM's input square belongs to neither region: there the mask is stretched over it.
+    Two things differ from the published code (`legacy:remove-64`). The mask is averaged by area on the grid of features and
+    used as a weight; in the published code only cells completely inside count, so thin masks vanish. The padding that makes
+    SAM's input square belongs to neither region; in the published code the mask is stretched over it.
     """
 
     definition = (
@@ -56,7 +58,7 @@ class Remove:
         return load_encoder(self.info.name, self._folder, MODEL, self._device)
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
-        """-1 to 1. None for a mask that is empty or covers everything."""
+        """-1 to 1. No value for a mask that is empty or covers the whole picture."""
         for output in outputs:
             check_picture(self.info.name, output, "an output")
             if output.shape[:2] != mask.shape:
@@ -86,15 +88,17 @@ class Remove:
 
 
 def region_weights(mask: Mask, cells: int) -> tuple[Weights, Weights]:
-    """How much of each cell is masked, and how much is unmasked picture: two [cells, cells], in pixels
-    of area. The grid covers the square of the longer side, the picture its top left; padding has 0."""
+    """The masked and the unmasked area of each cell in pixels, two [cells, cells].
+
+    The grid covers a square of the longer side with the picture in its top left corner. Padding has no area.
+    """
     longer = float(max(mask.shape))
     rows, columns = (overlap(pixels, cells, longer) for pixels in mask.shape)
     return rows.T @ mask @ columns, rows.T @ ~mask @ columns
 
 
 def _sam_input(image: Image, side: int) -> npt.NDArray[np.float32]:
-    """float32 [side, side, 3]: the longer side brought to `side`, normalised, zeros right and below."""
+    """Resize the longer side to `side` and normalise; zeros on the right and below. Returns float32 [side, side, 3]."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
@@ -105,6 +109,6 @@ def _sam_input(image: Image, side: int) -> npt.NDArray[np.float32]:
 
 
 def open_remove(spec: MetricSpec) -> Remove:
-    """Needs SAM's image encoder: $REMOVE_MODEL, or ViT-H from the hub's cache."""
+    """Open `remove`. It needs SAM's image encoder: $REMOVE_MODEL, or ViT-H from the hub's cache."""
     check_installed(spec.name, "torch", "transformers")
     return Remove(spec, find_checkpoint(spec.name, "REMOVE_MODEL", CHECKPOINT, MODEL))

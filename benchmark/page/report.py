@@ -1,7 +1,7 @@
-"""A page to look at runs: per sample the input, the mask, every method's output and the truth.
+"""A page that shows runs side by side: the input, the mask, every output and the truth of each sample.
 
-OUT/report.html      self-contained: small pictures as data URIs, opens from disk, under 10 MB
-OUT/full/<id>/...    the pictures in full, loaded when asked for
+OUT/report.html      the page, with small copies of the pictures; it opens from disk and is under 10 MB
+OUT/full/<id>/...    the pictures in full size, which the page loads on demand
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from olrd.progress import progress_bar
 from olrd.storage.files import file_name_of, sha256, write_atomic
 
 PAGE_BYTES = 10_000_000
-"""The page is smaller than this."""
+"""Largest size of the page."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A run on the page. key: names its files. rows: per sample id the row of samples.parquet."""
+    """A run on the page. key: the stem of its files. rows: the rows of samples.parquet by sample id."""
 
     run: Run
     label: str
@@ -48,11 +48,22 @@ class Shown:
 
 
 def report(runs: list[Run], data: DataSet, out: Path, limit: int = 200, page_bytes: int = PAGE_BYTES) -> Path:
-    """Write the page and the full pictures; returns the page's path.
+    """Write the page and the pictures in full size.
 
-    runs: finished runs with saved pictures, all on `data` with one protocol (else `UsageError`). limit:
-    samples on the page: failed ones first, the others spread evenly. Pictures that are not the ones
-    that were scored are an `IntegrityError`.
+    Args:
+        runs: finished runs with saved pictures, all on `data` with one protocol.
+        data: the data set of the runs.
+        out: folder to write to.
+        limit: number of samples on the page: failed ones first, the others evenly spread over the data set.
+        page_bytes: largest size of the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UsageError: data sets or protocols differ, or the page becomes too large.
+        SourceError: a run has no saved pictures.
+        IntegrityError: a saved picture is not the one that was scored.
     """
     protocol = shared_protocol(runs, data)
     shown = [_shown(run, label, k) for k, (run, label) in enumerate(labelled(runs))]
@@ -84,7 +95,7 @@ def report(runs: list[Run], data: DataSet, out: Path, limit: int = 200, page_byt
 
 
 def shared_protocol(runs: Sequence[Run], data: DataSet) -> Protocol:
-    """The protocol of all runs. `UsageError` unless all ran on `data` with one protocol."""
+    """The protocol of all runs. Raises `UsageError` unless all ran on `data` with one protocol."""
     if not runs:
         raise UsageError("a report needs at least one run's folder")
     first = runs[0].summary
@@ -97,14 +108,14 @@ def shared_protocol(runs: Sequence[Run], data: DataSet) -> Protocol:
                 raise UsageError(f"{run.folder} cannot be shown here: another {what} ({found}, expected {expected})")
     if first.protocol.id != first.protocol_id:
         raise IntegrityError(
-            f"{runs[0].folder}: the protocol's content gives the id {first.protocol.id}, stored is "
-            f"{first.protocol_id}: it was edited, or written by another version"
+            f"{runs[0].folder}: the stored protocol has the id {first.protocol_id}, but its settings give "
+            f"{first.protocol.id}: it was edited, or written by another version"
         )
     return first.protocol
 
 
 def labelled(runs: Sequence[Run]) -> list[tuple[Run, str]]:
-    """Each run with a label of its own: the method, its revision and its number where it must be."""
+    """Each run with a unique label: the method, and where needed its revision and a number."""
     names = [run.summary.method.name for run in runs]
     longer = [run.summary.label for run in runs]
     labels = [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
@@ -118,7 +129,7 @@ def labelled(runs: Sequence[Run]) -> list[tuple[Run, str]]:
 def _shown(run: Run, label: str, number: int) -> Shown:
     if not (run.folder / "outputs").is_dir():
         raise SourceError(
-            f"{run.folder} holds no pictures (outputs/ is not there): make the run again with "
+            f"{run.folder} holds no pictures (it has no folder outputs): make the run again with "
             "`benchmark run --save` and another --out"
         )
     frame = run.samples()
@@ -128,7 +139,7 @@ def _shown(run: Run, label: str, number: int) -> Shown:
 
 
 def picked(ids: Sequence[str], shown: Sequence[Shown], limit: int) -> list[int]:
-    """Numbers of the samples to show, ascending: of those that all runs have, the failed ones first."""
+    """The indices of the samples to show, ascending. Only samples of all runs are used, failed ones first."""
     if limit < 1:
         raise UsageError(f"--limit must be at least 1, got {limit}")
     common = [k for k, name in enumerate(ids) if all(name in run.rows for run in shown)]
@@ -139,8 +150,11 @@ def picked(ids: Sequence[str], shown: Sequence[Shown], limit: int) -> list[int]:
 
 
 def _words(name: str, shown: Sequence[Shown]) -> dict[str, Any]:
-    """All of a sample's entry but its pictures. scores: per run a list in the order of its columns:
-    a number, or the reason why there is none. failed: per run what went wrong, or empty."""
+    """The entry of a sample without its pictures.
+
+    `scores` holds one list per run, in the order of its columns: numbers, or the reason why there is none. `failed` holds
+    one text per run: what went wrong, or empty.
+    """
     row = next((r.rows[name] for r in shown if r.rows[name]["status"] == "ok"), None)
     row = row or shown[0].rows[name]
     return {
@@ -166,12 +180,12 @@ def _scores(run: Shown, row: dict[str, Any]) -> list[float | str | None]:
 
 
 def _number(value: Any) -> float | None:
-    """Six digits are enough to read; NaN is no value."""
+    """A number with six digits; None for NaN."""
     return None if value is None or math.isnan(value) else float(f"{value:.6g}")
 
 
 def anchor(name: str) -> str:
-    """The fragment that leads to a sample: unique, and safe in a URL and as a folder's name."""
+    """The URL fragment of a sample. It is unique, and safe in a URL and as the name of a folder."""
     plain = "".join(c if c.isascii() else "_" for c in file_name_of(name))[:80]
     return f"s-{plain}" if plain == name else f"s-{plain}-{sha256(name.encode())[:6]}"
 
@@ -179,14 +193,17 @@ def anchor(name: str) -> str:
 def _pictures(
     data: DataSet, number: int, protocol: Protocol, shown: Sequence[Shown], out: Path, entry: dict[str, Any]
 ) -> tuple[list[Image | None], np.ndarray | None]:
-    """Input, truth and each run's output (None where there is none), and the mask. The full files are
-    written beside the page, and their names put into the entry."""
+    """Write the full pictures of a sample and add their file names to its entry.
+
+    Returns:
+        The input, the truth and the output of each run (None where there is none), and the mask.
+    """
     folder = out / "full" / entry["anchor"]
     folder.mkdir(parents=True, exist_ok=True)
     sample: Sample | None = None
     try:
         sample = prepared(data.sample(number), protocol)
-    except Exception as error:  # the run counted it as failed; the page says so
+    except Exception as error:  # the run counted the sample as failed, and the page shows the reason
         entry["unreadable"] = without_folders(f"{type(error).__name__}: {error}")
     files: list[str | None] = []
     pictures: list[Image | None] = []
@@ -214,7 +231,7 @@ def _pictures(
 
 
 def _output(path: Path, scored: str) -> Image:
-    """A saved output. It must be the one that was scored."""
+    """Read a saved output and check that it is the one that was scored."""
     if not path.is_file():
         raise SourceError(f"{path} is missing: make the run again with --save and another --out")
     pixels = decode_photo(path.read_bytes(), str(path)).pixels
@@ -224,13 +241,13 @@ def _output(path: Path, scored: str) -> Image:
 
 
 def _centre(mask: np.ndarray) -> float:
-    """Where the mask's middle column lies, in per cent of the width; 50 without a mask."""
+    """The middle column of the mask in per cent of the width; 50 for an empty mask."""
     columns = np.flatnonzero(mask.any(axis=0))
     return round(50.0 * (columns[0] + columns[-1] + 1) / mask.shape[1], 2) if len(columns) else 50.0
 
 
 def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: Protocol, count: int) -> dict[str, Any]:
-    """What the page says of the whole: the table, the methods, the columns."""
+    """The data of the page that does not belong to a sample: tables, methods, columns."""
     summary = runs[0].summary
     found = sections([portable(run.summary) for run in runs])
     higher = {name: info.higher_is_better for run in runs for name, info in run.summary.metrics.items()}
@@ -258,6 +275,6 @@ def _plain(table: Table) -> dict[str, Any]:
 
 
 def _payload(head: dict[str, Any], entries: Sequence[dict[str, Any]]) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """The data as JSON. It cannot close the script element around it."""
     values = head | {"samples": list(entries)}
     return json.dumps(values, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""Small copies of a sample's pictures that together keep to a budget of bytes."""
+"""Small copies of pictures that together stay within a number of bytes."""
 
 from __future__ import annotations
 
@@ -27,27 +27,31 @@ RUNGS = (
     (96, 45),
     (64, 35),
 )
-"""Longest side in pixels and WebP quality, from the best down."""
+"""Longest side in pixels and WebP quality, best first."""
 SAMPLE_EXTRA = 400
-"""Bytes a sample's file names, sizes and quotation marks may add around its pictures."""
+"""Bytes per sample for file names, sizes and quotation marks."""
 _ACCENT = (255, 45, 120)
 
 
 class Thumbnails:
-    """Pictures as data URIs: all of one sample at one size and quality, so that they compare.
+    """Pictures as data URIs. All pictures of a sample have one size and quality, so that they can be compared.
 
-    budget: bytes for all `samples` together. Each sample may use an equal share of what is left, so
-    what easy photos save goes to hard ones. The last rung is taken even if it does not fit.
+    Each sample may use an equal share of the bytes that are left, so photos that compress well leave more to the others.
+    The smallest size is used even if it does not fit.
+
+    Args:
+        budget: bytes for all samples together.
+        samples: number of samples.
     """
 
     def __init__(self, budget: int, samples: int) -> None:
         self._left, self._samples, self._rung = budget, samples, 0
 
     def of(self, pictures: Sequence[Image | None], mask: Mask | None) -> tuple[list[str | None], list[str] | None]:
-        """Per picture its URI (None stays None); and of the mask a black-and-white picture and a
-        transparent one of its outline."""
+        """The URIs of the pictures (None stays None), and of the mask: one in black and white, and one of its outline
+        on a transparent background."""
         room = self._left // max(1, self._samples) - SAMPLE_EXTRA
-        start = max(0, self._rung - 1)  # the last sample's rung is a good guess: one better is tried
+        start = max(0, self._rung - 1)  # start near the last sample's size; one size larger is tried too
         for number in range(start, len(RUNGS)):
             self._rung = number
             side, quality = RUNGS[number]
@@ -62,7 +66,7 @@ class Thumbnails:
 
 
 def _fit(pixels: np.ndarray, side: int) -> Pillow.Image:
-    """Area-averaged so that no side is longer than `side`; never enlarged."""
+    """Shrink by area averaging so that no side is longer than `side`. Small pictures are not enlarged."""
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -74,7 +78,7 @@ def _mask_uris(mask: Mask, side: int) -> list[str]:
     shares = np.asarray(_fit(mask.astype(np.uint8) * 255, side))
     rim = np.asarray(_fit(outline(mask, 1.6 / scale).astype(np.uint8) * 255, side))
     line = Pillow.new("RGBA", (rim.shape[1], rim.shape[0]), (*_ACCENT, 0))
-    line.putalpha(Pillow.fromarray(rim & 0xE0))  # eight levels: a few bytes, and smooth enough
+    line.putalpha(Pillow.fromarray(rim & 0xE0))  # eight levels are smooth enough and take few bytes
     return [_uri(Pillow.fromarray(shares > 127), "png"), _uri(line, "png")]
 
 

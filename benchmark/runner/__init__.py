@@ -1,1 +1,1 @@
-"""One run: a method on a data set under a protocol, its rows and its summary."""
+"""One run: an eraser on a data set under a protocol, its rows and its summary."""

@@ -129,7 +129,7 @@ def _interval(
 
 
 def facts(good: pd.DataFrame) -> dict[str, float]:
-    """The mean of every fact that the samples carry."""
+    """The mean of every fact of the samples."""
     gathered: dict[str, list[float]] = {}
     for text in good.facts:
         for name, value in json.loads(text).items():
@@ -138,7 +138,7 @@ def facts(good: pd.DataFrame) -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that decide the numbers, where installed."""
+    """The versions of Python and of the installed packages that the numbers depend on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -149,7 +149,17 @@ def versions() -> dict[str, str]:
 
 
 def breakdown(frame: pd.DataFrame, column: str, by: str, resamples: int, seed: int) -> pd.DataFrame:
-    """A score by `category`, `background` or `area` (deciles of the mask's share): mean, interval, n."""
+    """A score per group of samples: mean, interval, n and clusters.
+
+    Args:
+        frame: the rows of samples.parquet.
+        column: the score.
+        by: `category`, `background`, or `area` (deciles of the mask's share of the picture).
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        UsageError: there is no such score.
+    """
     if column not in frame.columns or "/" not in column:
         raise did_you_mean("score", column, (name for name in frame.columns if "/" in name))
     good = frame[frame.status == "ok"].copy()

@@ -51,7 +51,7 @@ class ChunkEvaluator:
         """Open the inputs. Raises if this machine would make another run than the driver."""
         if not (Path(self.out) / "parts").is_dir():
             raise OutputError(
-                f"{self.out} is not there on {platform.node()}: all machines must see --out under one path"
+                f"{self.out} does not exist on {platform.node()}: all machines must see --out under the same path"
             )
         inputs = open_inputs(self.request)
         if inputs.identity != self.identity:

@@ -1,13 +1,13 @@
-"""Results on disk: per-sample rows as Parquet, written as the run goes, and a summary as JSON.
+"""The files of a run.
 
-    RUN/run.json                the request: method, data set, protocol, versions
-    RUN/parts/<hash>.parquet    finished rows, a few at a time (gone when the run is done)
-    RUN/samples.parquet         all rows in the order of the data set
-    RUN/summary.json            aggregates with intervals; written last, so it is the done-mark
-    RUN/outputs/<id>.webp       the method's pictures, if asked for (--save)
+    RUN/run.json                what is run (`benchmark.runner.summary.RunIdentity`)
+    RUN/parts/<hash>.parquet    finished rows, a few at a time; deleted when the run is finished
+    RUN/samples.parquet         all rows, in the order of the data set
+    RUN/summary.json            means and intervals; it is written last and marks the run as finished
+    RUN/outputs/<id>.webp       the erased pictures, with --save
 
-A score's column is `<metric>/<region>/<mode>`, e.g. `psnr/mask/raw`; null with a reason in the column
-`reasons` (JSON: column -> reason).
+The column of a score is `<metric>/<region>/<mode>`, e.g. `psnr/mask/raw`. Where it is null, the column `reasons` (JSON
+by column) says why.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ FIXED = {
     "reasons": pa.string(),
 }
 TIMES = ("seconds", "peak_mb")
-"""The only columns in which two runs of the same thing may differ."""
+"""The only columns in which two runs of the same request may differ."""
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]], scores: list[str]) -> None:
-    """Write rows atomically; `scores` names the score columns."""
+    """Write rows atomically. scores: names of the score columns."""
     schema = pa.schema([*FIXED.items(), *((name, pa.float64()) for name in scores)])
     table = pa.Table.from_pylist(rows, schema)
     with atomic_path(path) as temporary:
@@ -53,7 +53,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]], scores: list[str]) -> Non
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows as dicts. `IntegrityError` if the file is damaged."""
+    """Read rows as dicts. Raises `IntegrityError` if the file is missing or damaged."""
     try:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         return rows
@@ -94,7 +94,7 @@ def read_samples(folder: Path) -> pd.DataFrame:
 
 
 def git_revision() -> str:
-    """The commit of the working tree the package runs from, or empty."""
+    """The git commit that the package runs from, or the environment variable OLRD_REVISION; empty if neither is known."""
     head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
     try:
         text = head.read_text().strip()

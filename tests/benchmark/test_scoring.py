@@ -232,5 +232,5 @@ def test_metrics_are_sorted_by_kind_and_another_kind_is_refused(monkeypatch: pyt
     opened = open_metrics(protocol, "cpu")
     assert (opened.maps, opened.samples, opened.sets) == ([known["near"]], [known["whole"]], [known["corner"]])
     known["whole"].info = info("whole", "word")
-    with pytest.raises(UsageError, match=r"whole says it is of kind 'word'; known: map, sample, set"):
+    with pytest.raises(UsageError, match=r"whole has the unknown kind 'word'; known kinds: map, sample, set"):
         open_metrics(protocol, "cpu")

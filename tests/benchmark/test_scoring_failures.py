@@ -46,7 +46,7 @@ def with_broken(act: Any) -> Metrics:
     ("act", "why"),
     [
         (act_of(RuntimeError("out of\nmemory")), "failed: RuntimeError: out of memory"),
-        (lambda outputs: [], "failed: ValueError: expected {} results, one a picture, got 0"),
+        (lambda outputs: [], "failed: ValueError: expected {} results, one per picture, got 0"),
     ],
     ids=["raises", "too few"],
 )

@@ -242,7 +242,7 @@ def test_a_dataset_called_reported_does_not_take_the_papers_page(tmp_path: Path)
         (json.dumps(record("a", n="ten")), "n is 'ten', expected a whole number"),
         (json.dumps(record("a", method__control=1)), "method.control is '1', expected true or false"),
         (json.dumps(record("a", dataset__warnings=[1])), r"dataset.warnings\[0\] is '1', expected a text"),
-        (json.dumps(record("a", protocol__ring=-1)), "protocol .*whole numbers from 0"),
+        (json.dumps(record("a", protocol__ring=-1)), "protocol .*whole numbers of at least 0"),
         (json.dumps(record("a", metrics={})), "lacks metrics.psnr"),
     ],
 )

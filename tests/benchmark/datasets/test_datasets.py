@@ -120,7 +120,7 @@ def test_missing_columns_are_named(column: str, tmp_path: Path) -> None:
 
 def test_ids_that_repeat_are_refused(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "drawn", photos=2, per_photo=1, splits=("test",), meta={"id": "x"})
-    with pytest.raises(SourceError, match=r"ids must be different, \['x'\] occur twice"):
+    with pytest.raises(SourceError, match=r"ids must be unique, but \['x'\] occur twice"):
         open_dataset("olrd", str(folder))
     assert duplicates("abcabxa") == ["a", "b"]
 
@@ -243,7 +243,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"gt holds no file for 1 of 2 photos \(first: b\)"):
         open_dataset("pairs", str(root))
     shutil.rmtree(root / "gt")
-    with pytest.raises(SourceError, match=r"expected the folder .*gt"):
+    with pytest.raises(SourceError, match=r"the folder .*gt does not exist"):
         open_dataset("pairs", str(root))
     (tmp_path / "empty" / "image").mkdir(parents=True)
     for name in ("mask", "gt"):
@@ -276,9 +276,9 @@ def test_the_fingerprint_follows_every_file(folder: str, tmp_path: Path) -> None
     ("options", "said"),
     [
         ({"layout": "rordd"}, "Did you mean 'rord'?"),
-        ({"cluster": "scene"}, "cluster is stem or prefix, not 'scene'"),
-        ({"threshold": "255"}, "a grey level from 0 to 254, not '255'"),
-        ({"threshold": "half"}, "not 'half'"),
+        ({"cluster": "scene"}, "cluster must be stem or prefix, got 'scene'"),
+        ({"threshold": "255"}, "a grey level from 0 to 254, got '255'"),
+        ({"threshold": "half"}, "got 'half'"),
         ({"treshold": "3"}, "Did you mean 'threshold'?"),
     ],
 )

@@ -223,7 +223,7 @@ def test_a_smaller_draw_is_part_of_the_whole_and_always_the_same(name: str, open
     assert draws[0].fingerprint == draws[1].fingerprint != whole.fingerprint
     assert draws[0].sample(0).id == draws[0].ids()[0]
     for wrong in ("0", "many", "-3"):
-        with pytest.raises(UsageError, match=f"size is 'all' or .* not '{wrong}'"):
+        with pytest.raises(UsageError, match=f"size must be 'all' or .* got '{wrong}'"):
             open_dataset(name, str(openimages), {"size": wrong})
 
 

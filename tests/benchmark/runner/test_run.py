@@ -115,7 +115,7 @@ def test_two_workers_give_the_same_rows(
 def test_a_worker_that_would_make_another_run_is_refused(root: Path, tmp_path: Path) -> None:
     """Another device or version on one machine of several would mix two runs."""
     identity = open_inputs(request(root)).identity
-    with pytest.raises(OutputError, match=r"is not there on .*under one path"):
+    with pytest.raises(OutputError, match=r"does not exist on .*under the same path"):
         ChunkEvaluator(request(root), str(tmp_path / "out"), identity).start()
     (tmp_path / "out" / "parts").mkdir(parents=True)
     ChunkEvaluator(request(root), str(tmp_path / "out"), identity).start()
