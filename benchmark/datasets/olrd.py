@@ -9,17 +9,13 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from benchmark.datasets import Annotated, DataSpec, Sample, duplicates
 from benchmark.datasets.panoptic_maps import SourceMaps, source_maps
-from olrd.arrays import MAX_PIXELS, decode_mask, decode_photo
 from olrd.builder.cached import demo_triplets
+from olrd.dataset.rows import Rows
 from olrd.draws import digest as keyed_draw
-from olrd.errors import SourceError, UsageError, did_you_mean
+from olrd.errors import SourceError, UsageError
 from olrd.panoptic import Box
 from olrd.registry import checked_options
 
@@ -34,7 +30,6 @@ PLAIN = (
     "source_bbox",
     "recipe",
 )
-PICTURES = ("image", "mask", "background")
 
 
 def open_olrd(spec: DataSpec) -> OlrdTriplets:
@@ -65,15 +60,8 @@ class OlrdTriplets:
     def __init__(self, name: str, root: str, split: str, photos: str, maps: SourceMaps | None = None) -> None:
         self.name, self._maps = name, maps
         self.offers = frozenset({"panoptic"} if maps else ())
-        self._rows = _open(root, split, photos)
-        held = {*self._rows.column_names, *(PICTURES if photos else ())}  # recipes are rendered
-        missing = sorted({*PLAIN, *PICTURES} - held)
-        if missing:
-            raise SourceError(
-                f"{root}: expected the columns of an OLRD data set, missing {', '.join(missing)}"
-                + ("; a folder of recipes needs --data-option photos=FOLDER" if "image" in missing else "")
-            )
-        self._plain = self._rows.with_format(None).select_columns(list(PLAIN)).to_list()
+        self._rows = Rows(root, split, photos, PLAIN, "--data-option photos=FOLDER")
+        self._plain = self._rows.plain()
         ids = self.ids()
         if again := duplicates(ids):
             raise SourceError(f"{root}: sample ids must be unique, but {again[:3]} occur twice")
@@ -92,7 +80,7 @@ class OlrdTriplets:
         keyed = sorted(range(len(self._plain)), key=lambda i: keyed_draw(seed, self._plain[i]["id"]))
         kept = sorted(keyed[:count])
         self._plain = [self._plain[i] for i in kept]
-        self._rows = self._rows.select(kept)
+        self._rows.keep(kept)
         self.fingerprint = self._fingerprint()
 
     def ids(self) -> list[str]:
@@ -101,8 +89,8 @@ class OlrdTriplets:
 
     def sample(self, index: int) -> Sample:
         """Decode a triplet from its stored bytes, or render it from its recipe."""
-        plain, row = self._plain[index], self._rows[index]
-        image, mask, truth = (_pixels(row[name], name, plain["id"]) for name in PICTURES)
+        plain, (_, triplet) = self._plain[index], self._rows[index]
+        image, mask, truth = triplet
         same = plain["image_id"] == plain["donor_image_id"]
         return Sample(
             id=plain["id"],
@@ -123,33 +111,3 @@ class OlrdTriplets:
         if self._maps is None:
             return None
         return cache(partial(self._maps.of, image_id, (width, height)))
-
-
-def _open(root: str, split: str, photos: str) -> Any:
-    """All rows as one `datasets.Dataset`. Pictures are not decoded; those of recipes are rendered."""
-    import datasets
-
-    from olrd.dataset.loading import RenderBatch, open_splits
-
-    loaded = open_splits(root)
-    if split != "all" and split not in loaded:
-        raise did_you_mean("split", split, loaded)
-    rows = datasets.concatenate_datasets([loaded[s] for s in loaded if split in ("all", s)])
-    if "image" in rows.column_names:
-        for name in set(PICTURES) & set(rows.column_names):
-            rows = rows.cast_column(name, datasets.Image(decode=False))
-    elif photos:
-        if not Path(photos).is_dir():
-            raise UsageError(f"--data-option photos={photos} is not a folder")
-        rows = rows.with_transform(RenderBatch(photos))
-    return rows
-
-
-def _pixels(value: Any, name: str, sample: str) -> Any:
-    if not isinstance(value, dict):  # rendered from a recipe
-        # Not np.asarray of a 1-bit picture: its True is the byte 255, which is no valid bool.
-        return np.asarray(value.convert("L")) > 0 if name == "mask" else np.asarray(value)
-    what = f"{name} of {sample}"
-    if name == "mask":
-        return np.ascontiguousarray(decode_mask(value["bytes"], what, MAX_PIXELS))
-    return decode_photo(value["bytes"], what).pixels

@@ -76,7 +76,7 @@ def test_recipes_render_to_the_same_samples(triplets: dict[str, Path]) -> None:
 
 
 def test_recipes_without_their_photos_say_which_option_is_missing(triplets: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="--data-option photos=FOLDER"):
+    with pytest.raises(UsageError, match="--data-option photos=FOLDER"):
         open_dataset("olrd", str(triplets["recipes"]))
     with pytest.raises(UsageError, match="is not a folder"):
         open_dataset("olrd", str(triplets["recipes"]), {"photos": str(tmp_path / "none")})

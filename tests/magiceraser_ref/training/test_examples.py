@@ -183,7 +183,7 @@ def test_recipes_give_what_full_rows_give(tmp_path: Path) -> None:
         assert plain == wanted_plain
         assert all(np.array_equal(a, b) for a, b in zip(triplet, wanted, strict=True))
     assert len(rendered)
-    with pytest.raises(UsageError, match="without pixels"):
+    with pytest.raises(UsageError, match=r"without pictures.*--photos FOLDER"):
         TrainingRows(str(recipes), "all")
 
 
