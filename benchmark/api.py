@@ -34,7 +34,7 @@ def run(
 ) -> Run:
     """Erase and score every sample of a data set, as `benchmark run` does.
 
-    A run that was cut off continues, and a finished one is opened without running it again.
+    An interrupted run continues. A finished run is opened and not made again.
 
     Args:
         method: name of an eraser, e.g. `opencv-telea`; `benchmark list` shows all.

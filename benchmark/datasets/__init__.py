@@ -47,7 +47,7 @@ class Sample:
         mask: bool [H, W], True = erase.
         truth: the photo without the object, uint8 [H, W, 3], or None.
         category: of the object.
-        background: labels of what is under the object.
+        background: labels of the background under the object.
         prompt, caption: short and long description of the background.
         twin: the box of the untouched original of the object in the same photo.
         facts: numbers that are reported with the scores, e.g. the difference of input and truth outside the mask.

@@ -34,7 +34,7 @@ class Erased(NamedTuple):
 
 
 def erase(eraser: Eraser, samples: Sequence[Sample]) -> Iterator[Erased]:
-    """Erase samples in one call. If the call fails, each sample is tried alone, so that it costs no other sample."""
+    """Erase samples in one call. If the call fails, each sample is tried alone, so that only the samples at fault fail."""
     if not samples:
         return
     meter = Meter(eraser.info.device)

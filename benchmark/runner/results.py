@@ -74,8 +74,8 @@ class Run:
         path = self.folder / "summary.json"
         if not path.is_file():
             raise SourceError(
-                f"{self.folder} holds no finished run (summary.json is not there); `benchmark run` makes "
-                "one, and finishes one that was cut off"
+                f"{self.folder} holds no finished run (it has no summary.json). `benchmark run --out {self.folder}` makes "
+                "one, or finishes one that was interrupted"
             )
         self.summary = Summary.from_json(read_json(path), path)
 

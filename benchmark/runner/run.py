@@ -38,7 +38,7 @@ def run(request: Request, out: Path | str, engine: EngineSpec | None = None) -> 
     Args:
         request: what to run.
         out: folder of the run.
-        engine: where to erase; by default in this process. Each further worker opens the eraser anew.
+        engine: where to erase; by default in this process. Every worker opens its own eraser.
 
     Raises:
         OlrdError: something is missing or does not fit; raised before anything is erased.

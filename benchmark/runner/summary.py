@@ -1,4 +1,4 @@
-"""What the JSON files of a run hold: `run.json` says what is run, `summary.json` what came out.
+"""What the JSON files of a run hold: `run.json` describes what is run, `summary.json` the results.
 
 `Run.read` and the leaderboard read these types back. Their field names are the keys of the JSON; `FORMAT`
 changes when a field changes its meaning.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from synthetic_runs import World, make_world
+from synthetic_runs import World
 
 from benchmark.datasets import open_dataset
 from benchmark.page.report import anchor, labelled, picked, report
@@ -26,16 +26,6 @@ from benchmark.scoring import prepared
 from olrd.arrays import decode_photo
 from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.storage.files import file_name_of
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture(scope="module")
-def page(world: World) -> Path:
-    return report(world.runs, world.data, world.root / "out")
 
 
 def payload(path: Path) -> dict[str, Any]:

@@ -12,21 +12,11 @@ import numpy as np
 import pytest
 from browser import browser
 from PIL import Image as Pillow
-from synthetic_runs import COUNT, World, make_world
+from synthetic_runs import COUNT, World
 
-from benchmark.page.report import anchor, report
+from benchmark.page.report import anchor
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture(scope="module")
-def page(world: World) -> Path:
-    return report(world.runs, world.data, world.root / "out")
 
 
 @pytest.fixture(scope="module")
