@@ -10,6 +10,7 @@ import re
 from fnmatch import fnmatchcase
 
 from olrd.errors import did_you_mean
+from olrd.progress import say
 
 UNKNOWN = "unknown"
 PERMISSIVE = ("CC0-*", "PDM-*", "CC-BY-[0-9]*", "CC-BY-SA-[0-9]*", "no-known-copyright", "US-government-work")
@@ -75,3 +76,27 @@ def license_allowed(code: str, patterns: tuple[str, ...]) -> bool:
 def is_permissive(code: str) -> bool:
     """Whether derivatives of a photo under this licence may be published, also commercially."""
     return license_allowed(code, PERMISSIVE)
+
+
+_SPECIAL_URLS = {
+    "no-known-copyright": "https://www.flickr.com/commons/usage/",
+    "us-government-work": "https://www.usa.gov/copyright.shtml",
+}
+
+
+def license_url(text: str) -> str:
+    """The address of a licence given as an address or as a code such as `cc-by-4.0`."""
+    code = text.strip().lower()
+    if code.startswith(("http://", "https://")):
+        if license_code(text) == UNKNOWN:
+            say(f"the licence {text} is not one that olrd knows: it counts as '{UNKNOWN}'")
+        return text.strip()
+    if code in _SPECIAL_URLS:
+        return _SPECIAL_URLS[code]
+    if found := re.fullmatch(r"cc-(by(?:-nc)?(?:-sa|-nd)?)-(\d\.\d)", code):
+        return f"https://creativecommons.org/licenses/{found[1]}/{found[2]}/"
+    if found := re.fullmatch(r"(cc0|pdm)-(\d\.\d)", code):
+        kind = "zero" if found[1] == "cc0" else "mark"
+        return f"https://creativecommons.org/publicdomain/{kind}/{found[2]}/"
+    examples = {"CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0", "PDM-1.0", *COCO_IDS.values()}
+    raise did_you_mean("licence", text, examples)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from olrd.arrays import Image, Mask
+from olrd.dataset.sheet import ACCENT
 from olrd.masks import outline
 
 RUNGS = (
@@ -30,7 +31,6 @@ RUNGS = (
 """Longest side in pixels and WebP quality, best first."""
 SAMPLE_EXTRA = 400
 """Bytes per sample for file names, sizes and quotation marks."""
-_ACCENT = (255, 45, 120)
 
 
 class Thumbnails:
@@ -77,7 +77,7 @@ def _mask_uris(mask: Mask, side: int) -> list[str]:
     scale = min(1.0, side / max(mask.shape))
     shares = np.asarray(_fit(mask.astype(np.uint8) * 255, side))
     rim = np.asarray(_fit(outline(mask, 1.6 / scale).astype(np.uint8) * 255, side))
-    line = Pillow.new("RGBA", (rim.shape[1], rim.shape[0]), (*_ACCENT, 0))
+    line = Pillow.new("RGBA", (rim.shape[1], rim.shape[0]), (*ACCENT, 0))
     line.putalpha(Pillow.fromarray(rim & 0xE0))  # eight levels are smooth enough and take few bytes
     return [_uri(Pillow.fromarray(shares > 127), "png"), _uri(line, "png")]
 

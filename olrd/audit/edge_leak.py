@@ -26,9 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from olrd.audit.pairing import LeakPair, leak_pairs, paired_points
+from olrd.audit.classifier import Interval, Ints, boosting, clustered_auc, clustered_mean, cross_validated, logistic
 from olrd.audit.rim import Rim, rim_features
-from olrd.audit.scoring import Interval, Ints, boosting, clustered_auc, clustered_mean, cross_validated, logistic
+from olrd.audit.twins import LeakPair, leak_pairs, paired_points
 from olrd.progress import progress_bar
 
 __all__ = ["Interval", "LeakPair", "LeakResult", "edge_leak", "leak_pairs"]

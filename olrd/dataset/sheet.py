@@ -15,15 +15,10 @@ from olrd.arrays import Image
 from olrd.dataset.folder import row_triplet
 from olrd.masks import outline
 
+ACCENT = (255, 45, 120)
+"""The colour of a mask's outline."""
 _PAPER, _TILE, _INK, _MUTED = (255, 255, 255), (243, 244, 246), (24, 24, 27), (113, 113, 122)
-
-
-_ACCENT = (255, 45, 120)
-
-
 _HEADINGS = ("composite", "mask", "ground truth")
-
-
 _MARGIN, _GUTTER, _GAP = 32, 36, 6
 
 
@@ -59,17 +54,17 @@ def _tiles(row: dict[str, Any], size: tuple[int, int]) -> list[Pillow.Image]:
     image, mask, background = row_triplet(row)
     scale = min(size[0] / mask.shape[1], size[1] / mask.shape[0])
     inner = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
-    outlined = _resized(image, inner)
-    outlined.paste(_ACCENT, mask=_resized(outline(mask, 1.6 / scale), inner))
+    outlined = area_averaged(image, inner)
+    outlined.paste(ACCENT, mask=area_averaged(outline(mask, 1.6 / scale), inner))
     tiles = []
-    for picture in (outlined, _resized(mask, inner).convert("RGB"), _resized(background, inner)):
+    for picture in (outlined, area_averaged(mask, inner).convert("RGB"), area_averaged(background, inner)):
         tile = Pillow.new("RGB", size, _TILE)
         tile.paste(picture, ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
         tiles.append(tile)
     return tiles
 
 
-def _resized(pixels: npt.NDArray[Any], size: tuple[int, int]) -> Pillow.Image:
+def area_averaged(pixels: npt.NDArray[Any], size: tuple[int, int]) -> Pillow.Image:
     """Area-averaged to (width, height); masks become grey."""
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255

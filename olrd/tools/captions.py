@@ -23,8 +23,6 @@ from olrd.storage.locks import locked
 from olrd.storage.remote import Remote
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     Rewrite = Callable[[Path, pa.Table], None]
     """Replaces a shard by a table, atomically, and whatever records the shard's hash."""
 

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.dataset.schema import PICTURES
-from olrd.dataset.sheet import _ACCENT, _resized, contact_sheet
+from olrd.dataset.sheet import ACCENT, area_averaged, contact_sheet
 from olrd.errors import UsageError
 from olrd.masks import outline
 from olrd.progress import progress_bar
@@ -88,12 +88,12 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
     image, mask, background = row_triplet(row)
     scale = min(1.0, _PAGE_SIDE / max(mask.shape))
     size = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
-    line = Pillow.new("RGBA", size, (*_ACCENT, 0))
-    line.putalpha(_resized(outline(mask, 1.6 / scale), size))
+    line = Pillow.new("RGBA", size, (*ACCENT, 0))
+    line.putalpha(area_averaged(outline(mask, 1.6 / scale), size))
     return {
         "meta": {name: value for name, value in row.items() if name not in PICTURES},
-        "composite": _data_uri(_resized(image, size), "WEBP", quality=80),
-        "truth": _data_uri(_resized(background, size), "WEBP", quality=80),
+        "composite": _data_uri(area_averaged(image, size), "WEBP", quality=80),
+        "truth": _data_uri(area_averaged(background, size), "WEBP", quality=80),
         "outline": _data_uri(line, "PNG", optimize=True),
     }
 

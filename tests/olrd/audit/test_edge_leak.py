@@ -11,10 +11,10 @@ import pytest
 from synthetic_dataset import HEIGHT, WIDTH, draw_photo, write_dataset
 
 from olrd.arrays import Image, Mask
+from olrd.audit.classifier import clustered_auc
 from olrd.audit.edge_leak import LeakPair, edge_leak, leak_pairs
-from olrd.audit.pairing import paired_points
 from olrd.audit.rim import Outline, rim_features, trace
-from olrd.audit.scoring import clustered_auc
+from olrd.audit.twins import paired_points
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.errors import UsageError
 from olrd.masks import disc

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from photo_folder import Open, joined, picture
 
 from olrd.errors import OlrdError, SourceError, UsageError
-from olrd.licenses import license_code
+from olrd.licenses import license_code, license_url
 from olrd.sources import SourceSpec, open_source
 from olrd.sources import images as images_module
-from olrd.sources.images_options import ImagesOptions, license_url
+from olrd.sources.images import ImagesOptions
 from olrd.sources.panoptic_json import png_name
 
 
