@@ -134,7 +134,7 @@ def test_a_model_replaces_a_model_and_nothing_else(model: Path, tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
-    with pytest.raises(OutputError, match="holds no model"):
+    with pytest.raises(OutputError, match="contains no model"):
         save(tmp_path / "mine", build_pipeline(MICRO), PLAIN)
 
 
