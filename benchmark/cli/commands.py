@@ -165,6 +165,7 @@ def run_compare(args: argparse.Namespace) -> int:
     """`benchmark compare`."""
     options = from_arguments(CompareOptions, args)
     from benchmark.board.compare import compare, headline
+    from benchmark.cli.screen import comparison
     from benchmark.runner.aggregate import breakdown
     from benchmark.runner.results import Run
 
@@ -176,11 +177,14 @@ def run_compare(args: argparse.Namespace) -> int:
         protocol, rows = a.summary.protocol, a.samples()
         parts = [breakdown(rows, c, options.by, protocol.bootstrap, protocol.seed).assign(score=c) for c in columns]
         table = pd.concat(parts, ignore_index=True)
+        text = table.to_string(index=False)
     elif args.b is None:
         raise UsageError("compare needs two runs, A and B; with --by one is enough")
     else:
-        table = compare(a, Run(args.b), columns)
-    emit(json.loads(table.to_json(orient="records")), table.to_string(index=False), args.json)
+        b = Run(args.b)
+        table = compare(a, b, columns)
+        text = comparison(a, b, table)
+    emit(json.loads(table.to_json(orient="records")), text, args.json)
     return 0
 
 

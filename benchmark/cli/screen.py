@@ -1,11 +1,14 @@
-"""The result of a run on one screen: the headline scores, where the rest is, and what to type next."""
+"""Results as text for a terminal.
+
+A run fills one screen: the headline scores, where the rest is, and what to type next.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.board.ranking import columns_of
 from benchmark.board.tables import decimals_for, seconds
@@ -16,13 +19,16 @@ from benchmark.runner.summary import Summary
 from benchmark.scoring import CHANGES
 from olrd.errors import OlrdError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MOST = 5
 """Reasons of failed samples that are shown one by one."""
 RAW, COMPOSITED = MODES
 
 
 class Line(NamedTuple):
-    """A score to print. why: in words, why samples have no value, or what limits the score."""
+    """A score to print. why: in words, why samples have no value, or what limits the score. direction: and the unit."""
 
     name: str
     mean: float | None
@@ -31,8 +37,7 @@ class Line(NamedTuple):
     n: int
     photos: int | None
     why: str
-    unit: str
-    higher_is_better: bool
+    direction: str
 
 
 def result(run: Run, every: bool = False) -> str:
@@ -85,6 +90,31 @@ def next_steps(run: Run, again: Sequence[str]) -> str:
     return "\n".join(f"{'next' if k == 0 else '':<7}{shlex.join(line)}" for k, line in enumerate(words))
 
 
+def comparison(a: Run, b: Run, table: pd.DataFrame) -> str:
+    """The differences A - B of two runs as text. table: what `benchmark.board.compare.compare` returns."""
+    width = max([len("score"), *map(len, table["score"])])
+    lines = [
+        f"A  {a.summary.label}, {a.folder}",
+        f"B  {b.summary.label}, {b.folder}",
+        "",
+        f"{'score':<{width}} {'A - B':>9}   {'95 % interval':<18} {'n':>5} {'photos':>6} {'p':>8} {'p (Holm)':>9}",
+    ]
+    for row in table.itertuples():
+        direction = _direction(a.summary, row.score)
+        if _missing(row.mean):
+            lines.append(f"{row.score:<{width}} {'-':>9}   no sample has a value in both runs")
+            continue
+        digits = decimals_for(row.mean)
+        interval = "-" if _missing(row.low) else f"{row.low:.{digits}f} to {row.high:.{digits}f}"
+        p, holm = ("-" if _missing(p) else f"{p:.4f}" for p in (row.p, row.p_holm))
+        lines.append(
+            f"{row.score:<{width}} {row.mean:>9.{digits}f}   {interval:<18} {row.n:>5} {row.clusters:>6} {p:>8} {holm:>9}"
+            f"   {direction}"
+        )
+    lines += ["", "p: sign-flip test over source photos. p (Holm): corrected for the number of scores shown."]
+    return "\n".join(lines)
+
+
 def comparable(run: Run) -> Path | None:
     """The newest other run beside this one with the same protocol, data and metrics, or None."""
     found = []
@@ -129,16 +159,27 @@ def _lines(summary: Summary) -> Iterator[Line]:
     order = {name: k for k, name in enumerate((*summary.protocol.metrics, *CHANGES))}
     names = sorted((*summary.scores, *summary.sets), key=lambda name: order.get(name.partition("/")[0], len(order)))
     for name in names:
-        metric = summary.metrics.get(name.partition("/")[0])
-        unit, higher = (metric.unit, metric.higher_is_better) if metric else ("grey levels", False)
+        direction = _direction(summary, name)
         if name in summary.sets:
             whole = summary.sets[name]
             why = "; ".join(REASONS.get(reason, reason) for reason in whole.reason.split("; ") if reason)
-            yield Line(name, whole.value, whole.low, whole.high, whole.n, whole.clusters, why, unit, higher)
+            yield Line(name, whole.value, whole.low, whole.high, whole.n, whole.clusters, why, direction)
         else:
             found = summary.scores[name]
             why = _why(found.without)
-            yield Line(name, found.mean, found.low, found.high, found.n, found.clusters, why, unit, higher)
+            yield Line(name, found.mean, found.low, found.high, found.n, found.clusters, why, direction)
+
+
+def _missing(value: float | None) -> bool:
+    return value is None or value != value  # NaN is not equal to itself
+
+
+def _direction(summary: Summary, name: str) -> str:
+    """The unit of a score and its direction, e.g. "dB, higher is better"."""
+    metric = summary.metrics.get(name.partition("/")[0])
+    unit, higher = (metric.unit, metric.higher_is_better) if metric else ("grey levels", False)
+    better = f"{'higher' if higher else 'lower'} is better"
+    return f"{unit}, {better}" if unit else better
 
 
 def _why(without: Mapping[str, int]) -> str:
@@ -179,8 +220,6 @@ def _table(lines: Sequence[Line]) -> Iterator[str]:
     width = max([len("score"), *(len(line.name) for line in lines)])
     yield f"{'score':<{width}} {'mean':>9}   {'95 % interval':<18} {'n':>5} {'photos':>6}"
     for line in lines:
-        better = "higher is better" if line.higher_is_better else "lower is better"
-        unit = f"{line.unit}, {better}" if line.unit else better
         photos = "-" if line.photos is None else str(line.photos)
         if line.mean is None:
             yield f"{line.name:<{width}} {'-':>9}   {line.why}"
@@ -188,7 +227,7 @@ def _table(lines: Sequence[Line]) -> Iterator[str]:
         digits = decimals_for(line.mean)
         interval = "-" if line.low is None else f"{line.low:.{digits}f} to {line.high:.{digits}f}"
         why = f" ({line.why})" if line.why else ""
-        yield f"{line.name:<{width}} {line.mean:>9.{digits}f}   {interval:<18} {line.n:>5} {photos:>6}   {unit}{why}"
+        yield f"{line.name:<{width}} {line.mean:>9.{digits}f}   {interval:<18} {line.n:>5} {photos:>6}   {line.direction}{why}"
 
 
 def _times(summary: Summary) -> str:

@@ -8,12 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from seven_pairs import request
 from synthetic_records import TOTAL, record, run_of, score
 
 from benchmark.cli import main
-from benchmark.cli.screen import next_steps, result
+from benchmark.cli.screen import comparison, next_steps, result
 from benchmark.metrics import REASONS
 from benchmark.runner.run import run
 
@@ -114,6 +115,22 @@ def test_the_next_command_names_the_newest_run_that_compares(tmp_path: Path) -> 
     assert second.split() == ["benchmark", "leaderboard", f"'{tmp_path}/my", "run'"]
     (run.folder / "outputs").mkdir()
     assert f"--out '{tmp_path}/my run/report'" in next_steps(run, again)
+
+
+def test_a_comparison_has_interval_p_values_unit_and_direction(tmp_path: Path) -> None:
+    a, b = (run_of(record(name), tmp_path / name) for name in ("a", "b"))
+    row = {"mean": 1.25, "low": 0.5, "high": 2.0, "p": 0.03125, "n": 10, "clusters": 5, "p_holm": 0.0625}
+    none = dict.fromkeys(("mean", "low", "high", "p", "p_holm")) | {"n": 0, "clusters": 0}
+    single = row | {"low": None, "high": None, "p": None, "p_holm": None, "clusters": 1}
+    scores = {"psnr/mask/raw": row, "lpips-alex/mask/raw": none, "change/outside/raw": single}
+    table = pd.DataFrame([{"score": name} | values for name, values in scores.items()])
+    text = comparison(a, b, table)
+    lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
+    assert lines["A"][1:3] == ["a", "(1),"] and lines["B"][1] == "b"
+    shown = ["1.250", "0.500", "to", "2.000", "10", "5", "0.0312", "0.0625", "dB,", "higher", "is", "better"]
+    assert lines["psnr/mask/raw"][1:] == shown
+    assert "no sample has a value in both runs" in text
+    assert lines["change/outside/raw"][1:7] == ["1.250", "-", "10", "1", "-", "-"]
 
 
 @pytest.mark.parametrize("words", [[], ["--all"], ["--json"]])
