@@ -3,9 +3,8 @@
 Tasks are independent of each other. If a worker dies, its tasks run again from their start. So the engine
 and the number of workers change the speed of a build or a run, never its bytes.
 
-To add an engine: one file with a class that has the members of `Engine` and is made from an
-`EngineSpec`, and one line in `ENGINES`, or an entry point in the group `olrd.engines`.
-tests/olrd/engines/test_engines.py runs on everything registered.
+To add an engine, write a class with the members of `Engine` that is made from an `EngineSpec`, and add one line to
+`ENGINES`, or an entry point in the group `olrd.engines`. tests/olrd/engines/test_engines.py runs on all of them.
 """
 
 from __future__ import annotations
@@ -30,20 +29,22 @@ ENGINES = Registry(
 
 
 class EngineError(OlrdError):
-    """The engine cannot be started or reached, or its machines do not fit together."""
+    """The engine cannot be started or reached, or its machines differ."""
 
 
 class WorkerDiedError(OlrdError):
-    """Workers were killed again and again, most often because memory ran out."""
+    """Workers died several times in a row, most often because memory ran out."""
 
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """Which engine, and how large.
+    """Which engine to open, and how large.
 
-    workers: processes or actors; None for as many as the engine has room for. address: of a running
-    cluster, for engines that have one. gpu: each worker needs a GPU of its own, where the engine
-    hands out GPUs.
+    Attributes:
+        name: as registered.
+        workers: number of processes or actors; None for as many as the engine has room for.
+        address: of a running cluster, for engines that use one.
+        gpu: each worker gets one GPU, if the engine assigns GPUs.
     """
 
     name: str = "local"
@@ -81,8 +82,13 @@ class Engine(Protocol):
 
 
 def open_engine(spec: EngineSpec) -> Engine:
-    """The engine that `spec` names. Raises `UsageError` (no such engine or value),
-    `MissingExtraError` or `EngineError` (a cluster that cannot be reached)."""
+    """Open the engine that `spec` names.
+
+    Raises:
+        UsageError: there is no such engine, or a value does not fit.
+        MissingExtraError: its package is not installed.
+        EngineError: its cluster cannot be reached.
+    """
     if spec.workers is not None and spec.workers < 1:
         raise UsageError(f"--workers is a whole number from 1, not {spec.workers}")
     engine: Engine = ENGINES.get(spec.name)(spec)

@@ -1,4 +1,4 @@
-"""The local engine: units on a pool of processes, each unit retried whole if its worker dies."""
+"""The local engine: tasks on a pool of processes. If a process dies, its tasks run again."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def local_workers() -> int:
 
 
 class LocalEngine:
-    """See `Engine`. One worker runs in this process; more run in spawned processes. If a process is
-    killed, all unfinished tasks run again on a new pool."""
+    """See `Engine`. One worker runs in this process; several run in spawned processes.
+
+    If a process is killed, all unfinished tasks run again on a new pool.
+    """
 
     def __init__(self, spec: EngineSpec) -> None:
         if spec.address is not None:

@@ -1,8 +1,8 @@
-"""The Ray engine: units on actors of a Ray cluster, each unit retried whole if its actor dies.
+"""The Ray engine: tasks on actors of a Ray cluster. If an actor dies, its task runs again.
 
-Plain actors of Ray Core: one a worker, with one unit at a time. When an actor or its node is gone, its
-unit goes back to the end of the queue and another actor is asked for; Ray gives it a place when it has
-one. The nodes need this installation and must see the input and the output under the same paths.
+Each worker is a plain actor of Ray Core that does one task at a time. When an actor or its node is lost, its task goes
+to the end of the queue, and a new actor is requested; Ray starts it when there is room. All nodes need the same
+installation, and must see input and output under the same paths.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from olrd.errors import MissingExtraError, UsageError
 from olrd.progress import say
 
 PATIENCE = 30
-"""Seconds until a cluster that does not answer counts as unreachable, or one without room is told of."""
+"""Seconds until a silent cluster counts as unreachable, and until the user is told that a cluster is full."""
 OBJECT_STORE = 100_000_000
-"""Bytes for the store of a Ray started here: results are small."""
+"""Size of the object store of a Ray that is started here, in bytes. Results are small."""
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 PROBE = f"import ray, sys; ray.init(sys.argv[1], **{QUIET}); ray.shutdown()"
 
 
 class RayEngine:
-    """See `Engine`. Without an address a Ray is started on this machine and stopped at the end; a
-    connection that this process has already is used as it is."""
+    """See `Engine`. Without an address, Ray is started on this machine and stopped at the end. If this process is
+    connected to Ray already, that connection is used."""
 
     def __init__(self, spec: EngineSpec) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -48,7 +48,7 @@ class RayEngine:
         """See `Engine`."""
         if not tasks:
             return
-        # Ray prints on stdout what happens to its nodes, and stdout is for data.
+        # Ray prints messages about its nodes on stdout, which is for data.
         with redirect_stdout(sys.stderr), _connected(self.spec) as ray:
             room = ray.cluster_resources()
             gpus = int(room.get("GPU", 0)) if self.spec.gpu else 0
@@ -63,7 +63,7 @@ def _on_actors(tasks: Sequence[Any], kind: Any, setup: tuple[Any, ...], size: in
     import ray
 
     doing: dict[Any, tuple[Any, int | None]] = {}
-    """Promise -> the actor and the task that it works on; None while it is being prepared."""
+    """By promise: the actor, and the number of its task; None while the actor is prepared."""
     idle: list[Any] = []
     waiting = deque(range(len(tasks)))
     deaths: Counter[int | None] = Counter()
@@ -89,7 +89,7 @@ def _on_actors(tasks: Sequence[Any], kind: Any, setup: tuple[Any, ...], size: in
             actor, found = doing.pop(done[0])
             try:
                 result = ray.get(done[0])
-            except ray.exceptions.RayTaskError as error:  # ours, as it was raised there
+            except ray.exceptions.RayTaskError as error:  # an error of the task, as it was raised there
                 raise error.cause from error
             except ray.exceptions.RayError as error:  # the actor, its node or the result is lost
                 ray.kill(actor)
@@ -140,7 +140,7 @@ def _room(ray: Any) -> str:
 
 @contextmanager
 def _connected(spec: EngineSpec) -> Iterator[Any]:
-    """Ray, connected; disconnected again if it was not before."""
+    """Ray, connected. A connection that is made here is closed at the end."""
     import ray
 
     if ray.is_initialized():
@@ -149,7 +149,7 @@ def _connected(spec: EngineSpec) -> Iterator[Any]:
     own: dict[str, Any] = {"num_cpus": spec.workers, "object_store_memory": OBJECT_STORE, "include_dashboard": False}
     try:
         ray.init(spec.address or "local", **QUIET, **({} if spec.address else own))
-    except Exception as error:  # Ray raises whatever it met
+    except Exception as error:  # Ray raises errors of many kinds
         where = f"at {spec.address}" if spec.address else "on this machine"
         raise EngineError(f"Ray {where} cannot be used: {error}") from error
     try:
@@ -159,8 +159,8 @@ def _connected(spec: EngineSpec) -> Iterator[Any]:
 
 
 def _check_address(address: str) -> None:
-    """Raise if no cluster answers there. Ray itself would try for minutes, and cannot be stopped, so a
-    process of its own tries first."""
+    """Raise `EngineError` if no cluster answers. Ray tries for minutes and cannot be interrupted, so the first attempt is
+    made in another process."""
     host, _, port = address.rpartition(":")
     if address != "auto":
         if not host or "/" in host or not port.isdigit():

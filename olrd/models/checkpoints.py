@@ -1,4 +1,4 @@
-"""Model checkpoints from a hub name or a local folder: safetensors only, and whole."""
+"""Loading model checkpoints from a hub name or a local folder: complete ones, in safetensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXTRA = "models"
 
 
 def require(module: str, what: str, extra: str = EXTRA) -> Any:
-    """Import `module` (torch, transformers), or say which extra `what` needs."""
+    """Import `module` (torch, transformers). Raises `MissingExtraError` that says which extra `what` needs."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -19,7 +19,7 @@ def require(module: str, what: str, extra: str = EXTRA) -> Any:
 
 
 def choose_device(wanted: str, what: str) -> str:
-    """The torch device to use: `auto` is the GPU if there is one. Raises `UsageError`."""
+    """The torch device to use; `auto` is the GPU if there is one. Raises `UsageError`."""
     torch = require("torch", what)
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -44,8 +44,8 @@ def load_processor(auto_class: Any, checkpoint: str, revision: str | None, **opt
 def load_model(auto_class: Any, checkpoint: str, revision: str | None, **options: Any) -> Any:
     """A model of transformers in evaluation mode, from safetensors only.
 
-    A checkpoint of another architecture would leave weights at random values, which transformers
-    only warns about: here it is a `SourceError`.
+    For a checkpoint of another architecture transformers leaves weights at random values and only warns; this
+    function raises `SourceError`.
     """
     with_errors = _loading(checkpoint, revision)
     model, report = with_errors(
@@ -56,7 +56,7 @@ def load_model(auto_class: Any, checkpoint: str, revision: str | None, **options
         output_loading_info=True,
         **options,
     )
-    # Buffers such as index tables are often left out of a file, and are computed, not learned.
+    # Buffers such as index tables are computed, not learned, and are often missing from the file.
     learned = {name for name, _ in model.named_parameters()}
     if missing := sorted(learned & set(report["missing_keys"])):
         raise SourceError(
@@ -67,7 +67,7 @@ def load_model(auto_class: Any, checkpoint: str, revision: str | None, **options
 
 
 def _loading(checkpoint: str, revision: str | None) -> Any:
-    """Wrap a loading call so that its many kinds of failure become one error with a remedy."""
+    """Turn the many errors of a loading call into one `SourceError` with a remedy."""
     from safetensors import SafetensorError
 
     def call(load: Any, *arguments: Any, **options: Any) -> Any:

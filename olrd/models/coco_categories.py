@@ -1,4 +1,4 @@
-"""Categories for a segmentation network's labels: COCO panoptic's 133, or its own."""
+"""Categories for the labels of a segmentation network: the 133 of COCO panoptic, or those of its configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Category
 
-# One line a supercategory ("name: id name, id name"); an indented line continues the one above.
+# One line per supercategory ("name: id name, id name"); an indented line continues the line above.
 _THINGS = """
 person: 1 person
 vehicle: 2 bicycle, 3 car, 4 motorcycle, 5 airplane, 6 bus, 7 train, 8 truck, 9 boat
@@ -68,12 +68,18 @@ def label_categories(
     things: Collection[str] | None = None,
     stuff: Collection[int] | None = None,
 ) -> dict[int, Category]:
-    """Label number to category.
+    """The category of each label number.
 
-    COCO's names give COCO's official categories. Any other label set gives its own numbers as
-    category ids; its things are those named in `things`, or all but those numbered in `stuff` (the
-    checkpoint's `label_ids_to_fuse`). Raises `UsageError` if neither is known, and `SourceError` if
-    no label is stuff: without background there is nowhere to paste.
+    Names of COCO give COCO's official categories. Other label sets keep their numbers as category ids.
+
+    Args:
+        labels: name by label number.
+        things: the names that are things.
+        stuff: without `things`, the numbers that are stuff (the checkpoint's `label_ids_to_fuse`).
+
+    Raises:
+        UsageError: it is not known which labels are things.
+        SourceError: no label is stuff, so that there is no background to paste on.
     """
     names = {int(number): name.strip() for number, name in id2label.items()}
     official = coco_categories()

@@ -1,4 +1,4 @@
-"""Mask2Former as a function from photos to panoptic maps: numpy outside, torch inside."""
+"""Mask2Former: a function from photos to panoptic maps."""
 
 from __future__ import annotations
 
@@ -16,28 +16,35 @@ from olrd.panoptic import Category, Segment
 
 CHECKPOINT = "facebook/mask2former-swin-base-coco-panoptic"
 THRESHOLD = 0.8
-"""Queries below this score are no segments (the official COCO panoptic configuration)."""
+"""Smallest score of a segment (from the official COCO panoptic configuration)."""
 OVERLAP = 0.8
-"""A segment keeps at least this share of its own mask after the others took theirs (official)."""
+"""Smallest share of its mask that a segment must win against the others (official)."""
 LONGEST_SIDE = 2048
-"""Larger photos get their map at this size, then enlarged: the masks are a quarter of the network's
-input (96 x 96 for the default), so nothing is lost, and memory stays bounded."""
+"""Longest side at which maps are computed; maps of larger photos are enlarged. Nothing is lost, because the network's
+masks are smaller (96 x 96 by default), and memory stays bounded."""
 
 
 class Segmentation(NamedTuple):
-    """A panoptic map (uint32 [H, W], 0 = void) and its segments, areas and boxes exact."""
+    """A panoptic map (uint32 [H, W], 0 = void) and its segments with exact areas and boxes."""
 
     ids: Ids
     segments: tuple[Segment, ...]
 
 
 class Mask2FormerSegmenter:
-    """A Mask2Former checkpoint, ready to segment.
+    """A loaded Mask2Former checkpoint.
 
-    checkpoint: hub name or local folder. revision: a commit, tag or branch to pin. device: auto,
-    cpu, cuda, cuda:N. threshold: the least score of a segment, 0 to 1. things: names of the
-    countable labels, for checkpoints that are not COCO's and do not say. Raises `SourceError`,
-    `UsageError`, `MissingExtraError`.
+    Args:
+        checkpoint: hub name or local folder.
+        revision: a commit, tag or branch to pin.
+        device: auto, cpu, cuda, cuda:N.
+        threshold: smallest score of a segment, 0 to 1.
+        things: names of the countable labels, for checkpoints whose configuration does not say.
+
+    Raises:
+        SourceError: the checkpoint cannot be loaded.
+        UsageError: the device does not exist, or the things are not known.
+        MissingExtraError: torch or transformers is not installed.
     """
 
     def __init__(
@@ -61,7 +68,7 @@ class Mask2FormerSegmenter:
 
     @property
     def categories(self) -> list[Category]:
-        """The categories that segments can have, by rising id."""
+        """The categories that segments can have, in the order of their ids."""
         return sorted(self._labels.values())
 
     def segment(self, photos: Sequence[Image]) -> list[Segmentation]:
@@ -83,14 +90,14 @@ class Mask2FormerSegmenter:
         return [results[number] for number in range(len(photos))]
 
     def _prepare(self, photo: Image) -> Any:
-        """The network's input for one photo alone, so that no neighbour in a batch pads it."""
-        own = np.array(photo)  # torch warns about arrays that cannot be written to
+        """The network's input for one photo. Each photo is prepared alone, because a batch would pad it."""
+        own = np.array(photo)  # a copy, because torch warns about read-only arrays
         inputs = self._processor(images=own, input_data_format="channels_last", return_tensors="pt")
         return inputs["pixel_values"][0]
 
 
 def _same_shape(inputs: Iterable[Any]) -> list[tuple[list[int], list[Any]]]:
-    """Group network inputs (tensors) by shape, with the number of the photo that each came from."""
+    """Group network inputs (tensors) by shape, each with the number of its photo."""
     groups: dict[tuple[int, ...], tuple[list[int], list[Any]]] = {}
     for number, tensor in enumerate(inputs):
         numbers, tensors = groups.setdefault(tuple(tensor.shape), ([], []))
@@ -100,7 +107,7 @@ def _same_shape(inputs: Iterable[Any]) -> list[tuple[list[int], list[Any]]]:
 
 
 def _bounded(size: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width), made smaller if the longer one is above `LONGEST_SIDE`."""
+    """(height, width), reduced if the longer side is above `LONGEST_SIDE`."""
     scale = min(1.0, LONGEST_SIDE / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -108,14 +115,19 @@ def _bounded(size: tuple[int, ...]) -> tuple[int, int]:
 def panoptic_inference(
     class_logits: Any, mask_logits: Any, size: tuple[int, int], threshold: float
 ) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
-    """Mask2Former's own rule from queries to segments, one segment a query, stuff not yet fused.
+    """The rule of the Mask2Former authors from queries to segments: one segment per query, stuff not yet fused.
 
-    class_logits: [Q, labels + 1], the last for no object. mask_logits: [Q, h, w]. size: (height,
-    width) of the map returned: 0 = void, k > 0 has the label that the dict gives.
+    `post_process_panoptic_segmentation` of transformers differs in two ways that harm cut-outs. A segment gets every
+    pixel that it wins, even outside its own mask, so that there is no void. And with fused stuff two segments can
+    get the same id (its issue 23461).
 
-    `post_process_panoptic_segmentation` of transformers differs in two ways that harm cut-outs: a
-    segment takes every pixel that it wins, also where its own mask says no, so that there is no
-    void; and fused stuff makes it give two segments the same id (its issue 23461).
+    Args:
+        class_logits: [Q, labels + 1]; the last column is "no object".
+        mask_logits: [Q, h, w].
+        size: (height, width) of the map.
+
+    Returns:
+        The map, 0 = void, and the label of each value k > 0.
     """
     import torch
 
@@ -141,8 +153,11 @@ def to_segmentation(
 ) -> Segmentation:
     """One segment for each thing and one for each class of stuff, at the photo's size.
 
-    numbered: [h, w], whose values above 0 are keys of `labels` (number to label); the rest is void.
-    categories: label to category. size: the photo's (height, width, ...).
+    Args:
+        numbered: [h, w]; values above 0 are keys of `labels`, the rest is void.
+        labels: the label of each value.
+        categories: the category of each label.
+        size: the photo's (height, width, ...).
     """
     segment_of: dict[tuple[int, int], int] = {}
     table = np.zeros(max(labels, default=0) + 1, np.uint32)
@@ -164,8 +179,8 @@ def to_segmentation(
 
 
 def colour_id(number: int) -> int:
-    """A segment id for 1, 2, 3, ... whose PNG colours are easy to tell apart by eye.
+    """A segment id for 1, 2, 3, ... whose colour in the PNG differs visibly from its neighbours'.
 
-    An odd factor makes this one-to-one below 2**24, and never 0.
+    Multiplying by an odd number is one-to-one below 2**24 and never gives 0.
     """
     return number * 0x9E3779 % (1 << 24)

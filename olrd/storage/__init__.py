@@ -1,1 +1,1 @@
-"""Files that are whole or absent, wherever they are: local folders, buckets, archives; and the lock on an output folder."""
+"""Files: local, in buckets, and in archives; atomic writing; the lock on an output folder."""

@@ -1,7 +1,7 @@
 """Reading photos inside zip and tar files without unpacking them.
 
-The members are listed once, into an Arrow file in the cache. From then on each is read by its offset:
-opening takes milliseconds in any number of processes, and only what is looked at occupies memory.
+The members are listed once, into an Arrow file in the cache. After that, each member is read by its offset: opening
+an archive takes milliseconds in any number of processes, and only the part of the list that is used occupies memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from olrd.storage.remote import Remote, Stat
 
 INDEX_VERSION = "1"
 LARGEST = 1 << 29
-"""Most bytes that one member may claim to unpack to. A photo is far smaller, a bomb is larger."""
+"""Largest unpacked size of a member, in bytes. Photos are far smaller; larger ones are taken for an attack."""
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _CHUNK = 1 << 20
 _LOCAL_HEADER = 30
@@ -48,15 +48,17 @@ def is_archive(name: str) -> bool:
     """Whether a file name is that of an archive. Raises `SourceError` for a compressed tar file."""
     if name.lower().endswith(COMPRESSED):
         raise SourceError(
-            f"{name} is compressed as a whole, so no photo in it can be read without all before it: "
-            "decompress it once (gunzip gives a .tar, which is read as it is)"
+            f"{name} is compressed as a whole, so that a photo in it cannot be read without everything before it: "
+            "decompress it once; the .tar that gunzip gives can be read"
         )
     return name.lower().endswith((".zip", ".tar"))
 
 
 class Archive:
-    """A folder inside an archive: `archive / name` is a `Member`. The folder that all members share
-    is left out of their names, as if it were unpacked and that folder opened."""
+    """An archive as a folder: `archive / name` is a `Member`.
+
+    A top folder that all members share is left out of their names.
+    """
 
     def __init__(self, where: Path | Remote, table: pa.Table) -> None:
         self.where, self._table = where, table
@@ -65,7 +67,7 @@ class Archive:
 
     @classmethod
     def open(cls, where: Path | Remote) -> Archive:
-        """Lists the members, the first time with progress. Raises `SourceError` if it is damaged."""
+        """Open an archive. The first time its members are listed, with progress. Raises `SourceError` if it is damaged."""
         is_archive(where.name)
         key = hashlib.sha256(f"{INDEX_VERSION}|{where}|{_version(where)}".encode()).hexdigest()[:32]
         path = cache_folder() / "index" / f"archive-{key}.arrow"
@@ -100,7 +102,7 @@ class Archive:
         raise IsADirectoryError(f"{self} is an archive")
 
     def names(self) -> list[str]:
-        """The names of all members, sorted, with their folders."""
+        """The names of all members with their folders, sorted."""
         names: list[str] = self._names.to_pylist()
         return names
 
@@ -118,7 +120,7 @@ class Archive:
         return start < len(self._names) and self._names[start].as_py().startswith(f"{name}/")
 
     def read(self, start: int, size: int) -> bytes:
-        """Bytes of the archive itself."""
+        """Bytes of the archive file."""
         if isinstance(self.where, Remote):
             return self.where.read_range(start, size)
         if self._file is None:
@@ -126,7 +128,7 @@ class Archive:
         return os.pread(self._file.fileno(), size, start)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_file": None}  # each process opens its own
+        return vars(self) | {"_file": None}  # every process opens the file for itself
 
 
 class Member:
@@ -165,11 +167,11 @@ class Member:
         return Stat(self.archive.find(self.path)["size"])
 
     def version(self) -> str:
-        """Changes when the archive does."""
+        """A text that changes with the archive."""
         return _version(self.archive.where)
 
     def read_bytes(self) -> bytes:
-        """Raises OSError if it is damaged, or claims to be larger than `LARGEST`."""
+        """The content. Raises OSError if it is damaged or larger than `LARGEST`."""
         if (size := self.stat().st_size) > LARGEST:
             raise OSError(f"{self} claims {size} bytes, expected at most {LARGEST}")
         return b"".join(self.chunks())
@@ -180,7 +182,7 @@ class Member:
         if row["method"] not in _METHODS:
             raise OSError(f"{self} is packed by method {row['method']}: expected stored or deflated")
         start, packed = row["offset"], row["packed"]
-        # The header of a member and the member, at once: each read may be a request.
+        # One read for the header and the member, because each read may be a request to a server.
         ahead = 0 if row["method"] == _TAR else _HEADER
         data = self.archive.read(start, ahead + min(packed, _CHUNK))
         if ahead:
@@ -197,7 +199,7 @@ class Member:
                 break
             done += len(data)
             try:
-                # One byte more than promised is enough to know that a member lies.
+                # One byte more than the index says is enough to know that the member is damaged.
                 plain = unpack.decompress(data, row["size"] - size + 1) if unpack else data
             except zlib.error as error:
                 raise OSError(f"{self} is damaged: {error}") from error
@@ -263,8 +265,10 @@ def _list_tar(where: Path | Remote) -> list[dict[str, Any]]:
 
 
 def _without_common_folder(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows by name, without the folder that all share and without hidden files and what macOS adds. Of two with
-    one name the later counts, as when unpacking."""
+    """The rows sorted by name, without the folder that all share, hidden files, and the files that macOS adds.
+
+    Of two members with the same name the later one counts, as when unpacking.
+    """
     named = {}
     for row in rows:
         name = row["name"].replace("\\", "/").removeprefix("./")

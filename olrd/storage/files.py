@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent: atomic writing, hashes, copying."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def disk_errors(path: Path | Remote) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path | Remote, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it on success, removed on failure. For a URL it
-    is local, and uploaded.
+    """A temporary path, renamed to `path` on success and removed on failure.
 
-    durable: synced to the disk first. Without, a power cut (no kill) may leave a damaged file.
+    The temporary file lies beside `path`; for a URL it is local and is uploaded.
+
+    durable: sync the file to the disk before renaming. Without it a power cut may leave a damaged file; a killed
+    process cannot.
     """
     temporary = staging(path)
     try:
@@ -48,8 +50,8 @@ def atomic_path(path: Path | Remote, durable: bool = True) -> Iterator[Path]:
 
 
 def staging(path: Path | Remote) -> Path:
-    """Where a file is written before it gets its name: hidden beside it, or locally for a URL. Every
-    call gives a name that no other process uses, on this machine or on another."""
+    """The path of a file until it is complete: hidden beside `path`, or local for a URL. The name is unique to this
+    call, on this machine and on others."""
     if isinstance(path, Remote):
         return staging_folder() / f"{path.name}.{uuid.uuid4().hex}.tmp"
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -73,7 +75,7 @@ def sync(path: Path) -> None:
 
 
 def write_atomic(path: Path | Remote, data: bytes | str, durable: bool = True) -> None:
-    """Write a whole small file atomically."""
+    """Write a small file atomically."""
     if isinstance(path, Remote):
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         return
@@ -87,7 +89,7 @@ def to_json(values: object) -> str:
 
 
 def link_or_copy(source: Path | Remote, target: Path | Remote) -> None:
-    """`target` holds what `source` does, whole and on the disk, or is not there."""
+    """Give `target` the content of `source`: by a hard link where that is possible, else by a copy."""
     if isinstance(target, Remote):
         if isinstance(source, Path):
             target.upload(source)
@@ -110,14 +112,14 @@ def link_or_copy(source: Path | Remote, target: Path | Remote) -> None:
 
 
 def children(folder: Path | Remote) -> list[Path] | list[Remote]:
-    """What lies directly in a folder, sorted; nothing if it is not there."""
+    """The entries of a folder, sorted; none if it does not exist."""
     if isinstance(folder, Remote):
         return sorted(folder.iterdir())
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def remove_tree(folder: Path | Remote) -> None:
-    """Remove a folder and all that is in it, if it is there."""
+    """Remove a folder and its content, if it exists."""
     if isinstance(folder, Remote):
         folder.rmtree()
     elif folder.exists():
@@ -139,12 +141,12 @@ def sha256(*parts: bytes | memoryview) -> str:
 
 
 def cache_folder() -> Path:
-    """Where what can be made or fetched again lives (indexes, demo triplets, weights): `$OLRD_CACHE`, else `olrd` in the user's cache folder."""
+    """The folder for what can be made or downloaded again (indexes, embedded triplets, weights): `$OLRD_CACHE`, or `olrd` in
+    the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("OLRD_CACHE") or Path(home) / "olrd")
 
 
 def file_name_of(key: str) -> str:
-    """The file stem of a sample: its id, with everything that is no letter, digit, `.`, `-` or `_`
-    turned into `_`."""
+    """The file stem of a sample: its id, with `_` for every character that is not a letter, a digit, `.`, `-` or `_`."""
     return "".join(c if c.isalnum() or c in ".-_" else "_" for c in key)

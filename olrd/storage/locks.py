@@ -1,13 +1,13 @@
-"""One build at a time in one folder: a file lock, or an object that its holder keeps changing.
+"""The lock on an output folder: one build at a time. A file lock, or an object that its holder keeps changing.
 
-An object store has no locks. The object `.lock` names its holder and counts up every ten seconds. Who
-finds one waits until it counts on (then it is refused) or has not for a minute (then its holder is
-dead). Only changes are looked at, so the clocks of the machines do not matter. On the holder's own
-machine a process that is gone is seen without waiting.
+An object store has no locks. There, the object `.lock` names its holder, and the holder increases its counter every
+ten seconds. A second process that finds the object watches it: if the counter changes, the process is refused; if it
+does not change for a minute, the holder is dead and the process takes over. Only changes count, so the clocks of the
+machines do not matter. If the holder is a process of the same machine that has ended, the lock is taken over at once.
 
-Two that start within the same second can both get through where the store cannot create an object
-only if there is none. They do the same work twice and nothing worse: units are deterministic and
-uploads whole.
+Some stores cannot create an object on the condition that it does not exist. There, two processes that start within
+the same second may both get the lock. They then do the same work twice, which is harmless: units are deterministic,
+and uploads appear whole.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _file_lock(out: Path) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A build that ended between the two calls took the file away: its lock guards nothing.
+            # A build that ended between the two calls has removed the file: a lock on it protects nothing.
             if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 raise FileNotFoundError(path)
         except OSError as error:
@@ -91,7 +91,7 @@ def _take(lock: Remote, token: str) -> None:
         return
     except FileExistsError:
         pass
-    except OutputError as error:  # a store that cannot create only what is not there
+    except OutputError as error:  # a store without conditional creation
         if not isinstance(error.__cause__, NotImplementedError | TypeError | ValueError):
             raise
     if (found := _read(lock)) and _alive(lock, found):
@@ -106,12 +106,12 @@ def _take(lock: Remote, token: str) -> None:
 
 
 def _alive(lock: Remote, found: dict[str, Any]) -> bool:
-    """Whether the lock's holder still works."""
+    """Whether the holder of the lock is alive."""
     if found.get("token") in _held:
         return True
     if found.get("host") == platform.node() and not _runs(int(found.get("pid", 0))):
         return False
-    say(f"{lock} is held by {found.get('host')}: waiting to see whether it still works")
+    say(f"{lock} is held by {found.get('host')}: waiting to see whether that process is alive")
     waited = 0.0
     while waited < STALE:
         time.sleep(BEAT / 5)
@@ -123,7 +123,7 @@ def _alive(lock: Remote, found: dict[str, Any]) -> bool:
 
 
 def _runs(pid: int) -> bool:
-    """Whether another process of this machine has that number."""
+    """Whether another process of this machine has this number."""
     if pid == os.getpid():
         return False
     try:
@@ -136,7 +136,7 @@ def _runs(pid: int) -> bool:
 
 
 def _beat(lock: Remote, token: str, ended: threading.Event) -> None:
-    """Count up until the end, or until another has taken over."""
+    """Increase the counter until the build ends or another process has taken over."""
     count = 0
     while not ended.wait(BEAT):
         count += 1
@@ -144,7 +144,7 @@ def _beat(lock: Remote, token: str, ended: threading.Event) -> None:
             if _read(lock).get("token") != token:
                 return
             lock.write_bytes(_content(token, count))
-        except OlrdError:  # the next beat tries again; the build itself meets the same trouble
+        except OlrdError:  # the next beat tries again; the build reports the same error
             continue
 
 
@@ -153,7 +153,7 @@ def _content(token: str, count: int) -> bytes:
 
 
 def _read(lock: Remote) -> dict[str, Any]:
-    """The lock's content, {} if there is none."""
+    """The content of the lock; {} if there is none."""
     try:
         found = json.loads(lock.read_text())
     except FileNotFoundError:

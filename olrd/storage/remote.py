@@ -1,7 +1,7 @@
-"""A file or folder at a URL, by fsspec, with the part of pathlib's interface that olrd uses.
+"""A file or folder at a URL, through fsspec, with the part of pathlib's interface that olrd uses.
 
-An object store shows a file whole or not at all, so writing is: write here, upload, compare the size.
-Nothing is believed that a listing says: what must be known is asked of each file by its name.
+An object store shows a file whole or not at all. So a file is written locally, uploaded, and its size is compared.
+Listings may be out of date: what must be certain is asked of each file by its name.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from olrd.errors import MissingExtraError, OlrdError, OutputError, SourceError, 
 Result = TypeVar("Result")
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "oci", "memory"}
-"""Where an upload appears whole or not at all. On others (sftp, smb) it can be seen half-written."""
+"""Schemes of stores where an upload appears whole or not at all. On others (sftp, smb) a file can be seen half-written."""
 PAUSES = (0.2, 0.6, 1.8)
-"""Seconds before each new try, after those that the file system's own library makes."""
+"""Seconds before each retry. The library of the file system has made its own retries before."""
 _BLOCK = 4 << 20
 _FINAL = (
     FileNotFoundError,
@@ -43,10 +43,10 @@ class Stat(NamedTuple):
 
 
 class Remote:
-    """One file or folder at a URL. Methods do what those of `pathlib.Path` with their names do.
+    """One file or folder at a URL. Methods do what the methods of `pathlib.Path` with the same names do.
 
-    A try that fails is repeated; `SourceError` (reading) or `OutputError` (writing) comes after the
-    last, never a file that merely seems to be missing. Credentials and endpoints are fsspec's matter.
+    A call that fails is repeated. After the last try it raises `SourceError` (reading) or `OutputError` (writing), so
+    that a lost connection never looks like a missing file. Credentials and endpoints are configured in fsspec.
     """
 
     def __init__(self, url: str, fs: Any, path: str) -> None:
@@ -54,7 +54,7 @@ class Remote:
 
     @classmethod
     def parse(cls, url: str) -> Remote:
-        """Raises `UsageError` for an unknown scheme, `MissingExtraError` for one without its package."""
+        """Raises `UsageError` for an unknown scheme, `MissingExtraError` if its package is not installed."""
         from fsspec.core import url_to_fs
         from fsspec.registry import known_implementations
 
@@ -98,7 +98,7 @@ class Remote:
         return hash(self.url)
 
     def info(self) -> dict[str, Any]:
-        """What the store says of this name, asked anew. Raises FileNotFoundError."""
+        """What the store says about this name now. Raises FileNotFoundError."""
         self.fs.invalidate_cache(self.path)
         return self._read(lambda: self.fs.info(self.path))
 
@@ -106,7 +106,7 @@ class Remote:
         return Stat(int(self.info()["size"]))
 
     def version(self) -> str:
-        """Changes when the content does: the size, and the tag or time that the store keeps."""
+        """A text that changes with the content: the size, and the tag or time that the store keeps."""
         return f"{self.stat().st_size}|{self._read(lambda: self.fs.ukey(self.path))}"
 
     def exists(self) -> bool:
@@ -132,7 +132,7 @@ class Remote:
         return self._content(lambda: self.fs.cat_file(self.path))
 
     def read_text(self) -> str:
-        """As it is now, even if this process knew an older one."""
+        """The text as it is now, even if this process has read an older one."""
         self.fs.invalidate_cache(self.path)
         return self._read(lambda: self.fs.cat_file(self.path)).decode()
 
@@ -141,7 +141,7 @@ class Remote:
         return self._content(lambda: self.fs.cat_file(self.path, start=start, end=start + size))
 
     def open(self, mode: str = "rb") -> io.BufferedIOBase:
-        """For reading alone; a few megabytes are fetched at a time."""
+        """Open for reading. A few megabytes are fetched at a time."""
         assert mode == "rb"
         return self._content(lambda: self.fs.open(self.path, "rb", block_size=_BLOCK, cache_type="readahead"))
 
@@ -150,12 +150,12 @@ class Remote:
         self._content(lambda: self.fs.get_file(self.path, str(target)))
 
     def iterdir(self) -> Iterator[Remote]:
-        """What a listing shows, perhaps late. Nothing for a folder that is not there."""
+        """The entries of a listing, which may be out of date; none for a folder that does not exist."""
         for name in self._list(lambda: self.fs.ls(self.path, detail=False)):
             yield self / name
 
     def walk_names(self) -> list[str]:
-        """The names of all files below, relative to this folder, as a listing shows them."""
+        """The names of all files below, relative to this folder, from a listing."""
         return self._list(lambda: self.fs.find(self.path))
 
     def _list(self, call: Callable[[], Any]) -> list[str]:
@@ -169,10 +169,10 @@ class Remote:
         return sorted(path.removeprefix(inside) for path in paths if path.startswith(inside))
 
     def mkdir(self, **_: bool) -> None:
-        """Nothing: a folder is there once something lies in it."""
+        """Does nothing: a folder exists as soon as it holds a file."""
 
     def upload(self, local: Path) -> None:
-        """Put a local file here: whole, or not at all. Its size here is compared afterwards."""
+        """Upload a local file and compare its size. Raises `OutputError`."""
         size = local.stat().st_size
 
         def put() -> None:
@@ -182,7 +182,7 @@ class Remote:
         self._write(put)
 
     def write_bytes(self, data: bytes, new: bool = False) -> None:
-        """Put a small file here. new: FileExistsError if there is one (see `olrd.storage.locks`)."""
+        """Write a small file. new: raise FileExistsError if it exists already (see `olrd.storage.locks`)."""
 
         def pipe() -> None:
             if new:
@@ -194,7 +194,7 @@ class Remote:
         self._write(pipe)
 
     def copy_from(self, source: Remote) -> None:
-        """Copy within one store; the bytes do not come here."""
+        """Copy within one store, without a download."""
         size = source.stat().st_size
 
         def copy() -> None:
@@ -219,12 +219,12 @@ class Remote:
         self._write(remove)
 
     def rmtree(self) -> None:
-        """Remove what a listing shows; what it does not show yet stays behind."""
+        """Remove every file that a listing shows. A file that is too new for the listing stays."""
         many(lambda name: (self / name).unlink(missing_ok=True), self.walk_names())
 
     def _content(self, call: Callable[[], Result]) -> Result:
-        """`_read`, and a second look for what is missing: some file systems search listings of their
-        own, older than what another process wrote."""
+        """`_read`, with a second try for a missing file: some file systems look it up in a cached listing that is older
+        than what another process wrote."""
         try:
             return self._read(call)
         except FileNotFoundError:
@@ -240,10 +240,10 @@ class Remote:
     def _tried(
         self, call: Callable[[], Result], what: str, failure: type[OlrdError], answers: tuple[type[Exception], ...]
     ) -> Result:
-        """The call, tried again a few times; `answers` are exceptions that are an answer.
+        """The call, with a few retries. `answers`: exceptions that are an answer and are not retried.
 
-        Libraries raise errors of many kinds for a lost connection: all but those that trying again
-        cannot change are taken for one.
+        Libraries raise many kinds of errors for a lost connection. Every error is retried, except those that a retry
+        cannot change.
         """
         for pause in (*PAUSES, None):
             try:
@@ -278,7 +278,7 @@ def location(where: Path | Remote | str) -> Path | Remote:
 
 
 def many(call: Callable[[Any], Result], values: Iterable[Any]) -> list[Result]:
-    """The call for each value, in order; several at a time, since each waits for a store."""
+    """The call for each value, in order. Several run at a time, because each waits for the network."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(16) as pool:
@@ -287,7 +287,7 @@ def many(call: Callable[[Any], Result], values: Iterable[Any]) -> list[Result]:
 
 @cache
 def staging_folder() -> Path:
-    """A local folder of this process, for what is not uploaded yet; `TMPDIR` says where."""
+    """A local folder of this process for files that wait for their upload; under `TMPDIR`."""
     import shutil
     import tempfile
     from multiprocessing.util import Finalize

@@ -1,6 +1,6 @@
-"""Where input lies: a local folder, a folder at a URL, or inside a zip or tar file.
+"""Where input is read from: a local folder, a folder at a URL, or a zip or tar file.
 
-All three answer to the same few of pathlib's methods, so a source does not ask which one it has.
+All three have the same few methods of pathlib, so that a source need not know which one it reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 
 
 class Traversable(Protocol):
-    """A file or a folder to read from. Raises FileNotFoundError where pathlib does."""
+    """A file or a folder to read from. Methods raise FileNotFoundError where those of pathlib do."""
 
     @property
     def name(self) -> str: ...
@@ -30,13 +30,13 @@ class Traversable(Protocol):
 
 
 def open_root(root: Path | Remote | str) -> Traversable:
-    """What `--root` names: a folder, a URL, or an archive at either."""
+    """Open what `--root` names: a folder or an archive, local or at a URL."""
     where = location(root)
     return Archive.open(where) if is_archive(where.name) and not where.is_dir() else where
 
 
 def folder_or_archive(root: Traversable, *names: str) -> Traversable | None:
-    """The first of these folders under `root`, packed or not; None if none of them is there."""
+    """The first of these folders under `root`, as a folder or as an archive; None if there is none."""
     for name in names:
         if (root / name).is_dir():
             return root / name
@@ -47,14 +47,14 @@ def folder_or_archive(root: Traversable, *names: str) -> Traversable | None:
 
 
 def archive_at(where: Traversable) -> Archive | None:
-    """The archive at a place, None if no file is there. One inside another is copied out once."""
+    """The archive `where`, or None if there is no such file. An archive inside another one is copied to the cache once."""
     if not where.is_file():
         return None
     return Archive.open(local_copy(where) if isinstance(where, Member) else where)  # type: ignore[arg-type]
 
 
 def names_in(folder: Traversable) -> list[str]:
-    """The names of what lies directly in a folder, sorted; nothing if it is not there."""
+    """The names of the entries of a folder, sorted; none if it does not exist."""
     if isinstance(folder, Archive | Member):
         return folder.names()
     assert isinstance(folder, Path | Remote)
@@ -62,7 +62,7 @@ def names_in(folder: Traversable) -> list[str]:
 
 
 def folders_in(folder: Traversable) -> list[Traversable]:
-    """The folders and archives that lie directly in a folder, sorted."""
+    """The folders and archives directly in a folder, sorted."""
     if isinstance(folder, Archive | Member):
         return []
     found: list[Traversable] = []
@@ -75,7 +75,7 @@ def folders_in(folder: Traversable) -> list[Traversable]:
 
 
 def local_copy(where: Traversable) -> Path:
-    """A file as a local one: itself, or a copy in the cache, made once for each version of it."""
+    """A local copy of a file: the file itself, or a copy in the cache, made once for each of its versions."""
     if isinstance(where, Path):
         return where
     assert isinstance(where, Remote | Member)
