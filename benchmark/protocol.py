@@ -26,8 +26,8 @@ class Protocol:
 
     Attributes:
         name, version: its name, and a number that its author raises with every change.
-        resize: `none`, `short` (short side to `size`, aspect kept) or `stretch` (to `size` x `size`). Photos are resized
-            by Lanczos with antialiasing, masks by area.
+        resize: `none`, `short` (short side to `size`, aspect kept) or `stretch` (to `size` x `size`). Photos are
+            resized by Lanczos with antialiasing, masks by area.
         size: in pixels; 0 with `none`.
         mask_threshold: share of a resized pixel that must be masked for the pixel to count as masked.
         mask_dilate: pixels by which the mask is grown before erasing and scoring.

@@ -1,4 +1,7 @@
-"""Quality against time as SVG. It is written without a plotting library, so that the same records give the same bytes."""
+"""Quality against time as SVG.
+
+It is written without a plotting library, so that the same records give the same bytes.
+"""
 
 from __future__ import annotations
 

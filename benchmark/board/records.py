@@ -85,8 +85,8 @@ def record_path(record: Summary, board: Path) -> Path:
 def key_of(record: Summary) -> str:
     """Eight hex digits that identify a result.
 
-    They are a hash of method, revision, options, device, data set, fingerprint, the numbers of samples (asked for, in the
-    set, scored, failed), protocol, seed and metric revisions.
+    They are a hash of method, revision, options, device, data set, fingerprint, the numbers of samples (asked for, in
+    the set, scored, failed), protocol, seed and metric revisions.
     """
     method, data = record.method, record.dataset
     identity = [

@@ -107,10 +107,8 @@ def comparison(a: Run, b: Run, table: pd.DataFrame) -> str:
         digits = decimals_for(row.mean)
         interval = "-" if _missing(row.low) else f"{row.low:.{digits}f} to {row.high:.{digits}f}"
         p, holm = ("-" if _missing(p) else f"{p:.4f}" for p in (row.p, row.p_holm))
-        lines.append(
-            f"{row.score:<{width}} {row.mean:>9.{digits}f}   {interval:<18} {row.n:>5} {row.clusters:>6} {p:>8} {holm:>9}"
-            f"   {direction}"
-        )
+        counts = f"{row.n:>5} {row.clusters:>6} {p:>8} {holm:>9}"
+        lines.append(f"{row.score:<{width}} {row.mean:>9.{digits}f}   {interval:<18} {counts}   {direction}")
     lines += ["", "p: sign-flip test over source photos. p (Holm): corrected for the number of scores shown."]
     return "\n".join(lines)
 
@@ -227,7 +225,8 @@ def _table(lines: Sequence[Line]) -> Iterator[str]:
         digits = decimals_for(line.mean)
         interval = "-" if line.low is None else f"{line.low:.{digits}f} to {line.high:.{digits}f}"
         why = f" ({line.why})" if line.why else ""
-        yield f"{line.name:<{width}} {line.mean:>9.{digits}f}   {interval:<18} {line.n:>5} {photos:>6}   {line.direction}{why}"
+        counts = f"{line.n:>5} {photos:>6}"
+        yield f"{line.name:<{width}} {line.mean:>9.{digits}f}   {interval:<18} {counts}   {line.direction}{why}"
 
 
 def _times(summary: Summary) -> str:

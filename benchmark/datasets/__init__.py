@@ -1,7 +1,7 @@
 """Data sets to score on.
 
-To add a data set, write one file and add one line to `DATASETS`, or, in another distribution, one entry point in the group
-`benchmark.datasets`.
+To add a data set, write one file and add one line to `DATASETS`, or, in another distribution, one entry point in the
+group `benchmark.datasets`.
 """
 
 from __future__ import annotations

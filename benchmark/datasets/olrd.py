@@ -53,7 +53,10 @@ def open_olrd(spec: DataSpec) -> OlrdTriplets:
 
 
 class OlrdTriplets:
-    """Triplets with an exact truth. The fingerprint is a hash of ids and recipes, and recipes hold hashes of the pixels."""
+    """Triplets with an exact truth.
+
+    The fingerprint is a hash of ids and recipes, and recipes hold hashes of the pixels.
+    """
 
     warnings: tuple[str, ...] = ()
 

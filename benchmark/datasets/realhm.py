@@ -1,8 +1,8 @@
 """RealHM (216 pairs): a data set for harmonisation, used for removal.
 
-The input is `X_gt.jpg` (the composite that an artist harmonised), the mask `X_mask.jpg`, and the truth `X_fore.jpg` (the
-background photo, despite its name). No publication describes this use; it follows from the files. The artists may have
-changed the tone outside the mask, and every sample reports by how much.
+The input is `X_gt.jpg` (the composite that an artist harmonised), the mask `X_mask.jpg`, and the truth `X_fore.jpg`
+(the background photo, despite its name). No publication describes this use; it follows from the files. The artists may
+have changed the tone outside the mask, and every sample reports by how much.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Metrics, of three kinds.
 
-- A map metric computes one value per pixel. Its mean over a region becomes the score of the region, so one map serves all
-  regions.
+- A map metric computes one value per pixel. Its mean over a region becomes the score of the region, so one map serves
+  all regions.
 - A sample metric computes one score per picture.
 - A set metric compares the features of all outputs with those of all truths.
 
@@ -85,8 +85,8 @@ class MetricInfo:
         needs_truth: whether it compares with a truth. Samples without a truth have no value of it.
         revision: of weights and definition together.
         network: set metrics with the same network share their features, which are computed once. Empty: its own.
-        region: what a set metric sees of a picture: `full`, or `box` (the bounding box of the mask, grown as the protocol
-            says), because what was erased is a small part of the full picture.
+        region: what a set metric sees of a picture: `full`, or `box` (the bounding box of the mask, grown as the
+            protocol says), because what was erased is a small part of the full picture.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """KID on AlexNet's features of the erased region: a set metric that needs no download.
 
-Use `kid-box` (see `inception`) to compare with other work. This metric answers the same question on machines without the
-weights of Inception. The two have different scales.
+Use `kid-box` (see `inception`) to compare with other work. This metric answers the same question on machines without
+the weights of Inception. The two have different scales.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class AlexDistance:
     def features(self, images: Sequence[Image]) -> Features:
         """Features, float64 [n, 1152].
 
-        Each layer has unit length, so that all layers count the same whatever the scale of their activations. The factor
-        makes x.y / d in the kernel the mean cosine of the layers.
+        Each layer has unit length, so that all layers count the same whatever the scale of their activations. The
+        factor makes x.y / d in the kernel the mean cosine of the layers.
         """
         rows = [np.empty((0, sum(WIDTHS)))]
         for image in images:

@@ -93,6 +93,9 @@ def _l2_pooling(device: str) -> Any:
 
 
 def open_dists(spec: MetricSpec) -> Dists:
-    """Open `dists`. It needs VGG16: $LPIPS_VGG_MODEL, or `benchmark fetch vgg16`. Alpha and beta ship with the package."""
+    """Open `dists`.
+
+    It needs VGG16: $LPIPS_VGG_MODEL, or `benchmark fetch vgg16`. Alpha and beta ship with the package.
+    """
     check_installed(spec.name, "torch", "safetensors")
     return Dists(spec, locate(VGG16, variable="LPIPS_VGG_MODEL"))

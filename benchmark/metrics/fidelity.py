@@ -41,9 +41,9 @@ def frechet(a: Features, b: Features) -> float:
 
         |mean_a - mean_b|^2 + tr(S_a) + tr(S_b) - 2 tr((S_a S_b)^(1/2))
 
-    The covariances S = F^T F are unbiased; F are the centred features over sqrt(n - 1). The last trace is the sum of the
-    singular values of M = F_a F_b^T. They are computed as the roots of the eigenvalues of the symmetric M M^T. These are
-    real, while a general matrix root leaves an imaginary part, and M M^T has only n x n numbers where n < d.
+    The covariances S = F^T F are unbiased; F are the centred features over sqrt(n - 1). The last trace is the sum of
+    the singular values of M = F_a F_b^T. They are computed as the roots of the eigenvalues of the symmetric M M^T.
+    These are real, while a general matrix root leaves an imaginary part, and M M^T has only n x n numbers where n < d.
     """
     step = a.mean(0) - b.mean(0)
     root_a, root_b = sorted((_root(a), _root(b)), key=len)

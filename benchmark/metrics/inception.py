@@ -21,7 +21,10 @@ from olrd.models.checkpoints import choose_device
 
 SIDE = 299
 WIDTH = 2048
-FEATURES = "2048 pool features of the TensorFlow Inception 2015-12-05, input stretched to 299 x 299 by a float antialiased bicubic filter"
+FEATURES = (
+    "2048 pool features of the TensorFlow Inception 2015-12-05, input stretched to 299 x 299 by a float "
+    "antialiased bicubic filter"
+)
 
 
 class InceptionDistance:

@@ -1,7 +1,7 @@
 """Metrics of published evaluation scripts, with their known defects.
 
-They show whether two published numbers differ because of the scripts or because of the methods. No protocol uses them by
-default, and every definition names the defect.
+They show whether two published numbers differ because of the scripts or because of the methods. No protocol uses them
+by default, and every definition names the defect.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def open_brushnet_psnr(spec: MetricSpec) -> BrushNetPsnr:
 
 
 class SshPsnr:
-    """The PSNR of RealHM's authors: at 256 x 256, with the range of the *output* (maximum minus minimum) as the peak."""
+    """The PSNR of RealHM's authors: at 256 x 256, with the range of the *output* (max - min) as the peak."""
 
     info = MetricInfo(
         "legacy:ssh-psnr",
@@ -105,8 +105,8 @@ class Remove64(Remove):
     """ReMOVE as its published code computes it.
 
     The mask is resized to SAM's grid by Pillow's default filter and an integer division. Only cells that are completely
-    white count, so thin masks vanish (`no_cell`). The mask is also stretched over SAM's padding, so the regions of pictures
-    that are not square are displaced.
+    white count, so thin masks vanish (`no_cell`). The mask is also stretched over SAM's padding, so the regions of
+    pictures that are not square are displaced.
     """
 
     definition = "ReMOVE's published code: mask to the grid by Pillow's default filter, then // 255; padding ignored"
@@ -127,8 +127,8 @@ def open_remove_64(spec: MetricSpec) -> Remove64:
 class AttentiveFid:
     """The Frechet distance of Attentive Eraser's evaluation.
 
-    It uses torchvision's ImageNet network instead of FID's, on pictures of 512 x 512 in 0..1, although the network expects
-    normalised ones. The authors compare with the original photos, in which the object is still present
+    It uses torchvision's ImageNet network instead of FID's, on pictures of 512 x 512 in 0..1, although the network
+    expects normalised ones. The authors compare with the original photos, in which the object is still present
     (`--dataset openimages-original`).
     """
 

@@ -34,10 +34,10 @@ EPSILON = 1e-10
 class Lpips:
     """Perceptual distance. Its map is the sum of the distances of all layers.
 
-    The distances of a layer lie on a coarse grid. Each cell is spread evenly over its pixels; pixels on an edge are shared
-    by area. The mean of the map over the whole picture is therefore the published score (spatial mean per layer, then the
-    sum), and a region gets from each cell the part that it covers. Bilinear upsampling would weight the cells at the border
-    differently and give a slightly different score.
+    The distances of a layer lie on a coarse grid. Each cell is spread evenly over its pixels; pixels on an edge are
+    shared by area. The mean of the map over the whole picture is therefore the published score (spatial mean per layer,
+    then the sum), and a region gets from each cell the part that it covers. Bilinear upsampling would weight the cells
+    at the border differently and give a slightly different score.
     """
 
     def __init__(self, spec: MetricSpec, layout: Layout, backbone: Path, heads: Path) -> None:
@@ -116,7 +116,10 @@ def open_lpips_alex(spec: MetricSpec) -> Lpips:
 
 
 def open_lpips_vgg(spec: MetricSpec) -> Lpips:
-    """Open `lpips-vgg`. It needs VGG16: $LPIPS_VGG_MODEL, or `benchmark fetch vgg16`. The heads ship with the package."""
+    """Open `lpips-vgg`.
+
+    It needs VGG16: $LPIPS_VGG_MODEL, or `benchmark fetch vgg16`. The heads ship with the package.
+    """
     check_installed(spec.name, "torch", "safetensors")
     backbone = locate(VGG16, variable="LPIPS_VGG_MODEL")
     return Lpips(spec, VGG, backbone, SHIPPED / "lpips_v0.1_vgg_heads.safetensors")

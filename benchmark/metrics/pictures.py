@@ -50,8 +50,8 @@ def as_batch(images: Sequence[npt.NDArray[Any]], device: str) -> Any:
 def resize_float(image: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize bicubically with antialiasing, channel by channel in float, without rounding.
 
-    See Parmar et al., "On Aliased Resizing", CVPR 2022. size: (width, height). Returns float32 [height, width, 3] in about
-    0..255; the filter may overshoot.
+    See Parmar et al., "On Aliased Resizing", CVPR 2022. size: (width, height). Returns float32 [height, width, 3] in
+    about 0..255; the filter may overshoot.
     """
     channels = [
         Pillow.fromarray(image[..., c].astype(np.float32)).resize(size, Pillow.Resampling.BICUBIC) for c in range(3)

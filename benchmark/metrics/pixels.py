@@ -38,7 +38,10 @@ class Psnr:
         return [_squared_error(output, truth) for output in outputs]
 
     def finish(self, mean: float) -> Score:
-        """PSNR in dB from the mean squared error. Equal pictures have no value (`identical`), as it would be infinite."""
+        """PSNR in dB from the mean squared error.
+
+        Equal pictures have no value (`identical`), as it would be infinite.
+        """
         return Score(10 * math.log10(PEAK**2 / mean)) if mean > 0 else Score(None, "identical")
 
 
@@ -63,8 +66,8 @@ class _Local(NamedTuple):
 class Ssim:
     """Structural similarity (Wang et al., IEEE TIP 2004, eq. 13). Its map is the mean over RGB.
 
-    At the border, the picture is mirrored about its outermost pixels (BORDER_REFLECT_101), as in torchmetrics. These windows
-    count, so that every region of the picture has a score.
+    At the border, the picture is mirrored about its outermost pixels (BORDER_REFLECT_101), as in torchmetrics. These
+    windows count, so that every region of the picture has a score.
     """
 
     info = MetricInfo(

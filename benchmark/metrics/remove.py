@@ -31,9 +31,9 @@ MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 class Remove:
     """Cosine of the mean features inside and outside the mask. It needs no truth and prefers blurred pictures.
 
-    Two things differ from the published code (`legacy:remove-64`). The mask is averaged by area on the grid of features and
-    used as a weight; in the published code only cells completely inside count, so thin masks vanish. The padding that makes
-    SAM's input square belongs to neither region; in the published code the mask is stretched over it.
+    Two things differ from the published code (`legacy:remove-64`). The mask is averaged by area on the grid of features
+    and used as a weight; in the published code only cells completely inside count, so thin masks vanish. The padding
+    that makes SAM's input square belongs to neither region; in the published code the mask is stretched over it.
     """
 
     definition = (

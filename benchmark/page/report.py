@@ -152,8 +152,8 @@ def picked(ids: Sequence[str], shown: Sequence[Shown], limit: int) -> list[int]:
 def _words(name: str, shown: Sequence[Shown]) -> dict[str, Any]:
     """The entry of a sample without its pictures.
 
-    `scores` holds one list per run, in the order of its columns: numbers, or the reason why there is none. `failed` holds
-    one text per run: what went wrong, or empty.
+    `scores` holds one list per run, in the order of its columns: numbers, or the reason why there is none. `failed`
+    holds one text per run: what went wrong, or empty.
     """
     row = next((r.rows[name] for r in shown if r.rows[name]["status"] == "ok"), None)
     row = row or shown[0].rows[name]

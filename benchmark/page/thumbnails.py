@@ -36,8 +36,8 @@ SAMPLE_EXTRA = 400
 class Thumbnails:
     """Pictures as data URIs. All pictures of a sample have one size and quality, so that they can be compared.
 
-    Each sample may use an equal share of the bytes that are left, so photos that compress well leave more to the others.
-    The smallest size is used even if it does not fit.
+    Each sample may use an equal share of the bytes that are left, so photos that compress well leave more to the
+    others. The smallest size is used even if it does not fit.
 
     Args:
         budget: bytes for all samples together.

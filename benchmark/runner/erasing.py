@@ -34,7 +34,10 @@ class Erased(NamedTuple):
 
 
 def erase(eraser: Eraser, samples: Sequence[Sample]) -> Iterator[Erased]:
-    """Erase samples in one call. If the call fails, each sample is tried alone, so that only the samples at fault fail."""
+    """Erase samples in one call.
+
+    If the call fails, each sample is tried alone, so that only the samples at fault fail.
+    """
     if not samples:
         return
     meter = Meter(eraser.info.device)

@@ -74,8 +74,8 @@ class Run:
         path = self.folder / "summary.json"
         if not path.is_file():
             raise SourceError(
-                f"{self.folder} holds no finished run (it has no summary.json). `benchmark run --out {self.folder}` makes "
-                "one, or finishes one that was interrupted"
+                f"{self.folder} holds no finished run (it has no summary.json). `benchmark run --out {self.folder}` "
+                "makes one, or finishes one that was interrupted"
             )
         self.summary = Summary.from_json(read_json(path), path)
 
@@ -94,7 +94,7 @@ def read_samples(folder: Path) -> pd.DataFrame:
 
 
 def git_revision() -> str:
-    """The git commit that the package runs from, or the environment variable OLRD_REVISION; empty if neither is known."""
+    """The git commit that the package runs from, or $OLRD_REVISION; empty if neither is known."""
     head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
     try:
         text = head.read_text().strip()

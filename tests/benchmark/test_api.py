@@ -1,4 +1,4 @@
-"""`benchmark.run`, `benchmark.compare`, `benchmark.score`: the examples in their docstrings, and what users get wrong."""
+"""The interface for programs: the examples in its docstrings run, and wrong arguments are named."""
 
 from __future__ import annotations
 
