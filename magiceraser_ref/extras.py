@@ -1,4 +1,4 @@
-"""The libraries of the extra `magiceraser`, imported on first use."""
+"""Imports the libraries of the extra `magiceraser` on first use."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ EXTRA = "magiceraser"
 
 
 def need(module: str, what: str) -> Any:
-    """Import `module` (torch, diffusers, peft...), or say which extra `what` needs."""
+    """Import a module (torch, diffusers, peft, ...). Raises `MissingExtraError`, which names the extra that `what` needs."""
     return require(module, what, EXTRA)

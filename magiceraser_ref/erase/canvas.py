@@ -1,6 +1,6 @@
-"""What the model is given of a window: resized without a trace of the object, padded, in whole cells.
+"""Prepares a window for the model: resized without any trace of the object, padded, with a hole of whole latent cells.
 
-Resizing rules are inferred; the paper only says 512 x 512.
+The rules of resizing are inferred; the paper only gives 512 x 512 pixels.
 """
 
 from __future__ import annotations
@@ -14,21 +14,30 @@ from magiceraser_ref.erase.initialization import blanked
 from olrd.arrays import Ids, Image, Labels, Mask, resize_ids, resize_image
 
 LONGEST = 3
-"""The longer working side is at most so many times the model's resolution (inferred), so that a long
-and narrow photo needs no unbounded memory."""
+"""The longer side of a canvas is at most this multiple of the model's resolution (inferred). It bounds the memory that a
+long and narrow photo needs."""
 
 
 class Canvas(NamedTuple):
-    """Sizes (width, height) in pixels. content: of the resized window. padded: what the model sees,
-    in multiples of a latent cell; the content is its upper left part."""
+    """Sizes of a prepared window, (width, height) in pixels.
+
+    Attributes:
+        content: Size of the resized window.
+        padded: Size of the model's input, in multiples of a latent cell. The content is its upper left part.
+    """
 
     content: tuple[int, int]
     padded: tuple[int, int]
 
 
 class Seen(NamedTuple):
-    """A window at content size. photo: uint8 [h, w, 3], whose hole is blank. hole: bool [h, w], True
-    where any pixel to erase had a part in the value. ids: uint32 [h, w] panoptic ids, or None."""
+    """A window at content size.
+
+    Attributes:
+        photo: uint8 [h, w, 3] with a blank hole.
+        hole: bool [h, w], True where any pixel to erase contributed to the value.
+        ids: uint32 [h, w], panoptic ids, or None.
+    """
 
     photo: Image
     hole: Mask
@@ -36,7 +45,7 @@ class Seen(NamedTuple):
 
 
 def canvas_of(width: int, height: int, resolution: int, multiple: int) -> Canvas:
-    """The canvas for a window: short side at `resolution`, aspect kept, padded to `multiple`."""
+    """Return the canvas of a window: its short side is `resolution`, it keeps the proportions, and it is padded to `multiple`."""
     scale = min(resolution / min(width, height), LONGEST * resolution / max(width, height))
     content = max(1, round(width * scale)), max(1, round(height * scale))
     across, down = (-(-side // multiple) * multiple for side in content)
@@ -44,10 +53,16 @@ def canvas_of(width: int, height: int, resolution: int, multiple: int) -> Canvas
 
 
 def seen(photo: Image, hole: Mask, ids: Ids | None, size: tuple[int, int]) -> Seen:
-    """A window at `size` (width, height). photo: uint8 [H, W, 3]. hole: bool [H, W]. ids: [H, W].
+    """Resize a window to `size` (width, height).
 
-    The hole is blanked before resizing, and then grown to every pixel that a masked one had a part in:
-    both go through one kernel. So no value inside or outside the hole depends on the object.
+    The hole is blanked before resizing, and afterwards it contains every pixel that a masked pixel contributed to: both
+    are resized with the same kernel. So no value inside or outside the hole depends on the object.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        hole: bool [H, W], True = erase.
+        ids: uint32 [H, W], panoptic ids, or None.
+        size: (width, height) in pixels.
     """
     blank = blanked(photo, hole)
     if size != (hole.shape[1], hole.shape[0]):
@@ -60,17 +75,17 @@ def seen(photo: Image, hole: Mask, ids: Ids | None, size: tuple[int, int]) -> Se
 
 
 def padded(pixels: Labels, size: tuple[int, int]) -> Labels:
-    """[h, w, ...] mirrored at the right and lower edge up to `size` (width, height)."""
+    """Pad [h, w, ...] to `size` (width, height) by mirroring at the right and lower edge."""
     below, right = size[1] - pixels.shape[0], size[0] - pixels.shape[1]
     wide: Labels = np.pad(pixels, ((0, below), (0, right), *((0, 0),) * (pixels.ndim - 2)), "symmetric")  # type: ignore[assignment]
     return wide
 
 
 def whole_cells(hole: Mask, factor: int) -> Mask:
-    """The hole grown to whole latent cells of `factor` x `factor` pixels; sides divisible by `factor`.
+    """Grow the hole to whole latent cells of `factor` x `factor` pixels. The sides must be divisible by `factor`.
 
-    diffusers shrinks the mask to latent size by nearest neighbour, which loses every part of it that
-    does not meet a cell's sampled pixel.
+    diffusers resizes the mask to the latents' size by nearest neighbour, which loses every part that does not contain
+    the sampled pixel of a cell.
     """
     height, width = hole.shape
     cells = hole.reshape(height // factor, factor, width // factor, factor).any(axis=(1, 3))
@@ -79,6 +94,6 @@ def whole_cells(hole: Mask, factor: int) -> Mask:
 
 
 def enlarged(result: Image, canvas: Canvas, size: tuple[int, int]) -> Image:
-    """The model's output (uint8, padded size) without its padding, at the window's size."""
+    """Remove the padding from the model's output (uint8, padded size) and resize it to the window's size."""
     content = np.ascontiguousarray(result[: canvas.content[1], : canvas.content[0]])
     return content if canvas.content == size else resize_image(content, size)

@@ -1,8 +1,7 @@
-"""Content initialisation (section 3): the hole filled roughly by an eraser, the photo around it.
+"""Content initialisation (section 3): an eraser fills the hole roughly, and denoising starts from the result.
 
-The fill is where denoising starts, at strength 0.9. The masked-photo channels of the UNet do not see
-it: those show the hole. Big-LaMa is the paper's filler; that the image outside is the photo itself, and
-that the mask is not dilated, are inferred.
+Denoising starts at strength 0.9. The UNet's channels of the masked photo show the hole, not the fill. The paper uses
+Big-LaMa to fill. That the image outside the hole is the photo itself, and that the mask is not dilated, are inferred.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from olrd.errors import UsageError
 from olrd.masks import grown
 
 FILLER = "lama"
-"""The full model's initialiser (section 3)."""
+"""The initialiser of the full model (section 3)."""
 
 
 def content_initialization(
@@ -29,14 +28,20 @@ def content_initialization(
     dilate: int = 0,
     hints: Sequence[Hints] | None = None,
 ) -> list[Image]:
-    """The photos, uint8 [H, W, 3], with `filler`'s content inside the masks and unchanged outside.
+    """Fill the masks with the content of another eraser. Pixels outside the masks do not change.
 
-    images: uint8 [H, W, 3]. masks: bool [H, W], True = erase. dilate: pixels by which the filler's mask
-    is larger, so that what sticks out of the mask (shadow, soft edge) is not continued into it. hints:
-    for fillers that want them.
+    The eraser sees a blank hole, so the result does not depend on the pixels under the masks.
 
-    The filler sees a blank in the hole: nothing of the result depends on the pixels under the masks.
-    Raises `UsageError` for sizes that do not fit or a negative `dilate`.
+    Args:
+        images: uint8 [H, W, 3] each.
+        masks: bool [H, W] each, True = erase.
+        filler: The eraser.
+        dilate: Pixels by which the eraser's mask is larger, so that what reaches beyond the mask (a shadow, a soft
+            edge) is not continued into the hole.
+        hints: For erasers that use them.
+
+    Raises:
+        UsageError: If the sizes do not fit, or `dilate` is negative.
     """
     if dilate < 0:
         raise UsageError(f"dilate is a number of pixels, 0 or more; got {dilate}")
@@ -49,5 +54,5 @@ def content_initialization(
 
 
 def blanked(image: Image, mask: Mask) -> Image:
-    """A copy whose masked pixels have the mean colour of the others (grey 128 if there are none)."""
+    """Return a copy whose masked pixels have the mean colour of the others (grey 128 if there are none)."""
     return mean_fill(image, mask, Hints())

@@ -1,6 +1,6 @@
-"""The result of a window back in its photo, without a seam.
+"""Pastes the result of a window into its photo without a visible seam.
 
-One official sample shows a paste-back with a dilated, feathered mask; the values here are inferred.
+One official sample shows that the result is pasted with a dilated, feathered mask. The values here are inferred.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from olrd.arrays import Image, Mask
 from olrd.panoptic import Box
 
 FEATHER = 16
-"""Pixels outside the mask over which the result fades into the photo (the official sample's: 15-25)."""
+"""Pixels outside the mask over which the result fades into the photo (15 to 25 in the official sample)."""
 LARGEST_SHIFT = 32.0
-"""Grey levels by which `levelled` may move a colour: more would be no lost tone but another content."""
+"""Largest number of grey levels by which `levelled` moves a colour. A larger difference is not a shift of tone."""
 _COARSE = 4
 
 
 def paste_back(photo: Image, result: Image, window: Box, mask: Mask, hole: Mask, *, composite: bool = True) -> Image:
-    """A new photo with the result in it.
+    """Return a new photo that contains the result.
 
-    photo: uint8 [H, W, 3]. result: uint8 [h, w, 3], the window's. mask: bool [H, W], what is pasted.
-    hole: bool [h, w], every pixel of the window whose photo is not to be looked at.
-
-    composite: only pixels of the mask change, and their tone is shifted so that the mask's border does
-    not show (`levelled`); everything else stays bit for bit. Otherwise the result fades out over
-    `FEATHER` pixels outside the mask.
+    Args:
+        photo: uint8 [H, W, 3].
+        result: uint8 [h, w, 3], the window's result.
+        window: The window's box in the photo.
+        mask: bool [H, W], the part that is pasted.
+        hole: bool [h, w], the pixels of the window whose photo must not be used.
+        composite: Change only pixels of the mask, and shift their tone so that the mask's border is not visible
+            (`levelled`). Otherwise the result fades out over `FEATHER` pixels outside the mask.
     """
     out, crop = photo.copy(), window.crop()
     inside = mask[crop]
@@ -41,8 +43,8 @@ def paste_back(photo: Image, result: Image, window: Box, mask: Mask, hole: Mask,
 
 
 def faded(mask: Mask, feather: int = FEATHER) -> npt.NDArray[np.float32]:
-    """float32 [h, w]: 1 in the mask, falling to 0 within `feather` pixels around it."""
-    if mask.all():  # OpenCV measures the distance to the nearest zero, and there is none
+    """Return float32 [h, w]: 1 in the mask, falling to 0 within `feather` pixels around it."""
+    if mask.all():  # OpenCV measures the distance to the nearest zero, which does not exist here
         return np.ones(mask.shape, np.float32)
     outside = np.ascontiguousarray(~mask).view(np.uint8)
     far = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -50,10 +52,10 @@ def faded(mask: Mask, feather: int = FEATHER) -> npt.NDArray[np.float32]:
 
 
 def levelled(photo: Image, result: Image, hole: Mask) -> Image:
-    """The result with its tone shifted to the photo's around the hole.
+    """Shift the tone of the result to that of the photo around the hole.
 
-    The model returns also the surroundings, a little off: the autoencoder loses some tone. That
-    difference, averaged over a few pixels and continued smoothly into the hole, is added back.
+    The model also returns the surroundings of the hole, with a slightly different tone because of the autoencoder. This
+    difference is averaged over a few pixels, continued smoothly into the hole, and added to the result.
     """
     if hole.all():
         return result
@@ -68,7 +70,7 @@ def levelled(photo: Image, result: Image, hole: Mask) -> Image:
 
 
 def _continued(sums: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32 [h, w, 3]: sums / weights where there is weight, else what coarser levels say.
+    """Divide sums by weights, and fill places without weight from coarser levels. Returns float32 [h, w, 3].
 
     sums: [h, w, 3], already weighted. weights: [h, w, 1], 0 to 1, not all 0.
     """
@@ -78,7 +80,7 @@ def _continued(sums: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) 
         return own
     size = -(-width // 2), -(-height // 2)
     coarse = _continued(_shrunk(sums, size), _shrunk(weights, size))
-    # cv2 drops the last axis of a single column or row of none: three channels are always kept.
+    # cv2.resize may drop an axis, so the shape is restored.
     wide = cv2.resize(coarse, (width, height)).reshape(height, width, 3)
     trusted = np.minimum(weights, np.float32(1))
     mixed: npt.NDArray[np.float32] = own * trusted + wide * (1 - trusted)

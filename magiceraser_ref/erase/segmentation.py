@@ -1,6 +1,6 @@
-"""Where panoptic maps come from: given with the photo, from Mask2Former, or from nowhere.
+"""Panoptic maps: given with the photo, made by Mask2Former, or none.
 
-The paper segments the *input*, with the object still in it (section 1).
+The paper segments the *input*, which still contains the object (section 1).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from olrd.panoptic import Category, PanopticMap, Segment
 from olrd.progress import say
 
 Categories = Mapping[int, Category]
-"""What a map's category numbers mean."""
+"""Meaning of a map's category numbers."""
 KINDS = ("given", "mask2former", "none")
 
 
 class Mapped(NamedTuple):
-    """A photo's panoptic map, or None, and what its category numbers mean."""
+    """A photo's panoptic map, or None, and the meaning of its category numbers."""
 
     panoptic: PanopticMap | None
     categories: Categories
 
 
 class Found(Protocol):
-    """What a network found in a photo (`olrd.models.mask2former.Segmentation`)."""
+    """The result of a network for one photo (`olrd.models.mask2former.Segmentation`)."""
 
     @property
     def ids(self) -> Ids: ...
@@ -41,12 +41,17 @@ class Network(Protocol):
     def categories(self) -> Sequence[Category]: ...
 
     def segment(self, photos: Sequence[Image]) -> Sequence[Found]:
-        """The maps of photos, uint8 [H, W, 3], in order."""
+        """Segment photos, uint8 [H, W, 3] each."""
 
 
 class Segmenter:
-    """kind: `given` (the map that comes with a photo), `mask2former` (that, or else the network's) or
-    `none`. open_network: gives the network, on first use; by default Mask2Former on `device`."""
+    """Provides the panoptic maps of photos.
+
+    Args:
+        kind: `given` (the map that comes with a photo), `mask2former` (the given map, or else the network's) or `none`.
+        device: Device of the network.
+        open_network: Opens the network on first use; by default Mask2Former.
+    """
 
     def __init__(
         self, kind: str = "given", device: str = "auto", open_network: Callable[[], Network] | None = None
@@ -63,8 +68,16 @@ class Segmenter:
         panoptic: Sequence[PanopticMap | None] | None,
         categories: Categories | Sequence[Categories | None] | None,
     ) -> list[Mapped]:
-        """One map per photo, or none. images: uint8 [H, W, 3]. panoptic: one per photo, or None.
-        categories: for all photos, or one per photo. Raises `UsageError` for a map without any."""
+        """Return one `Mapped` per photo.
+
+        Args:
+            images: uint8 [H, W, 3] each.
+            panoptic: The given map of each photo, or None.
+            categories: Meaning of the category numbers, for all photos or one per photo.
+
+        Raises:
+            UsageError: If a given map has no categories.
+        """
         given: list[PanopticMap | None] = [None] * len(images)
         if panoptic is not None and self.kind != "none":
             given = list(panoptic)
@@ -91,7 +104,7 @@ class Segmenter:
         return found
 
     def say_once(self) -> None:
-        """Tell the person that refocusing has no map to go by."""
+        """Tell the user, once, that refocusing runs without a map."""
         if not self._said:
             self._said = True
             say(

@@ -66,13 +66,13 @@ def _window(box: Box, shape: tuple[int, ...], resolution: int, margin: float) ->
 
 
 def _placed(start: int, length: int, side: int, limit: int) -> tuple[int, int]:
-    """(start, length) of a stretch of `side` with the given one in its middle, within [0, limit)."""
+    """Return (start, length) of an interval of `side` with the given one in its middle, within [0, limit)."""
     side = min(side, limit)
     return min(max(0, start + (length - side) // 2), limit - side), side
 
 
 def _pieces(mask: Mask, reach: int) -> list[Mask]:
-    """The mask in pieces that are more than `reach` pixels apart."""
+    """Divide the mask into pieces that are more than `reach` pixels apart."""
     kernel = np.ones((reach + 1, reach + 1), np.uint8)
     near = cv2.dilate(np.ascontiguousarray(mask).view(np.uint8), kernel)
     count, labels = cv2.connectedComponents(near, connectivity=8)
@@ -81,7 +81,7 @@ def _pieces(mask: Mask, reach: int) -> list[Mask]:
 
 
 def _joinable(pieces: list[Mask], shape: tuple[int, ...], resolution: int, margin: float) -> tuple[int, int] | None:
-    """The numbers of two pieces of which one lies in the other's window."""
+    """Return the numbers of two pieces of which one lies in the window of the other, or None."""
     boxes = [mask_box(piece) for piece in pieces]
     windows = [_window(box, shape, resolution, margin) for box in boxes]
     for first in range(len(boxes)):

@@ -1,4 +1,4 @@
-"""The small FFC network as an eraser, `ffc-small`: quick, no download, and MagicEraser's initialiser."""
+"""The eraser `ffc-small`: a small FFC network that ships with the package. It is the small model's initialiser."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ from olrd.registry import checked_options
 NAME = "ffc-small"
 FOLDER = Path(__file__).parents[1] / "weights" / "ffc"
 RESOLUTION = 256
-"""Short side of the canvas: large holes of large photos are filled at this size and enlarged."""
+"""Short side in pixels at which windows are filled; the result is enlarged."""
 LICENSE = "research use, see docs/small-model.md"
 
 
 def open_ffc(spec: EraserSpec) -> Eraser:
-    """Options: model (a folder with config.json and model.safetensors; else the shipped one)."""
+    """Open the eraser.
+
+    Options:
+        model: Folder with config.json and model.safetensors; by default the shipped one.
+    """
     options = checked_options(spec, {"model": ""})
     need("torch", f"the eraser {NAME}")
     folder = Path(options["model"] or FOLDER)
@@ -42,7 +46,7 @@ def open_ffc(spec: EraserSpec) -> Eraser:
 
 
 class FfcEraser:
-    """folder: of the weights. One window at a time: sizes differ."""
+    """Erases window by window with the network in `folder`."""
 
     def __init__(self, folder: Path, options: dict[str, str], device: str) -> None:
         self.folder, self._options = folder, options
@@ -55,7 +59,7 @@ class FfcEraser:
 
     @cached_property
     def network(self) -> Any:
-        """The loaded generator. Raises `WeightsUnusableError` for files that are no such network."""
+        """The loaded generator. Raises `WeightsUnusableError` if the files are not such a network."""
         from safetensors.torch import load_file
 
         from magiceraser_ref.ffc.network import FfcGenerator, FfcSizes
@@ -64,14 +68,14 @@ class FfcEraser:
             sizes = json.loads((self.folder / "config.json").read_text("utf-8"))
             network = FfcGenerator(FfcSizes(**sizes | {"widths": tuple(sizes["widths"])}))
             network.load_state_dict(load_file(self.folder / "model.safetensors"))
-        except Exception as error:  # torch, safetensors and JSON raise half a dozen kinds
+        except Exception as error:  # torch, safetensors and JSON raise many kinds of errors
             raise WeightsUnusableError(f"{self.folder} holds no weights of {NAME}: {error}") from error
         return network.to(self.device).float().eval().requires_grad_(False)
 
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
-        """See `Eraser.erase`. Pixels outside the mask are the photo's own."""
+        """See `Eraser.erase`. Pixels outside the mask do not change."""
         return [self._erased(image, mask) for image, mask in zip(images, masks, strict=True)]
 
     def _erased(self, image: Image, mask: Mask) -> Image:

@@ -1,10 +1,11 @@
-"""A small inpainting network of fast Fourier convolutions, in the manner of LaMa (WACV 2022).
+"""A small inpainting network of fast Fourier convolutions, similar to LaMa (WACV 2022).
 
-Fast Fourier convolution: Chi, Jiang, Mu, NeurIPS 2020. Some channels see their surroundings by 3 x 3
-convolutions, the others see the whole picture at once through its spectrum, so that a hole is filled
-from everywhere even by a shallow network. LaMa's layout (section 2), but narrower and shallower, on
-pixels folded two by two (two thirds of the work were at full size), with group instead of batch
-norms: those need no statistics of a training, and averaged weights stay right.
+Fast Fourier convolution: Chi, Jiang, Mu, NeurIPS 2020. Some channels see their surroundings through 3 x 3 convolutions.
+The others see the whole picture through its spectrum, so that even a shallow network fills a hole from everywhere.
+
+The layout is LaMa's (section 2) with these differences: the network is narrower and shallower; squares of 2 x 2 pixels
+become channels first, because two thirds of the work would be at full size; group norms replace batch norms, because
+they need no statistics of a training and therefore work with averaged weights.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ from torch.nn import functional as F
 
 GROUPS = 8
 FACTOR = 8
-"""The middle of the network works at an eighth of the picture's size."""
+"""The middle of the network works at the picture's size divided by this."""
 FOLD = 2
 """Side of the squares of pixels that become channels before the first convolution."""
 
 
 @dataclass(frozen=True)
 class FfcSizes:
-    """widths: channels at half, quarter and eighth size. blocks: residual blocks in the middle.
-    share: of the middle's channels that see the spectrum (LaMa: 0.75)."""
+    """Sizes of the network.
+
+    Attributes:
+        widths: Channels at half, quarter and eighth size.
+        blocks: Number of residual blocks in the middle.
+        share: Share of the middle's channels that see the spectrum (0.75 in LaMa).
+    """
 
     widths: tuple[int, int, int] = (48, 96, 192)
     blocks: int = 6
@@ -34,7 +40,7 @@ class FfcSizes:
 
 
 class FourierUnit(nn.Module):  # type: ignore[misc]
-    """A 1 x 1 convolution of the spectrum, real and imaginary parts as channels."""
+    """A 1 x 1 convolution of the spectrum, whose real and imaginary parts are channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,7 +49,7 @@ class FourierUnit(nn.Module):  # type: ignore[misc]
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, c, h, w] -> the same shape. The transforms run in float32: they know no bfloat16."""
+        """Transform [b, c, h, w], in float32, because Fourier transforms do not support bfloat16."""
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.fft.rfft2(x.float(), norm="ortho")
             mixed = self.mix(torch.cat([spectrum.real, spectrum.imag], 1))
@@ -53,7 +59,7 @@ class FourierUnit(nn.Module):  # type: ignore[misc]
 
 
 class SpectralTransform(nn.Module):  # type: ignore[misc]
-    """The global branch: narrower, through the spectrum with a skip connection, wide again."""
+    """The global branch: it halves the channels, transforms the spectrum with a skip connection, and restores the channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -69,7 +75,7 @@ class SpectralTransform(nn.Module):  # type: ignore[misc]
 
 
 class Ffc(nn.Module):  # type: ignore[misc]
-    """One fast Fourier convolution: [b, local + wide, h, w] -> the same shape, normed, after ReLU."""
+    """One fast Fourier convolution of [b, local + wide, h, w], with norm and ReLU."""
 
     def __init__(self, local: int, wide: int) -> None:
         super().__init__()
@@ -99,10 +105,11 @@ class FfcBlock(nn.Module):  # type: ignore[misc]
 
 
 class FfcGenerator(nn.Module):  # type: ignore[misc]
-    """Photo and hole -> photo.
+    """Fills holes of photos.
 
-    forward(photo float [b, 3, h, w] in -1..1, hole float [b, 1, h, w], 1 = hole), h and w multiples of
-    `FACTOR`, gives float [b, 3, h, w] in -1..1. What `photo` holds inside the hole is not looked at.
+    The inputs are the photo, float [b, 3, h, w] in -1..1, and the hole, float [b, 1, h, w], 1 = hole. h and w are
+    multiples of `FACTOR`. The output is float [b, 3, h, w] in -1..1. The photo's pixels inside the hole have no
+    influence.
     """
 
     def __init__(self, sizes: FfcSizes | None = None) -> None:
@@ -124,7 +131,7 @@ class FfcGenerator(nn.Module):  # type: ignore[misc]
         return found
 
     def config(self) -> dict[str, Any]:
-        """The sizes as plain JSON values."""
+        """Return the sizes as plain JSON values."""
         return asdict(self.sizes)
 
 

@@ -1,8 +1,8 @@
-"""What is trained, and the loss: L = E || eps - eps_(theta,phi)(z'_t, t, tau(y), m) ||^2 (section 6).
+"""The trained weights and the loss: L = E || eps - eps_(theta,phi)(z'_t, t, tau(y), m) ||^2 (section 6).
 
-theta, the base model, is frozen. phi is LoRA in the UNet's attention; v* is the embedding of R*. z'_t is
-the noisy latent, the mask and the masked photo's latent (the order of Stable Diffusion Inpainting;
-that this is what the paper means by z' is inferred).
+theta, the base model, is frozen. phi is the LoRA in the UNet's attention, and v* is the embedding of R*. z'_t is the
+noisy latent, the mask and the masked photo's latent, in the order of Stable Diffusion Inpainting (that the paper means
+this by z' is inferred).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from olrd.errors import SourceError
 
 
 class Denoiser(nn.Module):  # type: ignore[misc]
-    """eps_(theta,phi) with tau in front: one module, so that several devices share all gradients.
+    """eps_(theta,phi) together with the text encoder tau, as one module, so that devices exchange all gradients.
 
-    token: the id of R*, or None to train LoRA alone. v* is a parameter of its own, float32 [1, D], that
-    stands in for that one row of the embedding table: no other row can change.
+    v* is a separate parameter, float32 [1, D], that replaces one row of the embedding table. So no other row can
+    change.
+
+    token: Id of R*, or None to train the LoRA alone.
     """
 
     def __init__(self, unet: nn.Module, text_encoder: nn.Module, token: int | None) -> None:
@@ -38,20 +40,19 @@ class Denoiser(nn.Module):  # type: ignore[misc]
         return torch.where(here, self.vector.to(embedded.dtype), embedded)
 
     def forward(self, z: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
-        """z: [B, 9, h, w]. timesteps: int64 [B]. ids: int64 [B, L], a prompt's tokens. The predicted
-        noise, [B, 4, h, w]."""
+        """Predict the noise, [B, 4, h, w]. z: [B, 9, h, w]. timesteps: int64 [B]. ids: int64 [B, L], the prompts."""
         return self.unet(z, timesteps, self.text_encoder(ids)[0]).sample
 
     def lora(self) -> list[nn.Parameter]:
-        """phi."""
+        """List the parameters of the LoRA, phi."""
         return [p for p in self.unet.parameters() if p.requires_grad]
 
     def trained(self) -> list[nn.Parameter]:
-        """phi and v*: everything that a training changes, in a fixed order."""
+        """List phi and v*, which are all trained parameters, in a fixed order."""
         return [*self.lora(), *([] if self.vector is None else [self.vector])]
 
     def write_vector(self) -> None:
-        """Put v* into its row of the embedding table, and take the stand-in away."""
+        """Write v* to its row of the embedding table and remove the hook that replaced the row."""
         if self.vector is not None:
             self._hook.remove()
             table = self.text_encoder.get_input_embeddings()
@@ -60,9 +61,17 @@ class Denoiser(nn.Module):  # type: ignore[misc]
 
 
 class Batch(NamedTuple):
-    """target, masked: float32 [B, 3, S, S] in -1..1. hole: float32 [B, 1, h, w], 1 = erase. noise: eps,
-    float32 [B, 4, h, w]. posterior: the VAE's own noise, float32 [2, B, 4, h, w]. timesteps: int64 [B].
-    prompts: B texts."""
+    """A batch of examples with their noise.
+
+    Attributes:
+        target: float32 [B, 3, S, S] in -1..1, the clean background.
+        masked: float32 [B, 3, S, S] in -1..1, what the model may see; 0 in the hole.
+        hole: float32 [B, 1, h, w], 1 = erase.
+        noise: eps, float32 [B, 4, h, w].
+        posterior: Noise of the VAE's posterior, float32 [2, B, 4, h, w].
+        timesteps: int64 [B].
+        prompts: B texts.
+    """
 
     target: Tensor
     masked: Tensor
@@ -73,20 +82,29 @@ class Batch(NamedTuple):
     prompts: list[str]
 
     def to(self, device: Any) -> Batch:
-        """The same on a device."""
+        """Return the batch on a device."""
         moved = {name: part.to(device) for name, part in self._asdict().items() if name != "prompts"}
         return self._replace(**moved)
 
 
 def encoded(vae: Any, pixels: Tensor, noise: Tensor) -> Tensor:
-    """Latents of pixels in -1..1: a draw from the VAE's posterior with this noise, scaled, float32."""
+    """Encode pixels in -1..1: a draw from the VAE's posterior with the given noise, scaled, float32."""
     posterior = vae.encode(pixels).latent_dist
     return (posterior.mean.float() + posterior.std.float() * noise) * vae.config.scaling_factor
 
 
 def denoising_loss(denoiser: Any, vae: Any, scheduler: Any, batch: Batch, ids: Tensor) -> Tensor:
-    """The loss of each sample, float32 [B]. scheduler: of the base model; where that predicts velocity
-    instead of noise, the velocity is what is compared."""
+    """Compute the loss of each sample, float32 [B].
+
+    If the base model predicts velocity instead of noise, the loss compares velocities.
+
+    Args:
+        denoiser: The `Denoiser`.
+        vae: The base model's VAE.
+        scheduler: The base model's noise schedule.
+        batch: The examples.
+        ids: Tokens of the prompts, int64 [B, L].
+    """
     with torch.no_grad():
         clean = encoded(vae, batch.target, batch.posterior[0])
         seen = encoded(vae, batch.masked, batch.posterior[1])
@@ -100,7 +118,7 @@ def denoising_loss(denoiser: Any, vae: Any, scheduler: Any, batch: Batch, ids: T
 
 
 def check_base(pipeline: Any, name: str) -> None:
-    """Raise `SourceError` unless it is an inpainting model of one text encoder (Stable Diffusion 1, 2)."""
+    """Raise `SourceError` unless it is an inpainting model with one text encoder (Stable Diffusion 1 or 2)."""
     if getattr(pipeline, "text_encoder_2", None) is not None:
         raise SourceError(
             f"{name}: expected a model with one text encoder (Stable Diffusion 1 or 2 Inpainting), "
@@ -117,5 +135,5 @@ def check_base(pipeline: Any, name: str) -> None:
 
 
 def cell_pixels(vae: Any) -> int:
-    """Pixels per latent cell, along a side."""
+    """Return the side of a latent cell in pixels."""
     return int(2 ** (len(vae.config.block_out_channels) - 1))

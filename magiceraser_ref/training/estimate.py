@@ -1,4 +1,4 @@
-"""`magiceraser train --dry-run`: what would be trained, from configuration files alone."""
+"""`magiceraser train --dry-run`: parameters, steps and memory of a training, from configuration files alone."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from magiceraser_ref.model.locate import cell_pixels
 from magiceraser_ref.training.config import Running, TrainConfig, micro_batches
 
 BYTES_TRAINED = 16
-"""Per trained number: itself, its gradient and AdamW's two averages, float32."""
+"""Bytes per trained number: the number, its gradient and AdamW's two averages, all float32."""
 OVERHEAD = 1.5e9
-"""Libraries, workspace and the VAE's own passes on a GPU, in bytes: a round figure, not measured."""
+"""Bytes for libraries, workspace and the VAE's passes on a GPU: a round number that was not measured."""
 
 
 def estimate(base: Path, config: TrainConfig, running: Running, triplets: int, devices: int = 1) -> dict[str, Any]:
-    """Parameters, passes and memory of a training. base: the folder of a checked diffusers pipeline.
+    """Estimate parameters, passes and memory of a training.
 
-    Memory is an estimate: weights and optimiser are counted; what backpropagation keeps is counted on
-    networks without data (torch's meta device), score matrices left out, as fused attention never
-    stores them; the rest is a round figure.
+    Memory is an estimate. Weights and optimiser are counted. What backpropagation keeps is counted on networks without
+    data (torch's meta device), without score matrices, because fused attention does not store them. The rest is a round
+    number.
+
+    Args:
+        base: Folder of a checked diffusers pipeline.
+        config: What decides the trained weights.
+        running: How the training runs.
+        triplets: Number of triplets.
+        devices: Number of devices.
     """
     parts = {name: _network(base / name) for name in ("unet", "vae", "text_encoder")}
     frozen = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
@@ -52,7 +59,7 @@ def estimate(base: Path, config: TrainConfig, running: Running, triplets: int, d
 
 
 def estimate_text(found: dict[str, Any]) -> str:
-    """The estimate for the terminal."""
+    """Format the estimate for the terminal."""
     trained, frozen = found["trained_parameters"], found["frozen_parameters"]
     return "\n".join(
         (
@@ -67,7 +74,7 @@ def estimate_text(found: dict[str, Any]) -> str:
 
 
 def lora_parameters(unet: Any, config: TrainConfig) -> int:
-    """Numbers of a LoRA of this rank on the linear layers whose names end in one of the targets."""
+    """Count the numbers of a LoRA on the linear layers whose names end in one of the targets."""
     ends = tuple(f".{target}" for target in config.targets)
     return sum(
         config.rank * (module.in_features + module.out_features)
@@ -77,9 +84,9 @@ def lora_parameters(unet: Any, config: TrainConfig) -> int:
 
 
 def saved_numbers(unet: Any, side: int) -> int:
-    """How many numbers one sample's forward pass keeps for the backward pass; nothing is computed.
+    """Count the numbers that one sample's forward pass keeps for the backward pass. Nothing is computed.
 
-    side: of the latent. The weights must need no gradient, as in training.
+    side: Side of the latent.
     """
     torch = need("torch", "the estimate")
     unet = unet.to("meta").requires_grad_(False)
@@ -87,7 +94,7 @@ def saved_numbers(unet: Any, side: int) -> int:
     stored: dict[int, Any] = {}
 
     def keep(tensor: Any) -> Any:
-        # Fused attention keeps no score matrix: tokens x tokens, more of them than a side has pixels.
+        # Fused attention keeps no score matrices: square, tokens x tokens, and larger than the latent's side.
         scores = tensor.ndim > 2 and (tensor.shape[-1] == tensor.shape[-2] > side)
         if not isinstance(tensor, torch.nn.Parameter) and not scores:
             stored[tensor.untyped_storage()._cdata] = tensor
@@ -101,7 +108,7 @@ def saved_numbers(unet: Any, side: int) -> int:
 
 
 def _network(folder: Path) -> Any:
-    """A network without weights, of its configuration file."""
+    """Build a network without weights from its configuration file."""
     diffusers, torch = need("diffusers", "the estimate"), need("torch", "the estimate")
     transformers = need("transformers", "the estimate")
     config = _json(folder)

@@ -1,8 +1,8 @@
-"""Training examples: from triplets to what the loss sees, every choice keyed by (seed, step, place).
+"""Training examples made of triplets. Every random choice is keyed by (seed, step, place in the batch).
 
-An example is the clean background (the target), the composite with its hole blanked (never the object:
-paper section on the loss; that the target is the background and not the composite is inferred), the
-hole, grown to whole latent cells, and a prompt.
+An example consists of the clean background (the target), the composite with its hole blanked, so that the object is
+never seen, the hole in whole latent cells, and a prompt. That the target is the background and not the composite is
+inferred.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from olrd.triplets.compose import Triplet
 
 Floats = npt.NDArray[np.float32]
 ROOM = 1.25
-"""A crop's least side, in long sides of the mask's box: something to see around it (our choice)."""
+"""Smallest side of a crop as a multiple of the longer side of the mask's box, so that it shows some surroundings (inferred)."""
 _KEPT_ORDERS = 2
 
 
 class Example(NamedTuple):
     """One example at resolution S, with latent cells of `factor` pixels.
 
-    target: float32 [3, S, S] in -1..1, the clean background. masked: the same of what the model may
-    see, 0 in the hole. hole: bool [S / factor, S / factor], True = erase. prompt: text, may be empty.
+    Attributes:
+        target: float32 [3, S, S] in -1..1, the clean background.
+        masked: float32 [3, S, S] in -1..1, what the model may see; 0 in the hole.
+        hole: bool [S / factor, S / factor], True = erase.
+        prompt: Text; it may be empty.
     """
 
     target: Floats
@@ -44,21 +47,29 @@ class Example(NamedTuple):
 
 
 class Rows(Protocol):
-    """What examples are made of: see `rows.TrainingRows`."""
+    """The triplets that examples are made of, see `rows.TrainingRows`."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, number: int) -> tuple[dict[str, Any], Triplet]: ...
 
 
 Prompter = Callable[[dict[str, Any], tuple[object, ...]], str]
-"""(a row's plain values, a key) -> the prompt to train with."""
+"""Maps (a row's plain values, a key) to the prompt to train with."""
 
 
 @dataclass(frozen=True)
 class ExampleRules:
-    """resolution: side in pixels. factor: pixels per latent cell. masks: `olrd`, the triplets' own;
-    `random`, random masks on the same clean backgrounds (the ablation's first row). mirror: half of them.
-    batch: samples of one step, over all devices."""
+    """How examples are made.
+
+    Attributes:
+        resolution: Side of an example in pixels.
+        factor: Side of a latent cell in pixels.
+        masks: `olrd` for the triplets' masks, or `random` for random masks on the same clean backgrounds (the first row
+            of the ablation).
+        mirror: Mirror half of the examples.
+        batch: Samples per step, over all devices.
+        seed: Seed of all choices.
+    """
 
     resolution: int = 512
     factor: int = 8
@@ -79,32 +90,32 @@ class ExampleRules:
 
 
 class Examples:
-    """The stream of examples as a function of (step, place): workers and resumes cannot change it."""
+    """The examples as a function of (step, place), which neither the number of workers nor a resumed training changes."""
 
     def __init__(self, rows: Rows, rules: ExampleRules, prompter: Prompter) -> None:
         self.rows, self.rules, self.prompter = rows, rules, prompter
         self._orders: dict[int, npt.NDArray[np.int64]] = {}
 
     def number_at(self, step: int, place: int) -> int:
-        """Which row stands at that place of that step: every row once an epoch, in an order of its own."""
+        """Return the number of the row for a place of a step. Each epoch has every row once, in a new order."""
         epoch, position = divmod(step * self.rules.batch + place, len(self.rows))
         if epoch not in self._orders:
             while len(self._orders) >= _KEPT_ORDERS:
                 del self._orders[min(self._orders)]
             stream = np.random.Philox(key=digest(self.rules.seed, "order", epoch))
-            # Raw bits, sorted: NumPy promises them to stay the same, and no permutation.
+            # The order sorts raw random bits, because NumPy guarantees only those to stay the same between versions.
             self._orders[epoch] = np.argsort(stream.random_raw(len(self.rows)), kind="stable")
         return int(self._orders[epoch][position])
 
     def sample_at(self, step: int, place: int) -> Example:
-        """The example of that place. Raises `IntegrityError` for a damaged row."""
+        """Make the example for a place of a step. Raises `IntegrityError` for a damaged row."""
         row, triplet = self.rows[self.number_at(step, place)]
         key = (self.rules.seed, step, place)
         return make_example(triplet, self.rules, self.prompter(row, (*key, "prompt")), key)
 
 
 def make_example(triplet: Triplet, rules: ExampleRules, prompt: str, key: tuple[object, ...]) -> Example:
-    """One example of a triplet; crop, mirror and random mask are drawn by `key`."""
+    """Make an example of a triplet. `key` decides the crop, the mirroring and the random mask."""
     size = rules.resolution
     if rules.masks == "random":
         shown, box = triplet.background, free_crop(triplet.mask.shape, size, key)
@@ -113,7 +124,7 @@ def make_example(triplet: Triplet, rules: ExampleRules, prompt: str, key: tuple[
         shown, box = triplet.image, crop_around(triplet.mask, size, key)
         holes = triplet.mask[box.crop()]
     masked, covered = visible(shown[box.crop()], holes, size, rules.factor)
-    # Without a hole, so that the target is resized as what surrounds the hole is.
+    # Without a hole, so that the target is resized in the same way as the surroundings of the hole.
     whole = seen(triplet.background[box.crop()], np.zeros_like(holes), None, (size, size)).photo
     target = _signed(whole)
     hole = covered[:: rules.factor, :: rules.factor]
@@ -123,10 +134,11 @@ def make_example(triplet: Triplet, rules: ExampleRules, prompt: str, key: tuple[
 
 
 def crop_around(mask: Mask, least: int, key: tuple[object, ...]) -> Box:
-    """A random square inside the photo that holds the mask, with some room.
+    """Draw a square inside the photo that contains the mask and some surroundings.
 
-    Its side is uniform between the smallest that does, not below `least` pixels where the photo has
-    them (no enlarged pixels), and the photo's short side. A mask longer than that is cut.
+    Its side is uniform between the smallest such side and the photo's short side. The smallest side is not below
+    `least` pixels if the photo has as many, so that no pixels are enlarged. A mask that is longer than the photo's short
+    side is cut.
     """
     short, box = min(mask.shape), mask_box(mask)
     need = max(round(ROOM * max(box.w, box.h)), least)
@@ -137,7 +149,7 @@ def crop_around(mask: Mask, least: int, key: tuple[object, ...]) -> Box:
 
 
 def free_crop(shape: tuple[int, ...], least: int, key: tuple[object, ...]) -> Box:
-    """A random square anywhere in the photo, its side between `least` and the photo's short side."""
+    """Draw a square anywhere in the photo with a side between `least` and the photo's short side."""
     short = min(shape[:2])
     side = _side(min(least, short), short, key)
     x, y = (_within(0, shape[1 - axis] - side, (*key, axis)) for axis in (0, 1))
@@ -145,7 +157,7 @@ def free_crop(shape: tuple[int, ...], least: int, key: tuple[object, ...]) -> Bo
 
 
 def _place(start: int, length: int, whole: int, side: int, key: tuple[object, ...]) -> int:
-    """Where along one axis a window of `side` starts that holds (or, longer, lies in) start..+length."""
+    """Draw where a window of `side` starts along one axis, so that it contains the mask or lies within it."""
     first, last = max(0, start + length - side), min(start, whole - side)
     return _within(min(first, last), max(first, last), key)
 
@@ -155,15 +167,21 @@ def _side(smallest: int, largest: int, key: tuple[object, ...]) -> int:
 
 
 def _within(low: int, high: int, key: tuple[object, ...]) -> int:
-    """A uniform whole number from low to high."""
+    """Draw a whole number from low to high, all equally likely."""
     return low + draw_integer(high - low + 1, *key, "crop")
 
 
 def visible(image: Image, mask: Mask, size: int, factor: int) -> tuple[Floats, Mask]:
-    """(what the model may see, float32 [size, size, 3] in -1..1 and 0 in the hole; the hole, bool [size,
-    size], in whole cells of `factor` pixels). Through the same functions as when erasing.
+    """Return what the model may see of a crop, with the same functions as when erasing.
 
-    image: uint8 [s, s, 3]. mask: bool [s, s].
+    Args:
+        image: uint8 [s, s, 3].
+        mask: bool [s, s], True = erase.
+        size: Side of the result in pixels.
+        factor: Side of a latent cell in pixels.
+
+    Returns:
+        (pixels, float32 [size, size, 3] in -1..1, 0 in the hole; the hole, bool [size, size], in whole latent cells).
     """
     view = seen(image, mask, None, (size, size))
     hole = whole_cells(view.hole, factor)
@@ -171,7 +189,7 @@ def visible(image: Image, mask: Mask, size: int, factor: int) -> tuple[Floats, M
 
 
 def _signed(pixels: Image) -> Floats:
-    """uint8 to float32 in -1..1."""
+    """Convert uint8 to float32 in -1..1."""
     return pixels.astype(np.float32) / 127.5 - 1
 
 

@@ -1,4 +1,4 @@
-"""What a training leaves to look at: losses as CSV, TensorBoard where it is installed, pictures."""
+"""Records of a training: losses as CSV, TensorBoard logs if it is installed, and pictures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from olrd.progress import say
 from olrd.storage.files import write_atomic
 
 COLUMNS = ("step", "loss", "grad_norm", "lr_lora", "lr_token", "fixed_loss", "seconds")
-"""step: finished steps, from 1. loss: the mean over the step's batch. fixed_loss: on the fixed batch, at
-checkpoints only. seconds: since this process began; the only column that differs between repeats."""
+"""Columns of losses.csv.
+
+step: Number of finished steps. loss: Mean over the step's batch. fixed_loss: Loss on the fixed batch, only at
+checkpoints. seconds: Time since the process began; the only column that differs between repeated trainings."""
 
 
 class LossLog:
-    """losses.csv, one row per step, and TensorBoard beside it. Rows after `start` (of a run that was
-    killed after its last checkpoint) are dropped first."""
+    """Writes losses.csv, one row per step, and TensorBoard logs.
+
+    Rows after step `start` are removed first: a run that was killed after its last checkpoint wrote them.
+    """
 
     def __init__(self, out: Path, start: int, tensorboard: bool) -> None:
         self.path = out / "losses.csv"
@@ -46,7 +50,7 @@ class LossLog:
             self.board.close()
 
     def add(self, step: int, **values: float) -> None:
-        """One finished step."""
+        """Record a finished step."""
         shown = {name: f"{value:.6g}" for name, value in values.items()}
         self._writer.writerow({"step": step, **shown})
         self._file.flush()
@@ -56,13 +60,13 @@ class LossLog:
                     self.board.add_scalar(f"train/{name}", value, step)
 
     def picture(self, step: int, name: str, pixels: Image) -> None:
-        """A validation picture, for TensorBoard."""
+        """Record a validation picture in TensorBoard."""
         if self.board is not None:
             self.board.add_image(f"validation/{name}", pixels, step, dataformats="HWC")
 
 
 def read_losses(path: Path) -> list[dict[str, str]]:
-    """The rows of losses.csv; a line that a kill cut off is left out."""
+    """Read the rows of losses.csv. An incomplete last line, which a killed run leaves, is ignored."""
     if not path.is_file():
         return []
     text = path.read_text()
@@ -71,7 +75,7 @@ def read_losses(path: Path) -> list[dict[str, str]]:
 
 
 def _board(folder: Path, start: int) -> Any:
-    """A TensorBoard writer, or None (said once) where TensorBoard is not installed."""
+    """Return a TensorBoard writer, or None with a message if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -81,14 +85,19 @@ def _board(folder: Path, start: int) -> Any:
 
 
 def write_strips(folder: Path, strips: dict[str, Image]) -> None:
-    """Validation pictures as <name>.png."""
+    """Write validation pictures as <name>.png."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, pixels in strips.items():
         write_atomic(folder / f"{name}.png", encode_png(pixels), durable=False)
 
 
 def strip(masked: np.ndarray, result: np.ndarray, target: np.ndarray) -> Image:
-    """Photo with hole, result and truth side by side: float [3, S, S] in -1..1 each (result: [S, S, 3] in
-    0..1) to uint8 [S, 3 S, 3]."""
+    """Put the photo with its hole, the result and the truth side by side, uint8 [S, 3 S, 3].
+
+    Args:
+        masked: float [3, S, S] in -1..1.
+        result: float [S, S, 3] in 0..1.
+        target: float [3, S, S] in -1..1.
+    """
     parts = [masked.transpose(1, 2, 0) / 2 + 0.5, result, target.transpose(1, 2, 0) / 2 + 0.5]
     return np.clip(np.rint(np.concatenate(parts, axis=1) * 255), 0, 255).astype(np.uint8)

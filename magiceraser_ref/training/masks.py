@@ -1,4 +1,4 @@
-"""Random erase masks in the manner of LaMa's training: thick brush strokes, boxes, or both."""
+"""Random masks as in the training of LaMa: thick brush strokes, boxes, or both."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from olrd.arrays import Mask
 from olrd.draws import draw_integer, draw_share
 
 SMALLEST, LARGEST = 0.02, 0.5
-"""Share of the picture that a mask may cover."""
+"""Smallest and largest share of the picture that a mask covers."""
 TRIES = 20
 
 
 def random_mask(height: int, width: int, *key: object) -> Mask:
-    """bool [height, width], True = erase; a function of (height, width, key) alone.
+    """Draw a mask, bool [height, width], True = erase. It is a function of (height, width, key) alone.
 
-    Strokes or boxes, drawn again until the mask covers 2 to 50 % of the picture (ordinary values
-    after LaMa's "medium" masks, WACV 2022, section 2.3); the last try stands if none does.
+    Strokes or boxes are drawn until the mask covers 2 to 50 % of the picture (ordinary values, like LaMa's "medium"
+    masks, WACV 2022, section 2.3). If no attempt does, the last one is returned.
     """
     mask = np.zeros((height, width), np.uint8)
     for attempt in range(TRIES):
@@ -34,7 +34,7 @@ def random_mask(height: int, width: int, *key: object) -> Mask:
 
 
 def _strokes(mask: np.ndarray, key: tuple[object, ...]) -> None:
-    """Broken lines with a thick round brush."""
+    """Draw broken lines with a thick round brush."""
     height, width = mask.shape
     longest = max(height, width)
     for line in range(1 + draw_integer(3, *key, "strokes")):
@@ -53,7 +53,7 @@ def _strokes(mask: np.ndarray, key: tuple[object, ...]) -> None:
 
 
 def _boxes(mask: np.ndarray, key: tuple[object, ...]) -> None:
-    """Upright rectangles."""
+    """Draw upright rectangles."""
     height, width = mask.shape
     for box in range(1 + draw_integer(3, *key, "boxes")):
         h, w = (

@@ -1,4 +1,4 @@
-"""Triplets by number, for training: any folder or hub id with the columns of an OLRD data set."""
+"""Triplets by number, for training, of any folder or hub id with the columns of an OLRD data set."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class TrainingRows:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of ids, recipes (which hold pixel hashes) and captions: what decides a training."""
+        """16 hex digits that identify ids, recipes (with their pixel hashes), prompts and captions."""
         digest = hashlib.sha256()
         for row in self._rows.plain(("id", "recipe", "prompt", "caption")):
             digest.update("\n".join(str(value or "") for value in row.values()).encode() + b"\n")
         return digest.hexdigest()[:16]
 
     def __getitem__(self, number: int) -> tuple[dict[str, Any], Triplet]:
-        """(the row's plain values, its decoded or rendered pictures)."""
+        """Return (the row's plain values, its decoded or rendered pictures)."""
         return self._rows[number]

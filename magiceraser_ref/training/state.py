@@ -1,11 +1,11 @@
-"""The folder of a training: its identity, its checkpoints, its done-mark.
+"""The folder of a training: what is trained, its checkpoints, and the file that marks it as finished.
 
-OUT/run.json                      what is trained, on what; another training is refused
-OUT/checkpoints/step-00000500.pt  everything a resume needs, written whole or not at all
+OUT/run.json                      what is trained on what; another training in the folder is refused
+OUT/checkpoints/step-00000500.pt  everything that is needed to continue
 OUT/losses.csv                    one row per step
-OUT/validation/step-00000500/     pictures, if asked for
-OUT/model/                        the result
-OUT/done.json                     written last
+OUT/validation/step-00000500/     validation pictures, if requested
+OUT/model/                        the trained model
+OUT/done.json                     the summary, written last
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ OURS = {RUN_FILE, DONE_FILE, "checkpoints", "losses.csv", "validation", "model",
 
 
 def begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """Make `out` ready for this training; the record if it is finished already, else None.
+    """Prepare the folder of a training.
 
-    Raises `OutputError` if the folder holds another training or something else.
+    Returns:
+        The content of done.json if the training is finished, otherwise None.
+
+    Raises:
+        OutputError: If the folder contains another training or other files.
     """
     out.mkdir(parents=True, exist_ok=True)
     mark = out / RUN_FILE
-    for leftover in [*out.glob(".*.tmp"), *out.glob("checkpoints/.*.tmp")]:  # of a kill
+    for leftover in [*out.glob(".*.tmp"), *out.glob("checkpoints/.*.tmp")]:  # a killed run left them
         leftover.unlink(missing_ok=True)
     if mark.is_file():
         if differing := differences(json.loads(mark.read_text()), identity):
@@ -47,7 +51,7 @@ def begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any], path: str = "") -> list[str]:
-    """The names at which two nested records differ, as `config.rank`."""
+    """List the names at which two nested records differ, such as `config.rank`."""
     found: list[str] = []
     for name in sorted({*stored, *wanted}):
         one, other = stored.get(name), wanted.get(name)
@@ -59,22 +63,22 @@ def differences(stored: dict[str, Any], wanted: dict[str, Any], path: str = "") 
 
 
 def finish(out: Path, record: dict[str, Any]) -> None:
-    """The done-mark."""
+    """Write done.json."""
     write_atomic(out / DONE_FILE, to_json(record))
 
 
 class Checkpoints:
-    """The checkpoints of one training. kept: how many of the newest stay."""
+    """The checkpoints of one training. kept: Number of newest checkpoints to keep."""
 
     def __init__(self, out: Path, kept: int) -> None:
         self.folder, self.kept = out / "checkpoints", kept
 
     def all(self) -> list[Path]:
-        """Oldest first."""
+        """List the checkpoints, oldest first."""
         return sorted(self.folder.glob("step-*.pt"))
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Write what `latest` gives back; then older ones go."""
+        """Write a checkpoint and delete the oldest ones."""
         import torch
 
         self.folder.mkdir(exist_ok=True)
@@ -86,7 +90,7 @@ class Checkpoints:
         return path
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint, tensors on the CPU; None if there is none. Raises `IntegrityError`."""
+        """Read the newest checkpoint with tensors on the CPU; None if there is none. Raises `IntegrityError` for a damaged one."""
         import torch
 
         if not (paths := self.all()):
@@ -95,6 +99,6 @@ class Checkpoints:
             state: dict[str, Any] = torch.load(paths[-1], map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             raise IntegrityError(
-                f"{paths[-1]} is damaged ({error}): delete it to go on from the checkpoint before it"
+                f"{paths[-1]} is damaged ({error}): delete it to continue from the checkpoint before it"
             ) from error
         return state

@@ -1,4 +1,4 @@
-"""The stream of batches: examples with their noise and timesteps, each keyed by (seed, step, place)."""
+"""Batches of examples with their noise and timesteps, each keyed by (seed, step, place)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from magiceraser_ref.training.examples import Examples
 from olrd.draws import digest, draw_integer
 
 Key = tuple[int, int]
-"""(step, place in that step's batch)."""
+"""(step, place in the step's batch)."""
 
 
 def keyed_normal(shape: tuple[int, ...], *key: object) -> Tensor:
-    """Normal noise, float32, a function of the key alone; made on the CPU, so the same on any device."""
+    """Draw normal noise, float32, that depends on the key alone. It is drawn on the CPU, so it is the same on every device."""
     generator = torch.Generator("cpu").manual_seed(digest(*key) % (1 << 63))
     return torch.randn(shape, generator=generator)
 
 
 class Stream:
-    """A map-style torch data set over keys. timesteps: of the noise schedule. channels: of a latent."""
+    """A map-style torch dataset over keys.
+
+    timesteps: Number of timesteps of the noise schedule. channels: Number of channels of a latent.
+    """
 
     def __init__(self, examples: Examples, timesteps: int, channels: int) -> None:
         self.examples, self.timesteps, self.channels = examples, timesteps, channels
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        """One sample: an example, its noise and its timestep (uniform; ordinary)."""
+        """Make one sample: an example, its noise and its timestep (uniform, an ordinary choice)."""
         example, seed = self.examples.sample_at(*key), self.examples.rules.seed
         shape = (self.channels, *example.hole.shape)
         return {
@@ -43,12 +46,12 @@ class Stream:
         }
 
     def batch(self, keys: list[Key]) -> Batch:
-        """Several samples at once, made here."""
+        """Make several samples in this process."""
         return collated([self[key] for key in keys])
 
 
 def collated(samples: list[dict[str, Any]]) -> Batch:
-    """Samples as one batch; the posterior's noise has its pair of draws first."""
+    """Join samples to a batch. The first axis of the posterior's noise is its pair of draws."""
     parts = {name: torch.stack([sample[name] for sample in samples]) for name in Batch._fields if name != "prompts"}
     parts["posterior"] = parts["posterior"].transpose(0, 1)
     return Batch(**parts, prompts=[sample["prompts"] for sample in samples])
@@ -57,8 +60,8 @@ def collated(samples: list[dict[str, Any]]) -> Batch:
 class KeyBatches:
     """The keys of one device's forward passes, in order: steps `start` to `stop`, `size` samples each.
 
-    Pass p of device d takes the places (p * devices + d) * size onwards, so the union over devices is
-    the same batch however many there are.
+    Pass p of device d has the places from (p * devices + d) * size on, so the batch of a step does not depend on the
+    number of devices.
     """
 
     def __init__(self, start: int, stop: int, size: int, passes: int, rank: int, devices: int) -> None:
@@ -76,7 +79,7 @@ class KeyBatches:
 
 
 def loader(stream: Stream, batches: KeyBatches, workers: int) -> Any:
-    """A `DataLoader` over the keys. It draws nothing itself: its generator is its own and unused."""
+    """Return a `DataLoader` over the keys. Its own generator keeps it from drawing from torch's global one."""
     return torch.utils.data.DataLoader(
         stream,
         batch_sampler=batches,

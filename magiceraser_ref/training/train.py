@@ -1,8 +1,8 @@
-"""The training loop of sections 4 and 6: LoRA phi and the embedding v* of R*, everything else frozen.
+"""The training loop (sections 4 and 6): the LoRA phi and the embedding v* of R* are trained, all else is frozen.
 
-One step: a batch of keyed examples, the loss of `denoiser.denoising_loss`, AdamW. What a step sees is a
-function of (seed, step, place) alone, so a training that was killed goes on from its last checkpoint to
-the same weights, with any number of workers.
+A step takes a batch of keyed examples, computes `denoiser.denoising_loss` and applies AdamW. The input of a step
+depends on (seed, step, place) alone. So a training that was killed continues from its last checkpoint and ends with the
+same weights, with any number of workers.
 """
 
 from __future__ import annotations
@@ -41,14 +41,27 @@ def train(
     settings: Settings | None = None,
     shown: Rows | None = None,
 ) -> dict[str, Any]:
-    """Train, or finish training; returns the content of done.json (or where it stopped, see `stop_at`).
+    """Train, or continue a training.
 
-    pipeline: a `StableDiffusionInpaintPipeline`; it is changed, and holds the trained weights afterwards.
-    base, data: what says which model and which rows these are; another training in `out` is refused.
-    settings: how the model is to be used (`settings.base` names it); token, LoRA and resolution are
-    those of this training.
-    shown: the triplets of the validation pictures (default: `rows`). Raises `OutputError`, `SourceError`,
-    `UsageError`, or `IntegrityError` for a damaged checkpoint or a loss that is no number.
+    Args:
+        pipeline: A `StableDiffusionInpaintPipeline`. It is changed and has the trained weights afterwards.
+        rows: The triplets to train on.
+        config: What decides the trained weights.
+        out: Folder of the training. If it contains another training, it is refused.
+        running: How the training runs.
+        base: Identifies the model.
+        data: Identifies the triplets.
+        settings: Settings of the trained model; `settings.base` names its base. Token, LoRA and resolution are those of
+            this training.
+        shown: Triplets of the validation pictures; by default `rows`.
+
+    Returns:
+        The content of done.json, or the step at which it stopped (`Running.stop_at`).
+
+    Raises:
+        OutputError: If `out` cannot be used.
+        SourceError: If the base model is of another kind.
+        IntegrityError: If a checkpoint is damaged, or the loss is not a number.
     """
     from accelerate import Accelerator
 
@@ -83,7 +96,7 @@ def train(
 
 
 def _run(trainer: Trainer, out: Path, running: Running, shown: Rows) -> tuple[float, int]:
-    """The loop, from the last checkpoint on; (loss on the fixed batch before step 1, finished steps)."""
+    """Run the loop from the last checkpoint on. Returns (loss on the fixed batch before step 1, finished steps)."""
     accelerator, steps = trainer.accelerator, trainer.config.steps
     leading = accelerator.is_main_process
     checkpoints = state.Checkpoints(out, running.max_checkpoints)
@@ -102,7 +115,7 @@ def _run(trainer: Trainer, out: Path, running: Running, shown: Rows) -> tuple[fl
             if not math.isfinite(loss) and not accelerator.scaler:
                 raise IntegrityError(
                     f"the loss of step {number + 1} is {loss}: lower --lr-lora and --lr-token, or use "
-                    "--precision no; the last checkpoint is whole"
+                    "--precision no; the last checkpoint is valid"
                 )
             step = number + 1
             values = {"loss": loss, "grad_norm": norm, "seconds": time.perf_counter() - began}
@@ -124,7 +137,7 @@ def _run(trainer: Trainer, out: Path, running: Running, shown: Rows) -> tuple[fl
 
 
 def _show(trainer: Trainer, out: Path, running: Running, shown: Rows, step: int, log: LossLog) -> None:
-    """Validation pictures, as files and for TensorBoard."""
+    """Make validation pictures and write them as files and to TensorBoard."""
     strips = trainer.pictures(shown, running.validation_count, running.validation_steps)
     write_strips(out / "validation" / f"step-{step:08d}", strips)
     for name, pixels in strips.items():
@@ -132,7 +145,7 @@ def _show(trainer: Trainer, out: Path, running: Running, shown: Rows, step: int,
 
 
 def _write_model(trainer: Trainer, out: Path, running: Running, settings: Settings) -> None:
-    """The result, as `checkpoint.load` and diffusers read it; the pipeline then holds it too."""
+    """Write the trained model in the form that `checkpoint.load` and diffusers read."""
     config = trainer.config
     trainer.settle()
     stored = replace(

@@ -1,7 +1,7 @@
-"""One training's networks, optimiser and average; one step of sections 4 and 6.
+"""The networks, the optimiser and the averaged weights of a training, and one training step (sections 4 and 6).
 
-The frozen weights stay in float32 and are computed in half precision where asked (autocast), so nothing
-that is saved went through rounding.
+The frozen weights stay in float32. With mixed precision they are rounded only for computations (autocast), so saved
+weights were never rounded.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from magiceraser_ref.training.stream import KeyBatches, Stream, keyed_normal, lo
 from olrd.draws import draw_share
 
 FIXED_STEP = -1
-"""The step whose keys the fixed batch has: no training step."""
+"""The step in the keys of the fixed batch. It is not a training step."""
 
 
 @dataclass(frozen=True)
 class Prompter:
-    """Which prompt an example gets: none (classifier-free guidance; its share is inferred), or the mix of
-    short prompts and captions. Where R* is not trained it is left out of the text."""
+    """Chooses the prompt of an example: an empty one (for classifier-free guidance; its share is inferred), a short
+    prompt or a caption. If R* is not trained, it is removed from the text.
+    """
 
     config: TrainConfig
 
@@ -40,13 +41,13 @@ class Prompter:
         return self.text(row, key, self.config.long_share)
 
     def text(self, row: dict[str, Any], key: tuple[object, ...], long_share: float) -> str:
-        """The prompt, never dropped."""
+        """Return the prompt of a row, which is not dropped."""
         token = TOKEN if self.config.token else None
         return worded(training_prompt(row, key, long_share), token)
 
 
 class Trainer:
-    """The networks, the optimiser and the average of one training. accelerator: of accelerate."""
+    """The networks, the optimiser and the averaged weights of one training. accelerator: accelerate's `Accelerator`."""
 
     def __init__(self, accelerator: Any, pipeline: Any, rows: Rows, config: TrainConfig, running: Running) -> None:
         self.accelerator, self.pipeline, self.config = accelerator, pipeline, config
@@ -54,10 +55,15 @@ class Trainer:
         self.denoiser = trainable(pipeline, config)
         if running.gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
-            pipeline.unet.train()  # diffusers recomputes in training mode only
+            pipeline.unet.train()  # diffusers uses gradient checkpointing only in training mode
         pipeline.to(accelerator.device)
         self.rules = ExampleRules(
-            config.resolution, cell_pixels(self.vae), config.masks, config.mirror, config.batch, config.seed
+            resolution=config.resolution,
+            factor=cell_pixels(self.vae),
+            masks=config.masks,
+            mirror=config.mirror,
+            batch=config.batch,
+            seed=config.seed,
         )
         self.prompter = Prompter(config)
         examples = Examples(rows, self.rules, self.prompter)
@@ -73,7 +79,7 @@ class Trainer:
         self.ema = _average(self.denoiser, config)
 
     def batches(self, start: int, stop: int, workers: int) -> Iterator[list[Batch]]:
-        """Per step the forward passes of this device."""
+        """Yield, for each step, the batches of this device's forward passes."""
         size, passes = self.passes
         keys = KeyBatches(start, stop, size, passes, self.accelerator.process_index, self.accelerator.num_processes)
         stream = iter(loader(self.stream, keys, workers))
@@ -81,13 +87,13 @@ class Trainer:
             yield [next(stream) for _ in range(passes)]
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """The loss of each sample, float32 [B]."""
+        """Compute the loss of each sample, float32 [B]."""
         batch = batch.to(self.accelerator.device)
         with self.accelerator.autocast():
             return denoising_loss(self.model, self.vae, self.scheduler, batch, self.token_ids(batch.prompts))
 
     def token_ids(self, prompts: list[str]) -> torch.Tensor:
-        """int64 [B, L] of the prompts, cut at the tokenizer's length."""
+        """Tokenize prompts, int64 [B, L]. Long prompts are cut at the tokenizer's length."""
         ids = self.tokenizer(
             prompts,
             padding="max_length",
@@ -98,13 +104,13 @@ class Trainer:
         return ids.to(self.accelerator.device)
 
     def step(self, number: int, batches: list[Batch]) -> tuple[float, float]:
-        """One step of the optimiser; (mean loss over the batch, norm of the gradient before clipping)."""
+        """Do one step of the optimiser. Returns (mean loss over the batch, norm of the gradient before clipping)."""
         warm = min(1.0, (number + 1) / (self.config.warmup + 1))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * warm
         total = torch.zeros((), device=self.accelerator.device)
         for left, batch in zip(reversed(range(len(batches))), batches, strict=True):
-            # Devices exchange gradients once a step, with the last pass.
+            # Devices exchange gradients once per step, with the last pass.
             with self.accelerator.no_sync(self.model) if left else nullcontext():
                 loss = self.loss(batch).mean() / len(batches)
                 self.accelerator.backward(loss)
@@ -117,8 +123,10 @@ class Trainer:
         return float(self.accelerator.reduce(total, "mean")), float(norm)
 
     def fixed_loss(self, count: int) -> float:
-        """The mean loss on a fixed batch, with fixed noise and timesteps spread over the schedule; of the
-        averaged weights where there is an average."""
+        """Compute the mean loss on a fixed batch, with fixed noise and with timesteps spread over the schedule.
+
+        It is the loss of the averaged weights, if an average is kept.
+        """
         batch = self.stream.batch([(FIXED_STEP, place) for place in range(count)])
         steps = self.scheduler.config.num_train_timesteps
         spread = torch.tensor([int((place + 0.5) / count * steps) for place in range(count)])
@@ -128,7 +136,7 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside, the trained weights are their average, if one is kept."""
+        """Inside the block, the trained weights are their average, if one is kept."""
         if self.ema is None:
             yield
             return
@@ -141,7 +149,7 @@ class Trainer:
             self.ema.restore(trained)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on, beside the step's number."""
+        """Return everything that the next step depends on, except its number."""
         scaler = self.accelerator.scaler
         return {
             "trained": [p.detach().cpu() for p in self.denoiser.trained()],
@@ -151,7 +159,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up where `state` was taken."""
+        """Restore what `state` returned."""
         with torch.no_grad():
             for parameter, value in zip(self.denoiser.trained(), state["trained"], strict=True):
                 parameter.copy_(value)
@@ -163,14 +171,17 @@ class Trainer:
             self.ema.to(self.accelerator.device)
 
     def settle(self) -> None:
-        """At the end: the average, if there is one, becomes the weights; v* goes into its row."""
+        """Finish: the average, if one is kept, becomes the weights, and v* is written to the embedding table."""
         if self.ema is not None:
             self.ema.copy_to(self.denoiser.trained())
         self.denoiser.write_vector()
 
     def pictures(self, rows: Rows, count: int, steps: int) -> dict[str, Any]:
-        """What the model makes of the first `count` triplets with the current weights: a strip each
-        (photo with hole, result, truth), by id."""
+        """Erase the first `count` triplets with the current weights.
+
+        Returns:
+            Per triplet, by its id, a picture of the photo with its hole, the result and the truth.
+        """
         strips = {}
         rules = ExampleRules(self.config.resolution, self.rules.factor, seed=self.config.seed, mirror=False)
         for number in range(min(count, len(rows))):
@@ -182,7 +193,7 @@ class Trainer:
         return strips
 
     def _sampled(self, example: Any, number: int, steps: int) -> Any:
-        """The pipeline's own sampling from noise, float [S, S, 3] in 0..1."""
+        """Sample from noise with the pipeline, float [S, S, 3] in 0..1."""
         size, factor = self.config.resolution, self.rules.factor
         shape = (1, self.vae.config.latent_channels, size // factor, size // factor)
         hole = torch.from_numpy(example.hole).float()[None, None]
@@ -203,27 +214,27 @@ class Trainer:
 
 
 def trainable(pipeline: Any, config: TrainConfig) -> Denoiser:
-    """Freeze everything, then add what is trained: LoRA in the UNet and, by the configuration, R*."""
+    """Freeze all weights, then add the trained ones: the LoRA in the UNet and, if configured, R*."""
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
         part.requires_grad_(False)
     token = None
     if config.token:
         text = pipeline.text_encoder
         token = add_token(pipeline.tokenizer, text, initial=config.initial_word)
-        text.requires_grad_(False)  # a grown embedding table is a new parameter
+        text.requires_grad_(False)  # an enlarged embedding table is a new parameter
     add_lora(pipeline.unet, config.rank, config.alpha, config.targets, config.seed)
     return Denoiser(pipeline.unet, pipeline.text_encoder, token)
 
 
 def noise_schedule(pipeline: Any) -> Any:
-    """The forward process of the base model, whatever its sampler is."""
+    """Return the forward process of the base model, which does not depend on its sampler."""
     from diffusers import DDPMScheduler
 
     return DDPMScheduler.from_config(pipeline.scheduler.config)
 
 
 def _average(denoiser: Denoiser, config: TrainConfig) -> Any:
-    """The moving average of the trained weights, or None."""
+    """Return the moving average of the trained weights, or None."""
     if not config.ema:
         return None
     from diffusers.training_utils import EMAModel
@@ -232,7 +243,7 @@ def _average(denoiser: Denoiser, config: TrainConfig) -> Any:
 
 
 def _ones(batch: Batch) -> Iterator[Batch]:
-    """A batch, sample by sample."""
+    """Yield the samples of a batch as batches of one."""
     for k, prompt in enumerate(batch.prompts):
         one = slice(k, k + 1)
         yield Batch(

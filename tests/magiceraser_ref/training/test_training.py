@@ -191,7 +191,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, rows: TrainingRows) -> No
     config = TrainConfig(steps=2, **FAST)
     trained(tmp_path, rows, config, running(stop_at=1))
     (tmp_path / "checkpoints" / "step-00000001.pt").write_bytes(b"PK\x03\x04 no")
-    with pytest.raises(IntegrityError, match="delete it to go on"):
+    with pytest.raises(IntegrityError, match="delete it to continue"):
         trained(tmp_path, rows, config, running())
 
 
