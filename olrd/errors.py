@@ -1,6 +1,6 @@
-"""Typed errors: each says what was expected, what came, which file, and what to do.
+"""Typed errors: each says what was expected, what was found, in which file, and what to do.
 
-Two families. `OlrdError` stops the command (a wrong option, a folder that is not there). `Rejected`
+There are two families. `OlrdError` stops the command (a wrong option, a folder that is not there). `Rejected`
 concerns one photo or one object: the build counts it under its reason code and goes on.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class OlrdError(Exception):
-    """Base of every error that a user can cause and can fix."""
+    """Base of every error that a user can cause and fix."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Errors travel between processes whole, whatever their constructor wants."""
+        """Pickle the attributes, so that errors pass between processes whatever their constructor takes."""
         return _restored, (type(self), self.args, self.__dict__)
 
 
@@ -45,7 +45,7 @@ class OutputError(OlrdError):
 
 
 class IntegrityError(OlrdError):
-    """Something that must hold for every triplet does not (the proof, a hash, a count)."""
+    """A condition on every triplet does not hold (the proof, a hash, a count)."""
 
 
 class Rejected(OlrdError):
@@ -57,7 +57,7 @@ class Rejected(OlrdError):
 
 
 def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for an unknown `name`, with the nearest known one and the whole list."""
+    """The error for an unknown `name`, with the nearest known name and the whole list."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""

@@ -1,7 +1,7 @@
-"""Licences: one short code per licence, whatever way a data set spells it.
+"""Licences: one short code per licence, however a data set writes it.
 
-Codes follow SPDX where SPDX has one (CC-BY-2.0, CC0-1.0). A composite is a derivative of both its
-photos, so what may be published depends on these codes.
+The codes are those of SPDX where it has one (CC-BY-2.0, CC0-1.0). A composite is a derivative of its two photos, so
+these codes decide what may be published.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from olrd.progress import say
 
 UNKNOWN = "unknown"
 PERMISSIVE = ("CC0-*", "PDM-*", "CC-BY-[0-9]*", "CC-BY-SA-[0-9]*", "no-known-copyright", "US-government-work")
-# The eight licence ids of COCO's `licenses` list, so that --licenses 4,7 works as people type it.
+# The eight ids in COCO's list `licenses`, for --licenses 4,7.
 COCO_IDS = {
     "1": "CC-BY-NC-SA-2.0",
     "2": "CC-BY-NC-2.0",

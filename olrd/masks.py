@@ -1,4 +1,4 @@
-"""Masks: bool [H, W], True = erase. Their extent, growing them, their outline, their pieces."""
+"""Masks, bool [H, W], True = erase: extent, growth, outline, connected pieces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from olrd.panoptic import Box
 
 def mask_box(mask: Mask) -> Box:
     """The exact extent of a non-empty mask."""
-    import cv2  # here, so that the command line need not load it
+    import cv2  # imported here, so that `--help` does not load it
 
     return Box(*cv2.boundingRect(mask.view(np.uint8)))
 
@@ -56,7 +56,7 @@ def grown(mask: Mask, radius: int, square: bool = False) -> Mask:
     for row in range(radius + 1):
         width = int(shape[row].sum())
         if row and width == int(shape[row - 1].sum()):
-            continue  # the rectangle of the row before holds this one
+            continue  # the rectangle of the row before contains this one
         rectangle = np.ones((2 * (radius - row) + 1, width), np.uint8)
         cv2.bitwise_or(result, cv2.dilate(mask.view(np.uint8), rectangle), result)
     return result.view(np.bool_)

@@ -27,7 +27,7 @@ class Category(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name as words for a prompt: 'sky-other-merged' is 'sky', 'floor-wood' is 'floor'."""
+        """The name as a word for a prompt: 'sky' for 'sky-other-merged', 'floor' for 'floor-wood'."""
         return self.name.partition("-")[0].replace("_", " ")
 
 
@@ -57,9 +57,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a photo without opening it. Sizes in pixels, orientation applied.
+    """What the annotations say about a photo. Sizes are in pixels, with the orientation applied.
 
-    A source that cannot know sizes and areas beforehand leaves them 0; they are measured later.
+    A source that does not know sizes and areas leaves them 0; they are measured later.
     """
 
     image_id: str
@@ -75,7 +75,7 @@ class Record:
 
 
 class PanopticMap(NamedTuple):
-    """A panoptic map as its source gives it. ids: uint32 [H, W], 0 = void."""
+    """A panoptic map as a source returns it. ids: uint32 [H, W], 0 = void."""
 
     ids: Ids
     segments: tuple[Segment, ...]
@@ -104,9 +104,17 @@ def check_panoptic(
 ) -> SegmentMap:
     """Check a map against its annotation and return it with small indices.
 
-    Holds afterwards: the map has the photo's size; its ids without 0 are the listed ids; `area` is
-    the pixel count and `bbox` the exact extent of each; every category exists. size: (width,
-    height) of the photo. name: of the file, for messages. Raises `Rejected`.
+    A checked map has the photo's size; its ids except 0 are the listed ids; `area` is the number of pixels and `bbox`
+    the exact extent of each segment; every category exists.
+
+    Args:
+        name: the file name, for messages.
+        panoptic: the map.
+        size: (width, height) of the photo.
+        categories: by id.
+
+    Raises:
+        Rejected: a condition does not hold.
     """
     ids, segments = panoptic
     if ids.shape != (size[1], size[0]):
@@ -123,12 +131,12 @@ def check_panoptic(
     index = np.zeros(ids.shape, np.uint8 if len(segments) < 256 else np.uint16)
     for number, segment in enumerate(segments, start=1):
         if segment.area == 0 and not (ids == np.uint32(segment.id)).any():
-            continue  # wholly hidden behind another object
+            continue  # completely hidden behind another object
         crop = segment.bbox.crop()
         inside = ids[crop] == np.uint32(segment.id)
         exact = min(segment.bbox.x, segment.bbox.y) >= 0
         exact = exact and inside.shape == (segment.bbox.h, segment.bbox.w) and inside.size > 0
-        # Counting takes a fifth of the time of `any` on a line this short.
+        # On a line this short, counting takes a fifth of the time of `any`.
         edges = (inside[0], inside[-1], inside[:, 0], inside[:, -1]) if exact else ()
         reached = bool(edges) and all(map(np.count_nonzero, edges))
         if not reached or np.count_nonzero(inside) != segment.area:
@@ -147,7 +155,7 @@ def check_panoptic(
 
 
 def encode_rle(mask: Mask) -> str:
-    """COCO's compressed RLE counts (column-major) of a mask. The size travels beside it."""
+    """COCO's compressed RLE counts (column-major) of a mask, without its size."""
     from pycocotools import mask as coco
 
     counts: bytes = coco.encode(np.asfortranarray(mask.view(np.uint8)))["counts"]
@@ -155,7 +163,7 @@ def encode_rle(mask: Mask) -> str:
 
 
 def decode_rle(counts: str, height: int, width: int) -> Mask:
-    """The bool [height, width] mask behind compressed RLE counts. Raises `Rejected` if they do not fit."""
+    """The mask, bool [height, width], of compressed RLE counts. Raises `Rejected` if they do not fit the size."""
     from pycocotools import mask as coco
 
     try:

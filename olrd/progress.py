@@ -1,4 +1,4 @@
-"""Progress on stderr; nothing at all for work that takes under two seconds."""
+"""Progress and messages on stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 def progress_bar(label: str, total: int, unit: str = "it", initial: int = 0) -> tqdm[Any]:
-    """A bar on stderr that appears after two seconds, with rate and time left."""
+    """A progress bar on stderr with rate and remaining time. It appears after two seconds."""
     return tqdm(
         total=total,
         desc=label,
@@ -24,5 +24,5 @@ def progress_bar(label: str, total: int, unit: str = "it", initial: int = 0) -> 
 
 
 def say(message: str) -> None:
-    """One line for the person at the terminal, on stderr."""
+    """Print one line on stderr."""
     print(message, file=sys.stderr, flush=True)

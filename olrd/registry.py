@@ -1,7 +1,7 @@
-"""Names to things, lazily: a registry holds "module:object" strings and imports on first use.
+"""Registries: objects by name, as "module:object" strings that are imported on first use.
 
-Other distributions add to a registry through an entry-point group of the same name as
-`Registry.group`; a broken plug-in fails only when it is chosen.
+Other distributions add names through the entry-point group `Registry.group`. A broken plug-in fails only when it is
+chosen.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from olrd.errors import UsageError, did_you_mean
 
 
 class Registry:
-    """A lazy table of one kind of thing ("source", "eraser", ...), open to plug-ins."""
+    """The known objects of one kind ("source", "eraser", ...), built in or from plug-ins."""
 
     def __init__(self, kind: str, group: str, builtin: dict[str, str]) -> None:
         self.kind, self.group, self.builtin = kind, group, dict(builtin)
         self._loaded: dict[str, Any] = {}
 
     def targets(self) -> dict[str, str]:
-        """Every known name with its "module:object"; built-in names win over plug-ins."""
+        """Every known name with its "module:object". A built-in name hides a plug-in of the same name."""
         plugins = {point.name: point.value for point in entry_points(group=self.group)}
         return plugins | self.builtin
 
@@ -37,22 +37,22 @@ class Registry:
         return self._loaded[name]
 
     def _load(self, name: str) -> Any:
-        # Plug-ins are looked up only for names that are not built in: the look-up reads the
-        # metadata of every installed distribution.
+        # Plug-ins are looked up only for names that are not built in, because that reads the metadata of every
+        # installed distribution.
         targets = self.builtin if name in self.builtin else self.targets()
         if name not in targets:
             raise did_you_mean(self.kind, name, targets)
         module, _, attribute = targets[name].partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except Exception as error:  # a plug-in may fail in any way; it is named, not ours to fix
+        except Exception as error:  # a plug-in may raise anything; the message names it
             raise UsageError(
                 f"the {self.kind} '{name}' is registered as {targets[name]}, which cannot be imported: {error}"
             ) from error
 
 
 class Spec(Protocol):
-    """What something registered is opened with. kind: for messages ("eraser")."""
+    """What a registered object is opened with. kind: the word for messages ("eraser")."""
 
     @property
     def kind(self) -> str: ...
@@ -63,7 +63,7 @@ class Spec(Protocol):
 
 
 def checked_options(spec: Spec, defaults: Mapping[str, str]) -> dict[str, str]:
-    """The options with defaults filled in; `UsageError` for a name that is not among the defaults."""
+    """The options, with defaults for those not given. Raises `UsageError` for a name that has no default."""
     for name in spec.options:
         if name not in defaults:
             raise did_you_mean(f"option of the {spec.kind} {spec.name}", name, defaults)

@@ -1,4 +1,4 @@
-"""Splits by source photo: a photo's split depends on its id alone, whatever the order or the seed."""
+"""Splits by source photo. The split of a photo depends only on its id."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from olrd.sources import Source
 
 
 def split_of(image_id: str, splits: tuple[tuple[str, float], ...]) -> str:
-    """The split of a photo, in proportion to the shares (which sum to 1).
+    """The split of a photo. Splits are drawn in proportion to their shares, which sum to 1.
 
-    Independent of the seed, so that a second build with another seed mixes no splits. An object
-    and the background it is pasted on are always of one split.
+    The seed of the build has no influence, so that builds with different seeds have the same splits. An object and
+    the background that it is pasted on are always of the same split.
     """
     share, total = draw_share("split", image_id), 0.0
     for name, part in splits:

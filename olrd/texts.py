@@ -1,4 +1,4 @@
-"""One screen of text that says what a build gave and what was left out, with reasons."""
+"""The texts that commands print: what a build made, what it left out, and why."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def estimate_summary(estimate: Mapping[str, Any]) -> str:
 
 
 def publish_summary(result: Mapping[str, Any]) -> str:
-    """What `olrd publish` sent, or would send."""
+    """The text of `olrd publish`: what was sent, or would be sent."""
     lines = [
         f"{'sent to' if result['sent'] else 'would be sent to'} {result['repo']} ({result['revision']}): "
         f"{result['triplets']:,} triplets as {result['form']}, {len(result['files'])} files, "

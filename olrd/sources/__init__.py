@@ -1,8 +1,8 @@
 """Sources: where photos and panoptic annotations come from.
 
-A source is one class with the members of `Source`, registered by name. To add one: write one file,
-add one line to `SOURCES` (or, from another distribution, one entry point in the group
-`olrd.sources`). The conformance suite in tests/olrd/sources/test_sources.py runs on everything registered.
+A source is a class with the members of `Source`, registered by name. To add one, write one file and add one line to
+`SOURCES`, or, in another distribution, one entry point in the group `olrd.sources`. The conformance suite in
+tests/olrd/sources/test_sources.py runs on all registered sources.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class Source(Protocol):
 
     name: str
     background_kind: str
-    """`stuff`: background regions are labelled. `unlabelled`: background is what no object covers."""
+    """`stuff`: background regions have labels. `unlabelled`: background is every pixel that no object covers."""
     fingerprint: str
-    """A hash of the annotations (not of the photos): two builds with equal ones read the same."""
+    """A hash of the annotations, not of the photos. Builds with equal fingerprints read the same annotations."""
     categories: Mapping[int, Category]
 
     def __len__(self) -> int:
@@ -100,12 +100,14 @@ class Source(Protocol):
         """The photo's own file."""
 
     def panoptic(self, record: Record, width: int, height: int) -> PanopticMap:
-        """The panoptic map of a photo of that size, not yet checked. Its segments are those of the
-        record, in that order, with area and box measured if the record does not have them."""
+        """The panoptic map of a photo of that size, unchecked.
+
+        Its segments are those of the record in the same order. Area and box are measured if the record lacks them.
+        """
 
 
 class SourceInfo(NamedTuple):
-    """What a finished build says of its source."""
+    """What the record of a build says about its source."""
 
     name: str
     fingerprint: str
@@ -113,12 +115,12 @@ class SourceInfo(NamedTuple):
 
 
 def source_info(source: Source) -> SourceInfo:
-    """The source's identity."""
+    """The name, fingerprint and background kind of a source."""
     return SourceInfo(source.name, source.fingerprint, source.background_kind)
 
 
 def open_source(spec: SourceSpec) -> Source:
-    """Open the source that `spec` names; the first time this may index or segment (with progress)."""
+    """Open the source that `spec` names. The first time it may index or segment its input, with progress."""
     source: Source = SOURCES.get(spec.name)(spec)
     return source
 
@@ -132,7 +134,7 @@ def safe_path(root: Traversable, file_name: str) -> Traversable:
 
 
 def read_file(root: Traversable, file_name: str, what: str) -> bytes:
-    """A file's bytes; `Rejected` with `<what>_missing` or `<what>_unreadable` when they cannot be had."""
+    """The bytes of a file. Raises `Rejected` with `<what>_missing` or `<what>_unreadable`."""
     path = safe_path(root, file_name)
     try:
         return path.read_bytes()

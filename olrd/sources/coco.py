@@ -1,4 +1,4 @@
-"""COCO panoptic, in the official layout and in the variants people really have."""
+"""COCO panoptic, in the official layout and in common variants."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ DEMO_ROOT = Path(__file__).parent / "demo_photos"
 
 
 class PanopticFolder:
-    """A folder of photos, a folder of panoptic PNGs and the JSON that joins them (see `Source`).
-    The folders may be archives, or at URLs."""
+    """A folder of photos, a folder of panoptic PNGs, and the JSON that links them (see `Source`).
+
+    The folders may be archives or URLs.
+    """
 
     background_kind = "stuff"
 
@@ -65,7 +67,7 @@ class PanopticFolder:
 
 
 def open_coco(spec: SourceSpec) -> PanopticFolder:
-    """`--source coco`: the official layout, or the embedded demo set when no root is given."""
+    """`--source coco`: the official layout; without a root, the embedded photos."""
     if spec.options:
         raise did_you_mean("option of the source coco", next(iter(spec.options)), ())
     if spec.root is None:
@@ -83,7 +85,7 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
 
 
 def open_demo(spec: SourceSpec) -> PanopticFolder:
-    """`--source demo`: free photos with attribution in demo_photos/ATTRIBUTION.md."""
+    """`--source demo`: the 15 embedded photos; demo_photos/ATTRIBUTION.md has their authors and licences."""
     return PanopticFolder(
         "demo",
         DEMO_ROOT / "annotations" / "panoptic_demo.json",
@@ -117,7 +119,7 @@ def find_annotations(root: Traversable) -> dict[str, Traversable]:
 
 
 def choose_subset(root: str, found: Sequence[str], wanted: str | None) -> str:
-    """The subset to read: the wanted one, or the only one there is. Raises with what was found."""
+    """The subset to read: `wanted`, or the only one. Raises `UsageError` with the subsets that exist."""
     if wanted is None and len(found) > 1:
         raise UsageError(f"{root} holds several subsets: choose one with --subset {{{','.join(found)}}}")
     if wanted is not None and wanted not in found:
@@ -129,7 +131,7 @@ def _find_png_folder(root: Traversable, subset: str, annotations: Traversable) -
     name = f"panoptic_{subset}"
     if folder := folder_or_archive(root, f"annotations/{name}", name):
         return folder
-    # The official annotation archive holds a second one with the PNGs.
+    # The official annotation archive contains a second archive with the PNGs.
     inside = annotations.archive if isinstance(annotations, Member) else None
     if inside and (folder := folder_or_archive(inside, name)):
         return folder

@@ -1,4 +1,4 @@
-"""Any folder or archive of photos, segmented once by Mask2Former; the result is kept beside it."""
+"""Any folder or archive of photos, segmented once by Mask2Former. The annotations are kept beside it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,13 @@ _DECLARED = ("license", "source_url_prefix")
 
 @dataclass(frozen=True)
 class ImagesOptions:
-    """device, batch and panoptic (the annotations' folder) say how to run and where.
+    """The options of the source `images`.
 
-    given: the options that the annotations depend on (keys of `_DEFAULTS`), those named only.
+    Attributes:
+        given: the options that decide the annotations (keys of `_DEFAULTS`), as far as they are given.
+        device: where the network runs.
+        batch: photos per call of the network.
+        panoptic: the folder of the annotations; by default beside the photos.
     """
 
     given: Mapping[str, Any]
@@ -49,7 +53,7 @@ class ImagesOptions:
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> ImagesOptions:
-        """From `--source-option KEY=VALUE`. Raises `UsageError` for a bad key or value."""
+        """The options from `--source-option KEY=VALUE`. Raises `UsageError` for a wrong key or value."""
         known = {*_DEFAULTS, "device", "batch", "panoptic"}
         for key in options:
             if key not in known:
@@ -67,10 +71,10 @@ class ImagesOptions:
         return cls(given, options.get("device", "auto"), int(batch), options.get("panoptic"))
 
     def settings(self, before: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """Everything the annotations depend on: what is given, else what they have, else defaults.
+        """All settings of the annotations: what is given, else what they were made with, else the defaults.
 
-        A licence or address may be declared anew at any time. Raises `UsageError` if anything that
-        decides the segments differs from what the annotations in `folder` were made with.
+        Licence and address may be changed at any time. Raises `UsageError` if a setting that decides the segments
+        differs from what the annotations in `folder` were made with.
         """
         for key, value in self.given.items():
             if before and key not in _DECLARED and before.get(key) != value:
@@ -82,11 +86,11 @@ class ImagesOptions:
         return _DEFAULTS | dict(before) | dict(self.given)
 
     def declared(self) -> dict[str, Any]:
-        """The licence and address given now: they describe the photos, not the segments."""
+        """The given licence and address. They describe the photos, not the segments."""
         return {key: value for key, value in self.given.items() if key in _DECLARED}
 
     def redeclares(self, before: Mapping[str, Any]) -> bool:
-        """Whether the licence or address given now is not the one that the annotations have."""
+        """Whether the given licence or address differs from that of the annotations."""
         return any(before.get(key) != value for key, value in self.declared().items())
 
 
@@ -110,12 +114,12 @@ def _names(text: str) -> list[str]:
 
 
 def open_images(spec: SourceSpec) -> PanopticFolder:
-    """`--source images`: what is not segmented yet is segmented first, with progress.
+    """`--source images`: segment photos that have no annotation yet, with progress, and open the result.
 
-    The annotations live in `<root>-panoptic` or in the folder that the option `panoptic` names, in
-    the layout of `olrd.sources.panoptic_cache`. Entries already there are never changed, so a
-    corrected JSON and PNG stay; delete a photo's PNG to have it segmented again. A photo that
-    cannot be read is listed without an annotation, and tried again next time.
+    The annotations are in `<root>-panoptic`, or in the folder that the option `panoptic` names, in the layout of
+    `olrd.sources.panoptic_cache`. Existing entries are never changed, so that corrections by hand stay. To segment a
+    photo again, delete its PNG. A photo that cannot be read is listed without an annotation and is tried again by the
+    next build.
     """
     root = None if spec.root is None else open_root(spec.root)
     if root is None or not root.is_dir():
@@ -132,7 +136,7 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
 
 
 def _beside(root: Traversable) -> Path:
-    """Where annotations lie by default: `<root>-panoptic`, without the ending of an archive."""
+    """The default folder of the annotations: `<root>-panoptic`, without the suffix of an archive."""
     where = root.where if isinstance(root, Archive) else root
     if not isinstance(where, Path):
         raise UsageError(
@@ -143,10 +147,10 @@ def _beside(root: Traversable) -> Path:
 
 
 def list_photos(root: Traversable, apart: Path) -> list[str]:
-    """The photos under `root` as sorted relative POSIX paths, without hidden files or folders.
+    """The photos under `root` as sorted relative POSIX paths, without hidden files and folders.
 
-    Linked folders are not followed, and the folder `apart` is left out. Raises `SourceError` for a
-    name that is not valid Unicode and for two names with one id.
+    Linked folders are not followed, and the folder `apart` is left out. Raises `SourceError` for a name that is not
+    valid Unicode, and for two names with the same id.
     """
     found = [
         name
@@ -180,7 +184,7 @@ def _all_names(root: Traversable, apart: Path) -> Iterator[str]:
 def segment_missing(
     root: Traversable, photos: list[str], cache: PanopticCache, options: ImagesOptions, max_pixels: int
 ) -> None:
-    """Bring the annotations up to date with the folder; nothing is loaded if they already are."""
+    """Segment the photos that have no annotation. The network is loaded only if there are any."""
     before = cache.settings()
     settings = options.settings(before, cache.folder)
     listed = cache.listed()
@@ -211,7 +215,7 @@ def segment_missing(
 def _batches(
     root: Traversable, names: list[str], size: int, max_pixels: int, rejected: dict[str, str]
 ) -> Iterator[list[tuple[str, Image]]]:
-    """Decoded photos with their names, `size` at a time; the unreadable go to `rejected`."""
+    """Decoded photos with their names, in batches of `size`; unreadable ones are noted in `rejected`."""
     batch: list[tuple[str, Image]] = []
     for name in names:
         try:
@@ -228,7 +232,7 @@ def _batches(
 
 
 def _load(settings: dict[str, Any], device: str) -> Mask2FormerSegmenter:
-    """The network that the settings name; notes in them which commit of it was loaded."""
+    """Load the network that the settings name, and note its commit in them."""
     say(f"segmenting with {settings['checkpoint']}")
     segmenter = Mask2FormerSegmenter(
         settings["checkpoint"], settings["revision"], device, settings["threshold"], settings["things"]

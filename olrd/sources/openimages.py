@@ -1,7 +1,7 @@
 """Open Images V5-V7: instance masks from the CSV and its PNGs.
 
-There are no stuff labels. Background is what no mask and no box covers; rows say so with
-`background_kind = unlabelled`. What lies inside a box but outside its mask is void.
+There are no stuff labels. Background is every pixel that no mask and no box covers; rows have `background_kind =
+unlabelled`. Pixels inside a box but outside its mask are void.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from olrd.storage.remote import location
 from olrd.storage.roots import Traversable, archive_at, folder_or_archive, local_copy, names_in
 
 LICENSE_URL = "https://creativecommons.org/licenses/by/2.0/"
-"""What Open Images lists for all its photos (users are told to verify it)."""
+"""The licence that Open Images lists for all its photos; it asks its users to verify it."""
 BACKGROUND = Category(1, "background", "unlabelled", False)
 _BACKGROUND_ID = 0xFFFFFFFF
 _CSV = "-annotations-object-segmentation.csv"
 
 
 class OpenImages:
-    """One subset of Open Images (see `Source`). Sizes and areas are known once a photo is opened."""
+    """One subset of Open Images (see `Source`). Sizes and areas are measured when a photo is opened."""
 
     name = "openimages"
     background_kind = "unlabelled"
@@ -102,7 +102,7 @@ class OpenImages:
         return _read_first(self.photo_folders, (record.file_name,), "photo")
 
     def panoptic(self, record: Record, width: int, height: int) -> PanopticMap:
-        """Instance masks drawn into one map, the smaller over the larger where they overlap."""
+        """The instance masks in one map. Where two overlap, the smaller one is on top."""
         masks, boxes = json.loads(record.panoptic_name or "[[],[]]")
         ids = np.full((height, width), _BACKGROUND_ID, np.uint32)
         for box in [*masks, *boxes]:
@@ -119,7 +119,7 @@ class OpenImages:
         names = (file, f"{file[:1].upper()}/{file}")
         data = _read_first(self.mask_folders, names, "panoptic")
         mask = decode_mask(data, file, self.max_pixels)
-        # Masks come at other sizes than photos; the shape must agree within a pixel.
+        # Masks have other sizes than photos; their aspect must agree within a pixel.
         if abs(mask.shape[1] * height / mask.shape[0] - width) > 1 + mask.shape[1] / mask.shape[0]:
             raise Rejected(
                 "panoptic_size",
@@ -130,7 +130,7 @@ class OpenImages:
 
 
 def _segment_ids(masks: list[dict[str, Any]]) -> list[int]:
-    """The box ids as numbers (they are 8 hexadecimal digits); positions where that is not possible."""
+    """The box ids as numbers (they are 8 hexadecimal digits); their positions if one is not."""
     try:
         numbers = [int(mask["box_id"], 16) for mask in masks]
     except ValueError:
@@ -140,7 +140,7 @@ def _segment_ids(masks: list[dict[str, Any]]) -> list[int]:
 
 
 def _is_group(mask: dict[str, Any], boxes: list[dict[str, Any]]) -> bool:
-    """Whether the mask's own box is a group box in the box CSV (same label, same corners)."""
+    """Whether the box of the mask is a group box in the box CSV (same label, same corners)."""
     corners = ("xmin", "xmax", "ymin", "ymax")
     return any(
         box["group"] == 1 and box["label"] == mask["label"] and all(abs(box[c] - mask[c]) < 0.005 for c in corners)
@@ -163,7 +163,7 @@ def _measured(segment: Segment, ids: Ids) -> Segment:
 
 
 def _read_first(folders: Sequence[Traversable], names: Sequence[str], what: str) -> bytes:
-    """The first of these files that any of the folders has."""
+    """The bytes of the first of these files that one of the folders has."""
     for folder in folders:
         for name in names:
             try:
@@ -190,7 +190,7 @@ def open_openimages(spec: SourceSpec) -> OpenImages:
     labels = root / "labels"
     if not found and (labels / "segmentations.csv").is_file():
         whole = root.resolve() if isinstance(root, Path) else root
-        # a FiftyOne download: a folder a subset
+        # a FiftyOne download: one folder per subset
         found = {spec.subset or whole.name: (labels, "segmentations.csv")}
     if not found:
         raise SourceError(
@@ -210,7 +210,7 @@ def _first(folder: Traversable, *names: str) -> Path | None:
 
 
 def _photo_folders(root: Traversable, subset: str) -> list[Traversable]:
-    """One folder or archive, or the archives that the photos come in: train_0.tar to train_f.tar."""
+    """One folder or archive of photos, or the official archives train_0.tar to train_f.tar."""
     if folder := folder_or_archive(root, subset, f"images/{subset}"):
         return [folder]
     parts = _archives(root, f"{subset}_?") + _archives(root / "images", f"{subset}_?")
@@ -227,7 +227,7 @@ def _photo_ids(folders: Sequence[Traversable]) -> list[str]:
 
 
 def _mask_folders(root: Traversable, subset: str) -> list[Traversable]:
-    """One folder, or the sixteen that the official archives unpack to, or those archives."""
+    """One folder of masks, or the sixteen folders of the official archives, or those archives."""
     name = f"{subset}-masks"
     bases = [root / name, root / "masks" / subset, root / "masks", root / "labels" / "masks"]
     folders: list[Traversable] = []
@@ -248,7 +248,7 @@ def _sixteen(base: Traversable, name: str) -> list[Traversable]:
 
 
 def _archives(folder: Traversable, pattern: str) -> list[Traversable]:
-    """The archives in a folder whose names, but for the ending, fit. `SourceError` for a .tar.gz."""
+    """The archives in a folder whose names without suffix match. Raises `SourceError` for a .tar.gz."""
     found = []
     for name in names_in(folder):
         if any(fnmatch(name, pattern + ending) for ending in (".zip", ".tar", *COMPRESSED)):

@@ -24,12 +24,16 @@ _NO_BOXES = pa.table({name: pa.array([], pa.float64() if name in _NUMBERS else p
 
 
 def openimages_index(masks_csv: Path, photos: list[str], extra: dict[str, Path | None]) -> pa.Table:
-    """The memory-mapped index of one subset, built first if it is not there yet.
+    """The memory-mapped index of one subset; it is built if it does not exist.
 
-    photos: the ids of those that are there, sorted. extra: paths of the optional CSVs: `boxes` (all boxes, with IsGroupOf), `names` (label id, name)
-    and `images` (author, licence, URL of each photo). Columns: image_id, masks, boxes, author,
-    license_url, source_url. Photos without a mask are listed with none. Schema metadata:
-    fingerprint, labels (JSON: label id to name).
+    Columns: image_id, masks, boxes, author, license_url, source_url. Photos without a mask have an empty list. Schema
+    metadata: fingerprint, and labels (JSON: label id to name).
+
+    Args:
+        masks: the CSV of the masks.
+        photos: the sorted ids of the photos that exist.
+        extra: the paths of the optional CSVs: `boxes` (all boxes, with IsGroupOf), `names` (label id, name), and
+            `images` (author, licence and URL of each photo).
     """
     files = [masks_csv, *(path for path in extra.values() if path)]
     key = [INDEX_VERSION, str(len(photos)), hashlib.sha256("\n".join(photos).encode()).hexdigest()]
@@ -62,7 +66,7 @@ def openimages_index(masks_csv: Path, photos: list[str], extra: dict[str, Path |
 
 
 def _csv(path: Path, columns: list[str]) -> pa.Table:
-    """Some columns of a CSV; label ids and hex ids stay text. `SourceError` names what is missing."""
+    """Some columns of a CSV; label ids and hexadecimal ids stay text. Raises `SourceError` that names what is missing."""
     types = {c: pa.float64() if c in _NUMBERS else pa.string() for c in columns}
     try:
         return pacsv.read_csv(
@@ -82,7 +86,7 @@ def _read(masks_csv: Path) -> pa.Table:
 
 
 def _names(path: Path | None) -> dict[str, str]:
-    """Label id to class name; the boxable file has no header, the V6 one has."""
+    """The class name of each label id. The file of boxable classes has no header, the V6 file has one."""
     if path is None:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -122,7 +126,7 @@ def _boxes(path: Path | None, images: pa.Array) -> pa.ListArray:
 
 
 def _facts(path: Path | None, images: pa.Array) -> dict[str, pa.Array]:
-    """Author, licence URL and source URL of each photo; empty text where unknown."""
+    """Author, licence URL and source URL of each photo; empty where unknown."""
     wanted = {"author": "Author", "license_url": "License", "source_url": "OriginalURL"}
     if path is None:
         return {name: pa.array([""] * len(images)) for name in wanted}

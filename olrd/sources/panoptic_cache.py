@@ -1,11 +1,11 @@
 """A folder of panoptic annotations that grows photo by photo and can be corrected by hand.
 
-    annotations/panoptic_photos.json        everything: the one file to read or to correct
+    annotations/panoptic_photos.json        all annotations: the file to read or to correct
     annotations/panoptic_photos/*.png       id = R + 256 G + 65536 B
     annotations/panoptic_photos.unjoined/   photos segmented since that file was written
 
-A photo's PNG is written before its small JSON, and both before the joined file, each atomically:
-after a kill at any moment the folder is consistent, and the next run does only what is missing.
+The PNG of a photo is written first, then its small JSON, then the joined file, each atomically. So the folder is
+consistent after a kill at any moment, and the next run does only what is missing.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class PanopticCache:
         self.json_path = annotations / "panoptic_photos.json"
         self.png_folder = annotations / "panoptic_photos"
         self._parts = annotations / "panoptic_photos.unjoined"
-        # Parts count only while this file is there: removing it is what ends a join.
+        # Parts count only as long as this file exists: a join ends with its removal.
         self._start = self._parts / "settings.json"
 
     def listed(self) -> dict[str, bool]:
-        """Each photo in the joined file, and whether it has an annotation and a PNG."""
+        """For each photo in the joined file: whether it has an annotation and a PNG."""
         if not self.json_path.exists():
             return {}
         table = panoptic_index(self.json_path).select(["file_name", "panoptic_name"])
@@ -57,14 +57,14 @@ class PanopticCache:
         }
 
     def settings(self) -> Json:
-        """What the annotations were made with; empty for a new folder or a JSON from elsewhere."""
+        """The settings that the annotations were made with; empty for a new folder or a JSON of other origin."""
         if self._start.exists():
             return dict(read_json(self._start)["settings"])
         if not self.json_path.exists():
             return {}
         import ijson
 
-        # `info` comes first in the files written here: one block is read, whatever the size.
+        # `info` is first in the files that are written here, so that one block is enough.
         try:
             with self.json_path.open("rb") as file:
                 info: Json = next(ijson.items(file, "info", use_float=True), {})
@@ -73,7 +73,7 @@ class PanopticCache:
         return dict(info.get("olrd") or {})
 
     def start(self, settings: Json, categories: Iterable[Category]) -> None:
-        """Prepare for `add`. Raises `SourceError` if the categories clash with those there."""
+        """Prepare for `add`. Raises `SourceError` if the categories contradict the existing ones."""
         entries = category_entries(categories)
         if self.json_path.exists():
             join_categories(read_json(self.json_path).get("categories", []), entries)
@@ -84,16 +84,16 @@ class PanopticCache:
         write_atomic(self._start, json.dumps({"settings": settings, "categories": entries}))
 
     def started(self) -> bool:
-        """Whether photos may wait to be joined."""
+        """Whether there may be photos that wait to be joined."""
         return self._start.exists()
 
     def waits(self, file_name: str) -> bool:
-        """Whether the photo is segmented and waits to be joined."""
+        """Whether the photo is segmented but not joined yet."""
         png = self.png_folder / png_name(file_name)
         return self.started() and self._part(file_name).exists() and png.exists()
 
     def add(self, file_name: str, result: Segmentation) -> None:
-        """Keep a photo's segmentation. A different PNG of that name is set aside, never lost."""
+        """Save the segmentation of a photo. A different PNG of the same name is renamed to `.bak`."""
         png, data = self.png_folder / png_name(file_name), encode_ids(result.ids)
         if png.exists() and png.read_bytes() != data:
             os.replace(png, png.with_name(f"{png.name}.bak"))
@@ -101,9 +101,9 @@ class PanopticCache:
         write_atomic(self._part(file_name), json.dumps(new_part(file_name, result)))
 
     def join(self, photos: Iterable[str], rejected: Mapping[str, str], settings: Json) -> None:
-        """Write the joined file: what it held, those of `photos` that wait, and the rejected ones.
+        """Write the joined file: its old content, the waiting ones of `photos`, and the rejected photos.
 
-        rejected: photo to reason code. Raises `SourceError` if ids or categories clash.
+        rejected: the reason code of each rejected photo. Raises `SourceError` if ids or categories contradict.
         """
         document = read_json(self.json_path) if self.json_path.exists() else {}
         categories = read_json(self._start)["categories"] if self.started() else []

@@ -1,8 +1,8 @@
-"""Index a COCO panoptic JSON once into an Arrow file, so that size stops mattering.
+"""The index of a COCO panoptic JSON: an Arrow file, written once.
 
-The 118k-photo training JSON is read as a stream (memory stays flat) and joined by image id, because
-its `images` and `annotations` lists are in different orders. Afterwards the index is memory-mapped:
-opening it takes milliseconds and only the rows that are read occupy memory.
+The JSON (118,000 photos for COCO's training set) is read as a stream, in constant memory. Its lists `images` and
+`annotations` have different orders and are joined by image id. The index is memory-mapped: it opens in milliseconds,
+and only the rows that are read occupy memory.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SCHEMA = pa.schema(
 
 
 def panoptic_index(json_path: Path) -> pa.Table:
-    """The index of a panoptic JSON as a memory-mapped table, built first if it is not there yet.
+    """The index of a panoptic JSON as a memory-mapped table; it is built if it does not exist.
 
     Schema metadata: `fingerprint` (sha256 of the JSON) and `categories`. Raises `SourceError`.
     """

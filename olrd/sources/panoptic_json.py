@@ -1,4 +1,4 @@
-"""The COCO panoptic JSON of a photo folder: reading, joining new photos in, writing."""
+"""The COCO panoptic JSON of a folder of photos: reading it, adding photos, writing it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from olrd.storage.files import atomic_path
 Json = dict[str, Any]
 
 DECLARED_LICENSE = 0
-"""The licence id of photos whose licence is the one declared for the whole folder."""
+"""The licence id of photos under the licence that is declared for the whole folder."""
 
 
 def image_id(file_name: str) -> int:
-    """A photo's id: 48 bits of its relative path, so that a photo added later changes no id."""
+    """The id of a photo: a 48-bit hash of its relative path, so that new photos do not change the ids of others."""
     return int.from_bytes(hashlib.sha256(file_name.encode()).digest()[:6], "big")
 
 
 def png_name(file_name: str) -> str:
-    """The name of a photo's panoptic PNG: its own, made safe, and its id (folders repeat names)."""
+    """The name of a photo's PNG: its stem without special characters, and its id, because folders repeat names."""
     stem = re.sub(r"[^\w-]+", "_", PurePosixPath(file_name).stem)[:40]
     return f"{stem}_{image_id(file_name):012x}.png"
 
@@ -41,7 +41,7 @@ def check_ids(images: Iterable[tuple[int, str]]) -> None:
 
 
 def new_part(file_name: str, result: Segmentation) -> Json:
-    """What is kept of one photo until it is joined: its size and its annotation's two fields."""
+    """What is kept of a photo until it is joined: its size and the two fields of its annotation."""
     height, width = result.ids.shape
     segments = [
         {
@@ -60,10 +60,14 @@ def new_part(file_name: str, result: Segmentation) -> Json:
 def join_document(
     document: Json, parts: Mapping[str, Json], rejected: Mapping[str, str], categories: list[Json], settings: Json
 ) -> Json:
-    """The document with more photos. What it says of other photos is kept word for word.
+    """The document with more photos. Its entries for other photos stay as they are.
 
-    parts: photo to `new_part`. rejected: photo to reason code; such a photo is listed without an
-    annotation. Raises `SourceError` if ids or categories clash.
+    Args:
+        parts: `new_part` of each photo.
+        rejected: the reason code of each photo that is listed without an annotation.
+
+    Raises:
+        SourceError: ids or categories contradict.
     """
     images: dict[str, Json] = {image["file_name"]: image for image in document.get("images", [])}
     notes: dict[int, Json] = {note["image_id"]: note for note in document.get("annotations", [])}
@@ -92,7 +96,7 @@ def join_document(
 
 
 def join_categories(old: list[Json], new: list[Json]) -> list[Json]:
-    """Both lists as one, by id. Raises `SourceError` if one id or one name means two things."""
+    """Both lists as one, by id. Raises `SourceError` if an id or a name has two meanings."""
     joined = {kind["id"]: kind for kind in old}
     names = {kind["name"]: kind["id"] for kind in old}
     for kind in new:
@@ -114,7 +118,7 @@ def category_entries(categories: Iterable[Category]) -> list[Json]:
 
 
 def _declare(images: list[Json], old: Json, new: Json) -> None:
-    """Give the declared licence and address to the photos that have none of their own."""
+    """Give the declared licence and address to the photos that have none."""
     before, after = old.get("source_url_prefix"), new.get("source_url_prefix")
     for image in images:
         image.setdefault("license", DECLARED_LICENSE)
@@ -130,7 +134,7 @@ def _declared_entry(settings: Json) -> Json:
 
 
 def read_json(path: Path) -> Json:
-    """A JSON file that must hold an object. Raises `SourceError`."""
+    """Read a JSON file whose content is an object. Raises `SourceError`."""
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -141,7 +145,7 @@ def read_json(path: Path) -> Json:
 
 
 def write_document(document: Json, path: Path) -> None:
-    """Write the document atomically, `info` first, one photo, annotation or category a line."""
+    """Write the document atomically: `info` first, then one photo, annotation or category per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for number, key in enumerate(sorted(document, key=lambda key: key != "info")):

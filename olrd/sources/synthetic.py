@@ -1,8 +1,8 @@
-"""Photos and panoptic maps drawn in code: any number of them, no disk, to measure builds at scale.
+"""Photos and panoptic maps drawn in code: any number, without files, to measure builds at scale.
 
 `--source synthetic --source-option count=100000,width=640,height=480`. Every photo is sky over grass
-with boxes standing on it, in sensor-like noise. It is made to cost what a photo costs, not to look
-like one: nothing is to be trained on it.
+with boxes on it, and noise like that of a sensor. It takes the time of a real photo but does not look like one: do
+not train on it.
 """
 
 from __future__ import annotations
