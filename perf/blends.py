@@ -1,4 +1,4 @@
-"""Edge leak of every blend on the same photos: the table in the README, and why `matting` is default.
+"""Measures the edge leak of every blend on the same photos. The table shows why `matting` is the default.
 
 python -m perf.blends --root COCO
 """
@@ -19,8 +19,8 @@ from olrd.sources import SourceSpec
 def main() -> None:
     """Print a Markdown table: AUC per patch and per object with 95 % intervals, by blend."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", required=True, help="a COCO panoptic folder")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--root", required=True, metavar="DIR", help="folder in COCO's panoptic layout")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the builds (default %(default)s)")
     args = parser.parse_args()
     print("| blend | AUC, patch | AUC, object | context alone | objects | photos |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -1,7 +1,7 @@
-"""Triplets per second of both engines on the same cores. Run by `make bench`; asserts nothing.
+"""Measures triplets per second of both engines on the same cores. Run by `make perf`; it asserts nothing.
 
-Ray is started before the clock: a cluster runs already, and on this machine the start is a fixed cost
-that is printed by itself. The engines take turns, since machines change speed; medians count.
+Ray is started before the clock, because on a cluster it runs already. The time of its start is printed separately. The
+engines alternate, because a machine's speed changes; the results are medians.
 
     python -m perf.engines [--root COCO] [--times 10] [--workers 2] [--repeat 3] [--json]
 """
@@ -27,7 +27,7 @@ from perf.throughput import repeated
 
 
 def start_ray(cpus: int) -> float:
-    """Start Ray on this machine; the seconds that it took."""
+    """Start Ray on this machine and return the seconds that it took."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     started = time.perf_counter()
     import ray
@@ -37,7 +37,7 @@ def start_ray(cpus: int) -> float:
 
 
 def rate(config: BuildConfig, out: Path, engine: EngineSpec) -> float:
-    """Triplets per second of a whole build."""
+    """Build and return the triplets per second."""
     shutil.rmtree(out, ignore_errors=True)
     started = time.perf_counter()
     triplets: int = build(config, out, engine=engine)["totals"]["triplets"]
@@ -47,11 +47,21 @@ def rate(config: BuildConfig, out: Path, engine: EngineSpec) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", help="a COCO panoptic folder; without it the demo photos")
-    parser.add_argument("--times", type=int, default=10, help="list the photos so often")
-    parser.add_argument("--workers", type=int, default=2, help="of either engine")
-    parser.add_argument("--repeat", type=int, default=3, help="rounds; the median counts")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--root", metavar="DIR", help="folder in COCO's panoptic layout (default: the embedded photos)")
+    parser.add_argument(
+        "--times", type=int, default=10, metavar="N", help="times that each photo is listed (default %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="workers of each engine (default %(default)s)"
+    )
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=3,
+        metavar="N",
+        help="rounds, of which the median is reported (default %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args()
     many = args.workers
     engines = {

@@ -1,8 +1,8 @@
-"""The benchmark's own share of a run against calling torchmetrics once per region and mode.
+"""Compares the benchmark's time for scoring with that of calling torchmetrics once per region and mode.
 
-Both score the same outputs of `identity` at 512 x 512 with PSNR, SSIM and LPIPS-alex in five regions
-and two modes, on one core; the time of the eraser is in neither. The numbers of both are compared too.
-Run by `make bench`; asserts nothing.
+Both score the same outputs of `identity` at 512 x 512 with PSNR, SSIM and LPIPS-alex in five regions and two modes, on
+one core. The eraser's time is not included. The scores of both are compared as well. Run by `make perf`; it asserts
+nothing.
 
     python -m perf.harness [--samples 6] [--json]
 """
@@ -32,7 +32,7 @@ PROTOCOL = Protocol("bench", 1, "stretch", 512, metrics=("psnr", "ssim", "lpips-
 
 
 def naive(sample: Sample, output: Image) -> dict[str, float]:
-    """Every score by itself, as scripts in papers do it: pictures to tensors, metric, region, mean."""
+    """Compute every score separately, as scripts of papers do: pictures to tensors, metric, region, mean."""
     lpips: Any = open_metric("lpips-alex", "cpu")
     assert sample.truth is not None
     scores = {}
@@ -55,8 +55,8 @@ def naive(sample: Sample, output: Image) -> dict[str, float]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=6)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--samples", type=int, default=6, metavar="N", help="number of samples (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -64,7 +64,7 @@ def main() -> None:
     samples = [prepared(data.sample(k), PROTOCOL) for k in range(args.samples)]
     outputs = [eraser.erase([s.image], [s.mask])[0] for s in samples]
     metrics = open_metrics(PROTOCOL, "cpu")
-    score(samples[0], outputs[0], metrics, PROTOCOL)  # loads the network
+    score(samples[0], outputs[0], metrics, PROTOCOL)  # so that the network is loaded before the clock starts
     ours, theirs, apart = 0.0, 0.0, 0.0
     for sample, output in zip(samples, outputs, strict=True):
         started = time.perf_counter()

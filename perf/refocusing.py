@@ -1,9 +1,9 @@
-"""What attention refocusing costs: a step of Stable Diffusion 1.5's UNet without it, with the fast and
-with the plain implementation, and what that adds to a whole run. Asserts nothing.
+"""Measures the time of attention refocusing: one step of Stable Diffusion 1.5's UNet without it, with the fast and with
+the plain implementation, and the share that it adds to a whole run. It asserts nothing.
 
-The UNet has SD 1.5's inpainting architecture with random weights, batch 2 (guidance), the conditional
-half refocused. A whole run is 50 steps at strength 0.9: 45 executed, 13 of them refocused. The goal is
-to add at most 10 % to a whole run on a GPU. A CPU wants smaller settings, or the self-attention alone:
+The UNet has SD 1.5's inpainting architecture with random weights and batch 2 (guidance), of which the conditional half
+is refocused. A whole run has 50 steps at strength 0.9: 45 steps are run, and 13 of them are refocused. The goal is to add
+at most 10 % to a whole run on a GPU. A CPU needs smaller settings, or the self-attention alone:
 
     python -m perf.refocusing --device cuda --dtype float16
     python -m perf.refocusing --channels 64 --latents 32
@@ -33,15 +33,15 @@ from magiceraser_ref.refocus.unet import Refocus, refocused
 EXECUTED = 45
 HEADS = 8
 LAYERS = {1: 5, 2: 5, 4: 5, 8: 1}
-"""SD 1.5's self-attention layers by how many times they are smaller than the latents."""
+"""Number of SD 1.5's self-attention layers, by how many times smaller than the latents they are."""
 WIDTHS = {1: 1, 2: 2, 4: 4, 8: 4}
-"""Their channels, in multiples of the first block's."""
+"""Their channels as multiples of the first block's."""
 
 Step = Callable[[], object]
 
 
 def drawn_regions(side: int) -> Regions:
-    """[side, side]: a hole of 10 % of the picture, n on 11 %, neutral on 8 %, the rest p."""
+    """Draw regions of [side, side]: the hole covers 10 % of the picture, n 11 %, neutral 8 %, and p the rest."""
     codes = np.ones((side, side), np.uint8)
     codes[:, -side // 9 :] = 2
     codes[-side // 12 :] = 3
@@ -51,7 +51,7 @@ def drawn_regions(side: int) -> Regions:
 
 @contextmanager
 def unet_step(args: argparse.Namespace, kind: str, unet: Any) -> Iterator[Step]:
-    """One call of the whole UNet."""
+    """Yield one call of the whole UNet."""
     at: dict[str, Any] = {"device": args.device, "dtype": getattr(torch, args.dtype)}
     sample = torch.randn(2, 9, args.latents, args.latents, **at)
     text = torch.randn(2, 77, 768, **at)
@@ -65,7 +65,7 @@ def unet_step(args: argparse.Namespace, kind: str, unet: Any) -> Iterator[Step]:
 
 @contextmanager
 def attention_step(args: argparse.Namespace, kind: str, unet: Any) -> Iterator[Step]:
-    """The self-attention of one call, from queries to outputs, layer after layer."""
+    """Yield the self-attention of one call, from queries to outputs, layer by layer."""
     regions, layers = drawn_regions(8 * args.latents), []
     for level, count in LAYERS.items():
         side = -(-args.latents // level)
@@ -87,7 +87,7 @@ def attention_step(args: argparse.Namespace, kind: str, unet: Any) -> Iterator[S
 
 
 def small_or_full_unet(args: argparse.Namespace) -> Any:
-    """SD 1.5's inpainting UNet; its first block has `args.channels` channels (320 in the original)."""
+    """Build SD 1.5's inpainting UNet. Its first block has `args.channels` channels (320 in the original)."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(0)
@@ -99,12 +99,12 @@ def small_or_full_unet(args: argparse.Namespace) -> Any:
             attention_head_dim=HEADS,
             block_out_channels=[args.channels * WIDTHS[level] for level in LAYERS],
         )
-    # Only where needed: diffusers warns of any change of type.
+    # Converted only if needed, because diffusers warns about conversions.
     return (unet if args.dtype == "float32" else unet.to(getattr(torch, args.dtype))).eval()
 
 
 def seconds_of(step: Step, device: str) -> float:
-    """Of one step after a first one. On a CPU its own seconds: others on the machine disturb less."""
+    """Return the seconds of a step after a first one. On a CPU, the process's own time: other processes disturb it less."""
     step()
     if device == "cpu":
         started = time.process_time()
@@ -118,8 +118,10 @@ def seconds_of(step: Step, device: str) -> float:
 
 
 def peak_mb(device: str) -> float:
-    """The device's memory since the last reset; on a CPU that of the process so far, so the kinds must
-    come from the smallest to the largest."""
+    """Return the device's peak memory since the last reset.
+
+    On a CPU it is the peak of the process so far, so the kinds must be measured from the smallest to the largest.
+    """
     if device == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     peak = torch.cuda.max_memory_allocated() / 2**20
@@ -130,13 +132,27 @@ def peak_mb(device: str) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (default %(default)s)")
     parser.add_argument("--dtype", default="float32", choices=("float16", "bfloat16", "float32"))
     parser.add_argument("--part", default="unet", choices=("unet", "attention"))
-    parser.add_argument("--latents", type=int, default=64, help="side of the latents: pixels / 8")
-    parser.add_argument("--channels", type=int, default=320, help="of the first block: of 32")
-    parser.add_argument("--repeat", type=int, default=3, help="rounds; the median counts")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--latents", type=int, default=64, metavar="N", help="side of the latents: pixels / 8 (default %(default)s)"
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        default=320,
+        metavar="N",
+        help="channels of the first block, a multiple of 32 (default %(default)s)",
+    )
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=3,
+        metavar="N",
+        help="rounds, of which the median is reported (default %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args()
     if args.channels % 32:
         parser.error(f"--channels must be a multiple of 32, got {args.channels}")
@@ -148,7 +164,7 @@ def main() -> None:
     times: dict[str, list[float]] = {"off": [], "fast": [], "plain": []}
     peaks: dict[str, float] = {}
     with torch.inference_mode():
-        for number in range(args.repeat):  # in turns: a busy minute shall not fall on one of them
+        for number in range(args.repeat):  # the kinds alternate, so that other load affects all of them
             for kind, found in times.items():
                 print(f"round {number + 1} of {args.repeat}: {kind}", file=sys.stderr)
                 with build(args, kind, unet) as step:

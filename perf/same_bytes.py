@@ -1,11 +1,11 @@
-"""Writes down what must not change when code is only moved or renamed.
+"""Records the hashes of results that must not change when code is only moved or renamed.
 
     python -m perf.same_bytes --coco COCO --openimages OPENIMAGES --out before.json
     python -m perf.same_bytes --coco COCO --openimages OPENIMAGES --out after.json --against before.json
 
-The file holds the sha256 of every shard of a list of builds, and the sha256 of every score and every
-output picture of two erasers on the embedded triplets. Everything runs through the installed commands,
-so the same script serves two versions of the code. With --against, the exit code is 1 if anything differs.
+The file contains the sha256 of every shard of a list of builds, and the sha256 of every score and every output picture of
+two erasers on the embedded triplets. Everything runs through the installed commands, so the script works with two
+versions of the code. With --against, the exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOT_SCORES = {"seconds", "peak_mb"}  # these differ from run to run
 
 
 def builds(coco: Path | None, openimages: Path | None) -> dict[str, list[str]]:
-    """The options of every build, by name. Builds whose input is not given are left out."""
+    """Return the options of every build by its name, without builds whose input is not given."""
     found = {
         "demo-full": ["--source", "demo"],
         "demo-recipes": ["--source", "demo", "--form", "recipes"],
@@ -52,25 +52,25 @@ def builds(coco: Path | None, openimages: Path | None) -> dict[str, list[str]]:
 
 
 def run(*words: str) -> None:
-    """Run an installed command; its progress stays on stderr."""
+    """Run an installed command. Its progress goes to stderr."""
     subprocess.run([str(COMMANDS / words[0]), *words[1:]], check=True, stdout=subprocess.DEVNULL)
 
 
 def shard_hashes(folder: Path) -> dict[str, str]:
-    """The sha256 of every shard in a built folder."""
+    """Return the sha256 of every shard in a built folder."""
     shards = sorted((folder / "data").glob("*.parquet"))
     return {shard.name: hashlib.sha256(shard.read_bytes()).hexdigest() for shard in shards}
 
 
 def score_hashes(folder: Path) -> dict[str, str]:
-    """The sha256 of each column of a run's samples, times and memory left out."""
+    """Return the sha256 of each column of a run's samples, except times and memory."""
     table = pq.read_table(folder / "samples.parquet")
     columns = {name: table[name].to_pylist() for name in table.column_names if name not in NOT_SCORES}
     return {name: hashlib.sha256(repr(values).encode()).hexdigest() for name, values in columns.items()}
 
 
 def measure(coco: Path | None, openimages: Path | None) -> dict[str, Any]:
-    """Make every build and run, and hash what they wrote."""
+    """Do every build and run, and hash the files that they write."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, options in builds(coco, openimages).items():

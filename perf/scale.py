@@ -1,11 +1,11 @@
-"""What a build costs as the data set grows: photos drawn in code, and an annotation file of COCO's size.
+"""Measures time and memory of builds of growing size: drawn photos, and an annotation file of COCO's size.
 
     python -m perf.scale photos [--counts 1000,10000,100000] [--form recipes] [--workers 1]
     python -m perf.scale annotations --root COCO [--images 118287]
 
-`photos` builds the source `synthetic` at every size in a process of its own. `annotations` lists the
-photos of a COCO folder under new ids until there are so many, indexes that file, and opens it as a
-worker does. Memory: the largest resident size of any process involved. Asserts nothing.
+`photos` builds the source `synthetic` at every size, each in its own process. `annotations` lists the photos of a COCO
+folder repeatedly under new ids until their number is reached, indexes that file, and opens it as a worker does. Memory is
+the largest resident size of any process. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ taken = time.perf_counter() - started
 status = open("/proc/self/status").read()
 print(taken, int(status.split("VmHWM:")[1].split()[0]) / 1024)
 """
-"""Runs code and says its seconds and peak MB. Not `ru_maxrss`: a process inherits its parent's."""
+"""Runs code and prints its seconds and its peak memory in MB. `ru_maxrss` does not work here: a process inherits it."""
 
 
 def watched(argv: list[str], environment: dict[str, str] | None = None) -> tuple[float, float, str]:
-    """Seconds, MB of its largest process, and stdout of a command that must succeed."""
+    """Run a command and return its seconds, the memory of its largest process in MB, and its stdout."""
     started = time.perf_counter()
     process = subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ | (environment or {})
@@ -58,12 +58,12 @@ def watched(argv: list[str], environment: dict[str, str] | None = None) -> tuple
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"{' '.join(argv)} failed; run it by hand to see why")
+        raise SystemExit(f"{' '.join(argv)} failed; run it in a shell to see its error")
     return time.perf_counter() - started, usage.ru_maxrss / 1024, output
 
 
 def photos(counts: list[int], side: int, form: str, workers: int, scratch: Path) -> list[dict[str, Any]]:
-    """One row per number of photos."""
+    """Build every number of photos and return one row for each."""
     rows = []
     for count in counts:
         out = scratch / f"{form}-{count}"
@@ -93,7 +93,7 @@ def photos(counts: list[int], side: int, form: str, workers: int, scratch: Path)
 
 
 def annotations(root: Path, images: int, scratch: Path) -> dict[str, Any]:
-    """Indexing time and memory, and what a worker's start costs above its imports."""
+    """Measure time and memory of indexing, and of a worker's start in addition to its imports."""
     (listed,) = root.glob("annotations/panoptic_*.json")
     whole = json.loads(listed.read_text())
     sample = len(whole["images"])
@@ -119,7 +119,7 @@ def annotations(root: Path, images: int, scratch: Path) -> dict[str, Any]:
 
 
 def _reported(setup: str, code: str, environment: dict[str, str]) -> dict[str, Any]:
-    """Runs both in a fresh Python; the code's seconds and the peak MB."""
+    """Run both in a new Python process. Returns the code's seconds and the process's peak memory in MB."""
     _, _, output = watched([sys.executable, "-c", REPORT.format(setup=setup, code=code)], environment)
     *printed, last = output.strip().splitlines()
     seconds, peak = map(float, last.split())
@@ -130,12 +130,22 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["photos", "annotations"])
-    parser.add_argument("--counts", default="1000,10000,100000")
-    parser.add_argument("--width", type=int, default=640, help="of a photo; its height is 3/4")
+    parser.add_argument(
+        "--counts", default="1000,10000,100000", metavar="LIST", help="numbers of photos (default %(default)s)"
+    )
+    parser.add_argument(
+        "--width",
+        type=int,
+        default=640,
+        metavar="PX",
+        help="width of a photo; its height is 3/4 of it (default %(default)s)",
+    )
     parser.add_argument("--form", default="recipes", choices=["recipes", "full"])
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--root", help="a COCO panoptic folder")
-    parser.add_argument("--images", type=int, default=118_287)
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
+    parser.add_argument("--root", metavar="DIR", help="folder in COCO's panoptic layout")
+    parser.add_argument(
+        "--images", type=int, default=118_287, metavar="N", help="number of photos to list (default %(default)s)"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         if args.what == "photos":

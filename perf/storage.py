@@ -1,7 +1,7 @@
-"""Bytes per triplet: with pixels, as recipes, and as a folder of three PNGs. Run by `make bench`.
+"""Measures bytes per triplet: with pixels, as recipes, and as a folder of three PNGs. Run by `make perf`.
 
-The naive folder holds the very same pixels, each picture written by Pillow as a PNG at its default
-level: composite, mask (8 bits, as such folders have it) and background, once per triplet.
+The naive folder has the same pixels. Pillow writes each picture as a PNG with its default compression: the composite, the
+mask (8 bits, as usual in such folders) and the background, once per triplet.
 
     python -m perf.storage [--root COCO] [--json]
 """
@@ -26,20 +26,20 @@ from olrd.sources import SourceSpec
 
 
 def stored(config: BuildConfig, out: Path) -> tuple[int, int]:
-    """Builds; the triplets, and the bytes of their Parquet files."""
+    """Build and return the number of triplets and the bytes of their Parquet files."""
     found = build(config, out)
     return found["totals"]["triplets"], sum(shard["bytes"] for shard in found["shards"])
 
 
 def png_bytes(pixels: Any) -> int:
-    """As Pillow writes them unless told otherwise."""
+    """Return the size of a PNG with Pillow's defaults."""
     file = io.BytesIO()
     Pillow.fromarray(pixels).save(file, "PNG")
     return file.tell()
 
 
 def naive_bytes(out: Path) -> int:
-    """What the triplets in `out` take as a folder of PNGs."""
+    """Return the bytes of the triplets in `out` as a folder of PNGs."""
     total, dataset = 0, Dataset(out)
     with progress_bar("three PNGs each", len(dataset), unit=" triplets") as bar:
         for row in dataset.rows():
@@ -51,7 +51,7 @@ def naive_bytes(out: Path) -> int:
 
 
 def measured(spec: SourceSpec, folder: Path) -> list[dict[str, Any]]:
-    """One row per form."""
+    """Build every form and return one row for each."""
     triplets, full = stored(BuildConfig(spec), folder / "full")
     _, recipes = stored(BuildConfig(spec, form="recipes"), folder / "recipes")
     naive = naive_bytes(folder / "full")
@@ -69,8 +69,8 @@ def measured(spec: SourceSpec, folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", help="a COCO panoptic folder; without it the demo photos")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--root", metavar="DIR", help="folder in COCO's panoptic layout (default: the embedded photos)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         rows = measured(SourceSpec("coco", args.root), Path(scratch))

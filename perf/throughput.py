@@ -1,9 +1,8 @@
-"""Triplets per second against the codec floor. Run by `make bench`; asserts nothing.
+"""Measures triplets per second and compares them with the codec floor. Run by `make perf`; it asserts nothing.
 
-The floor is the time that decoding the inputs and encoding the outputs alone takes, on the same
-bytes, on one core, with the fastest codecs available: simplejpeg for photos, OpenCV for panoptic
-maps, Pillow for PNG and WebP. What the build must decode is decoded once: the map of every photo
-with a candidate, and each photo that gives triplets, however many.
+The floor is the time of only decoding the inputs and encoding the outputs, for the same bytes, on one core, with the
+fastest codecs: simplejpeg for photos, OpenCV for panoptic maps, Pillow for PNG and WebP. Every input that the build needs
+is decoded once: the map of every photo with a candidate, and every photo that has triplets.
 
     python -m perf.throughput [--root COCO] [--times 10] [--repeat 3] [--only native] [--json]
 """
@@ -46,8 +45,11 @@ Job = tuple[Callable[[Any], object], Any]
 
 
 def repeated(root: Path, times: int, target: Path) -> Path:
-    """`target` as a COCO folder that lists the photos of `root` several times, under new ids, so that the fixed
-    costs of a build (card, sample sheet) weigh as little as they do on a real data set."""
+    """Write a COCO folder `target` that lists the photos of `root` several times under new ids.
+
+    With more photos, the fixed costs of a build (card, sample sheet) have the small share that they have on a real data
+    set.
+    """
     (json_path,) = root.glob("annotations/panoptic_*.json")
     subset = json_path.stem.removeprefix("panoptic_")
     whole = json.loads(json_path.read_text())
@@ -63,8 +65,7 @@ def repeated(root: Path, times: int, target: Path) -> Path:
 
 
 def pipeline(config: BuildConfig, out: Path, workers: int = 1) -> tuple[float, int]:
-    """Seconds for a whole build, start-up of this interpreter not counted, and the number of
-    triplets."""
+    """Build and return the seconds, without the start of the interpreter, and the number of triplets."""
     shutil.rmtree(out, ignore_errors=True)
     started = time.perf_counter()
     triplets = build(config, out, workers)["totals"]["triplets"]
@@ -72,10 +73,10 @@ def pipeline(config: BuildConfig, out: Path, workers: int = 1) -> tuple[float, i
 
 
 def beside_codecs(config: BuildConfig, out: Path, codecs: list[Job]) -> tuple[float, float]:
-    """Seconds for a build in this process, and for the codecs alone.
+    """Return the seconds of a build in this process and the seconds of the codecs alone.
 
-    After each unit of the build an equal share of the codecs' work runs, with the build's clock
-    stopped: machines change speed within seconds, so both must be measured at the same time.
+    After each unit of the build an equal share of the codecs' work runs while the build's clock is stopped. Both are
+    measured at the same time because a machine's speed changes within seconds.
     """
     units = len(plan_units(open_source(config.source), config))
     numbers, alone = count(), 0.0
@@ -97,14 +98,14 @@ def beside_codecs(config: BuildConfig, out: Path, codecs: list[Job]) -> tuple[fl
 
 
 def codec_jobs(config: BuildConfig, out: Path) -> list[Job]:
-    """What the codecs alone have to do for the bytes that the build in `out` read and wrote."""
+    """List the codecs' work for the bytes that the build in `out` read and wrote."""
     source = open_source(config.source)
     by_id = {source.image_id(i): i for i in range(len(source))}
     opened = sorted({row["donor_image_id"] for row in Dataset(out).rows(["donor_image_id"])})
     records = [source.record(by_id[image_id]) for image_id in opened]
     jobs: list[Job] = [(simplejpeg.decode_jpeg, source.photo_bytes(r)) for r in records]
     jobs += [(decode_ids, _map_bytes(source, r)) for r in _with_candidates(source, config)]
-    again = {}  # backgrounds that are stored encoded anew, one a photo
+    again = {}  # backgrounds that the build encodes again, one per photo
     for row in Dataset(out).rows():
         triplet = row_triplet(row)
         jobs += [(encode_image, triplet.image), (encode_mask, triplet.mask)]
@@ -114,8 +115,7 @@ def codec_jobs(config: BuildConfig, out: Path) -> list[Job]:
 
 
 def _with_candidates(source: Source, config: BuildConfig) -> Iterator[Record]:
-    """The photos with an object that their annotation alone does not rule out: the build must look
-    at the map of each."""
+    """Yield the photos with an object that the annotation alone does not rule out. The build decodes their maps."""
     for index in range(len(source)):
         record = source.record(index)
         size, rules = (record.width, record.height), config.rules
@@ -129,7 +129,7 @@ def _map_bytes(source: Source, record: Record) -> bytes:
 
 
 def measured(config: BuildConfig, repeat: int, folder: Path) -> dict[str, float | int | None]:
-    """Medians over `repeat` builds."""
+    """Return the medians over `repeat` builds."""
     out = folder / "out"
     _, triplets = pipeline(config, out)  # warms the caches
     codecs = codec_jobs(config, out) if config.form == "full" else []
@@ -144,8 +144,11 @@ def measured(config: BuildConfig, repeat: int, folder: Path) -> dict[str, float 
 
 
 def gain_of_two(config: BuildConfig, repeat: int, folder: Path) -> tuple[float, float]:
-    """How many times faster two workers are than one, and what the machine allows: two builds beside
-    each other that share nothing, against one of them alone. Medians over `repeat` rounds."""
+    """Return how many times faster two workers are than one, and the limit of the machine.
+
+    The limit comes from two independent builds at the same time, compared with one of them alone. Both are medians over
+    `repeat` rounds.
+    """
     gains, limits = [], []
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         apart = [folder / "left", folder / "right"]
@@ -157,7 +160,7 @@ def gain_of_two(config: BuildConfig, repeat: int, folder: Path) -> tuple[float, 
 
 
 def worker_memory(root: Path, out: Path) -> float:
-    """Peak resident memory, in MB, of a process that builds everything alone."""
+    """Return the peak resident memory in MB of a process that builds everything alone."""
     argv = ["--source", "coco", "--root", str(root), "--out", str(out), "--workers", "1"]
     subprocess.run(
         [sys.executable, "-m", "olrd.cli.build", *argv],
@@ -171,11 +174,19 @@ def worker_memory(root: Path, out: Path) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", help="a COCO panoptic folder; without it the demo photos")
-    parser.add_argument("--times", type=int, default=10, help="list the photos so often")
-    parser.add_argument("--repeat", type=int, default=3, help="runs; the median counts")
-    parser.add_argument("--only", choices=["native", "512", "recipes"], help="one build, as JSON")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--root", metavar="DIR", help="folder in COCO's panoptic layout (default: the embedded photos)")
+    parser.add_argument(
+        "--times", type=int, default=10, metavar="N", help="times that each photo is listed (default %(default)s)"
+    )
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=3,
+        metavar="N",
+        help="rounds, of which the median is reported (default %(default)s)",
+    )
+    parser.add_argument("--only", choices=["native", "512", "recipes"], help="measure one build and print JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     rows: list[dict[str, Any]] = []
@@ -183,7 +194,7 @@ def main() -> None:
         photos = Path(args.root) if args.root else DEMO_ROOT
         root = repeated(photos, args.times, Path(scratch) / "photos")
         spec = SourceSpec("coco", str(root))
-        # First: a process inherits the peak of the one that starts it.
+        # This comes first, because a process inherits the peak of the process that starts it.
         memory = 0.0 if args.only else worker_memory(root, Path(scratch) / "memory")
         for name, config in (
             ("native", BuildConfig(spec)),

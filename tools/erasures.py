@@ -1,11 +1,11 @@
-"""Draw what erasers made of every triplet of a set: none is chosen, good and bad are shown.
+"""Draw the results of erasers on all triplets of a set, good and bad ones.
 
     benchmark run --method opencv-telea --save --out runs/telea
     benchmark run --method magiceraser --save --out runs/magiceraser
     python tools/erasures.py docs/magiceraser.jpg runs/telea runs/magiceraser
 
-Per triplet, cut out around the mask: the input with the mask outlined, the mask, every run's output
-inside the mask, and the truth. Two triplets a line.
+Each triplet is cut out around its mask and shown as: the input with the mask outlined, the mask, the output of every run
+inside the mask, and the truth. A line has two triplets.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from olrd.storage.files import file_name_of
 
 SIDE, GAP, ACROSS = 150, 4, 2
 CONTEXT = 1.6
-"""Side of the cut-out over the mask's longer side."""
+"""Side of the cut-out as a multiple of the mask's longer side."""
 
 
 def cut(picture: Image, mask: Mask) -> Image:
-    """uint8 [SIDE, SIDE, 3]: the square around the mask, inside the picture."""
+    """Cut out the square around the mask, inside the picture, uint8 [SIDE, SIDE, 3]."""
     ys, xs = np.nonzero(mask)
     side = int(CONTEXT * max(np.ptp(ys), np.ptp(xs)) + 24)
     side = min(side, *picture.shape[:2])
@@ -40,7 +40,7 @@ def cut(picture: Image, mask: Mask) -> Image:
 
 
 def outlined(picture: Image, mask: Mask) -> Image:
-    """The picture with the mask's rim in red."""
+    """Draw the outline of the mask in red."""
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     shown = picture.copy()
     cv2.drawContours(shown, found, -1, (255, 0, 0), max(1, int(max(np.ptp(np.nonzero(mask), 1)) / 60)))
@@ -50,11 +50,13 @@ def outlined(picture: Image, mask: Mask) -> Image:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="picture to write")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of `benchmark run --save`")
-    parser.add_argument("--root", help="of the triplets (default: the embedded ones)")
-    parser.add_argument("--split", default="all")
-    parser.add_argument("--limit", type=int, default=24)
+    parser.add_argument("--root", metavar="DIR", help="the triplets (default: the embedded ones)")
+    parser.add_argument("--split", default="all", metavar="NAME", help="split of the triplets (default %(default)s)")
+    parser.add_argument(
+        "--limit", type=int, default=24, metavar="N", help="most triplets to draw (default %(default)s)"
+    )
     args = parser.parse_args()
     data = open_dataset("olrd", args.root, {"split": args.split})
     rows = []

@@ -1,10 +1,11 @@
-"""Erase one real object from every embedded photo, or a drawn hole where a photo has no object of fitting
-size: nothing is chosen, good and bad are shown. There is no truth for a real object.
+"""Erase one real object from every embedded photo and draw the results, good and bad ones.
+
+A photo without an object of suitable size gets a drawn hole. There is no truth for a real object.
 
     python tools/real_objects.py docs/real-objects.jpg
 
-Per photo: the input with the mask outlined, the mask, the initialisation, the small model's result. Three photos
-a line.
+Each photo is shown as: the input with the mask outlined, the mask, the initialisation, and the small model's result. A
+line has three photos.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RIM = 4
 
 
 def hole_of(found: PanopticMap, things: set[int], name: str) -> Mask:
-    """The largest object of fitting size with a rim, or a hole drawn by the photo's name."""
+    """Return the largest object of suitable size with a rim, or a hole that is drawn by the photo's name."""
     shape = found.ids.shape
     sizes = {s.id: s.area / found.ids.size for s in found.segments if s.category_id in things}
     fitting = {number: size for number, size in sizes.items() if LEAST <= size <= MOST}
@@ -43,7 +44,7 @@ def hole_of(found: PanopticMap, things: set[int], name: str) -> Mask:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="picture to write")
     args = parser.parse_args()
     source = open_source(SourceSpec("demo"))
     things = {number for number, category in source.categories.items() if category.isthing}

@@ -1,1 +1,1 @@
-"""The paper's ladder of ablations: its rows, and running them."""
+"""The paper's ablation: its rows (rows.py), and running them (run.py)."""

@@ -18,33 +18,46 @@ from olrd.progress import say
 from olrd.storage.files import to_json, write_atomic
 
 MODULES = {"magiceraser": "magiceraser_ref.cli.main", "benchmark": "benchmark.cli"}
-"""Commands run as modules of this very Python, wherever its scripts are."""
+"""The modules of the commands, which run with the Python of this process."""
 SHOWN = ("psnr/mask/composited", "ssim/mask/composited", "lpips-alex/mask/composited")
-"""The table's columns unless told otherwise: the paper's per-photo metrics, in the mask."""
+"""Default columns of the table: the paper's per-photo metrics in the mask."""
 PAPER = {"psnr": "psnr", "ssim": "ssim", "lpips": "lpips", "fid": "fid"}
 Runner = Callable[[Sequence[str]], str]
-"""Words of a command -> its stdout. Raises `OlrdError` if it fails."""
+"""Takes the words of a command and returns its stdout. Raises `OlrdError` if the command fails."""
 
 
 class CommandError(OlrdError):
-    """A command of an ablation failed; what it said stands above, on stderr."""
+    """A command of an ablation failed. Its messages are on stderr."""
 
 
 def execute(words: Sequence[str]) -> str:
-    """Run `magiceraser ...` or `benchmark ...`; stderr goes through, stdout is returned."""
+    """Run `magiceraser ...` or `benchmark ...` and return its stdout. Its stderr is passed on."""
     argv = [sys.executable, "-m", MODULES[words[0]], *words[1:]]
     done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise CommandError(
-            f"`{' '.join(words)}` ended with exit code {done.returncode}: see above for why; the same "
-            "`magiceraser ablate` goes on from there"
+            f"`{' '.join(words)}` ended with exit code {done.returncode}; its error is above. The same "
+            "`magiceraser ablate` continues from there"
         )
     return done.stdout
 
 
 def run_ablation(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: Runner = execute) -> dict[str, Any]:
-    """Run what is not finished, then write table.md, table.csv and table.json into `out`; returns the
-    table. Raises `CommandError`, or `OutputError` if `out` holds another ablation."""
+    """Run every command that is not finished, then write table.md, table.csv and table.json.
+
+    Args:
+        ablation: What to run.
+        out: Folder of trainings, runs and table.
+        scores: Columns of the table; by default those of `SHOWN`, and every set metric.
+        runner: Runs a command.
+
+    Returns:
+        The table.
+
+    Raises:
+        CommandError: If a command fails.
+        OutputError: If `out` contains another ablation.
+    """
     commands = plan(ablation, out)
     out.mkdir(parents=True, exist_ok=True)
     _begin(out, commands)
@@ -57,7 +70,7 @@ def run_ablation(ablation: Ablation, out: Path, scores: Sequence[str] = (), runn
 
 
 def write_table(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: Runner = execute) -> dict[str, Any]:
-    """Collect finished runs and write table.md, table.csv and table.json."""
+    """Write table.md, table.csv and table.json of finished runs, and return the table."""
     table = collect(ablation, out, scores, runner)
     for name, text in (("json", to_json(table)), ("csv", as_csv(table)), ("md", as_markdown(table))):
         write_atomic(out / f"table.{name}", text)
@@ -65,7 +78,7 @@ def write_table(ablation: Ablation, out: Path, scores: Sequence[str] = (), runne
 
 
 def _begin(out: Path, commands: Sequence[Command]) -> None:
-    """Refuse a folder in which another command wrote to the same place."""
+    """Raise `OutputError` if another ablation wrote to a folder that this one uses."""
     mark = out / "ablation.json"
     known = json.loads(mark.read_text()) if mark.is_file() else {}
     wanted = {command.out: list(command.words) for command in commands}
@@ -75,7 +88,7 @@ def _begin(out: Path, commands: Sequence[Command]) -> None:
 
 
 def collect(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: Runner = execute) -> dict[str, Any]:
-    """Every row's scores over samples and seeds, and its paired differences. Reads finished runs."""
+    """Read finished runs: every row's scores over samples and seeds, and its paired differences."""
     rows, names = [], {row.name for row in ablation.chosen}
     columns: tuple[str, ...] = tuple(scores)
     for row in ablation.chosen:
@@ -113,15 +126,18 @@ def collect(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: R
 
 
 def _default_columns(summary: dict[str, Any]) -> tuple[str, ...]:
-    """The usual ones that this protocol has, and every set metric, composited."""
+    """Return those of `SHOWN` that the protocol has, and every set metric, composited."""
     per_photo = tuple(name for name in SHOWN if name in summary["scores"])
     per_photo = per_photo or tuple(summary["scores"])[:3]
     return per_photo + tuple(name for name in summary["sets"] if name.endswith("/composited"))
 
 
 def _over_seeds(name: str, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A score's mean over seeds; its 95 % interval over source photos, the mean of the seeds' intervals
-    (for the mean over seeds that is on the wide side); and the smallest and largest seed."""
+    """Pool a score over seeds: its mean, its 95 % interval, and the smallest and largest mean of a seed.
+
+    The interval over source photos is the mean of the seeds' intervals, which is slightly too wide for the mean over
+    seeds.
+    """
     if name in summaries[0]["sets"]:
         found = [{"mean": s["sets"][name]["value"], "low": None, "high": None} for s in summaries]
     else:
@@ -142,8 +158,10 @@ def _pooled(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _differences(
     ablation: Ablation, out: Path, row: str, other: str, columns: Sequence[str], summary: dict[str, Any], runner: Runner
 ) -> dict[str, Any]:
-    """Paired differences row - other by `benchmark compare`, one per seed, pooled as scores are; p_holm:
-    the largest of the seeds'. Set metrics have no samples to pair: the difference of values is not shown."""
+    """Compute the paired differences row - other with `benchmark compare`, one per seed, pooled like scores.
+
+    p_holm is the largest of the seeds'. Set metrics have no samples to pair, so their differences are left out.
+    """
     paired = [name for name in columns if name in summary["scores"]]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in paired}
     if not paired:
@@ -161,7 +179,7 @@ def _differences(
 
 
 def as_csv(table: dict[str, Any]) -> str:
-    """Long form: one line per row, score and, for differences, the row compared with."""
+    """Format the table as CSV: one line per row and score, and per row, score and row that it is compared with."""
     names = (
         "row",
         "score",
@@ -190,13 +208,13 @@ def as_csv(table: dict[str, Any]) -> str:
 
 
 def _reported(row: dict[str, Any], score: str) -> Any:
-    """The paper's number for that kind of score, or empty."""
+    """Return the paper's number for a kind of score; empty if it reports none."""
     kind = PAPER.get(score.partition("/")[0].partition("-")[0], "")
     return (row["reported"] or {}).get(kind, "")
 
 
 def as_markdown(table: dict[str, Any]) -> str:
-    """The table for people: mean, interval, spread of the seeds; differences below."""
+    """Format the table as Markdown: mean, interval and spread of the seeds, then the differences."""
     columns = table["columns"]
     lines = [
         f"Measured on {table['dataset']['name']} ({table['rows'][0]['n']} samples), protocol "
@@ -244,7 +262,7 @@ def _p(found: dict[str, Any]) -> str:
 
 
 def rows_text(rows: Sequence[Row]) -> str:
-    """The rows' configurations, one per line."""
+    """Format the rows' configurations, one per line."""
     head = f"{'row':<22}{'weights':<12}{'content':<9}{'refocus':<9}{'token':<7}adds"
     lines = [
         f"{r.name:<22}{r.weights:<12}"

@@ -1,4 +1,4 @@
-"""A panoptic map that a person gives: a COCO panoptic PNG and a JSON that says what its ids are."""
+"""Reads a panoptic map that a user gives: a COCO panoptic PNG and a JSON file that lists its segments."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ Categories = Mapping[int, Category]
 
 
 def read_map(png: Path, segments: Path) -> tuple[PanopticMap, Categories]:
-    """(the map, what its category numbers mean).
+    """Read a map and the meaning of its category numbers.
 
-    png: id = R + 256 G + 65536 B. segments: JSON, one of a list of {"id", "category_id"}; an object with
-    `segments_info`; or a COCO panoptic file with `annotations`, of which that of the PNG's name is taken.
-    `categories` in it name the classes; COCO's 133 are taken without. Areas and boxes are measured.
-    Raises `SourceError` for a JSON of another form, `UsageError` for ids that do not fit.
+    Areas and boxes of segments are measured in the map.
+
+    Args:
+        png: COCO panoptic PNG: id = R + 256 G + 65536 B.
+        segments: JSON in one of three forms: a list of {"id", "category_id"}; an object with `segments_info`; or a COCO
+            panoptic file with `annotations`, of which that with the PNG's name is used. If it has `categories`, these
+            name the classes, otherwise COCO's 133 categories do.
+
+    Raises:
+        SourceError: If the JSON has another form.
+        UsageError: If ids do not fit each other.
     """
     ids = decode_ids(png.read_bytes(), str(png))
     try:
@@ -59,7 +66,7 @@ def _segment(ids: Any, number: int, category: int, crowd: bool) -> Segment:
 
 
 def _segments_of(found: Any, png: Path, name: Path) -> list[dict[str, Any]]:
-    """The segments of the PNG in any of the three forms."""
+    """Return the segments of the PNG from any of the three forms."""
     if isinstance(found, dict) and "annotations" in found:
         of_photo = [a for a in found["annotations"] if Path(a["file_name"]).name == png.name]
         if len(of_photo) != 1:

@@ -1,4 +1,4 @@
-"""Files in and out of `magiceraser erase`, with errors that name the file."""
+"""The files that `magiceraser erase` reads and writes. Errors name the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from olrd.storage.files import write_atomic
 
 
 class Inputs(NamedTuple):
-    """photo: decoded. mask: bool [H, W] of its size. hints: map, class and prompt, where given."""
+    """The inputs of `magiceraser erase`.
+
+    Attributes:
+        photo: The decoded photo.
+        mask: bool [H, W] of its size, True = erase.
+        hints: Panoptic map, category and prompt, if given.
+    """
 
     photo: Photo
     mask: Mask
@@ -21,7 +27,7 @@ class Inputs(NamedTuple):
 
 
 def check_out(out: Path, force: bool, suffixes: Sequence[str]) -> None:
-    """Refuse a picture that could not be written, before any work."""
+    """Raise an error for a result that could not be written, before any work."""
     if out.suffix.lower() not in suffixes:
         raise UsageError(f"{out}: the result is written without loss, as {' or '.join(suffixes)}")
     if out.exists() and not force:
@@ -33,8 +39,12 @@ def check_out(out: Path, force: bool, suffixes: Sequence[str]) -> None:
 def open_inputs(
     photo: Path, mask: Path, panoptic: Path | None, segments: Path | None, erased: str | None, prompt: str | None
 ) -> Inputs:
-    """Everything read and checked against each other. Raises `UsageError` for a file that is not there or
-    of another size, `Rejected` for one that cannot be read."""
+    """Read all inputs and check that they fit each other.
+
+    Raises:
+        UsageError: If a file does not exist or has another size.
+        Rejected: If a file cannot be decoded.
+    """
     image = decode_photo(_bytes(photo), str(photo))
     hole = decode_mask(_bytes(mask), str(mask))
     height, width = image.pixels.shape[:2]
@@ -73,7 +83,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def write_picture(out: Path, pixels: Image, icc: bytes | None) -> None:
-    """The result, lossless, with the photo's colour profile."""
+    """Write the result without loss, with the photo's colour profile."""
     if out.suffix.lower() == ".webp":
         data = encode_image(pixels, icc)
     else:

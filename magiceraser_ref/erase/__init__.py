@@ -1,1 +1,1 @@
-"""Erasing from one photo: windows, content initialisation, painting, pasting back."""
+"""Erasing objects from photos: windows, content initialisation, painting, pasting."""

@@ -1,1 +1,1 @@
-"""The small FFC network that fills a hole first; an eraser too."""
+"""The small FFC network that fills holes roughly. It is an eraser, `ffc-small`, and the small model's initialiser."""

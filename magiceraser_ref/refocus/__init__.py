@@ -1,1 +1,1 @@
-"""Semantics-aware self-attention refocusing (section 3.4): its settings, regions, and attention."""
+"""Semantics-aware self-attention refocusing (section 5): its settings, its regions and its attention."""

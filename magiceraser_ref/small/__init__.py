@@ -1,1 +1,1 @@
-"""The small complete model: the classes of Stable Diffusion Inpainting at a size that ships and trains anywhere."""
+"""The small model: the classes of Stable Diffusion Inpainting at a size that ships with the package."""

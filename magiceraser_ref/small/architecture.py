@@ -1,7 +1,7 @@
 """The small model's networks: the classes of Stable Diffusion Inpainting, narrower and shallower.
 
-Nothing here is special to the small model but its sizes: a 9-channel UNet with cross-attention
-(4 latent + 1 mask + 4 masked-photo channels), a KL autoencoder, a CLIP text encoder, DDIM.
+Only the sizes differ: a UNet with 9 channels (4 of the latent, 1 of the mask, 4 of the masked photo) and
+cross-attention, a KL autoencoder, a CLIP text encoder, and DDIM.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from magiceraser_ref.small.vocabulary import known_words, small_tokenizer
 
 @dataclass(frozen=True)
 class Sizes:
-    """What decides size and speed.
+    """The sizes of a model, which decide its speed.
 
-    resolution: side in pixels at which the model was trained. vae, unet: channels per level, from
-    fine to coarse; the autoencoder halves its input len(vae) - 1 times. layers: residual blocks per
-    level of the UNet. attention: on which levels of the UNet. heads: channels per attention head.
-    text: width, layers and heads of the text encoder, and prompt length in tokens.
+    Attributes:
+        resolution: Side in pixels at which the model is trained.
+        vae: Channels per level of the autoencoder, from fine to coarse. It halves its input len(vae) - 1 times.
+        vae_layers: Residual blocks per level of the autoencoder.
+        latents: Channels of a latent.
+        unet: Channels per level of the UNet, from fine to coarse.
+        layers: Residual blocks per level of the UNet.
+        attention: Which levels of the UNet have attention.
+        heads: Channels per attention head.
+        text: Width, layers and heads of the text encoder, and length of a prompt in tokens.
     """
 
     resolution: int = 128
@@ -36,16 +42,16 @@ class Sizes:
 
 
 TINY = Sizes()
-"""What two CPU cores can train in an hour or two."""
+"""Two CPU cores train it in one or two hours."""
 SMALL = Sizes(unet=(96, 160, 224), layers=2, text=(128, 4, 4, 32))
-"""What one GPU trains in half an hour; under 60 MB in half precision."""
+"""One GPU trains it in half an hour. It takes less than 60 MB in half precision."""
 MICRO = Sizes(resolution=32, vae=(8, 16, 16), unet=(16, 32), attention=(True, True), heads=8, text=(16, 1, 2, 32))
-"""For tests: every part there, nothing learned, a few milliseconds a step."""
+"""For tests: it has every part, and a step takes a few milliseconds."""
 SIZES = {"tiny": TINY, "small": SMALL, "micro": MICRO}
 
 
 def build_vae(sizes: Sizes) -> Any:
-    """An `AutoencoderKL` with random weights. Its middle has no attention: crops of any size fit."""
+    """Build an `AutoencoderKL` with random weights. Without attention in its middle, it takes crops of any size."""
     diffusers = need("diffusers", "the small model")
     levels = len(sizes.vae)
     return diffusers.AutoencoderKL(
@@ -63,7 +69,7 @@ def build_vae(sizes: Sizes) -> Any:
 
 
 def build_unet(sizes: Sizes) -> Any:
-    """A 9-channel (for 4 latent channels) `UNet2DConditionModel` with random weights."""
+    """Build a `UNet2DConditionModel` with random weights. It has 9 input channels for 4 latent channels."""
     diffusers = need("diffusers", "the small model")
     down = ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in sizes.attention]
     up = ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(sizes.attention)]
@@ -83,12 +89,12 @@ def build_unet(sizes: Sizes) -> Any:
 
 
 def _head_counts(sizes: Sizes) -> list[int]:
-    """diffusers' `attention_head_dim` is the number of heads, for the sake of old checkpoints."""
+    """Return the number of heads per level, which diffusers calls `attention_head_dim` for historical reasons."""
     return [channels // sizes.heads for channels in sizes.unet]
 
 
 def build_text(sizes: Sizes, words: Iterable[str]) -> tuple[Any, Any]:
-    """(tokenizer, text encoder with random weights)."""
+    """Build (tokenizer, text encoder with random weights)."""
     transformers = need("transformers", "the small model")
     width, layers, heads, length = sizes.text
     tokenizer = small_tokenizer(words, length)
@@ -108,7 +114,7 @@ def build_text(sizes: Sizes, words: Iterable[str]) -> tuple[Any, Any]:
 
 
 def build_pipeline(sizes: Sizes = MICRO, words: Iterable[str] | None = None, seed: int = 0) -> Any:
-    """A `StableDiffusionInpaintPipeline` of these sizes with random weights drawn from `seed`."""
+    """Build a `StableDiffusionInpaintPipeline` with random weights that are drawn with `seed`."""
     diffusers, torch = need("diffusers", "the small model"), need("torch", "the small model")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -118,7 +124,7 @@ def build_pipeline(sizes: Sizes = MICRO, words: Iterable[str] | None = None, see
 
 
 def assemble(vae: Any, unet: Any, text: Any, tokenizer: Any, diffusers: Any) -> Any:
-    """The parts as a pipeline, with SD 1.5's noise schedule and the method's default sampler, DDIM."""
+    """Join the parts to a pipeline with SD 1.5's noise schedule and the method's default sampler, DDIM."""
     scheduler = diffusers.DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -140,6 +146,6 @@ def assemble(vae: Any, unet: Any, text: Any, tokenizer: Any, diffusers: Any) -> 
 
 
 def size_of(pipeline: Any) -> dict[str, int]:
-    """Parameters of each part."""
+    """Count the parameters of each part."""
     parts = {"vae": pipeline.vae, "unet": pipeline.unet, "text_encoder": pipeline.text_encoder}
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}

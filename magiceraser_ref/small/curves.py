@@ -1,4 +1,4 @@
-"""The losses of the small model's trainings as pictures: one SVG chart per stage."""
+"""Draws the losses of the small model's training, one SVG chart per stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statistics import fmean
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 240, 56, 34, 26
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd")
 POINTS = 40
-"""Points of a curve: each is the mean of its share of the log."""
+"""Number of points of a curve. Each is the mean of an equal part of the log."""
 Rows = Sequence[Mapping[str, float]]
 STAGES = {
     "vae": ("vae/log.jsonl", "autoencoder", ("l1", "lpips")),
@@ -21,11 +21,11 @@ STAGES = {
     "ffc": ("ffc/log.jsonl", "initialiser", ("l1", "lpips")),
     "lora": ("trained/losses.csv", "LoRA and R*", ("loss",)),
 }
-"""What is drawn, by the name of the picture: the log, a title, the columns."""
+"""The charts by their name: the log, a title, the columns."""
 
 
 def write_curves(work: Path, out: Path) -> list[Path]:
-    """The charts of all stages of which `work` has a log, as OUT/small-NAME.svg."""
+    """Write OUT/small-NAME.svg for every stage that has a log in `work`."""
     written = []
     for name, (log, title, names) in STAGES.items():
         if (work / log).is_file():
@@ -36,7 +36,7 @@ def write_curves(work: Path, out: Path) -> list[Path]:
 
 
 def read_log(path: Path) -> Rows:
-    """The rows of a log.jsonl or a losses.csv; empty cells are left out."""
+    """Read the rows of a log.jsonl or a losses.csv, without empty cells."""
     text = path.read_text("utf-8")
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in text.splitlines()]
@@ -44,9 +44,10 @@ def read_log(path: Path) -> Rows:
 
 
 def chart(rows: Rows, title: str, names: Sequence[str]) -> str:
-    """An SVG chart of some columns over the column `step`, on a logarithmic scale.
+    """Draw some columns over the column `step` on a logarithmic scale, as SVG.
 
-    Raises `ValueError` for fewer than two rows."""
+    Raises `ValueError` for fewer than two rows.
+    """
     if len(rows) < 2:
         raise ValueError(f"{title}: expected at least two rows of a log, got {len(rows)}")
     lines = {name: smoothed([(row["step"], row[name]) for row in rows]) for name in names}
@@ -82,7 +83,7 @@ def chart(rows: Rows, title: str, names: Sequence[str]) -> str:
 
 
 def smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """No more than `POINTS` points, each the mean of its share."""
+    """Reduce a curve to at most `POINTS` points, each the mean of an equal part."""
     size = math.ceil(len(points) / POINTS)
     parts = [points[k : k + size] for k in range(0, len(points), size)]
     return [(fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts]

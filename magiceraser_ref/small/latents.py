@@ -1,4 +1,4 @@
-"""Photos with holes as latents: encoded as they come, or once into a pool that training goes round."""
+"""Photos with holes as latents: encoded for every sample, or once into a pool that training reuses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from olrd.draws import digest
 from olrd.progress import progress_bar
 
 TOGETHER = 32
-"""Samples encoded at a time into a pool."""
+"""Number of samples that are encoded at a time for a pool."""
 
 
 class Encoder:
-    """(pixels [b, 3, h, w] in -1..1, hole [b, 1, h / cell, w / cell]) -> (clean, masked) latents,
+    """Encodes photos and their masked versions.
+
+    The call takes pixels [b, 3, h, w] in -1..1 and holes [b, 1, h / cell, w / cell]. It returns (clean, masked) latents,
     float32 [b, channels, h / cell, w / cell], scaled.
 
-    The posterior's mean: its noise is negligible beside the diffusion's. Inside the hole the masked
-    photo is grey, as in diffusers.
+    Latents are the mean of the posterior, because its noise is negligible compared with that of the diffusion. Inside
+    the hole the masked photo is grey, as in diffusers.
     """
 
     def __init__(self, vae: Any, device: str) -> None:
@@ -42,10 +44,10 @@ class Encoder:
 
 
 class LatentPool:
-    """A torch dataset without end over the first `count` of `samples` (see `Holes`), encoded once.
+    """An endless torch dataset over the first `count` of `samples` (see `Holes`), which are encoded once.
 
-    Every round through the pool has another order, drawn from its number. The pool lies in `folder` in
-    a file named after what decides its content, so that a resumed training does not encode again.
+    Every round through the pool has a different order, which depends on its number. The pool is a file in `folder`. Its
+    name is a hash of everything that decides its content, so that a resumed training does not encode again.
     """
 
     def __init__(self, samples: Any, encoder: Encoder, count: int, folder: Path) -> None:
@@ -90,7 +92,7 @@ def _encode(samples: Any, encoder: Encoder, count: int, path: Path) -> None:
 
 
 def _name(vae: Any, samples: Any, count: int) -> str:
-    """12 hex digits: the encoder's weights, the samples' key, the number."""
+    """Return 12 hex digits that identify the encoder's weights, the samples and their number."""
     known = hashlib.sha256(repr((samples.seed, samples.side, len(samples.photos), count)).encode())
     for tensor in vae.encoder.state_dict().values():
         known.update(tensor.float().cpu().numpy().tobytes())

@@ -1,4 +1,4 @@
-"""Training photos for the small model: Parquet files with `image` bytes and a `label`."""
+"""Training photos of the small model: Parquet files with the columns `image` (bytes) and `label`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from olrd.errors import SourceError
 from olrd.progress import progress_bar
 
 HELD_OUT = 64
-"""One photo in so many, by the hash of its bytes, is never trained on."""
+"""One photo in this many, chosen by the hash of its bytes, is held out of the training."""
 
 
 class TrainingPhotos:
-    """All photos of a folder of Parquet files in memory, exact duplicates once.
+    """All photos of a folder of Parquet files in memory, without exact duplicates.
 
-    side: their short side in pixels after loading. held_out: the photos kept from training instead
-    of those to train on. Raises `SourceError` if there is none.
+    Args:
+        folder: The folder.
+        side: Short side in pixels to which photos are resized.
+        held_out: Load the photos that are held out instead of those to train on.
+
+    Raises:
+        SourceError: If there is no photo.
     """
 
     def __init__(self, folder: Path | str, side: int, held_out: bool = False) -> None:
@@ -45,11 +50,11 @@ class TrainingPhotos:
         return len(self.photos)
 
     def draw(self, *key: object) -> int:
-        """The index of a photo, all equally likely."""
+        """Draw the index of a photo, all equally likely."""
         return draw_integer(len(self), *key, "photo")
 
     def crop(self, index: int, size: int, *key: object) -> Image:
-        """uint8 [size, size, 3]: a square of the photo, mirrored half of the time. size <= side."""
+        """Draw a square of the photo, uint8 [size, size, 3], mirrored half of the time. size <= side."""
         photo = self.photos[index]
         y = draw_integer(photo.shape[0] - size + 1, *key, "y")
         x = draw_integer(photo.shape[1] - size + 1, *key, "x")
@@ -57,7 +62,7 @@ class TrainingPhotos:
         return square[:, ::-1] if draw_integer(2, *key, "mirror") else square
 
     def prompt(self, index: int) -> str:
-        """The short caption: what the label says, or nothing."""
+        """Return the short prompt made of the label; empty without a label."""
         label = self.labels[index]
         return f"A photo of {label}" if label else ""
 
@@ -81,9 +86,9 @@ def _with_short_side(data: bytes, side: int) -> Image:
 
 
 def pack(folder: Path, out: Path, side: int, quality: int = 85) -> int:
-    """The photos again, as JPEGs with short side `side`, in files of 4096 in `out`; returns the bytes.
+    """Write the photos to train on again, as JPEGs with short side `side`, in files of 4096; return the bytes.
 
-    The same photos give another hold-out there, as it goes by the hash of the bytes: hold out first.
+    The copies have other hashes, so other photos would be held out of them: hold out before packing.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""A CLIP tokenizer whose vocabulary is built in code from the words it has to know."""
+"""A CLIP tokenizer whose vocabulary is made in code of the words that it must know."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street", "indoor
 
 
 def known_words(more: Iterable[str] = ()) -> list[str]:
-    """The words of the prompt template, of COCO's 133 categories and of `more`, lower case, sorted."""
+    """List the words of the prompt template, of COCO's 133 categories and of `more`, in lower case and sorted."""
     texts = [*TEMPLATE_WORDS, *SCENES, *more]
     for category in coco_categories().values():
         texts += [category.name, category.label, category.supercategory]
@@ -29,7 +29,7 @@ def _words(text: str) -> list[str]:
 
 
 def byte_pairs(words: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """(vocabulary, merges) of a byte-pair encoding learned from `words` until each is one token."""
+    """Learn a byte-pair encoding until every word is one token. Returns (vocabulary, merges)."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     learner = Tokenizer(models.BPE(end_of_word_suffix=END_OF_WORD))
@@ -44,13 +44,13 @@ def byte_pairs(words: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, st
     )
     learner.train_from_iterator(sorted(words), trainer)
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
-    # A letter at a word's end is a token of its own, whether or not a known word ends with it.
+    # Every letter at the end of a word is a token, whether or not a known word ends with it.
     tokens = [*letters, *(c + END_OF_WORD for c in letters), *("".join(pair) for pair in merges)]
     return {token: number for number, token in enumerate(dict.fromkeys(tokens))}, merges
 
 
 def small_tokenizer(words: Iterable[str], length: int = 32) -> Any:
-    """A `CLIPTokenizer` with bytes, `words` and what lies between them; prompts of `length` tokens."""
+    """Build a `CLIPTokenizer` for prompts of `length` tokens, in which every one of `words` is one token."""
     transformers = need("transformers", "the small model")
     vocabulary, merges = byte_pairs(words)
     for special in (BEGIN, END):

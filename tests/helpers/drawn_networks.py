@@ -9,7 +9,7 @@ import pytest
 
 
 def write_lama(path: Path) -> Path:
-    """A TorchScript file with LaMa's signature: the photo, the hole its mean with stripes."""
+    """Write a TorchScript file with LaMa's signature. It fills the hole with the photo's mean and stripes."""
     torch = pytest.importorskip("torch")
 
     class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -25,7 +25,7 @@ def write_lama(path: Path) -> Path:
 
 
 def write_sd(folder: Path) -> Path:
-    """A pipeline of the real classes, too small to paint anything, with random weights."""
+    """Write a pipeline of the real classes with random weights, too small to paint anything."""
     torch = pytest.importorskip("torch")
     diffusers = pytest.importorskip("diffusers")
     transformers = pytest.importorskip("transformers")

@@ -1,5 +1,7 @@
-"""Weights, inputs and draws made from names and numbers alone, so that two implementations of one
-network can be given the same without exchanging files. NumPy's legacy streams never change."""
+"""Weights, inputs and random draws that follow from names and numbers alone.
+
+Two implementations of a network can use the same ones without exchanging files. NumPy's legacy streams never change.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ def _normal(name: str, shape: Any) -> Any:
 
 
 def keyed_state(network: Any) -> dict[str, Any]:
-    """A state dict for `network`: normal values by name, scaled so that outputs are about +-1. The
-    fixed filters and window masks stay as they are."""
+    """Make a state dict for a network: normal values by name, scaled so that outputs are about +-1.
+
+    The fixed filters and window masks do not change.
+    """
     state = {}
     for name, tensor in network.state_dict().items():
         if name.endswith(("resample_filter", "attn_mask")):
@@ -38,7 +42,7 @@ def keyed_state(network: Any) -> dict[str, Any]:
 
 
 def keyed_inputs(case: str, height: int, width: int, latent: int, share: float) -> tuple[Any, Any, Any]:
-    """Images in [-1, 1], known (0 or 1, in cells of 16 pixels, `share` of them known) and z."""
+    """Make images in [-1, 1], `known` (0 or 1 in cells of 16 pixels, of which `share` are known) and z."""
     images = _normal(case + " image", (1, 3, height, width)).clamp(-1, 1)
     rank = _normal(case + " known", (1, 1, height // 16, width // 16)).flatten().argsort().argsort()
     known = (rank < share * len(rank)).float().view(1, 1, height // 16, width // 16)
@@ -47,7 +51,7 @@ def keyed_inputs(case: str, height: int, width: int, latent: int, share: float) 
 
 
 class KeyedDraws(Draws):
-    """The coins and normal numbers of NumPy's legacy streams."""
+    """Coins and normal numbers of NumPy's legacy streams."""
 
     def __init__(self, case: str, noise: str = "const") -> None:
         super().__init__(0, noise)
@@ -65,13 +69,13 @@ class KeyedDraws(Draws):
 
 
 def names_hash(network: Any) -> str:
-    """A hash of all names and shapes of a state dict."""
+    """Hash all names and shapes of a state dict."""
     lines = [f"{name} {list(t.shape)}" for name, t in sorted(network.state_dict().items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def sampled(output: Any) -> list[float]:
-    """48 values spread over an output, and its mean absolute value."""
+    """Return 48 values spread over an output, and its mean absolute value."""
     flat = output.flatten().double()
     places = torch.linspace(0, len(flat) - 1, 48).long()
     return [round(float(v), 6) for v in [*flat[places], flat.abs().mean()]]

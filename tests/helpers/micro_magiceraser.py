@@ -8,7 +8,7 @@ import pytest
 
 
 def write_magiceraser(folder: Path) -> Path:
-    """A micro inpainting model with a LoRA and the token."""
+    """Write a micro inpainting model with a LoRA and the token."""
     for library in ("torch", "diffusers", "peft"):
         pytest.importorskip(library, reason="pip install '.[magiceraser]'")
     from magiceraser_ref.model.checkpoint import save

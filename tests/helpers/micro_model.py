@@ -1,4 +1,4 @@
-"""A whole model too small to paint anything, as a folder: real classes, random weights, LoRA, token."""
+"""A complete model that is too small to paint anything, as a folder: real classes, random weights, LoRA, token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAIN = Settings(resolution=32, initializer="opencv-telea", steps=4, lora=None, 
 
 
 def trained_pipeline(seed: int = 0) -> Any:
-    """A micro pipeline with a LoRA and a token that are not where they began."""
+    """Build a micro pipeline whose LoRA and token differ from their initial values."""
     pipeline = build_pipeline(MICRO)
     number = add_token(pipeline.tokenizer, pipeline.text_encoder)
     generator = torch.Generator().manual_seed(seed)
@@ -46,7 +46,7 @@ def write_model(folder: Path) -> Path:
 
 
 def write_plain(folder: Path) -> Path:
-    """An inpainting checkpoint as diffusers writes it, without anything of ours."""
+    """Write an inpainting checkpoint of diffusers without LoRA, token and settings."""
     build_pipeline(MICRO).save_pretrained(folder)
     return folder
 
