@@ -25,7 +25,7 @@ from benchmark.board.records import add_record
 from benchmark.cli.screen import result
 from benchmark.datasets import open_dataset
 from benchmark.metrics import MetricInfo, Score, open_metric
-from benchmark.runner import evaluator as work
+from benchmark.runner import evaluator
 from benchmark.runner.results import Run, read_rows
 from benchmark.runner.run import run
 from olrd.arrays import Image
@@ -201,7 +201,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Features of set metrics included; samples whose rows were written are not erased again."""
-    monkeypatch.setattr(work, "PART", 2)
+    monkeypatch.setattr(evaluator, "PART", 2)
     monkeypatch.setattr(scoring, "open_metric", lambda name, device: Mean())
     whole = run(request(root), tmp_path / "whole").summary
     assert whole.sets["mean-colour/raw"].n == 7
