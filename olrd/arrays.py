@@ -1,7 +1,7 @@
-"""The array contract and the codecs behind it.
+"""The arrays that all packages exchange, and reading and writing them as files.
 
-Image: uint8 [H, W, 3], RGB, EXIF orientation applied. Mask: bool [H, W], True = erase.
-Panoptic ids: uint32 [H, W], 0 = void. Everything lossless on the way out.
+Image: uint8 [H, W, 3], RGB, EXIF orientation applied. Mask: bool [H, W], True = erase. Panoptic ids: uint32 [H, W],
+0 = void. All files are written lossless.
 """
 
 from __future__ import annotations
@@ -24,15 +24,21 @@ Ids = npt.NDArray[np.uint32]
 Labels = TypeVar("Labels", bound=npt.NDArray[np.generic])
 
 MAX_PIXELS = 64_000_000
-"""Photos and maps above this many pixels are refused before they are decoded."""
+"""Largest number of pixels of a photo or map; larger ones are refused before they are decoded."""
 
 _EXIF_ORIENTATION = 0x0112
 _WEBP_LONGEST = 16383
 
 
 class Header(NamedTuple):
-    """A photo's file, opened but not decoded. size: (width, height), orientation applied.
-    orientation: the EXIF value, 1 for none. icc: its colour profile, if any."""
+    """A photo that is opened but not decoded.
+
+    Attributes:
+        image: the opened file.
+        size: (width, height) with the orientation applied.
+        orientation: the EXIF value; 1 for none.
+        icc: the colour profile, if any.
+    """
 
     image: Pillow.Image
     size: tuple[int, int]
@@ -43,8 +49,10 @@ class Header(NamedTuple):
 class Photo(NamedTuple):
     """A decoded photo.
 
-    pixels: uint8 [H, W, 3], RGB, orientation applied. as_stored: whether a reader of the file's own
-    bytes sees exactly these pixels without applying an orientation. icc: its colour profile, if any.
+    Attributes:
+        pixels: uint8 [H, W, 3], RGB, orientation applied.
+        as_stored: whether a reader that ignores the EXIF orientation sees exactly these pixels.
+        icc: the colour profile, if any.
     """
 
     pixels: Image
@@ -54,11 +62,11 @@ class Photo(NamedTuple):
 
 def _open(data: bytes, name: str, what: str, max_pixels: int) -> Pillow.Image:
     """Open without decoding; raises `Rejected` for a non-image or an image bomb."""
-    pillows_own, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # ours is the only limit
+    pillows_own, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # the limit below replaces that of Pillow
     try:
         image = Pillow.open(io.BytesIO(data))
     except (OSError, SyntaxError, ValueError):
-        # Without Pillow's text: it holds a memory address, and reports are compared byte for byte.
+        # Pillow's message is left out: it contains a memory address, and equal builds must write equal bytes.
         raise Rejected(f"{what}_unreadable", f"{name}: not a readable image") from None
     finally:
         Pillow.MAX_IMAGE_PIXELS = pillows_own
@@ -80,13 +88,13 @@ def _load(image: Pillow.Image, name: str, what: str) -> None:
 
 
 def _true_mode(image: Pillow.Image, data: bytes) -> str:
-    """Pillow's mode, but `RGB;16` for 16-bit PNGs, which Pillow would cut to 8 bits unasked."""
+    """Pillow's mode, or e.g. `RGB;16` for 16-bit PNGs, which Pillow reduces to 8 bits without a warning."""
     sixteen = data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
     return f"{image.mode};16" if sixteen else image.mode
 
 
 def _orientation(image: Pillow.Image, name: str) -> int:
-    """The EXIF orientation, read before the pixels: a TIFF forgets it when it is decoded."""
+    """The EXIF orientation. It is read before the pixels, because Pillow loses it when it decodes a TIFF."""
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except (OSError, SyntaxError, ValueError, TypeError) as error:
@@ -94,30 +102,28 @@ def _orientation(image: Pillow.Image, name: str) -> int:
 
 
 def photo_header(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS) -> Header:
-    """What a photo's file says of itself; `Rejected` if `decode_photo` would refuse it unseen."""
+    """Read the header of a photo. Raises `Rejected` if `decode_photo` would refuse the photo because of it."""
     image = _open(data, name, "photo", max_pixels)
     mode = _true_mode(image, data)
     if mode not in ("RGB", "L"):
         raise Rejected("photo_mode", f"{name}: expected an 8-bit RGB or grey photo, got mode {mode}; convert it first")
     orientation = _orientation(image, name)
-    # The profile of a grey photo does not fit its RGB form.
+    # The profile of a grey photo does not apply to RGB pixels.
     icc = image.info.get("icc_profile") if mode == "RGB" else None
     size = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
     return Header(image, size, orientation, icc)
 
 
 def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode a photo's file into the contract.
+    """Decode a photo.
 
-    JPEGs are decoded by simplejpeg, which shares libjpeg-turbo with Pillow and gives the same pixels
-    (tested) in two thirds of the time.
-
-    Greyscale becomes RGB. CMYK, 16-bit, palette and alpha images are rejected (`photo_mode`):
-    turning them into RGB is a choice that belongs to the owner of the photo.
+    Grey photos become RGB. CMYK, 16-bit, palette and alpha images are rejected (`photo_mode`), because there is more
+    than one way to convert them. JPEGs are decoded by simplejpeg: it uses libjpeg-turbo as Pillow does, gives the same
+    pixels (tested), and takes two thirds of the time.
     """
     image, _, orientation, icc = photo_header(data, name, max_pixels)
     if image.format == "JPEG" and orientation == 1:
-        with suppress(ValueError):  # damaged: Pillow shall say whether it can be read
+        with suppress(ValueError):  # damaged: Pillow decides whether it can be read
             return Photo(simplejpeg.decode_jpeg(data, strict=True), True, icc)
     _load(image, name, "photo")
     if orientation != 1:
@@ -134,14 +140,14 @@ def decode_ids(data: bytes, name: str = "panoptic map", max_pixels: int = MAX_PI
         raise Rejected(
             "panoptic_unreadable", f"{name}: expected an 8-bit RGB PNG (id = R + 256 G + 65536 B), got mode {mode}"
         )
-    import cv2  # here, so that the command line need not load it
+    import cv2  # imported here, so that `--help` does not load it
 
-    # OpenCV is faster than Pillow here, and checks the checksums of the file too.
+    # OpenCV is faster than Pillow here and also verifies the checksums in the file.
     how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     if pixels is None:
         raise Rejected("panoptic_unreadable", f"{name}: truncated or corrupt")
-    # A fourth byte makes a pixel an integer, so one view and one mask give the id.
+    # With a fourth byte a pixel is an integer: a view and a bit mask give the id.
     packed = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA).view("<u4")[..., 0]
     return np.bitwise_and(packed, np.uint32(0xFFFFFF), out=packed)
 
@@ -155,26 +161,26 @@ def encode_ids(ids: Ids) -> bytes:
 
 
 def encode_image(pixels: Image, icc: bytes | None = None) -> bytes:
-    """Encode an image losslessly: WebP at its fastest (docs/decisions.md has the table), or PNG where
-    a side is longer than WebP allows."""
+    """Encode an image losslessly: as WebP with the fastest settings (docs/decisions.md), or as PNG if a side is longer
+    than WebP allows."""
     extra = {"icc_profile": icc} if icc else {}
     if max(pixels.shape[:2]) > _WEBP_LONGEST:
         return encode_png(pixels, **extra)
-    import cv2  # here, so that the command line need not load it
+    import cv2  # imported here, so that `--help` does not load it
 
-    # With the fourth byte that Pillow and libwebp add to a pixel in any case, nothing is copied.
+    # Pillow and libwebp add a fourth byte to each pixel. Adding it here saves a copy.
     padded = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
     image = Pillow.frombuffer("RGBX", pixels.shape[1::-1], padded, "raw", "RGBX", 0, 1)
     return _save(image, "WEBP", lossless=True, method=0, quality=20, **extra)
 
 
 def encode_png(pixels: Image, **options: object) -> bytes:
-    """Encode an image as PNG, quickly rather than small."""
+    """Encode an image as PNG, fast rather than small."""
     return _save(Pillow.fromarray(pixels), "PNG", compress_level=1, **options)
 
 
 def image_name(stem: str, data: bytes) -> str:
-    """`stem` with the extension of what `encode_image` gave."""
+    """`stem` with the suffix of the file that `encode_image` returned."""
     return f"{stem}.{'webp' if data[:4] == b'RIFF' else 'png'}"
 
 
@@ -184,12 +190,12 @@ def encode_mask(mask: Mask) -> bytes:
 
 
 def decode_mask(data: bytes, name: str = "mask", max_pixels: int = MAX_PIXELS) -> Mask:
-    """Decode a binary mask file to bool [H, W]. Grey values other than 0 and the maximum are refused."""
+    """Decode a mask file to bool [H, W]. Raises `Rejected` for grey values other than 0 and the maximum."""
     image = _open(data, name, "panoptic", max_pixels)
     if image.mode not in ("1", "L"):
         raise Rejected("panoptic_unreadable", f"{name}: expected a 1-bit or grey mask, got {image.mode}")
     _load(image, name, "panoptic")
-    # Not np.asarray of a 1-bit image: its True is the byte 255, which is no valid bool.
+    # np.asarray of a 1-bit image is not used: its True is the byte 255, which is not a valid bool.
     pixels = np.asarray(image.convert("L"))
     top = pixels.max(initial=0)
     if top and not np.isin(pixels, (0, top)).all():
@@ -208,7 +214,7 @@ def resize_image(
 ) -> Image:
     """Resize to (width, height) with Lanczos antialiasing (fixed-point, the same on any machine).
 
-    window: the part to take, (left, top, right, bottom) in pixels, fractions allowed; else all.
+    window: the part to resize, (left, top, right, bottom) in pixels, fractions allowed; by default the whole image.
     """
     return np.asarray(Pillow.fromarray(pixels).resize(size, Pillow.Resampling.LANCZOS, window))
 

@@ -1,6 +1,7 @@
-"""Randomness keyed per sample: a draw depends on (seed, ids, purpose) and on nothing else.
+"""Randomness keyed per sample: a draw depends only on its key, e.g. (seed, id, purpose).
 
-A hash, not a stateful generator: no order, batch, worker count or library version can change it.
+Draws are hashes of the key, not values of a generator with a state. So order, batch size, number of workers and
+library versions have no influence.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 
 def digest(*key: object) -> int:
-    """A 128-bit integer from the key (its parts' text, in order)."""
+    """A 128-bit integer from the texts of the key's parts, in order."""
     text = "\x1f".join(str(part) for part in key).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
 
@@ -39,7 +40,7 @@ def draw_weighted(weights: Sequence[int] | npt.NDArray[np.int64], *key: object) 
 def draw_noise(shape: tuple[int, ...], *key: object) -> npt.NDArray[np.int16]:
     """Integer noise, near-normal, mean 0, standard deviation 256 (sum of 12 uniform bytes).
 
-    Integers from a raw bit stream, because NumPy promises stable raw bits but no stable normals.
+    They are made from a raw bit stream, because NumPy keeps raw bits stable between versions, but not normal draws.
     """
     count = int(np.prod(shape))
     raw = np.random.Philox(key=digest(*key)).random_raw((count * 12 + 7) // 8)

@@ -1,1 +1,1 @@
-"""A built dataset: its columns, its shards, its card, and reading it back."""
+"""A built dataset: its record, columns, shards and card, and reading it."""

@@ -1,4 +1,4 @@
-"""The dataset card: README.md with YAML front matter, statistics, a sample grid, licences, hashes."""
+"""The dataset card: README.md with YAML front matter, statistics, sample pictures, licences and hashes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def card_text(dataset: Dataset) -> str:
 
 
 def _facts(dataset: Dataset) -> dict[str, Counter[Any]]:
-    """Counts over all rows; licences by photo, since an object's photo counts as well."""
+    """Counts over all rows. Licences are counted for both photos of a row."""
     facts: dict[str, Counter[Any]] = {name: Counter() for name in ("category", "label", "license", "split")}
     photos: set[tuple[str, str]] = set()
     for row in dataset.rows(_STATISTICS):
@@ -103,7 +103,7 @@ def _front_matter(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
 
 
 def _license_tag(licenses: Counter[Any]) -> str:
-    """The Hub's tag if one licence covers all photos, else `other` (the table has them all)."""
+    """The Hub's tag if one licence covers all photos, else `other`; the table lists all licences."""
     codes = {code for code, _ in licenses}
     return next(iter(codes)).lower() if len(codes) == 1 and "unknown" not in codes else "other"
 
@@ -139,8 +139,8 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         sections += ["![Sample triplets](sample.png)", ""]
     else:
         sections += [
-            "This folder holds recipes, no pixels. `olrd rebuild THIS --root PHOTOS --out OUT` gives "
-            "back the pictures from the photos and proves them by hash.",
+            "This folder holds recipes without pixels. `olrd rebuild THIS --root PHOTOS --out OUT` makes the pictures "
+            "from the photos and proves them by hash.",
             "",
         ]
     sections += [
@@ -203,7 +203,7 @@ def _license_section(licenses: Counter[Any]) -> list[str]:
 
 
 def _table(title: str, heading: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
-    """A Markdown table under a second-level heading; nothing if there are no rows."""
+    """A Markdown table under a second-level heading; empty if there are no rows."""
     if not rows:
         return []
     cells = [[f"{v:,}" if isinstance(v, int) else str(v).replace("|", "\\|") for v in row] for row in rows]

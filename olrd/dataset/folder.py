@@ -1,4 +1,4 @@
-"""Reading a built folder: its shards, its rows, its pictures, with clear errors."""
+"""A built folder: its record, shards, rows and pictures."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Dataset:
             )
 
     def open(self, shard: Path | Remote) -> pq.ParquetFile:
-        """A shard, opened. `IntegrityError` names the file if it is missing or damaged."""
+        """Open a shard. Raises `IntegrityError` if it is missing or damaged."""
         try:
             where = shard.open() if isinstance(shard, Remote) else shard
             return pq.ParquetFile(where, pre_buffer=False, buffer_size=1 << 20)
@@ -96,7 +96,7 @@ class Dataset:
     def batches(
         self, columns: Sequence[str] | None = None, shards: Sequence[Path | Remote] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Rows in order, in small batches; memory does not grow with the dataset."""
+        """Rows in order, in small batches. Memory does not grow with the dataset."""
         for shard in self.shards if shards is None else shards:
             with self.open(shard) as file:
                 names = None if columns is None else list(columns)
@@ -108,7 +108,7 @@ class Dataset:
             yield from batch_rows(batch)
 
     def rows_from(self, start: int) -> Iterator[dict[str, Any]]:
-        """Rows from number `start` on; whole row groups before it are not read."""
+        """Rows from number `start` on. Row groups before it are not read."""
         for shard in self.shards:
             with self.open(shard) as file:
                 for group in range(file.metadata.num_row_groups):
@@ -127,7 +127,7 @@ class Dataset:
 
 
 def readable(shard: Path | Remote, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches; `IntegrityError` names the shard if its bytes are damaged."""
+    """Pass on the batches. Raises `IntegrityError` if the shard is damaged."""
     try:
         yield from batches
     except (OSError, pa.ArrowException) as error:
@@ -135,7 +135,7 @@ def readable(shard: Path | Remote, batches: Iterator[pa.RecordBatch]) -> Iterato
 
 
 def batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """A batch as dicts; `IntegrityError` if a text in it is damaged."""
+    """A batch as dicts. Raises `IntegrityError` if a text in it is damaged."""
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
         return rows
@@ -150,8 +150,8 @@ def _sample(row: dict[str, Any]) -> Sample:
 
 
 def row_triplet(row: dict[str, Any]) -> Triplet:
-    """The decoded pictures of a full row (see `Triplet`). `IntegrityError` if one is damaged."""
-    size = row["width"] * row["height"]  # a picture larger than its row says is not decoded
+    """The decoded pictures of a full row. Raises `IntegrityError` if one is damaged."""
+    size = row["width"] * row["height"]  # a picture larger than its row says is refused
     try:
         image = decode_photo(row["image"]["bytes"], f"{row['id']} image", size).pixels
         mask = decode_mask(row["mask"]["bytes"], f"{row['id']} mask", size)

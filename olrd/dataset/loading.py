@@ -1,4 +1,4 @@
-"""`olrd.load`: a dataset folder as a `datasets` dataset, with recipes rendered on the fly."""
+"""`olrd.load`: a built folder as a `datasets` dataset. Recipes are rendered when they are read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,8 @@ if TYPE_CHECKING:
 def load(
     folder: Path | Remote | str, split: str | None = None, root: Path | Remote | str | None = None
 ) -> datasets.Dataset | datasets.DatasetDict:
-    """Open a built folder, or one at a URL, with `datasets`.
-
-    A `full` folder opens as `datasets.load_dataset` opens it. A `recipes` folder needs `root`, the
-    folder of the photos: `image`, `mask` and `background` are rendered, and proven by hash, each
-    time a row is read, so a torch `DataLoader` with workers renders in parallel. Without `split`
-    returns a dict of splits. Pictures are PIL images: RGB, and 1-bit for the mask.
-    """
+    """See `olrd.load`. Recipes are rendered in the process that reads them, so that a torch `DataLoader` with workers
+    renders in parallel."""
     import datasets
 
     built = Dataset(folder)
@@ -51,7 +46,7 @@ def load(
 
 
 def open_splits(root: str) -> datasets.DatasetDict:
-    """All splits of a folder, URL or hub id, as `datasets` opens it: rows without pictures for recipes.
+    """All splits of a folder, URL or hub id, as `datasets` opens them. Rows of recipes have no pictures.
 
     Raises `SourceError` if `datasets` cannot open it, or if it is a build without triplets.
     """
@@ -72,14 +67,14 @@ def open_splits(root: str) -> datasets.DatasetDict:
 
 
 class RenderBatch:
-    """The transform: a batch of recipe rows in, the same rows with pictures out."""
+    """A transform for `datasets`: adds the pictures to a batch of recipes."""
 
     def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
         self.root, self.max_pixels = str(root), max_pixels
         self._renderer: Renderer | None = Renderer(root, max_pixels)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_renderer": None}  # workers open the photos themselves
+        return vars(self) | {"_renderer": None}  # every process opens the photos for itself
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if "recipe" not in batch:

@@ -1,4 +1,4 @@
-"""Rendering recipes: photos in, the promised pixels out, proven by hash."""
+"""Rendering recipes: from photos to the pictures of a triplet, proven by hash."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from olrd.triplets.photo import WorkingPhoto, working_photo
 from olrd.triplets.recipe import PhotoRef, Recipe
 
 KEEP = 4
-"""Decoded photos kept at hand: rows of one photo are neighbours."""
+"""Number of decoded photos that are kept, because neighbouring rows share a photo."""
 
 
 class Renderer:
-    """Renders recipes from the photos under `root`: the folder, URL or archive that holds them, or a
-    folder that holds that one."""
+    """Renders recipes from the photos under `root`: their folder, URL or archive, or a folder that contains it."""
 
     def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
@@ -34,7 +33,7 @@ class Renderer:
         self._photos: OrderedDict[tuple[str, str, int | None], WorkingPhoto] = OrderedDict()
 
     def photo(self, reference: PhotoRef, size: int | None) -> WorkingPhoto:
-        """The photo at working size; `IntegrityError` if its file is not the one of the recipe."""
+        """The photo at working size. Raises `IntegrityError` if its file is not the one of the recipe."""
         key = (reference.file_name, reference.sha256, size)
         if key not in self._photos:
             data = self._read(reference)
@@ -62,8 +61,8 @@ class Renderer:
         raise SourceError(f"photo {reference.file_name} is not under {self.root}")
 
     def render(self, recipe: Recipe) -> tuple[Triplet, WorkingPhoto]:
-        """The triplet and its background photo. `IntegrityError` if the pixels are not those that
-        the recipe promises."""
+        """The triplet and its background photo. Raises `IntegrityError` if the pixels do not have the hash in the
+        recipe."""
         box = recipe.source_bbox
         try:
             background = self.photo(recipe.background, recipe.size)

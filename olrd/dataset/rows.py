@@ -86,7 +86,7 @@ class Rows:
 
 
 def _max_pixels(root: str) -> int:
-    """The limit that a folder was built with; the default for a hub id, whose record is not at hand."""
+    """The limit that a folder was built with; the default for a hub id."""
     if not (Path(root) / BUILD_FILE).is_file():
         return MAX_PIXELS
     return Dataset(root).record.settings().source.max_pixels
@@ -94,7 +94,7 @@ def _max_pixels(root: str) -> int:
 
 def _pixels(value: Any, name: str, sample: str) -> Any:
     if not isinstance(value, dict):  # rendered from a recipe
-        # Not np.asarray of a 1-bit picture: its True is the byte 255, which is no valid bool.
+        # np.asarray of a 1-bit picture is not used: its True is the byte 255, which is not a valid bool.
         return np.asarray(value.convert("L")) > 0 if name == "mask" else np.asarray(value)
     what = f"{name} of {sample}"
     if name == "mask":

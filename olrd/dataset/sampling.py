@@ -1,4 +1,4 @@
-"""Picking rows of a dataset: evenly, the same every time, without reading the rest."""
+"""Picking rows of a dataset: evenly spread, the same each time, without reading the others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from olrd.draws import draw_integer
 
 
 def pick_evenly(total: int, count: int, seed: int = 0) -> list[int]:
-    """`count` of the row numbers 0..total-1, ascending: one, drawn by `seed`, from each equal stretch.
+    """`count` of the row numbers 0 to total - 1, ascending: one, drawn by `seed`, from each of `count` equal ranges.
 
-    All of them if there are not more than `count`.
+    All numbers if there are not more than `count`.
     """
     if total <= count:
         return list(range(total))
@@ -25,7 +25,7 @@ def pick_evenly(total: int, count: int, seed: int = 0) -> list[int]:
 
 
 def rows_at(dataset: Dataset, numbers: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows with these ascending numbers. Row groups without any of them are not read."""
+    """The rows with these numbers, which must ascend. Row groups without any of them are not read."""
     wanted = np.asarray(numbers, np.int64)
     first = 0  # number of the row group's first row
     for shard in dataset.shards:

@@ -1,7 +1,7 @@
-"""The columns of a triplet and how they are written, so that `datasets.load_dataset` opens them.
+"""The columns of a triplet, as `datasets.load_dataset` opens them.
 
-Pictures are Arrow `struct<bytes, path>` with the Hugging Face feature `Image`; the features travel in
-the schema metadata. pyarrow alone writes them.
+Pictures are Arrow `struct<bytes, path>` with the Hugging Face feature `Image`. The features are stored in the schema
+metadata. The files are written with pyarrow alone.
 """
 
 from __future__ import annotations

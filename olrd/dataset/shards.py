@@ -1,4 +1,4 @@
-"""Parquet files of triplets: written under a temporary name, counted in real bytes, then renamed."""
+"""Shards: Parquet files of triplets, written under a temporary name, limited in bytes, then renamed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from olrd.storage.remote import Remote
 
 ROW_GROUP = 100
 ROW_GROUP_BYTES = 64_000_000
-"""A row group ends at 100 rows (more make the Hub's viewer run out of memory) or at these bytes."""
+"""A row group ends at 100 rows, because the Hub's viewer runs out of memory with more, or at this number of bytes."""
 ROW_OVERHEAD = 2048
-"""Bytes assumed for the plain columns and the page headers of a row when deciding to roll over."""
+"""Bytes assumed for the plain columns and page headers of a row when deciding whether a file is full."""
 SHARED = "background.bytes"
-"""The column whose values repeat: see `open_writer`."""
+"""The column with repeated values; see `open_writer`."""
 FILE_OVERHEAD = 64_000
 """Bytes assumed for the schema, the footer and the indexes of a file."""
 
@@ -42,10 +42,10 @@ def numbered(stem: str) -> Callable[[int], str]:
 
 
 class ShardWriter:
-    """Writes rows to files in `folder`, rolling over before `limit` bytes.
+    """Writes rows to files in `folder` that stay below `limit` bytes.
 
-    The bytes counted are the real ones: pictures are stored as they are, uncompressed, a background
-    once per row group. A file is always below `limit` unless a single row is larger.
+    Real bytes are counted: pictures are stored without further compression, and a background once per row group. A file
+    exceeds `limit` only if a single row does.
     """
 
     def __init__(self, folder: Path | Remote, form: str, limit: int) -> None:
@@ -115,7 +115,7 @@ def _written(name: str, rows: int, path: Path) -> Written:
 
 
 def to_table(rows: list[dict[str, Any]], table_schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table. Pictures go in as whole columns, three times as fast as row by row."""
+    """Rows as an Arrow table. Pictures are converted as whole columns, three times as fast as row by row."""
     columns = []
     for column in table_schema:
         values = [row[column.name] for row in rows]
@@ -129,9 +129,9 @@ def to_table(rows: list[dict[str, Any]], table_schema: pa.Schema) -> pa.Table:
 
 
 def _joined(values: list[bytes | None]) -> pa.BinaryArray:
-    """An Arrow array of bytes whose memory is taken once: pyarrow, value by value, grows it as it goes."""
+    """An Arrow array of bytes in memory that is allocated once; pyarrow enlarges it for each value."""
     whole = [value for value in values if value is not None]
-    if len(whole) < len(values):  # a damaged row, which is not ours to refuse
+    if len(whole) < len(values):  # a damaged row; `verify` reports it
         return pa.array(values, pa.binary())
     ends = np.cumsum([0, *map(len, whole)]).astype(np.int32)
     data = pa.allocate_buffer(int(ends[-1]))
@@ -142,8 +142,11 @@ def _joined(values: list[bytes | None]) -> pa.BinaryArray:
 
 
 def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
-    """A Parquet writer with our encoding: pictures as they are, the rest snappy. Composites and masks
-    have no dictionary. Backgrounds have one per row group: triplets of one photo have the same."""
+    """A Parquet writer: pictures uncompressed, the other columns with snappy.
+
+    Composites and masks have no dictionary. Backgrounds have one per row group, because the triplets of a photo share
+    their background.
+    """
     pictures = [f"{name}.{part}" for name in PICTURES for part in ("bytes", "path")]
     plain = [name for name in file_schema.names if name not in PICTURES]
     present = [leaf for leaf in pictures if leaf.split(".")[0] in file_schema.names]
@@ -160,13 +163,15 @@ def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _leaves(file_schema: pa.Schema, names: list[str]) -> list[str]:
-    """Parquet's column paths: a list column's values live at `<name>.list.element`."""
+    """Parquet's column paths; the values of a list column are at `<name>.list.element`."""
     return [f"{name}.list.element" if pa.types.is_nested(file_schema.field(name).type) else name for name in names]
 
 
 def added_bytes(row: dict[str, Any], shared: set[str]) -> int:
-    """The bytes that a row adds to a row group with the backgrounds of the photos `shared`, counted.
-    Its own photo is added to them."""
+    """The bytes that a row adds to a row group.
+
+    shared: the photos whose backgrounds the row group contains; the row's own photo is added.
+    """
     again = row["image_id"] in shared
     shared.add(row["image_id"])
     pictures = [n for n in PICTURES if n in row and not (again and SHARED.startswith(n))]
@@ -174,8 +179,8 @@ def added_bytes(row: dict[str, Any], shared: set[str]) -> int:
 
 
 def join_files(paths: Iterable[Path | Remote], target: Path | Remote, form: str) -> Written:
-    """Several files as one, row groups filled up again; a row group in memory at a time."""
-    pa.default_memory_pool().release_unused()  # what building left behind
+    """Join several files into one, with full row groups. One row group is in memory at a time."""
+    pa.default_memory_pool().release_unused()  # leftovers of an interrupted build
     temporary = staging(target)
     joined = schema(form)
     waiting: list[pa.RecordBatch] = []
@@ -200,7 +205,7 @@ def join_files(paths: Iterable[Path | Remote], target: Path | Remote, form: str)
 def _batches(paths: Iterable[Path | Remote]) -> Iterator[pa.RecordBatch]:
     for path in paths:
         try:
-            # Only small parts are joined (see `pack`): a remote one is fetched whole.
+            # Only small parts are joined (see `pack`), so a remote one is downloaded as a whole.
             where = pa.BufferReader(path.read_bytes()) if isinstance(path, Remote) else path
             with pq.ParquetFile(where, pre_buffer=False, buffer_size=1 << 20) as file:
                 yield from file.iter_batches(batch_size=ROW_GROUP // 5)

@@ -23,10 +23,17 @@ _MARGIN, _GUTTER, _GAP = 32, 36, 6
 
 
 def contact_sheet(rows: Iterable[dict[str, Any]], columns: int = 2, width: int = 1320) -> Image:
-    """Triplets on one sheet: composite with the mask's outline, mask, ground truth, a caption.
+    """Triplets on one sheet: composite with the mask's outline, mask, ground truth and a caption.
 
-    rows: full rows (see `olrd.dataset.schema`). columns: triplets side by side. width: of the sheet, in
-    pixels. Returns uint8 [H, width, 3]. Tiles are 4 : 3; pictures keep their aspect in them.
+    Tiles are 4 : 3; pictures keep their aspect in them.
+
+    Args:
+        rows: full rows (see `olrd.dataset.schema`).
+        columns: triplets side by side.
+        width: of the sheet, in pixels.
+
+    Returns:
+        uint8 [H, width, 3].
     """
     tile_width = ((width - 2 * _MARGIN - (columns - 1) * _GUTTER) // columns - 2 * _GAP) // 3
     size = tile_width, tile_width * 3 // 4
@@ -65,14 +72,14 @@ def _tiles(row: dict[str, Any], size: tuple[int, int]) -> list[Pillow.Image]:
 
 
 def area_averaged(pixels: npt.NDArray[Any], size: tuple[int, int]) -> Pillow.Image:
-    """Area-averaged to (width, height); masks become grey."""
+    """Resize to (width, height) by area averaging. Masks become grey."""
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
     return Pillow.fromarray(pixels).resize(size, Pillow.Resampling.BOX)
 
 
 def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, row: dict[str, Any]) -> None:
-    """Two lines under a triplet: what it is, and its prompt with the blend at the right."""
+    """Write two lines under a triplet: class, id and blend; then the prompt."""
     x, y = corner
     big, small = ImageFont.load_default(15), ImageFont.load_default(12)
     draw.text((x, y + 20), row["category"], _INK, big, anchor="ls")
@@ -85,7 +92,7 @@ def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, row
 
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, font: Any, room: float) -> str:
-    """`text`, shortened with an ellipsis until it is at most `room` pixels wide."""
+    """`text`, shortened with an ellipsis to at most `room` pixels."""
     text = " ".join(text.split())
     if draw.textlength(text, font) <= room:
         return text

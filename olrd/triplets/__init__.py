@@ -1,1 +1,1 @@
-"""From one photo to its triplets: which object, where to, how it is blended, and the proof."""
+"""From one photo to its triplets: candidates, placement, blending, and the proof."""

@@ -1,9 +1,9 @@
-"""Blending: how the cut-out meets its new background.
+"""Blends: how the cut-out object is merged with its new background.
 
-A blend gets the object's surroundings (`patch`, with its mask) and the background under it, and
-returns the pasted pixels and the footprint: every pixel it touched. All arithmetic is in integers
-or single IEEE operations, so the same input gives the same bytes on any machine (`poisson` solves a
-linear system and is the exception, see olrd.triplets.poisson).
+A blend gets the object with its surroundings (`patch` and its mask) and the background under it. It returns the pasted
+pixels and the footprint: every pixel that it may have changed. All arithmetic uses integers or single IEEE operations,
+so the same input gives the same bytes on any machine. The exception is `poisson`, which solves a linear system (see
+olrd.triplets.poisson).
 """
 
 from __future__ import annotations
@@ -23,15 +23,20 @@ Params = dict[str, float]
 
 
 class Pasted(NamedTuple):
-    """pixels: uint8 [h, w, 3]. footprint: bool [h, w], a superset of every changed pixel."""
+    """A blended object. pixels: uint8 [h, w, 3]. footprint: bool [h, w], True for every pixel that may have changed."""
 
     pixels: Image
     footprint: Mask
 
 
 class Blend(NamedTuple):
-    """A blend: its function (patch, mask, background, params) -> Pasted, its parameters' defaults,
-    and its reach: by how many pixels the footprint may exceed the mask."""
+    """A blend as it is registered.
+
+    Attributes:
+        paste: (patch, mask, background, params) -> Pasted.
+        defaults: its parameters with their default values.
+        reach: params -> number of pixels by which the footprint may exceed the mask.
+    """
 
     run: Callable[[Image, Mask, Image, Params], Pasted]
     defaults: Params
@@ -40,19 +45,19 @@ class Blend(NamedTuple):
 
 def mix(foreground: Image, background: Image, alpha: Alpha) -> Image:
     """alpha F + (1 - alpha) B, rounded, in integers."""
-    # Arrays of one shape: numpy is four times as slow at broadcasting over three channels.
+    # Arrays of one shape, because numpy takes four times as long to broadcast over three channels.
     share = cv2.merge([alpha, alpha, alpha]).astype(np.uint16)
-    mixed = share * foreground + (255 - share) * background + np.uint16(127)  # at most 65152: fits
+    mixed = share * foreground + (255 - share) * background + np.uint16(127)  # at most 65152, which fits
     return (mixed // np.uint16(255)).astype(np.uint8)
 
 
 def hard(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
-    """The paper's paste: I~ = I (1 - m~) + o~."""
+    """The paste of the paper: I~ = I (1 - m~) + o~."""
     return Pasted(np.where(mask[..., None], patch, background), mask)
 
 
 def feather(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
-    """A soft rim: alpha is the mask averaged over a (2 radius + 1) square."""
+    """A soft rim: alpha is the mask averaged over a square of side 2 radius + 1."""
     size = 2 * int(params["radius"]) + 1
     count = _sums(mask.view(np.uint8), int(params["radius"]), cv2.BORDER_CONSTANT)
     alpha = (count * 255 // (size * size)).astype(np.uint8)
@@ -62,11 +67,11 @@ def feather(patch: Image, mask: Mask, background: Image, params: Params) -> Past
 def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
     """Alpha and foreground colours in the band around the outline, from the colours on both sides.
 
-    In the band (`band` pixels to each side), F and B are the mean colours of the sure foreground
-    and of the sure old background nearby. The observed colour I = alpha F + (1 - alpha) B gives
-    alpha by projection on F - B, pulled towards the annotated mask where F and B are alike
-    (`trust`, in squared grey levels). The remaining error is divided between F and B in proportion
-    to alpha and 1 - alpha, which is the least change that makes the equation exact.
+    In the band (`band` pixels to each side of the outline), F and B are the mean colours of the certain foreground and
+    of the certain old background nearby. The observed colour I = alpha F + (1 - alpha) B gives alpha by projection on
+    F - B. Where F and B are alike, alpha is pulled towards the annotated mask (`trust`, in squared grey levels). The
+    remaining error is divided between F and B in proportion to alpha and 1 - alpha; this is the smallest change that
+    makes the equation exact.
     """
     band = int(params["band"])
     solid = mask.view(np.uint8)
@@ -86,7 +91,7 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     share = np.where(known, share, prior)
     alpha = inner * np.uint8(255)
     alpha.reshape(-1)[at] = np.floor(share * 255 + 0.5)
-    # One 3x3 mean over the band takes out single-pixel noise; the sure parts stay as they are.
+    # A 3x3 mean over the band removes single-pixel noise. The certain parts stay as they are.
     smooth = _sums(alpha, 1).take(at) // 9
     smooth[smooth < 6], smooth[smooth > 249] = 0, 255
     alpha.reshape(-1)[at] = smooth
@@ -96,7 +101,7 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     colour = np.where(known[:, None], foreground + weight * error, observed)
     new = patch.copy()
     new.reshape(-1, 3)[at] = np.floor(np.clip(colour, 0, 255) + 0.5)
-    # The annotated mask stays in the footprint, so that the rim cannot leave pinholes in it.
+    # The annotated mask is part of the footprint, so that the rim leaves no pinholes.
     return Pasted(mix(new, background, alpha), (alpha > 0) | mask)
 
 
@@ -116,8 +121,8 @@ def _local_mean(
 ) -> tuple[npt.NDArray[np.float64], Mask]:
     """Mean colour of `patch` where `where` is 1, in a square of `reach` around each position.
 
-    at: positions in the flattened patch. Returns float64 [n, 3] and whether there was any such
-    pixel. Integer sums, so exact.
+    at: positions in the flattened patch. Returns the mean, float64 [n, 3], from exact integer sums, and whether there
+    was any such pixel.
     """
     chosen = cv2.bitwise_and(patch, patch, mask=where)
     sums = _sums(chosen, reach, cv2.BORDER_CONSTANT).reshape(-1, 3).take(at, axis=0)

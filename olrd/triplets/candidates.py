@@ -1,6 +1,6 @@
-"""Which objects can be cut out: things, whole, of a useful size, in one piece, not behind others.
+"""Candidates: which objects can be cut out. They are complete things of a useful size, in one piece, not occluded.
 
-Every object gets a verdict: None, or the reason code (olrd.reasons) for which it is left out.
+Every object gets a verdict: None, or the reason code (olrd.reasons) why it is left out.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from olrd.masks import disc, largest_piece
 from olrd.panoptic import Box, Category, Segment
 
 MAIN_PIECE = 0.95
-"""The share of its area that the largest piece of an object must have."""
+"""Smallest share of an object's area that its largest connected piece must have."""
 
 
 def listed_verdict(
     segment: Segment, width: int, height: int, categories: Mapping[int, Category], rules: CandidateRules
 ) -> str | None:
-    """The verdict that the annotation alone gives; the picture need not be opened. width, height:
-    of the photo in pixels, 0 where unknown."""
+    """The verdict from the annotation alone, without opening the photo. width, height: of the photo, 0 if unknown."""
     category = categories.get(segment.category_id)
     if category is None or not category.isthing:
         return "stuff"
@@ -32,7 +31,7 @@ def listed_verdict(
     if rules.categories and category.name not in rules.categories:
         return "category_excluded"
     if not segment.area or not width or not height:
-        return None  # not measured yet
+        return None  # not measured yet; see `seen_verdict`
     share = segment.area / (width * height)
     if share < rules.min_area:
         return "too_small"
@@ -44,8 +43,10 @@ def listed_verdict(
 
 
 def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRules) -> str | None:
-    """The verdict that needs pixels. mask: bool [h, w], the object inside its box.
-    things: bool [H, W], every pixel of a thing or crowd."""
+    """The verdict from the pixels.
+
+    mask: bool [h, w], the object inside its box. things: bool [H, W], every pixel of a thing or crowd.
+    """
     if largest_piece(mask) < MAIN_PIECE:
         return "fragmented"
     if contact_share(segment.bbox, mask, things) > rules.max_contact:
@@ -54,16 +55,16 @@ def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRul
 
 
 def frame_sides(box: Box, width: int, height: int, flip: bool = False) -> frozenset[str]:
-    """The sides of the frame that a box touches (left, top, right, bottom), mirrored if asked."""
+    """The sides of the frame that a box touches: left, top, right, bottom. flip: mirror left and right."""
     left, right = ("right", "left") if flip else ("left", "right")
     touched = {left: box.x <= 0, "top": box.y <= 0, right: box.x + box.w >= width, "bottom": box.y + box.h >= height}
     return frozenset(side for side, value in touched.items() if value)
 
 
 def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:
-    """The share of the outline of an object within `reach` pixels of another thing.
+    """The share of an object's outline that lies within `reach` pixels of another thing.
 
-    Annotated neighbours are often separated by a pixel or two of void, hence the reach.
+    The reach is needed because annotated neighbours are often separated by a pixel or two of void.
     """
     pad = reach + 1
     height, width = things.shape

@@ -20,8 +20,13 @@ from olrd.triplets.recipe import Recipe
 
 
 class Triplet(NamedTuple):
-    """image: the composite, uint8 [H, W, 3]. mask: bool [H, W], True where the blend touched.
-    background: the ground truth, uint8 [H, W, 3]."""
+    """The pictures of a triplet.
+
+    Attributes:
+        image: the composite, uint8 [H, W, 3].
+        mask: bool [H, W], True for every pixel that the blend may have changed.
+        background: the ground truth, uint8 [H, W, 3].
+    """
 
     image: Image
     mask: Mask
@@ -29,7 +34,7 @@ class Triplet(NamedTuple):
 
 
 def transformed(mask: Mask, scale: float, flip: bool) -> Mask:
-    """A mask scaled (area-averaged, threshold one half) and mirrored left to right, if asked."""
+    """A mask scaled (area-averaged, threshold one half) and, with `flip`, mirrored left to right."""
     if scale != 1.0:
         size = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
         grey = Pillow.fromarray(mask.astype(np.uint8) * 255)
@@ -38,10 +43,10 @@ def transformed(mask: Mask, scale: float, flip: bool) -> Mask:
 
 
 def cut_out(donor: Image, box: Box, mask: Mask, pad: int, scale: float, flip: bool) -> tuple[Image, Mask]:
-    """The object with `pad` pixels of surroundings (edge pixels repeated beyond the frame).
+    """The object with `pad` pixels of its surroundings; beyond the frame, edge pixels are repeated.
 
-    mask: bool [h, w] inside `box`, before scaling. Returns (patch uint8 [h' + 2 pad, w' + 2 pad, 3],
-    mask of the same size), scaled and mirrored.
+    mask: bool [h, w] inside `box`, before scaling. Returns the scaled and mirrored patch, uint8 [h' + 2 pad,
+    w' + 2 pad, 3], and its mask of the same size.
     """
     moved = transformed(mask, scale, flip)
     height, width = moved.shape
@@ -60,7 +65,7 @@ def cut_out(donor: Image, box: Box, mask: Mask, pad: int, scale: float, flip: bo
 
 
 def _crop(image: Image, box: Box) -> Image:
-    """The pixels in `box`; those of the edge repeated where it reaches beyond the frame."""
+    """The pixels in `box`. Beyond the frame, edge pixels are repeated."""
     height, width = image.shape[:2]
     if box.x >= 0 and box.y >= 0 and box.x + box.w <= width and box.y + box.h <= height:
         return image[box.crop()]
@@ -72,7 +77,7 @@ def _crop(image: Image, box: Box) -> Image:
 def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Triplet:
     """The triplet that a recipe describes, from the photos at working size.
 
-    mask: bool [h, w], the object inside recipe.source_bbox. Proven before it is returned.
+    mask: bool [h, w], the object inside recipe.source_bbox. Raises `IntegrityError` if the proof fails (see `prove`).
     """
     blend = BLENDS.get(recipe.blend)
     _check_fit(recipe, background)
@@ -80,7 +85,7 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
     patch, cut = cut_out(donor, recipe.source_bbox, mask, pad, recipe.scale, recipe.flip)
     height, width = background.shape[:2]
     left, top = recipe.position[0] - pad, recipe.position[1] - pad
-    # The part of the patch that lies inside the frame: an object that touches it has its rim outside.
+    # The part of the patch inside the frame: the rim of an object at the frame lies outside.
     ys = slice(max(-top, 0), min(height - top, cut.shape[0]))
     xs = slice(max(-left, 0), min(width - left, cut.shape[1]))
     place = slice(top + ys.start, top + ys.stop), slice(left + xs.start, left + xs.stop)
@@ -108,8 +113,8 @@ def _check_fit(recipe: Recipe, background: Image) -> None:
 
 
 def prove(image: Image, mask: Mask, background: Image) -> None:
-    """The proof: outside `mask` the composite equals the background bit for bit, and the mask is
-    neither empty nor everything. Raises `IntegrityError` otherwise."""
+    """Prove that the composite equals the background bit for bit outside the mask, and that the mask is neither empty nor
+    full. Raises `IntegrityError` otherwise."""
     top, bottom = _rows_of(mask)
     inner = slice(top, bottom)
     outside = max(
@@ -138,14 +143,15 @@ def _largest_difference(one: Image, other: Image) -> float:
 
 
 def pixels_sha256(triplet: Triplet, background_sha256: str | None = None, box: Box | None = None) -> str:
-    """The hash a recipe promises: of the hash of the background's bytes (in hexadecimal), the mask's
-    bits, eight to a byte, and the composite's pixels inside the mask. Outside it the composite's
-    pixels are the background's, so all three pictures are covered.
+    """The hash of a triplet's pixels, which its recipe contains.
 
-    background_sha256: the first part where it is known, as it is the same for a photo's triplets.
-    box: the mask's, where it is known.
+    It covers the hash of the background's bytes (in hexadecimal), the mask's bits, eight to a byte, and the composite's
+    pixels inside the mask. Outside the mask the composite equals the background, so all three pictures are covered.
+
+    background_sha256: the hash of the background, if it is known; the triplets of a photo share it. box: of the mask,
+    if it is known.
     """
-    # Inside the mask's box there are the same bytes as in the whole picture, read faster.
+    # The box of the mask contains the same bytes as the whole picture and is read faster.
     crop = (box or mask_box(triplet.mask)).crop()
     pixels = np.ascontiguousarray(triplet.image[crop]).reshape(-1, 3)
     inside = pixels.take(np.flatnonzero(triplet.mask[crop]), axis=0)

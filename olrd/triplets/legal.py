@@ -1,9 +1,8 @@
-"""Placement: every legal position of an object at once, exactly, then one of them.
+"""Legal positions: every position at which an object may lie, computed exactly and all at once.
 
-A position is the top-left corner of the object's box. It is legal if no pixel of the object's mask
-lands on a blocked pixel. That is a morphological erosion with the mask as its element; here it runs
-on one bit a pixel, two ORs per horizontal run of the mask: exact, no floating point, about a
-millisecond per object.
+A position is the top-left corner of the object's box. It is legal if no pixel of the object's mask lies on a blocked
+pixel. This is a morphological erosion with the mask as structuring element. It runs on one bit per pixel, with two ORs
+per horizontal run of the mask: exact, without floating point, about a millisecond per object.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from olrd.arrays import Mask
 
 Legal = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint8]
-"""Eight pixels a byte, row after row without a gap; the first pixel is the lowest bit."""
+"""Eight pixels per byte, rows without gaps; the first pixel is the lowest bit."""
 Words = npt.NDArray[np.uint64]
 WORD = np.dtype("<u8")
 Run = tuple[int, int, int]
 SPARSE = 8
-"""Every how many runs of a mask are tried before all of them."""
+"""Every n-th run of a mask is tried before all runs."""
 
 
 class Field:
-    """Blocked pixels of one photo, prepared so that any mask can be tested against them.
+    """The blocked pixels of one photo, prepared for testing masks against them.
 
-    blocked: bool [H, W]. Level k of the table has a bit set where any of the 2**k pixels to the
-    right, the pixel itself included, is blocked; two look-ups then cover a run of any length.
+    blocked: bool [H, W]. In level k of the table a bit is set if any of 2**k pixels, from this one to the right, is
+    blocked. Two look-ups cover a run of any length.
     """
 
     def __init__(self, blocked: Mask) -> None:
@@ -51,11 +50,18 @@ class Field:
         return range(top, max(top, (lowest if last is None else min(lowest, math.floor(last))) + 1))
 
     def legal(self, mask: Mask, rows: range, among: Legal | None = None) -> Legal:
-        """bool [len(rows), W - w + 1]: whether `mask` (bool [h, w]) may lie with its corner at
-        (x, rows[y]), touching no blocked pixel. among: of the same shape, the only positions asked for.
+        """The legal positions of a mask in some rows.
 
-        A few of the mask's rows are tried first, as they rule out most positions; the whole mask
-        is tried on what is left.
+        A few runs of the mask are tried first, because they rule out most positions. The whole mask is tried on the
+        positions that are left.
+
+        Args:
+            mask: bool [h, w].
+            rows: the rows of the corner; all by default.
+            among: bool of the same shape as the result; only these positions are tested.
+
+        Returns:
+            bool [len(rows), W - w + 1]: whether the mask with its corner at (x, rows[y]) covers no blocked pixel.
         """
         if not len(rows) or mask.shape[1] > self.width:
             return np.zeros((len(rows), max(self.width - mask.shape[1] + 1, 0)), np.bool_)
@@ -76,11 +82,11 @@ class Field:
         return legal
 
     def _collisions(self, runs: list[Run], rows: range) -> Bits:
-        """One bit per position (y - rows[0]) * W + x for y in `rows`: set if a run of a mask with its
-        corner at (x, y) lands on a blocked pixel."""
+        """One bit per position (y - rows[0]) * W + x, y in `rows`: set if a run of a mask with its corner at (x, y)
+        covers a blocked pixel."""
         words = len(rows) * self.width // 64 + 2
-        # Bytes can be taken from any place at once. The bits of a byte that are left over, 0 to 7, are
-        # the same for all that goes into one of these sums; each sum is moved by them once.
+        # Whole bytes can be read at any offset. The remaining offset of 0 to 7 bits is the same for everything that
+        # goes into one of these sums, so that each sum is shifted once.
         sums = np.zeros((8, words), WORD)
         by_rest = list(sums.view(np.uint8))
         for y, x, length in runs:
@@ -88,21 +94,21 @@ class Field:
             bits, start = self._levels[level], (rows.start + y) * self.width + x
             for at in {start, start + length - (1 << level)}:
                 part = bits[at >> 3 : (at >> 3) + words * 8]
-                total = by_rest[at & 7][: len(part)]  # below the photo nothing is blocked
+                total = by_rest[at & 7][: len(part)]  # there is nothing blocked below the photo
                 np.bitwise_or(total, part, out=total)
         for half in (4, 2, 1):
             sums[:half] |= _moved(sums[half : 2 * half], half)
         return sums[0].view(np.uint8)
 
     def _free(self, hit: Bits, count: int, mask_width: int) -> Legal:
-        """The positions without a collision, bool [count, W - w + 1]. Nothing wraps: a position that
-        would cross the right edge is outside the returned array."""
+        """The positions without a collision, bool [count, W - w + 1]. Positions that cross the right edge are not part of
+        the array."""
         bits = np.unpackbits(hit, count=count * self.width, bitorder="little")
         return bits.reshape(count, self.width)[:, : self.width - mask_width + 1] == 0
 
 
 def _moved(bits: Words, places: int) -> Words:
-    """[..., n] words in which bit i is what bit i + places was; zeros come in at the end."""
+    """The words [..., n] shifted: bit i becomes bit i + places; zeros follow at the end."""
     whole, rest = divmod(places, 64)
     moved = np.zeros_like(bits)
     moved[..., : bits.shape[-1] - whole] = bits[..., whole:]

@@ -1,4 +1,4 @@
-"""From one photo to its triplets: candidates, positions, recipes, pixels; and every reason why not."""
+"""From one photo to its triplets: candidates, positions, recipes and pixels, with a reason for every omission."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ class TripletMaker:
         return photos_by_split(self.source, self.config)
 
     def photo(self, index: int, tally: Tally) -> Iterator[Row]:
-        """The rows of photo `index`; counts everything into `tally`.
+        """The rows of photo `index`. Counts everything in `tally`.
 
-        With `on_error` = stop the first photo that cannot be read raises its `Rejected`.
+        With `on_error="stop"`, a photo that cannot be read raises its `Rejected`.
         """
         record = self.source.record(index)
         tally.photos_read += 1
@@ -93,7 +93,7 @@ class TripletMaker:
                 self._refuse_missing(record)
             verdicts = self._listed(record.segments, record.width, record.height)
             check_categories(record.file_name, record.segments, self.source.categories)
-            if all(verdicts):  # nothing to cut out: the photo need not be opened
+            if all(verdicts):  # there is nothing to cut out, so the photo is not opened
                 tally.photos_without_triplet += 1
                 tally.objects_rejected.update(reason for reason in verdicts if reason)
                 return
@@ -122,8 +122,10 @@ class TripletMaker:
             yield self._row(scene, paste)
 
     def _refuse_missing(self, record: Record) -> NoReturn:
-        """Raise `Rejected` for a photo without annotation: with the photo's own fault if it cannot be read, because
-        then it could not be segmented either."""
+        """Raise `Rejected` for a photo without annotation.
+
+        If the photo cannot be read, that is the reason: it could not be segmented.
+        """
         if self.source.background_kind == "stuff":
             data = self.source.photo_bytes(record)
             decode_photo(data, record.file_name, self.config.source.max_pixels)
@@ -160,14 +162,14 @@ class TripletMaker:
         return pastes, None
 
     def _cuts(self, scene: Scene, verdicts: list[str | None], reasons: Counter[str]) -> list[Cut]:
-        """The photo's candidates in a keyed order, so that --max-per-photo favours none of them."""
+        """The photo's candidates in a keyed order, so that --max-per-photo prefers none of them."""
         cuts = []
-        if not scene.record.width:  # sizes and areas are known only now
+        if not scene.record.width:  # the source did not know sizes and areas
             verdicts = self._listed(scene.panoptic.segments, scene.shape[1], scene.shape[0])
         listed = zip(scene.panoptic.segments, verdicts, strict=True)
         for number, (segment, reason) in enumerate(listed, start=1):
             if reason is None and segment.area == 0:
-                reason = "too_small"  # it vanished in resizing, or behind other objects
+                reason = "too_small"  # it vanished by resizing, or is hidden behind other objects
             if reason is None:
                 mask = np.ascontiguousarray(scene.panoptic.index[segment.bbox.crop()] == number)
                 reason = seen_verdict(mask, segment, scene.things, self.config.rules)
@@ -236,7 +238,7 @@ class TripletMaker:
         return row | pictures(ground.photo, triplet, recipe.id) if config.form == "full" else row
 
     def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
-        """Another photo of the same split that offers a position: the first of a keyed sequence."""
+        """Another photo of the same split with a legal position: the first in a keyed order."""
         photos = self._by_split[split_of(donor.record.image_id, self.config.splits)]
         opened = 0
         for look in range(DONOR_LOOKS):
@@ -312,7 +314,7 @@ def _reference(scene: Scene) -> PhotoRef:
 
 
 def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:
-    """The pixel columns: composite and mask encoded losslessly, the background as it is stored."""
+    """The columns of the pictures: composite and mask encoded losslessly, and the background as stored."""
     image = encode_image(triplet.image, photo.icc)
     return {
         "image": {"bytes": image, "path": image_name(name, image)},

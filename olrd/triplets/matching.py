@@ -1,7 +1,7 @@
-"""Optional matching of a cut-out to its new surroundings: sharpness and noise.
+"""Matching of an object to its new surroundings, with `--match`: sharpness and noise.
 
-Sharpness: an object sharper than the place it lands on is softened. Noise: an object with less
-grain than that place gets the missing grain. Both only where `--match` asks for them.
+Sharpness: an object that is sharper than its surroundings is softened. Noise: an object with less grain than its
+surroundings gets the missing grain.
 """
 
 from __future__ import annotations
@@ -34,22 +34,24 @@ def grain(pixels: Image) -> float:
         - 2 * grey[2:, 1:-1]
         + grey[2:, 2:]
     )
-    # White noise of deviation s gives this operator deviation 6 s; a normal's median |x| is 0.6745.
+    # For white noise of deviation s the operator has deviation 6 s; the median of |x| of a normal x is 0.6745.
     return float(np.median(np.abs(laplace))) / (6 * 0.6745)
 
 
 def acutance(pixels: Image) -> float:
     """Sharpness: high-frequency over mid-frequency contrast of the grey image."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.int32)
-    # Squares: blurring an isolated edge changes the sum of its squared steps, not of the steps.
+    # Squares, because blurring an isolated edge changes the sum of its squared steps but not the sum of its steps.
     near = (np.diff(grey, axis=0) ** 2).mean() + (np.diff(grey, axis=1) ** 2).mean()
     far = ((grey[4:] - grey[:-4]) ** 2).mean() + ((grey[:, 4:] - grey[:, :-4]) ** 2).mean()
     return float(near / far) if far else 1.0
 
 
 def match_patch(patch: Image, mask: Mask, under: Image, match: tuple[str, ...], key: str) -> Image:
-    """The patch with the sharpness and the noise of `under`. All uint8 [h, w, 3]; `match` names
-    what to match; `key` seeds the noise."""
+    """The patch with the sharpness or noise of `under`, both uint8 [h, w, 3].
+
+    match: what is matched, `noise` or `sharpness` or both. key: of the draw of the noise.
+    """
     for name in match:
         if name not in MATCHES:
             raise did_you_mean("match", name, MATCHES)

@@ -1,4 +1,4 @@
-"""A photo at working size: decoded when needed, resized if asked, and what its stored form will be."""
+"""A photo at working size: decoded on first use, resized if needed, and its stored form."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from olrd.storage.files import sha256
 
 @dataclass(frozen=True)
 class WorkingPhoto:
-    """data: the photo's own file. icc: its colour profile, if any. original: whether every reader of
-    `data` sees exactly `pixels`. full_size: (width, height) before resizing. shape: (height, width)
-    at working size. max_pixels: the limit that it passed."""
+    """A photo at working size.
+
+    Attributes:
+        data: the photo's own file.
+        file_name: for messages.
+        icc: its colour profile, if any.
+        original: whether every reader of `data` sees exactly `pixels`.
+        full_size: (width, height) before resizing.
+        shape: (height, width) at working size.
+        max_pixels: the limit on its size.
+    """
 
     data: bytes
     file_name: str
@@ -52,15 +60,15 @@ class WorkingPhoto:
         return encode_image(self.pixels, self.icc)
 
     def stored(self, name: str) -> dict[str, bytes | str]:
-        """The `background` column: the photo's own file where that gives the same pixels, else (it
-        was resized, or has an EXIF rotation that some readers ignore) a lossless copy."""
+        """The column `background`: the photo's own file if every reader sees the same pixels in it, else a lossless copy
+        (the photo was resized, or has an EXIF orientation that some readers ignore)."""
         if self.original:
             return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
         return {"bytes": self.lossless, "path": image_name(f"{name}-background", self.lossless)}
 
 
 def working_photo(data: bytes, file_name: str, size: int | None, max_pixels: int = MAX_PIXELS) -> WorkingPhoto:
-    """Open a photo whose short side shall be `size` pixels. Raises `Rejected`."""
+    """Open a photo. size: its short side at working size, or None for the native size. Raises `Rejected`."""
     header = photo_header(data, file_name, max_pixels)
     width, height = full = header.size
     if size is not None and min(full) != size:

@@ -1,7 +1,7 @@
-"""Choosing one of the legal positions: `centroid`, `uniform` or `supported`.
+"""Placements: choosing one of the legal positions. `centroid`, `uniform` or `supported`.
 
-A placement is a function (scene, request) -> (x, y) of the corner of the object's box; it raises
-`Rejected` (`no_position`, `no_surface`) if there is none.
+A placement is a function (scene, request) -> (x, y), the corner of the object's box. It raises `Rejected`
+(`no_position`, `no_surface`) if there is no position.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def _legal(scene: Scene, request: Request) -> Legal:
 
 
 def _restrict(legal: Legal, request: Request, rows: range, frame_height: int) -> Legal:
-    """Take out positions that overlap an earlier paste of the same object by half, and those that
-    would free an object from the frame side that cuts it."""
+    """Remove positions that overlap an earlier paste of the same object by half, and positions that would move a truncated
+    object away from its side of the frame."""
     height, width = request.mask.shape
     for x, y in request.taken:
         top, left = y - rows.start - height // 2, x - width // 2
@@ -103,7 +103,7 @@ def _none(request: Request) -> Rejected:
 
 
 def uniform(scene: Scene, request: Request) -> tuple[int, int]:
-    """Any legal position, all equally likely."""
+    """Any legal position; all have the same probability."""
     positions = np.flatnonzero(legal := _legal(scene, request))
     if not len(positions):
         raise _none(request)
@@ -112,10 +112,10 @@ def uniform(scene: Scene, request: Request) -> tuple[int, int]:
 
 
 def centroid(scene: Scene, request: Request) -> tuple[int, int]:
-    """The paper's: the object's centroid lands on a background region's centroid (integer means).
+    """The placement of the paper: the object's centroid lies on the centroid of a background region (integer means).
 
-    The region is drawn by area. The published code pastes there whatever is in the way; where that
-    position is not legal, the legal one nearest to it is taken.
+    The region is drawn by area. The published code pastes there without any check. Here, if that position is not legal,
+    the nearest legal one is taken.
     """
     regions = [k for k, s in enumerate(scene.panoptic.segments, 1) if s.area and not scene.objects[k]]
     if not regions:
@@ -133,14 +133,16 @@ def centroid(scene: Scene, request: Request) -> tuple[int, int]:
 
 
 HEIGHT_LIMIT = 0.2
-"""How far, as a share of the photo's height, a supported object may move up or down."""
+"""Largest vertical move of a supported object, as a share of the photo's height."""
 HEIGHT_SCALE = 0.05
-"""At this vertical distance a row is half as likely as at distance 0."""
+"""Vertical distance, as a share of the photo's height, at which a row has half the probability of distance 0."""
 
 
 def supported(scene: Scene, request: Request) -> tuple[int, int]:
-    """Keeps what the object stood on: its contact line lands on the same class of surface (else on
-    its family: any floor for a floor), near its old height, where its size remains plausible."""
+    """A position where the object stands on the same surface as before, near its old height, so that its size is plausible.
+
+    The surface is of the same class if there is room, else of the same family (any floor for a floor).
+    """
     if request.surface is None:
         raise Rejected("no_surface", "the object stands on a thing or on unlabelled pixels")
     mask, height = request.mask, scene.shape[0]
@@ -148,7 +150,7 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
     reach = HEIGHT_LIMIT * height
     rows = _landing_field(scene, request).rows(mask.shape[0], old - reach, old + reach)
     drop = np.abs(np.array(rows) - old) / height
-    # 1 / (1 + d^2) in integers: IEEE division and floor are the same on every machine.
+    # 1 / (1 + d^2) in integers, because IEEE division and floor give the same result on every machine.
     weight = np.floor(1_000_000 / (1 + (drop / HEIGHT_SCALE) ** 2)).astype(np.int64)
     for surface in (frozenset({request.surface}), same_kind(request.surface, scene.categories)):
         standing = request.once(surface, partial(_standing, scene, request, rows, surface))

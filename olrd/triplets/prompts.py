@@ -1,4 +1,4 @@
-"""Short prompts from the background an object lies on: "A photo of R* sky".
+"""Short prompts from the background under an object: "A photo of R* sky".
 
 Method: paper section on prompt tuning (template); tags by area, at most three (inferred)."""
 
@@ -14,7 +14,7 @@ TEMPLATE = "A photo of R* {labels}"
 MAX_LABELS = 3
 MIN_SHARE = 0.05
 UNLABELLED = "unlabelled"
-"""The supercategory of background without labels: no name for a prompt."""
+"""The supercategory of unlabelled background; it is not named in prompts."""
 
 
 def background_labels(scene: Scene, box: Box, mask: Mask) -> list[str]:
@@ -32,5 +32,5 @@ def background_labels(scene: Scene, box: Box, mask: Mask) -> list[str]:
 
 
 def short_prompt(labels: list[str]) -> str:
-    """The prompt of the paper's form; without labels it speaks of the background."""
+    """The prompt in the paper's form; without labels it says "background"."""
     return TEMPLATE.format(labels=", ".join(labels) or "background")

@@ -1,8 +1,8 @@
 """Recipes: a triplet without its pixels.
 
-A triplet is a pure function of (photos, recipe). A recipe is a small JSON object: which photos (by
-id, file name and sha256), which object (box and RLE of its mask), where it goes and how, and the
-sha256 of what must come out. It can be published where the photos may not.
+A triplet is a pure function of its photos and its recipe. A recipe is a small JSON object: which photos (id, file name
+and sha256), which object (box and RLE of its mask), where it is pasted and how, and the sha256 of the resulting pixels.
+It may be published where the photos may not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RECIPE_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class PhotoRef:
-    """A photo a recipe needs. file_name is relative to the photo folder; sha256 of its file."""
+    """A photo that a recipe needs. file_name: relative to the folder of the photos. sha256: of the file."""
 
     image_id: str
     file_name: str
@@ -30,12 +30,21 @@ class PhotoRef:
 class Recipe:
     """How one triplet is made.
 
-    background, donor: the photo that stays untouched and the photo the object is cut from (often
-    the same). size: short side to which both are resized first, or None. source_bbox: the object's
-    box in the donor at working size; rle: COCO counts of its mask inside that box. scale, flip:
-    applied to the cut-out. position: (x, y) of the box's corner in the background. blend, params:
-    see olrd.triplets.blends. match: `noise` and `sharpness`, if asked for. pixels_sha256: of what
-    must come out, see olrd.triplets.compose.pixels_sha256.
+    Attributes:
+        id: of the triplet.
+        background: the photo that stays untouched.
+        donor: the photo that the object is cut from; often the same one.
+        segment_id: of the object in the donor's annotation.
+        size: the short side to which both photos are resized first, or None.
+        source_bbox: the object's box in the donor at working size.
+        rle: COCO counts of the object's mask inside that box.
+        scale: size factor of the cut-out.
+        flip: whether the cut-out is mirrored.
+        position: (x, y) of the box's corner in the background.
+        blend: name of the blend, see olrd.triplets.blends.
+        params: of the blend.
+        match: `noise` and `sharpness`, as far as they are matched.
+        pixels_sha256: see olrd.triplets.compose.pixels_sha256.
     """
 
     id: str
@@ -55,7 +64,7 @@ class Recipe:
     version: int = RECIPE_VERSION
 
     def to_json(self) -> str:
-        """One line of JSON with sorted keys: the same recipe is always the same text."""
+        """One line of JSON with sorted keys. Equal recipes give equal texts."""
         values = {name: getattr(self, name) for name in self.__slots__}
         for name in ("background", "donor"):
             values[name] = {part: getattr(values[name], part) for part in PhotoRef.__slots__}
@@ -63,7 +72,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Read a recipe; `IntegrityError` if it is not one or of another version."""
+        """Read a recipe. Raises `IntegrityError` if the text is not a recipe of this version."""
         try:
             raw = json.loads(text)
             if raw["version"] != RECIPE_VERSION:
@@ -81,7 +90,7 @@ class Recipe:
         return recipe
 
     def check(self) -> None:
-        """`IntegrityError` for values of a wrong type or beyond their limits."""
+        """Check types and limits of all values. Raises `IntegrityError`."""
         numbers = (*self.source_bbox, *self.position, self.segment_id)
         texts = (self.id, self.rle, self.blend, self.pixels_sha256, *self.match)
         files = (*_fields(self.background), *_fields(self.donor))

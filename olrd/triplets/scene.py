@@ -21,7 +21,7 @@ FEW = 4
 
 
 class Scene:
-    """photo: the photo at working size. panoptic: the checked map at the same size."""
+    """A photo at working size and its checked panoptic map, resized to the same size."""
 
     def __init__(
         self, record: Record, photo: WorkingPhoto, panoptic: SegmentMap, categories: Mapping[int, Category]
@@ -40,7 +40,7 @@ class Scene:
 
     @cached_property
     def kinds(self) -> np.ndarray:
-        """int32 [len(segments) + 1]: the category id of each index value; 0 for void."""
+        """int32 [len(segments) + 1]: the category id of each value of the index map; 0 for void."""
         return np.array([0, *(s.category_id for s in self.panoptic.segments)], np.int32)
 
     def pixels_where(self, chosen: np.ndarray) -> Mask:

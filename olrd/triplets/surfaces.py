@@ -1,7 +1,7 @@
-"""What an object stands on, and where else in a photo that surface is.
+"""Surfaces: what an object stands on.
 
-The contact line is the lowest edge of the object; the surface is the kind of background right under
-it. An object keeps its surface when it is moved: a dog on grass lands on grass.
+The contact line is the lowest edge of the object. Its surface is the category of the background right below that line.
+A moved object keeps its surface: a dog on grass is pasted on grass.
 """
 
 from __future__ import annotations
@@ -16,26 +16,25 @@ from olrd.panoptic import Category, Segment
 from olrd.triplets.scene import Scene
 
 CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture"})
-"""Supercategories of things that stand, lie or float on something (birds perch and fly: exempt)."""
+"""Supercategories of things that stand, lie or float on something. Birds are exempt, because they perch and fly."""
 CARRIES_NOTHING = frozenset(
     {"building", "wall", "window", "ceiling", "tree-merged", "flower", "net", "fence-merged", "curtain"}
 )
-"""Stuff, by supercategory or name, under which such a thing is hidden rather than on which it stands:
-a car over `building` has its wheels behind something."""
+"""Stuff, by supercategory or name, that does not carry things: above it, the lower part of a thing is hidden. A car
+above `building` has its wheels behind something."""
 HANGS = frozenset({"traffic light", "stop sign", "traffic sign", "street light"})
-"""Things, in small letters, that a pole or a wire carries, whatever lies behind them."""
+"""Things that hang on a pole or wire, whatever is behind them; names in lower case."""
 
 
 class Foot(NamedTuple):
-    """The contact line of a mask. rows, columns: int [n], the lowest pixel of each contact column,
-    in the coordinates of the mask's box."""
+    """The contact line of a mask. rows, columns: int [n], the lowest pixel of each contact column, in the mask's box."""
 
     rows: np.ndarray
     columns: np.ndarray
 
 
 def find_foot(mask: Mask, share: float = 0.08) -> Foot:
-    """The contact line of bool [h, w]: lowest pixels within `share` of the height from the bottom."""
+    """The contact line of a mask, bool [h, w]: the lowest pixels in the lower `share` of its height."""
     height = mask.shape[0]
     columns = np.flatnonzero(mask.any(axis=0))
     rows = height - 1 - np.argmax(mask[::-1, columns], axis=0)
@@ -44,11 +43,12 @@ def find_foot(mask: Mask, share: float = 0.08) -> Foot:
 
 
 def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> int | None:
-    """The category id of the background under the object's contact line; None if it is a thing or
-    cannot carry the object, or if nothing but void or the frame's edge is found within reach.
+    """The category id of the background under an object's contact line.
 
-    Below each contact pixel the first labelled pixel within `reach` votes; so a seam of void
-    between object and ground, as annotators leave it, does not matter.
+    None if a thing is there, or stuff that cannot carry the object, or nothing but void or the frame within `reach`.
+
+    Below each contact pixel the first labelled pixel within `reach` votes. So a narrow seam of void between object and
+    ground, as annotators often leave it, does not matter.
     """
     index = scene.panoptic.index
     height = index.shape[0]
@@ -60,7 +60,7 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
     below = np.minimum(rows[:, None] + np.arange(1, reach + 1), height - 1)
     seen = index[below, columns[:, None]]
     labelled = (seen != 0) & (seen != number)
-    first = labelled.argmax(axis=1)  # of those that see any
+    first = labelled.argmax(axis=1)  # of those that have a labelled pixel
     vote = seen[np.arange(len(seen)), first][labelled.any(axis=1)]
     counts = np.bincount(vote, minlength=len(scene.kinds))
     if not counts.any():
@@ -80,15 +80,15 @@ CUT_SHARE = 0.7
 
 
 def _cut_off(mask: Mask) -> bool:
-    """Whether an upright figure ends in a straight edge nearly as wide as itself: it is annotated, or
-    seen, down to the waist. Feet are narrower."""
+    """Whether an upright figure ends in a straight edge that is nearly as wide as the figure. Then it is annotated, or
+    visible, only down to the waist; feet are narrower."""
     height, width = mask.shape
     ends = np.count_nonzero(mask[-max(2, height // 50) :].any(axis=0))
     return height >= width and ends >= CUT_SHARE * width
 
 
 def _carries(ground: Category, thing: Category) -> bool:
-    """Whether that stuff can carry that thing."""
+    """Whether this stuff can carry this thing."""
     if thing.name.lower() in HANGS:
         return False
     heavy = thing.supercategory in CARRIED_BY_GROUND and thing.name != "bird"
@@ -96,7 +96,7 @@ def _carries(ground: Category, thing: Category) -> bool:
 
 
 def foot_mask(mask: Mask) -> Mask:
-    """bool [h + 1, w]: the contact line and the pixel below it, what must lie on the surface."""
+    """bool [h + 1, w]: the contact line and the pixels below it, which must lie on the surface."""
     foot = find_foot(mask)
     strip = np.zeros((mask.shape[0] + 1, mask.shape[1]), np.bool_)
     strip[foot.rows, foot.columns] = True

@@ -1,4 +1,4 @@
-"""Counting what became of photos and objects, so that nothing is dropped silently."""
+"""The counts of photos and objects: used, rejected, and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Tally:
-    """What became of photos and objects. Read = used + rejected, for both, always."""
+    """What happened to photos and objects. The number read always equals used plus rejected."""
 
     photos_read: int = 0
     photos_used: int = 0
