@@ -85,7 +85,7 @@ class Migan:
             pipeline = _runtime().InferenceSession(str(self.weights), providers=providers)
             names = [[end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)]
         except Exception as error:  # onnxruntime raises kinds of its own, which differ between versions
-            raise WeightsUnusableError(f"{self.weights} is no ONNX model: {error}") from error
+            raise WeightsUnusableError(f"{self.weights} is not an ONNX model: {error}") from error
         if names != [["image", "mask"], ["result"]]:
             raise WeightsUnusableError(
                 f"{self.weights} is not the published pipeline: expected the inputs image and mask and "

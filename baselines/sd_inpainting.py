@@ -118,7 +118,7 @@ class SDInpainting:
                 safety_checker=None,
             )
         except (OSError, ValueError, KeyError) as error:
-            raise WeightsUnusableError(f"{self.folder} is no diffusers inpainting pipeline: {error}") from error
+            raise WeightsUnusableError(f"{self.folder} is not a diffusers inpainting pipeline: {error}") from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
 

@@ -124,7 +124,7 @@ def _tensors(module: StandIn, prefix: str) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in state[kind].items():
             if tensor is not None and name not in passing:
                 if not isinstance(tensor, Tensor):
-                    raise ValueError(f"{prefix}{name} is no tensor")
+                    raise ValueError(f"{prefix}{name} is not a tensor")
                 yield prefix + name, tensor
     for name, part in state["_modules"].items():
         if part is not None:

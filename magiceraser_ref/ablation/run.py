@@ -83,7 +83,9 @@ def _begin(out: Path, commands: Sequence[Command]) -> None:
     known = json.loads(mark.read_text()) if mark.is_file() else {}
     wanted = {command.out: list(command.words) for command in commands}
     if clash := [name for name, words in wanted.items() if known.get(name, words) != words]:
-        raise OutputError(f"{out} holds another ablation ({clash[0]} was made with other options): give another --out")
+        raise OutputError(
+            f"{out} contains another ablation ({clash[0]} was made with other options): give another --out"
+        )
     write_atomic(mark, to_json(known | wanted))
 
 

@@ -69,7 +69,7 @@ class FfcEraser:
             network = FfcGenerator(FfcSizes(**sizes | {"widths": tuple(sizes["widths"])}))
             network.load_state_dict(load_file(self.folder / "model.safetensors"))
         except Exception as error:  # torch, safetensors and JSON raise many kinds of errors
-            raise WeightsUnusableError(f"{self.folder} holds no weights of {NAME}: {error}") from error
+            raise WeightsUnusableError(f"{self.folder} has no weights of {NAME}: {error}") from error
         return network.to(self.device).float().eval().requires_grad_(False)
 
     def erase(

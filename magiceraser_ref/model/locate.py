@@ -69,7 +69,7 @@ def locate(model: str | Path, revision: str | None = None) -> Located:
         base = _base_folder(folder, found)
     elif not (folder / INDEX).is_file():
         raise WeightsUnusableError(
-            f"{folder} is no model: it has neither {INDEX} (a diffusers pipeline) nor a "
+            f"{folder} is not a model: it has neither {INDEX} (a diffusers pipeline) nor a "
             f"{settings.FILE} that names a base; expected what `magiceraser train` or save_pretrained "
             "wrote, or a diffusers inpainting checkpoint"
         )
@@ -125,9 +125,9 @@ def _base_folder(folder: Path, found: Settings) -> Path:
     try:
         base = beside if beside.is_dir() else _folder(found.base, found.revision)
     except WeightsMissingError as error:
-        raise WeightsMissingError(f"{folder} holds adapters for another model: {error}") from error
+        raise WeightsMissingError(f"{folder} contains adapters for another model: {error}") from error
     if not (base / INDEX).is_file():
-        raise WeightsUnusableError(f"{base}, the base of {folder}, is no diffusers pipeline: no {INDEX}")
+        raise WeightsUnusableError(f"{base}, the base of {folder}, is not a diffusers pipeline: it has no {INDEX}")
     return base
 
 
@@ -135,7 +135,7 @@ def check_base(base: Path) -> None:
     """Raise `WeightsUnusableError` unless the folder is an inpainting pipeline with safetensors for every network."""
     index = _json(base / INDEX)
     if not str(index.get("_class_name", "")).endswith("Pipeline"):
-        raise WeightsUnusableError(f"{base / INDEX} names no diffusers pipeline (_class_name)")
+        raise WeightsUnusableError(f"{base / INDEX} names no diffusers pipeline class (_class_name)")
     for network in (*NETWORKS, "text_encoder_2"):
         if network in NETWORKS or index.get(network, [None])[0] is not None:
             _check_weights(base / network)
@@ -151,7 +151,7 @@ def check_base(base: Path) -> None:
 
 def _check_weights(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise WeightsUnusableError(f"{folder / 'config.json'} is missing: the model is not whole")
+        raise WeightsUnusableError(f"{folder / 'config.json'} is missing: the model is incomplete")
     if any(folder.glob("*.safetensors")):
         return
     if pickled := sorted(p.name for p in folder.glob("*.bin")):
@@ -177,11 +177,11 @@ def variant_of(base: Path) -> str | None:
 
 def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise WeightsUnusableError(f"{path} is missing: the model is not whole")
+        raise WeightsUnusableError(f"{path} is missing: the model is incomplete")
     try:
         found = json.loads(path.read_text("utf-8"))
         if not isinstance(found, dict):
             raise ValueError("expected an object")
     except ValueError as error:
-        raise WeightsUnusableError(f"{path} is no readable JSON: {error}") from error
+        raise WeightsUnusableError(f"{path} is not valid JSON: {error}") from error
     return found

@@ -151,7 +151,7 @@ def _shapes(path: Path) -> Mapping[str, tuple[int, int]]:
                 elif factor in ("_B", ".up", "_up"):
                     up[module.removeprefix(_PREFIX)] = shape[0]
     except (OSError, SafetensorError) as error:
-        raise WeightsUnusableError(f"{path} is no safetensors file with a LoRA: {error}") from error
+        raise WeightsUnusableError(f"{path} is not a safetensors file with a LoRA: {error}") from error
     if not down or down.keys() != up.keys():
-        raise WeightsUnusableError(f"{path} holds no LoRA: expected pairs of lora_A and lora_B weights")
+        raise WeightsUnusableError(f"{path} contains no LoRA: expected pairs of lora_A and lora_B weights")
     return {module: (down[module], up[module]) for module in down}

@@ -92,7 +92,7 @@ def load_token(file: Path | str) -> tuple[str, Any]:
     try:
         found = load_file(str(file))
     except (OSError, SafetensorError) as error:
-        raise WeightsUnusableError(f"{file} is no safetensors file with a learned token: {error}") from error
+        raise WeightsUnusableError(f"{file} is not a safetensors file with a learned token: {error}") from error
     if len(found) != 1:
         raise WeightsUnusableError(
             f"{file}: expected one learned token, got {len(found)} tensors ({', '.join(list(found)[:3])})"

@@ -38,13 +38,13 @@ def begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     if mark.is_file():
         if differing := differences(json.loads(mark.read_text()), identity):
             raise OutputError(
-                f"{out} holds another training ({', '.join(differing)} differ): give another --out, "
+                f"{out} contains another training ({', '.join(differing)} differ): give another --out, "
                 "or delete that folder first"
             )
     else:
         strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
         if strangers:
-            raise OutputError(f"{out} is not empty and holds no training: {strangers[:3]}")
+            raise OutputError(f"{out} is not empty and contains no training: {strangers[:3]}")
         write_atomic(mark, to_json(identity))
     done = out / DONE_FILE
     return json.loads(done.read_text()) if done.is_file() else None

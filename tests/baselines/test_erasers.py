@@ -335,5 +335,5 @@ def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     (tmp_path / "model_index.json").write_text("{}")
     eraser = open_eraser("sd-inpainting", {"checkpoint": str(tmp_path)}, "cpu")
-    with pytest.raises(SourceError, match="is no diffusers inpainting pipeline"):
+    with pytest.raises(SourceError, match="is not a diffusers inpainting pipeline"):
         erased(eraser, [CASES["grey"]])

@@ -259,7 +259,7 @@ def test_migan_refuses_other_models(tmp_path: Path) -> None:
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"junk")
     other = pipeline(tmp_path / "other.onnx", ("picture", "mask"))
-    for path, message in ((junk, "no ONNX model"), (other, "not the published pipeline")):
+    for path, message in ((junk, "not an ONNX model"), (other, "not the published pipeline")):
         eraser = open_migan(EraserSpec("migan", {"weights": str(path)}, "cpu"))
         with pytest.raises(SourceError, match=message):
             eraser.erase(images[:1], masks[:1])

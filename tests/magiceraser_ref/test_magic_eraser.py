@@ -139,7 +139,7 @@ def test_missing_weights_say_what_to_do(model: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(WeightsMissingError, match="initializer=opencv-telea"):
         open_eraser("magiceraser", {"model": str(model), "initializer": "lama"})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="is no model"):
+    with pytest.raises(SourceError, match="is not a model"):
         open_eraser("magiceraser", {"model": str(tmp_path / "empty")})
 
 

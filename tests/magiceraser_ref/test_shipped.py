@@ -96,5 +96,5 @@ def test_damaged_weights_of_the_initialiser_are_an_error(tmp_path: Path) -> None
     (tmp_path / "bad" / "model.safetensors").write_bytes(b"no weights")
     eraser = open_eraser("ffc-small", {"model": str(tmp_path / "bad")}, "cpu")
     image, mask = np.zeros((16, 16, 3), np.uint8), np.ones((16, 16), np.bool_)
-    with pytest.raises(WeightsUnusableError, match="holds no weights of ffc-small"):
+    with pytest.raises(WeightsUnusableError, match="has no weights of ffc-small"):
         eraser.erase([image], [mask], [Hints("k")])

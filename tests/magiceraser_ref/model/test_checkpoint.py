@@ -204,8 +204,8 @@ def _other_lora(folder: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no index": (_unlink("model_index.json"), r"model_index\.json"),
-    "broken index": (_write("model_index.json", "{"), r"model_index\.json is no readable JSON"),
-    "index of something else": (_write("model_index.json", "[]"), "no readable JSON"),
+    "broken index": (_write("model_index.json", "{"), r"model_index\.json is not valid JSON"),
+    "index of something else": (_write("model_index.json", "[]"), "not valid JSON"),
     "no pipeline": (_write("model_index.json", "{}"), "names no diffusers pipeline"),
     "broken settings": (_write(FILE, "{"), r"magiceraser\.json is not a record"),
     "settings of something else": (_write(FILE, "3"), "is not a record"),
@@ -245,5 +245,5 @@ def test_adapters_whose_base_is_gone_say_so(tmp_path: Path) -> None:
         load(tmp_path / "a")
     (tmp_path / "empty").mkdir()
     save(tmp_path / "a", trained_pipeline(), replace(SETTINGS, base="../empty"), adapters_only=True)
-    with pytest.raises(SourceError, match="is no diffusers pipeline"):
+    with pytest.raises(SourceError, match="is not a diffusers pipeline"):
         load(tmp_path / "a")

@@ -88,10 +88,10 @@ def test_a_lora_for_other_modules_names_the_first(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_file_that_is_no_lora_is_named(tmp_path: Path) -> None:
     pipeline = build_pipeline(MICRO)
-    with pytest.raises(SourceError, match="no safetensors file"):
+    with pytest.raises(SourceError, match="not a safetensors file"):
         load_lora(pipeline, tmp_path)
     save_file({"unet.x.weight": torch.zeros(2, 2)}, tmp_path / FILE)
-    with pytest.raises(SourceError, match="holds no LoRA"):
+    with pytest.raises(SourceError, match="contains no LoRA"):
         load_lora(pipeline, tmp_path)
     save_lora(tmp_path, trained_pipeline().unet)
     half = {k: v for k, v in load_file(tmp_path / FILE).items() if "lora_A" in k}
