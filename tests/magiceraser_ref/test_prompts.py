@@ -79,14 +79,14 @@ def test_a_stored_token_comes_back(pipeline: Any, tmp_path: Path) -> None:
 def test_a_file_that_holds_no_token_is_named(pipeline: Any, tmp_path: Path) -> None:
     path = tmp_path / "t.safetensors"
     for write, message in (
-        (lambda: path.write_bytes(b"nothing"), "no safetensors file"),
+        (lambda: path.write_bytes(b"nothing"), "not a safetensors file"),
         (lambda: save_file({"a": torch.zeros(4), "b": torch.zeros(4)}, path), "expected one"),
         (lambda: save_file({"a": torch.zeros(2, 4)}, path), "one vector"),
     ):
         write()
         with pytest.raises(SourceError, match=message):
             load_token(path)
-    with pytest.raises(SourceError, match="no safetensors file"):
+    with pytest.raises(SourceError, match="not a safetensors file"):
         load_token(tmp_path / "none")
     with pytest.raises(SourceError, match="another base"):
         set_token_vector(pipeline.text_encoder, 3, torch.zeros(8))
