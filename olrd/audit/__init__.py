@@ -8,12 +8,17 @@ from typing import Any
 
 
 def audit(folder: Path | str, against: Sequence[Path | str] = (), flips: bool = True, seed: int = 0) -> dict[str, Any]:
-    """Audit a built dataset; plain values, ready for JSON.
+    """Audit a built dataset.
 
-    against: other datasets, Parquet folders or image folders to look for shared photos in. flips:
-    mirrored copies count as near duplicates. Returns `folder`, `edge_leak` (None in recipes form,
-    which has no pixels; see `olrd.audit.edge_leak.LeakResult`), `duplicates` (see
-    `olrd.audit.duplicates.duplicates`), `distributions`.
+    Args:
+        folder: of the dataset.
+        against: other datasets, Parquet folders or image folders in which to look for the same photos.
+        flips: count mirrored copies as near duplicates.
+        seed: of the sample and the classifiers.
+
+    Returns:
+        JSON values: `folder`, `edge_leak` (see `olrd.audit.edge_leak.LeakResult`; None for recipes, which have no
+        pixels), `duplicates` (see `olrd.audit.duplicates.duplicates`) and `distributions`.
     """
     from olrd.audit.distributions import distributions
     from olrd.audit.duplicates import duplicates

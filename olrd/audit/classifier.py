@@ -1,4 +1,4 @@
-"""How well two kinds can be told apart: cross-validated classifiers and clustered intervals."""
+"""Cross-validated classifiers, and scores with intervals that are clustered by photo."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cross_validated(x: Floats, y: Ints, group: Ints, model: Any) -> Floats:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     scores = np.zeros(len(y))
-    # One thread: OpenMP's spinning threads are tens of times slower on a busy machine.
+    # One thread, because the spinning threads of OpenMP are tens of times slower on a busy machine.
     with threadpool_limits(1):
         for train, test in GroupKFold(_FOLDS).split(x, y, group):
             scores[test] = clone(model).fit(x[train], y[train]).predict_proba(x[test])[:, 1]
@@ -60,8 +60,8 @@ def cross_validated(x: Floats, y: Ints, group: Ints, model: Any) -> Floats:
 def clustered_auc(scores: Floats, y: Ints, group: Ints, seed: int) -> Interval:
     """AUC (Mann-Whitney, ties half) with a 95 % bootstrap interval over groups.
 
-    With C[g, h] the wins of group g's positives over group h's negatives, a resample that takes
-    group g w[g] times has the AUC w'Cw / (w'p)(w'n): exact, without scoring again.
+    C[g, h] is the number of wins of group g's positives over group h's negatives. A resample that takes group g w[g]
+    times has exactly the AUC w'Cw / (w'p)(w'n), so that nothing is scored again.
     """
     count = int(group.max()) + 1
     wins = np.zeros((count, count))
@@ -85,12 +85,12 @@ def clustered_mean(values: Floats, group: Ints, seed: int) -> Interval:
 
 
 def _resamples(count: int, seed: int) -> Floats:
-    """How often each group is taken: first once each (the estimate itself), then at random."""
+    """How often each group is taken: each once for the estimate, then at random."""
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _RESAMPLES)
     return np.concatenate([np.ones((1, count)), drawn.astype(np.float64)])
 
 
 def _interval(values: Floats) -> Interval:
-    """The first value, with the central 95 % of the others."""
+    """The first value, with the central 95 % of the other values."""
     low, high = np.quantile(values[1:], (0.025, 0.975))
     return Interval(*(round(float(v), 4) for v in (values[0], low, high)))

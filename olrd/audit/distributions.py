@@ -1,4 +1,4 @@
-"""What is in a dataset: sizes, classes, places, shifts, licences; over all and per split."""
+"""Distributions in a dataset: areas, classes, positions, shifts, licences; for all rows and by split."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ _COLUMNS = (
 
 
 def distributions(dataset: Dataset) -> dict[str, Any]:
-    """Counts and quantiles by split name, and over everything as `all`.
+    """Counts and quantiles by split name, and over all rows as `all`.
 
-    Each: triplets, photos, area {quantiles, bins} of the mask's share of the picture, categories,
-    supercategories, background_labels, licenses (counts, most frequent first), position (3 x 3
-    counts of the masks' centres, row by row from the top left), shift {quantiles} in shares of the
-    diagonal.
+    Each has: triplets; photos; area, the quantiles and bins of the mask's share of the picture; categories,
+    supercategories, background_labels and licenses, counts with the most frequent first; position, 3 x 3 counts of the
+    masks' centres from the top left; shift, quantiles in shares of the diagonal.
     """
     rows = dataset.table(_COLUMNS).to_pylist()
     splits = sorted({row["split"] for row in rows})
@@ -86,11 +85,11 @@ def _counts(values: Iterable[str | None]) -> dict[str, int]:
 
 
 def _positions(rows: list[dict[str, Any]]) -> list[list[int]]:
-    """How many boxes have their centre in each cell of a GRID x GRID division of the frame."""
+    """The number of boxes with their centre in each cell of a GRID x GRID division of the frame."""
     grid = np.zeros((GRID, GRID), np.int64)
     for row in rows:
         x, y, w, h = row["bbox"]
-        # Twice the centre, so that integers do.
+        # Twice the centre, so that it is an integer.
         grid[
             min(GRID - 1, (2 * y + h) * GRID // (2 * row["height"])),
             min(GRID - 1, (2 * x + w) * GRID // (2 * row["width"])),

@@ -1,10 +1,10 @@
 """Near duplicates and shared sources, between the splits of a dataset and against other folders.
 
-Three tests, from certain to probable: identical bytes (of the stored picture or of the photo's own
-file, which recipes name), the same photo by id or file name, and near-identical pictures: pHashes
-within RADIUS bits, confirmed by the correlation of 16 x 16 thumbnails. Rescaled, recompressed,
-brightened and (if asked) mirrored copies are found; crops are not. Flat pictures hash to noise: they
-are counted as `low_information` and left out of the third test only.
+There are three tests, from certain to probable: identical bytes (of the stored picture, or of the photo's own file,
+whose hash is in the recipe); the same photo by id or file name; and near-identical pictures, whose pHashes differ by at
+most RADIUS bits and whose 16 x 16 thumbnails correlate. The third test finds rescaled, recompressed, brightened and
+optionally mirrored copies, but not crops. The hashes of flat pictures are noise: these are counted as `low_information`
+and left out of the third test.
 """
 
 from __future__ import annotations
@@ -35,13 +35,18 @@ class Match(NamedTuple):
 def duplicates(
     dataset: Dataset, others: Sequence[Path | str] = (), flips: bool = False, radius: int = RADIUS
 ) -> dict[str, Any]:
-    """What is in the dataset twice in different splits, and what it shares with `others`.
+    """Photos that occur in several splits of the dataset, and photos that it shares with other folders.
 
-    others: folders of image files, Parquet folders with image columns, or olrd datasets. flips: also
-    find mirrored copies. Returns plain values: `photos`, `low_information` {count, names}, `within`
-    {shared_by_splits, near_across_splits, near_same_split} and one entry of `against` per folder with
-    `pictures`, `unreadable`, `low_information`, `same_bytes`, `same_id`, `same_file_name`, `near`;
-    each finding is {count, examples}, counting pictures of this dataset (near: pairs).
+    Args:
+        dataset: the dataset.
+        others: folders of image files, Parquet folders with image columns, or olrd datasets.
+        flips: also find mirrored copies.
+
+    Returns:
+        JSON values: `photos`; `low_information` {count, names}; `within` {shared_by_splits, near_across_splits,
+        near_same_split}; and in `against` one entry per folder with `pictures`, `unreadable`, `low_information`,
+        `same_bytes`, `same_id`, `same_file_name` and `near`. A finding is {count, examples}; it counts pictures of this
+        dataset, or pairs for `near`.
     """
     own = photos(dataset)
     matches = near_matches(own, own, flips, radius, same=True)
@@ -64,7 +69,7 @@ def duplicates(
 def near_matches(
     a: Sequence[Picture], b: Sequence[Picture], flips: bool, radius: int, same: bool = False
 ) -> list[Match]:
-    """All pairs of near-identical pictures; with `same`, a is b and each pair comes once."""
+    """All pairs of near-identical pictures. same: a is b, and each pair is listed once."""
     left, right = _comparable(a), _comparable(b)
     matches: list[Match] = []
     for mirrored in (False, True) if flips else (False,):
@@ -86,7 +91,7 @@ def _flat(pictures: Iterable[Picture]) -> list[str]:
 
 
 def _against(own: list[Picture], other: Collection, flips: bool, radius: int) -> dict[str, Any]:
-    """The findings against one other collection."""
+    """The findings against one other folder."""
     return {
         "path": other.path,
         "kind": other.kind,
@@ -101,7 +106,7 @@ def _against(own: list[Picture], other: Collection, flips: bool, radius: int) ->
 
 
 def _shared(own: list[Picture], others: list[Picture], key: str) -> dict[str, Any]:
-    """The own pictures that have a value of `key` in common with one of the others."""
+    """The pictures of the dataset that share a value of `key` with one of the others."""
     holders: dict[str, str] = {}
     for picture in others:
         for value in getattr(picture, key):

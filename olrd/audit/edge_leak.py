@@ -1,21 +1,19 @@
 """Edge leak: can a small classifier tell the rim of a pasted object from that of an untouched one?
 
-0.5 means that the seam teaches nothing. An inpainting model trained on composites with a seam can
-learn to find pasted objects by it instead of by what they are.
+An AUC of 0.5 means that the seam reveals nothing. An inpainting model that is trained on composites with a visible seam
+can learn to find pasted objects by their seam.
 
-The comparison is paired. The object was cut from a photo where it still stands untouched, its twin.
-Positives are patches along the outline of the paste, in the composite; negatives are patches at the
-same outline points of the twin, in the photo. So both sides show the same object, the same mask
-area, the same shape and the same annotation errors, and points whose patch leaves either frame are
-dropped from both. Classifiers are cross-validated by photo, and the interval is a bootstrap over
-photos.
+The comparison is paired. The object was cut from a photo in which it is still visible, its twin. Positives are patches
+along the outline of the paste, in the composite. Negatives are patches at the same outline points of the twin, in the
+photo. So both sides show the same object with the same mask area, shape and annotation errors. Points whose patch leaves
+one of the frames are dropped from both sides. Classifiers are cross-validated by photo, and the interval is a bootstrap
+over photos.
 
-What a classifier sees besides the seam: the pasted object lies on other background (the colours and
-textures on both sides of the rim belong together less well), has no contact and no shadow, brings a
-moved JPEG grid, and lands on background only, while up to a third of a twin's outline may touch other
-objects. So even a perfect paste scores above 0.5. `context` measures that part: the same classifier
-with the features that see nothing within six pixels of the outline. The seam itself is what the AUC
-has above `context`; and the number is best read as a comparison of blends on the same photos.
+A classifier sees more than the seam. The pasted object is on other background, so that the colours and textures on both
+sides of the rim fit less well; it has no contact and no shadow; its JPEG grid is shifted; and it lies on background only,
+while up to a third of a twin's outline may touch other objects. So even a perfect paste scores above 0.5. `context`
+measures this part: the same classifier with features that see nothing within six pixels of the outline. The seam is what
+the AUC has above `context`. The number is best used to compare blends on the same photos.
 """
 
 from __future__ import annotations
@@ -38,10 +36,16 @@ LEAST_PHOTOS, LEAST_OBJECTS = 10, 20
 
 
 class LeakResult(NamedTuple):
-    """auc: per patch, gradient boosting. auc_objects: per object, by its mean score. pairs_won: how
-    often the paste scores above its own twin (ties half). context: per patch, from the surroundings
-    alone. logistic: per patch, with logistic regression. All None, and `note` says why, if there are
-    too few. skipped: pairs, by reason."""
+    """The edge leak. If there are too few pairs, the intervals are None and `note` says why.
+
+    Attributes:
+        auc: per patch, with gradient boosting.
+        auc_objects: per object, by its mean score.
+        pairs_won: share of pairs in which the paste scores above its twin; ties count half.
+        context: per patch, from the surroundings alone.
+        logistic: per patch, with logistic regression.
+        skipped: number of skipped pairs by reason.
+    """
 
     auc: Interval | None
     auc_objects: Interval | None
@@ -55,14 +59,14 @@ class LeakResult(NamedTuple):
     note: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: intervals become {value, low, high}."""
+        """JSON values; an interval is {value, low, high}."""
         return {
             name: value._asdict() if isinstance(value, Interval) else value for name, value in self._asdict().items()
         }
 
 
 class _Patches(NamedTuple):
-    """All patches. rim: features. y: int [n], 1 = pasted. object, photo: int [n], numbered from 0."""
+    """All patches. rim: their features. y: int [n], 1 = pasted. object, photo: int [n], numbers from 0."""
 
     rim: Rim
     y: Ints
@@ -71,7 +75,7 @@ class _Patches(NamedTuple):
 
 
 def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
-    """The edge leak over pairs (see the module's text). The same pairs always give the same result."""
+    """The edge leak over pairs (see the docstring of the module). Equal pairs give equal results."""
     patches, skipped = _collect(pairs)
     if patches is None or (np.ptp(patches.photo) + 1 < LEAST_PHOTOS or np.ptp(patches.object) + 1 < LEAST_OBJECTS):
         found = (0, 0) if patches is None else (np.ptp(patches.object) + 1, np.ptp(patches.photo) + 1)
@@ -103,7 +107,7 @@ def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
 
 
 def _collect(pairs: Iterable[LeakPair]) -> tuple[_Patches | None, dict[str, int]]:
-    """The patches of all pairs that have enough outline points, and how many have not."""
+    """The patches of all pairs with enough outline points, and the number of pairs without."""
     rims: list[Rim] = []
     counts: list[int] = []
     groups: list[int] = []

@@ -27,8 +27,14 @@ _LEAST_SURE = 20
 
 
 class Hash(NamedTuple):
-    """bits: 64-bit pHash; mirrored: of the picture mirrored left to right. small: uint8 [256], a
-    16 x 16 grey thumbnail, to confirm a match. informative: False for flat pictures."""
+    """The hash of a picture.
+
+    Attributes:
+        bits: 64-bit pHash.
+        mirrored: pHash of the picture mirrored left to right.
+        small: uint8 [256], a 16 x 16 grey thumbnail that confirms a match.
+        informative: False for flat pictures.
+    """
 
     bits: int
     mirrored: int
@@ -39,7 +45,7 @@ class Hash(NamedTuple):
 def thumbnail(data: bytes) -> Thumb | None:
     """A grey 32 x 32 thumbnail of an encoded picture, EXIF applied, or None if it cannot be read.
 
-    JPEGs are decoded at a fraction of their size, which is several times as fast.
+    JPEGs are decoded at a fraction of their size, which is several times faster.
     """
     try:
         image = Pillow.open(io.BytesIO(data))
@@ -53,9 +59,8 @@ def thumbnail(data: bytes) -> Thumb | None:
 
 
 def perceptual_hash(thumb: Thumb) -> Hash:
-    """pHash (Zauner 2010) of a thumbnail float64 [32, 32]: the signs of its 8 x 8 lowest DCT
-    coefficients against their median. Stable under rescaling, recompression and brightness; not
-    under crops."""
+    """pHash (Zauner 2010) of a thumbnail, float64 [32, 32]: whether each of its 8 x 8 lowest DCT coefficients is above
+    their median. Stable under rescaling, recompression and brightness, but not under cropping."""
     low = _DCT @ thumb @ _DCT.T
     signs = np.where(np.arange(_LOW) % 2, -1.0, 1.0)  # mirroring negates the odd columns
     sure = np.count_nonzero(np.abs(low.ravel()[1:]) > _NOISE)
@@ -64,7 +69,7 @@ def perceptual_hash(thumb: Thumb) -> Hash:
 
 
 def _bits(low: Thumb) -> int:
-    """64 bits; the mean (first) coefficient neither sets a bit nor enters the median."""
+    """64 bits. The first coefficient, the mean, sets no bit and is not part of the median."""
     values = low.ravel().copy()
     values[0] = np.median(values[1:])
     packed = np.packbits(values > values[0])
@@ -74,7 +79,7 @@ def _bits(low: Thumb) -> int:
 def near_pairs(a: Hashes, b: Hashes, radius: int) -> Iterator[tuple[int, int, int]]:
     """Every (i, j, distance) with Hamming distance(a[i], b[j]) <= radius; uint64 [n] and [m].
 
-    Exact: all distances in blocks, about half a billion pairs a second.
+    The search is exact: all distances are computed in blocks, about half a billion pairs per second.
     """
     rows = max(1, 4_000_000 // max(1, len(b)))
     for start in range(0, len(a), rows):
@@ -84,7 +89,7 @@ def near_pairs(a: Hashes, b: Hashes, radius: int) -> Iterator[tuple[int, int, in
 
 
 def correlation(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], mirror: bool = False) -> float:
-    """Pearson correlation of two 16 x 16 thumbnails (uint8 [256]), the second mirrored if asked."""
+    """Pearson correlation of two 16 x 16 thumbnails (uint8 [256]). mirrored: mirror the second one."""
     if mirror:
         b = b.reshape(16, 16)[:, ::-1].ravel()
     x, y = a - a.mean(), b - b.mean()

@@ -1,4 +1,4 @@
-"""The pictures of a dataset, a Parquet folder or a folder of image files, ready to be compared."""
+"""The pictures of a dataset, a Parquet folder or a folder of image files, for comparison."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"
 
 
 class Picture(NamedTuple):
-    """A picture, without its pixels. name: how a report calls it. shas: of its bytes, and of the
-    photo's own file where a recipe tells. ids: `source/image_id`. files: file names, no folder.
-    splits: where it occurs. hash: None if it has no readable pixels (recipes form, damaged)."""
+    """A picture without its pixels.
+
+    Attributes:
+        name: for reports.
+        shas: sha256 of its bytes, and of the photo's own file if a recipe has it.
+        ids: `source/image_id`.
+        files: file names without folder.
+        splits: in which it occurs.
+        hash: None if it has no readable pixels (recipes, or damaged).
+    """
 
     name: str
     shas: frozenset[str]
@@ -40,7 +47,7 @@ class Picture(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """kind: `olrd`, `parquet` or `images`. unreadable: pictures that could not be opened."""
+    """The pictures of a folder. kind: `olrd`, `parquet` or `images`. unreadable: pictures that cannot be opened."""
 
     path: str
     kind: str
@@ -49,7 +56,7 @@ class Collection(NamedTuple):
 
 
 def collect(folder: Path | str) -> Collection:
-    """All pictures of a folder. `SourceError` if there are none."""
+    """All pictures of a folder. Raises `SourceError` if there are none."""
     if is_url(folder):
         return Collection(str(folder), "olrd", photos(Dataset(folder)), 0)
     folder = Path(folder)
@@ -75,7 +82,7 @@ def collect(folder: Path | str) -> Collection:
 
 
 def photos(dataset: Dataset) -> list[Picture]:
-    """Every photo that a dataset uses, once: backgrounds with a hash, other donors by id and file."""
+    """Every photo that a dataset uses, once: backgrounds with their hash, other donors with id and file."""
     columns = ["source", "image_id", "donor_image_id", "split", "recipe"]
     splits: dict[str, set[str]] = {}
     shas: dict[str, str] = {}
@@ -115,7 +122,7 @@ def _constant(data: bytes) -> Callable[[], bytes]:
 
 
 def _parquet_bytes(shards: list[Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """(name, bytes) of every picture in every image column: struct<bytes, path> or binary."""
+    """(name, bytes) of every picture in every image column; columns are struct<bytes, path> or binary."""
     for shard in shards:
         with pq.ParquetFile(shard, memory_map=True) as file:
             names = [field.name for field in file.schema_arrow if _is_picture(field.type)]
@@ -138,7 +145,7 @@ def _is_picture(kind: pa.DataType) -> bool:
 
 
 def _hashed(sources: Iterable[tuple[str, Callable[[], bytes]]], label: str, total: int = 0) -> list[Picture]:
-    """Pictures of (name, reader) pairs, decoded in threads; a few dozen in memory at a time."""
+    """Pictures of (name, reader) pairs, decoded in threads, with a few dozen in memory at a time."""
     workers = min(8, os.cpu_count() or 1)
     found: list[Picture] = []
     pending = iter(sources)
@@ -168,5 +175,5 @@ def _picture(source: tuple[str, Callable[[], bytes]]) -> Picture:
 
 
 def hash_array(pictures: list[Picture], mirrored: bool = False) -> np.ndarray:
-    """uint64 [n]: the hashes of pictures that all have one."""
+    """uint64 [n]: the hashes of pictures; each must have one."""
     return np.array([p.hash.mirrored if mirrored else p.hash.bits for p in pictures if p.hash], np.uint64)

@@ -13,7 +13,7 @@ _LINES = (
 
 
 def audit_text(result: dict[str, Any]) -> str:
-    """Edge leak, duplicates and distributions of `olrd.audit.audit`'s result, for people."""
+    """Edge leak, duplicates and distributions as text. result: of `olrd.audit.audit`."""
     blocks = [_leak(result["edge_leak"]), _duplicates(result["duplicates"]), _contents(result["distributions"])]
     return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in blocks)
 
@@ -80,6 +80,6 @@ def _contents(parts: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _top(counts: dict[str, int], most: int = 6) -> str:
-    """The most frequent values, and how many others there are."""
+    """The most frequent values, and the number of others."""
     shown = ", ".join(f"{name or '(none)'} {count}" for name, count in list(counts.items())[:most])
     return shown + (f", {len(counts) - most} more" if len(counts) > most else "")

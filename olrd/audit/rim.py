@@ -1,8 +1,8 @@
-"""Rim features: what the neighbourhood of an outline point looks like, seen along the outline.
+"""Rim features: measurements in the neighbourhood of an outline point.
 
-At an outline point the picture is sampled on a grid whose rows run along the outward normal and
-whose columns run along the tangent. Everything is measured in that frame, with nothing that knows
-the place in the photo or the direction of the normal, so a mirrored outline gives the same values.
+At an outline point the picture is sampled on a grid: rows along the outward normal, columns along the tangent. All
+features are measured in this frame. They do not depend on the position in the photo or on the direction of the normal,
+and a mirrored outline gives the same values.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Outline(NamedTuple):
         return x, y
 
     def inside(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-        """bool [n]: the points whose grid lies wholly inside a frame of `shape` (H, W)."""
+        """bool [n]: the points whose grid lies completely inside a frame of `shape` (H, W)."""
         x, y = self.grid()
         good = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
         return np.asarray(good.all(axis=(1, 2)))
@@ -73,7 +73,7 @@ def trace(mask: Mask, spacing: int = 2) -> Outline:
         [soft[rows, columns - 1] - soft[rows, columns + 1], soft[rows - 1, columns] - soft[rows + 1, columns]], axis=-1
     )
     length = np.linalg.norm(slope, axis=1)
-    sound = length > 1e-3  # the smoothed mask has no slope on a sliver
+    sound = length > 1e-3  # on a sliver, the smoothed mask has no slope
     return Outline(contour[sound].astype(np.float64), slope[sound] / length[sound, None])
 
 
@@ -114,7 +114,7 @@ def rim_features(image: Image, mask: Mask, outline: Outline) -> Rim:
 def _profiles(patch: Floats) -> Rim:
     """Mean steps across and along the outline at every offset. patch: [n, 21, 15, 3], Y Cr Cb."""
     across, along, colour = _steps(patch)
-    # Relative to the patch's own contrast as well: a seam is a step larger than those around it.
+    # Also relative to the patch's contrast, because a seam is a larger step than those around it.
     relative = across / (across.mean(axis=1, keepdims=True) + 1.0)
     near = slice(_FREE, -_FREE)
     seam = [np.log1p(of[:, near]) for of in (across, along, colour)] + [relative[:, near]]
@@ -164,7 +164,7 @@ def _residuals(grey: Floats, x: npt.NDArray[np.intp], y: npt.NDArray[np.intp]) -
 
 
 def _colours(patch: Floats) -> Rim:
-    """How the colours at the rim relate to both sides'. patch: float [n, 21, 15, 3], RGB.
+    """The colours at the rim in relation to those on both sides. patch: float [n, 21, 15, 3], RGB.
 
     With F and B the mean colours inside and outside, a colour C at the rim has the share
     (C - B)(F - B) / |F - B|^2 and a remainder that no mix of F and B explains: the halo of another

@@ -22,7 +22,7 @@ POINTS = 24
 
 
 class LeakPair(NamedTuple):
-    """One object twice. group: its photo. image: uint8 [H, W, 3], mask: bool [H, W] of that image."""
+    """One object twice: pasted and untouched. group: its photo. Images are uint8 [H, W, 3], masks bool [H, W]."""
 
     group: str
     pasted_image: Image

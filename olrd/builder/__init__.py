@@ -1,1 +1,1 @@
-"""A build from start to end: units, workers, parts, shards, resuming, merging and repairing."""
+"""Builds: units of work, workers, parts, finishing, resuming, merging and repairing."""

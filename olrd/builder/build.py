@@ -1,7 +1,7 @@
 """Building a dataset folder: plan, lock, resume, run the units, finish.
 
-Layout while building: `parts/` holds plan.json, part files and done-marks. When all units are done
-the parts become `data/{split}-*.parquet`, then README.md and build.json are written, and `parts/` goes.
+During a build, `parts/` holds its state (see olrd.builder.parts). When all units are done, the parts become
+`data/{split}-*.parquet`, README.md and build.json are written, and `parts/` is removed.
 """
 
 from __future__ import annotations
@@ -38,14 +38,22 @@ def build(
     repair: bool = False,
     engine: EngineSpec | None = None,
 ) -> dict[str, Any]:
-    """Build, or finish building, a dataset in the folder or at the URL `out`; returns its build.json.
+    """Build a dataset, or finish an interrupted build. The result has the same bytes in both cases.
 
-    The same call after any interruption goes on where it stopped and ends with the same bytes.
-    retry_failed: build again the units in which a photo could not be read. share: build that share
-    alone and leave its parts for `merge`; returns {"share", "units", "units_done"}, unless the folder
-    is complete. repair: check the hashes of a finished build, and build again the units of shards
-    that are damaged or missing. engine: what runs the units; without it, `workers` processes of this
-    machine. Raises `OutputError` if `out` holds something else or is being built right now.
+    Args:
+        config: what to build.
+        out: a folder or URL.
+        workers: processes of this machine, if no `engine` is given.
+        retry_failed: build the units again in which a photo could not be read.
+        share: build only this share of the units, and leave its parts for `merge`.
+        repair: check the hashes of a finished build, and build the units of damaged or missing shards again.
+        engine: what runs the units.
+
+    Returns:
+        The content of build.json; for a share {"share", "units", "units_done"}.
+
+    Raises:
+        OutputError: `out` holds something else, or another process builds there.
     """
     crew = open_engine(engine or EngineSpec(workers=workers))
     out = location(out)
@@ -74,9 +82,9 @@ def build(
 
 
 def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[str]:
-    """The names of a finished build's units that have failures, or lie in damaged shards.
+    """The names of the units of a finished build that must be built again: those with failures or in damaged shards.
 
-    Whatever the reason to reopen it, rows are taken over only from shards whose hash holds.
+    If a build is reopened for any reason, its shards are checked, because rows are only taken from undamaged ones.
     """
     failed = {unit.name for unit in dataset.record.units if unit.failures}
     again = failed if retry_failed else set()
@@ -93,18 +101,18 @@ def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[s
 
 
 def _about(config: BuildConfig, source: SourceInfo, units: list[Unit]) -> dict[str, Any]:
-    """What `merge` must know of a build, without its source."""
+    """What `merge` must know about a build, because it does not open the source."""
     return {"config": config.resolved(), "source": source._asdict(), "units": [unit.name for unit in units]}
 
 
 def open_parts(out: Path | Remote, identity: str, about: dict[str, Any] | None = None) -> bool:
-    """Make `out/parts` ready for this build; False if the build is finished already.
+    """Prepare `out/parts` for this build. Returns False if the build is finished already.
 
-    about: kept in plan.json beside the identity. Raises `OutputError` if `out` holds anything else.
+    about: stored in plan.json beside the identity. Raises `OutputError` if `out` holds anything else.
     """
     if isinstance(out, Path):
         for folder in (out, out / "data", out / "parts"):
-            for leftover in folder.glob(".*.tmp"):  # of a run that was killed
+            for leftover in folder.glob(".*.tmp"):  # left by a killed process
                 leftover.unlink(missing_ok=True)
     if _is_finished(out, identity):
         remove_tree(out / "parts")
@@ -125,7 +133,7 @@ def _run(config: BuildConfig, parts: Path | Remote, todo: list[Unit], units: lis
 
 
 def _is_finished(out: Path | Remote, identity: str) -> bool:
-    """Whether `out` holds this very build, finished. Raises if it holds something else."""
+    """Whether `out` holds this build, finished. Raises `OutputError` if it holds something else."""
     if (out / BUILD_FILE).exists():
         if Dataset(out).record.identity != identity:
             raise OutputError(
@@ -140,7 +148,7 @@ def _is_finished(out: Path | Remote, identity: str) -> bool:
 
 
 def _start_parts(parts: Path | Remote, identity: str, about: dict[str, Any] | None = None) -> None:
-    """Open `parts/` for this build; refuse one that another configuration began."""
+    """Open `parts/` for this build. Raises `OutputError` if another build began it."""
     parts.mkdir(exist_ok=True)
     plan = parts / PLAN_FILE
     if plan.exists():
@@ -157,9 +165,9 @@ def _start_parts(parts: Path | Remote, identity: str, about: dict[str, Any] | No
 
 
 def reopen(out: Path | Remote, units: list[Unit], config: BuildConfig, identity: str, again: Set[str]) -> None:
-    """Turn a finished build back into parts, without the units `again`, to be built again.
+    """Turn a finished build back into parts, except the units `again`, which are built again.
 
-    build.json goes last: killed before that, the finished build is still there, whole.
+    build.json is removed last, so that the finished build stays complete if the process is killed before.
     """
     dataset = Dataset(out)
     parts = out / "parts"

@@ -1,4 +1,4 @@
-"""Builds kept in the user's cache: made once, found again by everything that decides their bytes."""
+"""Builds in the user's cache, found by the hash of everything that decides their bytes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from olrd.storage.files import cache_folder
 
 
 def demo_triplets() -> Path:
-    """The embedded demo's triplets, built once into the user's cache."""
+    """The triplets of the embedded photos, built once into the user's cache."""
     return built_once(BuildConfig(SourceSpec("coco")), "demo-triplets")
 
 
 def built_once(config: BuildConfig, stem: str) -> Path:
-    """The folder of a build in the user's cache, named by everything that decides its bytes."""
+    """The folder of a build in the user's cache. It is built if it does not exist."""
     identity = config.hash(open_source(config.source).fingerprint)
     folder = cache_folder() / f"{stem}-{identity[:16]}"
     if not (folder / "build.json").is_file():

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a build would give, from a sample of its photos. Writes nothing."""
+"""`--dry-run`: the expected size and time of a build, from a sample of its photos. Nothing is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finishing a build: parts become numbered shards, then the card, then build.json as the done-mark."""
+"""Finishing a build: the parts become numbered shards; then the card and build.json are written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from olrd.storage.remote import Remote
 from olrd.triplets.tally import Tally
 
 SHARD_ROWS = 50_000
-"""Most rows of joined parts: whoever writes or opens a file holds what is said of each row group."""
+"""Largest number of rows of a joined shard, because the metadata of all row groups of a file is held in memory."""
 
 
 def finish(
@@ -35,14 +35,14 @@ def finish(
 ) -> BuildRecord:
     """Write `data/`, README.md, sample.png and build.json from the finished parts.
 
-    fresh: names of the units that this process has just written; the parts of all others were
-    written by an earlier run and are checked against their hashes.
+    fresh: names of the units that this process has written. The parts of all other units were written by an earlier
+    process and are checked against their hashes.
     """
     parts, data = out / "parts", out / "data"
     data.mkdir(exist_ok=True)
     marks = read_marks(parts, units)
     if len(marks) < len(units):
-        raise OutputError(f"{parts}: finished parts have vanished; run the same command again")
+        raise OutputError(f"{parts}: finished parts are missing; run the same command again")
     shards: list[ShardRecord] = []
     packed = {}
     for split, _ in config.splits:
@@ -84,8 +84,10 @@ def write_record(out: Path | Remote, record: BuildRecord) -> None:
 
 
 def note_shards(parts: Path | Remote, names: Set[str]) -> set[str]:
-    """Note which names in `data/` are about to be used; returns all that ever were, this build's
-    earlier attempts included. So none can stay behind because a listing does not show it yet."""
+    """Note the names in `data/` that are about to be used, and return all that this build ever used.
+
+    So leftovers of an earlier attempt are removed even if a listing does not show them yet.
+    """
     path = parts / "shards.json"
     try:
         begun = {*names, *json.loads(path.read_text())}
@@ -101,9 +103,10 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 
 def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
-    """Neighbouring part files joined as long as they fit into `limit` bytes and `SHARD_ROWS` rows
-    together. Joining copies the bytes, so a part of at least 1/128 of the limit (4 MB) stays a shard
-    of its own."""
+    """Groups of neighbouring part files that become one shard each: up to `limit` bytes and `SHARD_ROWS` rows together.
+
+    Joining copies bytes, so a part of at least 1/128 of the limit (4 MB by default) becomes a shard alone.
+    """
     batch: list[Written] = []
     for file in files:
         large = file.bytes >= limit // 128
@@ -127,7 +130,7 @@ def _write_split(
     config: BuildConfig,
     fresh: Set[str],
 ) -> list[ShardRecord]:
-    """The numbered shards of one split. A shard of a single part is a link to it: no bytes move."""
+    """Write the numbered shards of one split. A shard of a single part is a link to it, without copying."""
     shards = []
     with progress_bar(f"finishing {split}", len(batches), unit=" shards") as bar:
         for number, batch in enumerate(batches):
@@ -152,7 +155,7 @@ def _write_split(
 
 
 def versions() -> dict[str, str]:
-    """The libraries that decide the bytes."""
+    """The versions of the libraries that decide the bytes."""
     import cv2
     import numpy
     import PIL

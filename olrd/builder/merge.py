@@ -1,7 +1,7 @@
-"""`olrd merge`: the shares of one build, built apart, become its dataset. Needs no source and no photo.
+"""`olrd merge`: join the shares of one build into its dataset. Neither the source nor photos are needed.
 
-Each share is a folder that `olrd-build --shards PART/OF` left: its parts, their done-marks, and
-plan.json, which says what the whole build is.
+A share is a folder that `olrd-build --shards PART/OF` wrote: parts, done-marks, and plan.json, which describes the whole
+build.
 """
 
 from __future__ import annotations
@@ -34,12 +34,17 @@ class _Plan(NamedTuple):
 
 
 def merge(folders: Sequence[Path | Remote | str], out: Path | Remote | str) -> dict[str, Any]:
-    """Join the shares in `folders` into the dataset `out`; returns its build.json.
+    """Join the shares in `folders` into the dataset `out`.
 
-    The result is, byte for byte, what one build without shares gives. The shares stay as they are;
-    part files are linked where the file system can. A merge that was stopped goes on when run again.
-    Raises `SourceError` for a folder that is no share, or of another build; `UsageError` if units are
-    missing, with their number and examples; `SourceError` for a damaged part.
+    The result has the same bytes as one build without shares. The shares stay unchanged; part files are linked if the
+    file system allows it. An interrupted merge is finished by the same call.
+
+    Returns:
+        The content of build.json.
+
+    Raises:
+        SourceError: a folder is not a share of this build, or a part is damaged.
+        UsageError: units are missing; the message has their number and examples.
     """
     out, shares = location(out), [location(folder) for folder in folders]
     if _resolved(out) in [_resolved(share) for share in shares]:
@@ -62,7 +67,7 @@ def merge(folders: Sequence[Path | Remote | str], out: Path | Remote | str) -> d
                 if read_mark(out / "parts", unit) is None:
                     _bring(unit, share / "parts", out / "parts")
                 bar.update()
-        whole = {unit.name for unit in first.units}  # every hash was checked on the way
+        whole = {unit.name for unit in first.units}  # their hashes were checked above
         return finish(out, first.config, first.source, first.identity, first.units, whole).to_json()
 
 
@@ -90,7 +95,7 @@ def _read_plan(share: Path | Remote) -> _Plan:
 
 
 def _where(shares: Sequence[Path | Remote], units: Sequence[Unit]) -> dict[Unit, Path | Remote]:
-    """For every unit the first share that has it, done. `UsageError` if some are nowhere."""
+    """The first share that has each unit, finished. Raises `UsageError` if a unit is missing."""
     found: dict[Unit, Path | Remote] = {}
     for unit in units:
         for share in shares:
@@ -106,7 +111,7 @@ def _where(shares: Sequence[Path | Remote], units: Sequence[Unit]) -> dict[Unit,
 
 
 def _bring(unit: Unit, source: Path | Remote, target: Path | Remote) -> None:
-    """A unit's files, checked, then its mark."""
+    """Check the files of a unit, copy them, and then its mark."""
     mark = read_mark(source, unit)
     assert mark is not None
     for file in mark[0]:

@@ -28,12 +28,12 @@ def write_mark(parts: Path | Remote, unit: Unit, files: list[Written], tally: Ta
 
 
 def mark_path(parts: Path | Remote, unit: Unit) -> Path | Remote:
-    """Where a unit's done-mark lies."""
+    """The path of a unit's done-mark."""
     return parts / f"{unit.name}.json"
 
 
 def read_mark(parts: Path | Remote, unit: Unit) -> tuple[list[Written], Tally] | None:
-    """A unit's files and tally if it is done and its files are whole, else None."""
+    """The files and the tally of a unit, or None if it is not done or a file is incomplete."""
     try:
         mark = json.loads(mark_path(parts, unit).read_text())
         files = [Written(**file) for file in mark["files"]]

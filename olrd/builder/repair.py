@@ -1,5 +1,4 @@
-"""Damaged shards of a finished build: found by hash, and the units in them named, so that
-`olrd-build --repair` builds those again and no others."""
+"""`olrd-build --repair`: the damaged shards of a finished build, found by their hashes, and the units in them."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ def damaged_shards(dataset: Dataset) -> list[ShardRecord]:
             try:
                 whole = path.stat().st_size == shard.bytes
                 whole = whole and sha256_file(path) == shard.sha256
-            except OSError:  # missing, or the disk cannot read it back
+            except OSError:  # missing, or not readable
                 whole = False
             if not whole:
                 damaged.append(shard)
@@ -46,8 +45,7 @@ def units_in(dataset: Dataset, shards: Collection[ShardRecord]) -> set[str]:
 
 
 def unit_rows(dataset: Dataset, without: Collection[str]) -> Iterator[tuple[UnitRecord, Iterator[dict[str, Any]]]]:
-    """Each unit's record and its rows, in order. Shards that only the units `without` are in are
-    not opened."""
+    """The record and the rows of each unit, in order. Shards that contain only units of `without` are not opened."""
     for record, start in _with_start(dataset.record.units):
         if record.name not in without:
             yield record, _rows(dataset, start, record.rows)
@@ -60,7 +58,7 @@ def _rows(dataset: Dataset, start: int, count: int) -> Iterator[dict[str, Any]]:
 
 
 def _pieces(dataset: Dataset, start: int, count: int) -> Iterator[tuple[ShardRecord, int, int]]:
-    """Where `count` rows from row `start` lie: (shard, first row in it, rows)."""
+    """Where `count` rows from row `start` on are: (shard, first row in it, rows)."""
     for shard, begin in _with_start(dataset.record.shards):
         first, last = max(start, begin), min(start + count, begin + shard.rows)
         if first < last:
@@ -68,7 +66,7 @@ def _pieces(dataset: Dataset, start: int, count: int) -> Iterator[tuple[ShardRec
 
 
 def _with_start(records: Sequence[Counted]) -> Iterator[tuple[Counted, int]]:
-    """Records that count `rows`, each with the number of its first row in the whole dataset."""
+    """Records, each with the number of its first row in the dataset."""
     start = 0
     for record in records:
         yield record, start

@@ -1,8 +1,7 @@
-"""The plan of a build: units of work that depend on the dataset and the configuration alone.
+"""The plan of a build: its units of work, which depend only on the source and the configuration.
 
-A unit is some consecutive photos of one split. It is built whole, by one worker, into one or more
-part files, and marked done; then it is never built again. Units are the same for any number of
-workers, so the bytes are too.
+A unit is a range of consecutive photos of one split. One worker builds it, writes one or more part files, and marks it
+as done; then it is not built again. Units are the same for any number of workers, and so are the bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ SMALLEST_UNIT = 8
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Photos (indices in the source) of one split, in order. `name` is its file stem in parts/."""
+    """Photos of one split, as indices in the source, in order. `name` is the unit's file stem in `parts/`."""
 
     split: str
     number: int
@@ -46,7 +45,7 @@ class Unit:
 
 
 class Share(NamedTuple):
-    """One of `of` equal shares of a build's units, counted from 0: `--shards 3/16`."""
+    """Share number `part`, counted from 0, of `of` equal shares of a build's units: `--shards 3/16`."""
 
     part: int
     of: int
@@ -60,7 +59,7 @@ class Share(NamedTuple):
         return cls(int(found[1]), int(found[2]))
 
     def take(self, units: list[Unit]) -> list[Unit]:
-        """Every `of`-th unit: neighbours, which cost alike, go to different shares."""
+        """Every `of`-th unit. Neighbouring units take similar time, so they go to different shares."""
         return units[self.part :: self.of]
 
 

@@ -1,4 +1,4 @@
-"""`olrd`: everything that is done with a built dataset. `olrd-build` makes one."""
+"""`olrd`: the tools for built datasets. `olrd-build` builds them."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """Exit code 1 if there is any problem."""
+    """`olrd verify`. Exit code 1 if there is a problem."""
     from olrd.tools.verify import verify
 
     result = verify(args.folder, args.workers)
@@ -139,7 +139,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    """Pictures to look at."""
+    """`olrd show`."""
     from olrd.tools.show import show
 
     result = show(args.folder, args.out, args.count, args.page_limit)
@@ -148,7 +148,7 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_audit(args: argparse.Namespace) -> int:
-    """What could be learnt that should not be, and what is in the data."""
+    """`olrd audit`."""
     from olrd.audit import audit, format_audit
 
     result = audit(args.folder, args.against)
@@ -157,7 +157,7 @@ def run_audit(args: argparse.Namespace) -> int:
 
 
 def run_rebuild(args: argparse.Namespace) -> int:
-    """Pixels from recipes."""
+    """`olrd rebuild`."""
     from olrd.texts import build_summary
     from olrd.tools.rebuild import rebuild
 
@@ -167,7 +167,7 @@ def run_rebuild(args: argparse.Namespace) -> int:
 
 
 def run_merge(args: argparse.Namespace) -> int:
-    """One dataset from shares."""
+    """`olrd merge`."""
     from olrd.builder.merge import merge
     from olrd.texts import build_summary
 
@@ -177,7 +177,7 @@ def run_merge(args: argparse.Namespace) -> int:
 
 
 def run_publish(args: argparse.Namespace) -> int:
-    """To the Hub. The token is the one of `hf auth login` or of HF_TOKEN, never an option."""
+    """`olrd publish`. The token comes from `hf auth login` or HF_TOKEN, never from an option."""
     from olrd.texts import publish_summary
     from olrd.tools.publish import publish
 
@@ -194,7 +194,7 @@ def run_publish(args: argparse.Namespace) -> int:
 
 
 def run_caption(args: argparse.Namespace) -> int:
-    """Long captions of the clean backgrounds."""
+    """`olrd caption`."""
     from olrd.tools.captions import caption_folder
 
     result = caption_folder(args.folder, args.checkpoint, revision=args.revision, device=args.device, limit=args.limit)
@@ -203,7 +203,7 @@ def run_caption(args: argparse.Namespace) -> int:
 
 
 def run_pq(args: argparse.Namespace) -> int:
-    """Panoptic quality."""
+    """`olrd pq`."""
     from olrd.tools.pq import format_quality, panoptic_quality
 
     result = panoptic_quality(args.predicted, args.truth)
@@ -212,7 +212,7 @@ def run_pq(args: argparse.Namespace) -> int:
 
 
 def run_sources(args: argparse.Namespace) -> int:
-    """Names and where they come from."""
+    """`olrd sources`."""
     from olrd.sources import SOURCES
 
     targets = SOURCES.targets()

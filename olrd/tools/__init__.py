@@ -1,1 +1,1 @@
-"""What is done with a built dataset: verify, show, publish, rebuild, caption; and panoptic quality."""
+"""Tools for built datasets: verify, show, publish, rebuild, caption; and panoptic quality."""

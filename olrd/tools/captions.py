@@ -1,4 +1,4 @@
-"""Fill the nullable `caption` column of a built dataset: a line about each clean background."""
+"""`olrd caption`: fill the column `caption` of a built dataset with one line about each clean background."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from olrd.storage.remote import Remote
 
 if TYPE_CHECKING:
     Rewrite = Callable[[Path, pa.Table], None]
-    """Replaces a shard by a table, atomically, and whatever records the shard's hash."""
+    """Replaces a shard by a table, atomically, together with the record of its hash."""
 
 _COLUMNS = ["id", "background", "background_labels", "caption"]
 
 
 class Captions(Protocol):
-    """What fills the column: `olrd.models.captioner.Captioner`, or anything with this method."""
+    """What writes captions: `olrd.models.captioner.Captioner`, or anything with this method."""
 
     def caption(self, photos: Sequence[Image], tags: Sequence[Sequence[str]]) -> list[str]:
         """One line for each photo (uint8 [H, W, 3]) and its background tags."""
@@ -47,11 +47,17 @@ def caption_dataset(
     max_new_tokens: int = MAX_NEW_TOKENS,
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """Caption every row of the dataset folder `out` that has no caption yet, at most `limit` rows.
+    """Caption every row of the dataset folder `out` that has no caption, at most `limit` rows.
 
-    A run that is cut short goes on where it stopped, shard by shard. The network is loaded only if
-    there is something to do. Returns what was done; raises `SourceError` if `out` is no dataset,
-    `IntegrityError` if a background picture in it cannot be read.
+    An interrupted call is finished by the next one, shard by shard. The network is loaded only if a row lacks its
+    caption.
+
+    Returns:
+        A summary: checkpoint, revision, prompt, and the numbers of shards, new captions and rows without caption.
+
+    Raises:
+        SourceError: `out` is not a dataset.
+        IntegrityError: a background picture cannot be read.
     """
     if batch < 1 or (limit is not None and limit < 0):
         raise UsageError(f"expected batch >= 1 and limit >= 0, got batch {batch} and limit {limit}")
@@ -71,7 +77,7 @@ def caption_dataset(
 def caption_shards(
     paths: Sequence[Path], captioner: Captions, rewrite: Rewrite, batch: int = 1, limit: int | None = None
 ) -> int:
-    """Caption the shards that lack captions, hand each to `rewrite`, return how many were new."""
+    """Caption the shards that lack captions and pass each to `rewrite`. Returns the number of new captions."""
     import pyarrow.parquet as pq
 
     pending = {path: count for path in paths if (count := count_missing(path))}
@@ -97,10 +103,18 @@ def caption_table(
 ) -> pa.Table:
     """The table with its null captions filled, at most `limit` of them, from the first row on.
 
-    Captions are of the column `background` (the clean picture, never the composite) and its
-    `background_labels`; rows that share both share one caption. Schema, metadata and every other
-    column are untouched. `report` is told how many rows each batch filled. Raises `IntegrityError`
-    for a picture that cannot be read.
+    Captions describe the column `background` (never the composite) and its `background_labels`. Rows that share both
+    share one caption. Schema, metadata and all other columns stay as they are.
+
+    Args:
+        table: of a shard.
+        captioner: what writes the captions.
+        batch: pictures per call.
+        limit: largest number of new captions.
+        report: is called with the number of rows that each batch filled.
+
+    Raises:
+        IntegrityError: a picture cannot be read.
     """
     import pyarrow as pa
 
@@ -125,7 +139,7 @@ def caption_table(
 
 
 def count_missing(path: Path) -> int:
-    """How many rows of a shard have no caption. Raises `SourceError` if it has no such column."""
+    """The number of rows of a shard without caption. Raises `SourceError` if it has no such column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -139,7 +153,7 @@ def count_missing(path: Path) -> int:
 
 
 def _key(table: pa.Table, row: int) -> tuple[str, ...]:
-    """What a caption depends on: the picture's hash and the tags."""
+    """What a caption depends on: the hash of the picture and the tags."""
     return sha256(_bytes(table, row)), *_tags(table, row)
 
 
@@ -162,9 +176,9 @@ def _background(table: pa.Table, row: int) -> Image:
 
 
 def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[str, Any]:
-    """Fill the null captions of a full dataset (see `olrd.tools.captions.caption_dataset` for options).
+    """Fill the null captions of a full dataset. options: see `caption_dataset`.
 
-    Run again after an interruption, it goes on where it stopped.
+    An interrupted call is finished by the next one.
     """
     dataset = Dataset(folder)
     if isinstance(dataset.folder, Remote):
@@ -184,10 +198,10 @@ def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[
 
 
 def replace_shard(dataset: Dataset, path: Path, table: pa.Table) -> None:
-    """Replace one shard's content and its record in build.json.
+    """Replace the content of a shard and its entry in build.json.
 
-    The new shard is whole on disk before build.json names its hash, and takes the old one's place
-    after that: whenever this is cut off, `finish_renames` can complete it.
+    The new shard is complete on disk before build.json has its hash; after that it replaces the old one. Whenever the
+    process is killed, `finish_renames` can complete the replacement.
     """
     waiting = _waiting(path)
     with disk_errors(path):
@@ -204,7 +218,7 @@ def replace_shard(dataset: Dataset, path: Path, table: pa.Table) -> None:
 
 
 def finish_renames(dataset: Dataset) -> None:
-    """Complete what a run that was cut off left: put named shards in place, drop unnamed ones."""
+    """Complete what a killed process left: rename new shards that build.json names, remove others."""
     for shard in dataset.record.shards:
         path = Path(str(dataset.folder)) / shard.file
         waiting = _waiting(path)

@@ -1,4 +1,4 @@
-"""Panoptic quality of one set of annotations against another, scored by panopticapi."""
+"""`olrd pq`: panoptic quality of one set of annotations against another, computed by panopticapi."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 50
 
 
 class MissingPanopticApiError(MissingExtraError):
-    """panopticapi is not installed; it is not on PyPI under its name, so no extra can hold it."""
+    """panopticapi is not installed. PyPI does not have it under its name, so no extra can install it."""
 
     def __init__(self) -> None:
         OlrdError.__init__(
@@ -47,14 +47,23 @@ def panoptic_quality(
 ) -> dict[str, Any]:
     """PQ, SQ and RQ of predictions against the truth, both in COCO panoptic format.
 
-    Folders hold the PNGs; by default the JSON's path without `.json`. workers: how many processes.
+    As in panopticapi, every image of the truth needs a prediction, and predictions of other images are ignored.
 
-    Returns `All`, `Things` and `Stuff`, each {"pq", "sq", "rq", "n"} (n classes that occur), and
-    `per_class`: name to {"pq", "sq", "rq"}, each from 0 to 1, None where the class (or every class
-    of the group) occurs on neither side. As in panopticapi, every image of the truth needs a
-    prediction, and predictions of other images are ignored.
+    Args:
+        predicted_json: the predictions.
+        truth_json: the truth.
+        predicted_folder: the PNGs of the predictions; by default the path of the JSON without `.json`.
+        truth_folder: the PNGs of the truth; by default the same.
+        workers: number of processes.
 
-    Raises `SourceError` if the files do not fit each other, `MissingPanopticApiError`.
+    Returns:
+        `All`, `Things` and `Stuff`, each {"pq", "sq", "rq", "n"} with n the number of classes that occur, and
+        `per_class`: {"pq", "sq", "rq"} by class name. Values are from 0 to 1, or None if the class, or every class of
+        the group, occurs on neither side.
+
+    Raises:
+        SourceError: the files do not fit each other.
+        MissingPanopticApiError: panopticapi is not installed.
     """
     if workers < 1:
         raise UsageError(f"workers: expected 1 or more, got {workers}")
@@ -112,7 +121,7 @@ def _folder(json_path: Path, folder: Path | None) -> Path:
 
 
 def _scores(jobs: list[_Job], workers: int) -> Iterator[Any]:
-    """The statistics of each job, in few processes: panopticapi itself starts one per core."""
+    """The statistics of each job, in `workers` processes; panopticapi would start one per core."""
     if workers == 1 or len(jobs) < 2:
         yield from map(_score, jobs)
         return
@@ -121,10 +130,10 @@ def _scores(jobs: list[_Job], workers: int) -> Iterator[Any]:
 
 
 def _score(job: _Job) -> Any:
-    """panopticapi's single-core function, with its messages on stderr and its failures typed."""
+    """Call panopticapi's function for one core, with its messages on stderr and typed errors."""
     with redirect_stdout(sys.stderr):
         try:
-            # The undecorated function: the decorator prints each failure's traceback.
+            # The function without its decorator, which prints the traceback of every error.
             score = _evaluation().pq_compute_single_core.__wrapped__
             return score(0, job.pairs, job.truth_folder, job.predicted_folder, job.categories)
         except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
@@ -135,7 +144,7 @@ def _score(job: _Job) -> Any:
 
 
 def _summary(total: Any, categories: dict[int, Json]) -> dict[str, Any]:
-    """panopticapi's averages, with None where it would divide by zero or report a class as 0."""
+    """The averages of panopticapi, with None where it divides by zero or reports an absent class as 0."""
     seen = {
         number: kind
         for number, kind in categories.items()
@@ -157,7 +166,7 @@ def _summary(total: Any, categories: dict[int, Json]) -> dict[str, Any]:
 
 
 def format_quality(quality: dict[str, Any]) -> str:
-    """The three averages as a small table, in per cent."""
+    """The three averages as a table, in per cent."""
     lines = [f"{'':<8}{'PQ':>7}{'SQ':>7}{'RQ':>7}{'classes':>9}"]
     for name in ("All", "Things", "Stuff"):
         row = quality[name]

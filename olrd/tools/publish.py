@@ -1,4 +1,4 @@
-"""`olrd publish`: a finished dataset to the Hugging Face Hub. Recipes, unless the pixels may be shared."""
+"""`olrd publish`: upload a finished dataset to the Hugging Face Hub, as recipes or with pixels."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ COMMIT_FILES = 50
 
 
 class HubError(OlrdError):
-    """The Hub refused something, or could not be reached."""
+    """The Hub refuses a request, or cannot be reached."""
 
 
 class LicenseError(OlrdError):
-    """Pixels were to be published that their licences do not allow to be."""
+    """The licences of some photos do not allow publishing their pixels."""
 
 
 def publish(
@@ -41,14 +41,24 @@ def publish(
     revision: str | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Upload the dataset in `folder` to the dataset repository `repo` (`NAME/SET`), made if need be.
+    """Upload a dataset. After an interruption the same call sends what is missing.
 
-    pixels: the full form as it is; without, a full dataset is uploaded as its recipes. revision: a
-    branch, made if need be. dry_run: nothing is sent. Run again after an interruption, it sends what
-    is missing. Returns repo, form, files with their bytes, licences with their numbers of triplets.
+    Args:
+        folder: of the dataset.
+        repo: the dataset repository, `NAME/SET`; it is made if it does not exist.
+        pixels: upload the full form. Without it a full dataset is uploaded as recipes.
+        private: make the repository private.
+        revision: a branch; it is made if it does not exist.
+        dry_run: send nothing.
 
-    Raises `SourceError` for an unfinished folder, `IntegrityError` for one with damaged shards,
-    `LicenseError` for pixels that may not be shared, `HubError` for what the Hub says.
+    Returns:
+        The repository, the form, the files with their sizes, and the number of triplets by licence.
+
+    Raises:
+        SourceError: the folder holds no finished build.
+        IntegrityError: a shard is damaged.
+        LicenseError: the licences do not allow publishing the pixels.
+        HubError: the Hub refuses a request, or cannot be reached.
     """
     dataset = Dataset(folder)
     if isinstance(dataset.folder, Remote):
@@ -87,7 +97,7 @@ def publish(
 
 
 def _licenses(dataset: Dataset) -> Counter[str]:
-    """Triplets by the licences of their photos; a triplet of two photos may count under two."""
+    """The number of triplets by licence. A triplet of two photos counts for both licences."""
     counts: Counter[str] = Counter()
     for row in dataset.rows(["license", "donor_license"]):
         counts.update({row["license"], row["donor_license"]})
@@ -98,26 +108,25 @@ def _check_licenses(folder: Path | str, licenses: Counter[str]) -> None:
     refused = [f"{code} ({n} triplets)" for code, n in licenses.most_common() if not is_permissive(code)]
     if refused:
         raise LicenseError(
-            f"the pixels of {folder} may not be published: {', '.join(refused)} allow no derivatives for "
-            "everybody. Publish the recipes (without --i-may-redistribute), or build with "
+            f"the pixels of {folder} may not be published: {', '.join(refused)} do not allow derivatives. Publish the recipes (without --i-may-redistribute), or build with "
             "--licenses permissive"
         )
 
 
 def _files(dataset: Dataset) -> list[str]:
-    """What is uploaded: only what the build wrote, its mark of completeness last."""
+    """The files to upload: those that the build wrote, build.json last."""
     extra = ["sample.png"] if dataset.form == "full" and len(dataset) else []
     return [*(shard.file for shard in dataset.record.shards), *extra, "README.md", BUILD_FILE]
 
 
 def _upload(folder: Path, files: list[str], repo: str, private: bool, revision: str | None) -> None:
-    """Commits of at most 50 files. The library sends no file that the repository has already."""
+    """Upload in commits of at most 50 files. The library skips files that the repository has already."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api, kind = HfApi(), "dataset"
     api.create_repo(repo, repo_type=kind, private=private or None, exist_ok=True)
     if private and not api.repo_info(repo, repo_type=kind).private:
-        raise HubError(f"{repo} is there already and public: --private does not change that")
+        raise HubError(f"{repo} exists already and is public: --private does not change that")
     if revision:
         api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
     stale = _stale(api, repo, revision, set(files))
@@ -131,12 +140,14 @@ def _upload(folder: Path, files: list[str], repo: str, private: bool, revision: 
 
 
 def _stale(api: HfApi, repo: str, revision: str | None, files: set[str]) -> list[str]:
-    """Files there of another build of ours, which would be read as part of this one. `HubError` if
-    the data there is not ours."""
+    """Files of another build in the repository, which would be read as part of this one.
+
+    Raises `HubError` if the data in the repository is not from olrd.
+    """
     there = api.list_repo_files(repo, repo_type="dataset", revision=revision)
     data = sorted(name for name in there if name.startswith("data/") or name == "sample.png")
     stale = [name for name in data if name not in files]
-    # Of ours, an upload that was cut off has shards, but no card yet.
+    # An interrupted upload of olrd has shards but no card.
     if data and BUILD_FILE not in there and (stale or "README.md" in there):
         raise HubError(f"{repo} holds other data ({(stale or data)[0]}): give another --repo, or empty it first")
     return stale
@@ -144,10 +155,10 @@ def _stale(api: HfApi, repo: str, revision: str | None, files: set[str]) -> list
 
 @contextmanager
 def _hub_errors(repo: str) -> Iterator[None]:
-    """What the Hub's library raises, as one `HubError` that says what to do."""
+    """Turn the errors of the Hub's library into a `HubError` that says what to do."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    # The base is httpx's, httpx2's or requests', as the library's version has it.
+    # Depending on the version of the library, the base class is of httpx, httpx2 or requests.
     network: Any = HfHubHTTPError.__bases__[0]
     try:
         yield

@@ -1,4 +1,4 @@
-"""`olrd rebuild`: recipes and photos give back the full dataset, byte for byte."""
+"""`olrd rebuild`: make the full dataset from recipes and photos. And the reverse: a full dataset as recipes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def rebuild(
 ) -> dict[str, Any]:
     """Render every recipe of the dataset `recipes` from the photos under `root` into `out`.
 
-    Every triplet is proven by the hash in its recipe. The result is the folder that building with
-    `--form full` would have given. Resumes after an interruption. Returns build.json.
+    Every triplet is proven by the hash in its recipe. The result has the same bytes as a build with `--form full`. An
+    interrupted call is finished by the next one. Returns the content of build.json.
     """
     out, dataset = location(out), Dataset(recipes)
     if dataset.form != "recipes":
@@ -41,7 +41,7 @@ def rebuild(
     info = dataset.record.source
     identity = config.hash(info.fingerprint)
     units = [unit_of(record) for record in dataset.record.units]
-    Renderer(root)  # a wrong --root should fail before anything is written
+    Renderer(root)  # fails on a wrong --root before anything is written
     with locked(out):
         if not open_parts(out, identity):
             say(f"{out} is complete already")
@@ -99,7 +99,7 @@ def unit_of(record: UnitRecord) -> Unit:
 def strip_pixels(dataset: Dataset, out: Path) -> Dataset:
     """Write the rows of a full dataset without their pictures into the empty folder `out`.
 
-    Needs no photo and reads no pixel. Captions and the versions that built it are taken over.
+    It reads neither photos nor pixels. Captions and versions are those of the full dataset.
     """
     config = replace(dataset.record.settings(), form="recipes")
     info = dataset.record.source

@@ -1,4 +1,4 @@
-"""Looking at a dataset: one contact sheet (PNG) and one self-contained page (HTML)."""
+"""`olrd show`: a contact sheet (PNG) and a self-contained page (HTML) of a dataset."""
 
 from __future__ import annotations
 
@@ -22,16 +22,24 @@ from olrd.storage.files import atomic_path, write_atomic
 from olrd.storage.remote import Remote
 
 _PAGE_SIDE = 640
-"""Longest side of the page's pictures, in pixels. They are for looking only."""
+"""Longest side of the pictures on the page, in pixels."""
 
 
 def show(
     folder: Path | str, out: Path | str | None = None, count: int = 8, limit: int = 60, seed: int = 0
 ) -> dict[str, str]:
-    """Write `contact.png` (`count` triplets) and `page.html` (`limit` triplets); returns their paths.
+    """Write `contact.png` and `page.html`. Their rows are spread evenly over the dataset.
 
-    out: a folder, by default `<folder>-show` beside the dataset (here, if that lies at a URL). It may not lie inside the dataset,
-    whose content is hashed. The rows are spread evenly over the dataset; `seed` picks others.
+    Args:
+        folder: of the dataset.
+        out: the folder to write to; by default `<folder>-show` beside the dataset, or in the current folder if the
+            dataset is at a URL. It may not be inside the dataset.
+        count: triplets on the contact sheet.
+        limit: triplets on the page.
+        seed: picks other rows.
+
+    Returns:
+        The paths of the two files.
     """
     dataset = Dataset(folder)
     _need_pictures(dataset)
@@ -65,10 +73,10 @@ def _need_pictures(dataset: Dataset) -> None:
 
 
 def write_page(dataset: Dataset, path: Path, limit: int = 60, seed: int = 0) -> None:
-    """Write a page that opens from disk without a network and shows `limit` triplets.
+    """Write a page with `limit` triplets that opens from disk without a network.
 
-    Pictures are small WebP copies embedded as data URIs. Metadata travels as JSON with every `<`
-    escaped and is set as text, never as markup, so no metadata can become part of the page.
+    Pictures are small WebP copies in data URIs. Metadata is JSON with every `<` escaped. The page shows it as text, so
+    that it cannot become markup.
     """
     _need_pictures(dataset)
     numbers = pick_evenly(len(dataset), limit, seed)

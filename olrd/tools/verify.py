@@ -1,4 +1,4 @@
-"""`olrd verify`: every invariant and every hash of a built folder, in parallel."""
+"""`olrd verify`: check every invariant and every hash of a built folder, in parallel."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ from olrd.triplets.recipe import Recipe
 
 
 def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
-    """Check a dataset folder. Returns counts and `problems`, a list of sentences; empty is good.
+    """Check a dataset folder.
 
-    Checked: each shard's bytes and sha256, rows and columns; each row's pictures (they decode, have
-    one size, equal the background outside the mask), its recipe and its promised hash, the columns
-    that follow from them; ids are unique; no photo is in two splits; the counts add up.
+    Per shard: size, sha256, rows and columns. Per row: its pictures decode, have one size and equal the background
+    outside the mask; its recipe, the hash in it, and the columns that follow from them. Over all rows: ids are unique, no
+    photo is in two splits, the counts add up.
+
+    Returns:
+        Counts, and `problems`: a list of sentences, empty if nothing is wrong.
     """
     dataset = Dataset(folder)
     shards = dataset.record.shards
@@ -61,7 +64,7 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
 
 
 def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
-    """The row groups of a shard that can be read at all."""
+    """The row groups of a shard, none if it cannot be read. Appends to `problems`."""
     shard = dataset.record.shards[number]
     path = dataset.folder / shard.file
     try:
@@ -113,7 +116,7 @@ class GroupVerifier:
 
 
 def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
-    """What is wrong with one row."""
+    """The problems of one row."""
     try:
         recipe = Recipe.from_json(row["recipe"])
         decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
@@ -148,7 +151,7 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
         yield str(error)
         return
     if pixels_sha256(triplet) != recipe.pixels_sha256:
-        yield "the pixels are not those that the recipe promises (sha256 differs)"
+        yield "the pixels are not those of the recipe (sha256 differs)"
     if list(mask_box(triplet.mask)) != row["bbox"]:
         yield f"column bbox is {row['bbox']}, the mask's box is {list(mask_box(triplet.mask))}"
     if np.count_nonzero(triplet.mask) / triplet.mask.size != row["mask_area"]:

@@ -190,7 +190,7 @@ def test_the_hub_says_no(hub: Hub, free: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(UsageError, match="--repo expects NAME/SET"):
         publish(free, "a/b/c")
     hub.repos[REPO] = Repo(private=False)
-    with pytest.raises(HubError, match="already and public"):
+    with pytest.raises(HubError, match="already and is public"):
         publish(free, REPO, private=True)
     hub.repos[REPO].branches["main"]["data/other.parquet"] = b"not ours"
     with pytest.raises(HubError, match=r"holds other data \(data/other.parquet\)"):
