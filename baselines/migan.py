@@ -84,7 +84,7 @@ class Migan:
         try:
             pipeline = _runtime().InferenceSession(str(self.weights), providers=providers)
             names = [[end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)]
-        except Exception as error:  # onnxruntime raises kinds of its own, which differ between versions
+        except Exception as error:  # onnxruntime has its own exception types, which differ between versions
             raise WeightsUnusableError(f"{self.weights} is not an ONNX model: {error}") from error
         if names != [["image", "mask"], ["result"]]:
             raise WeightsUnusableError(

@@ -32,7 +32,7 @@ def open_pairs(spec: DataSpec) -> Pairs:
     Options:
         layout: a key of `LAYOUTS`.
         threshold: grey level above which a mask pixel counts, by default 127, because many masks are JPEG files.
-        cluster: `stem` if every item is a photo of its own, `prefix` if the name up to the last `_` or `-` names the
+        cluster: `stem` if every item is a different photo, `prefix` if the name up to the last `_` or `-` names the
             scene.
     """
     options = checked_options(spec, {"layout": "plain", "threshold": "127", "cluster": "stem"})

@@ -31,7 +31,7 @@ from olrd.errors import OutputError
 from olrd.storage.files import atomic_path, file_name_of, sha256, write_atomic
 
 PART = 16
-"""Number of rows that are written together. After a kill, at most so many samples are erased again."""
+"""Number of rows that are written together. After a kill, at most this number of samples is erased again."""
 AHEAD = 2
 """Number of batches that are read before the eraser needs them."""
 Row = dict[str, Any]

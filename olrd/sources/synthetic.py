@@ -29,7 +29,7 @@ SKY, GRASS = 187, 193
 THINGS = (1, 3, 17, 18, 19, 44, 62)
 """Categories of the boxes: from the COCO list, any would do."""
 SLOTS = 5
-"""Every photo has so many upright strips of one width; most hold a box."""
+"""Number of upright strips of a photo; most contain a box."""
 QUALITY = 92
 LICENSE_URL = "https://creativecommons.org/publicdomain/zero/1.0/"
 CELL = 8

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 COMMIT_FILES = 50
-"""Files of one commit: the Hub limits commits an hour, and one commit should not take for ever."""
+"""Files of one commit: the Hub limits the number of commits per hour, and a commit should not take too long."""
 
 
 class HubError(OlrdError):

@@ -11,7 +11,7 @@ from perf.faults.scene import digest as digest
 
 
 def command(*words: object, module: str = "olrd.cli.build") -> subprocess.CompletedProcess[str]:
-    """Run one of the commands as a user does, in a process of its own."""
+    """Run one of the commands as a user does, in a separate process."""
     argv = [sys.executable, "-m", module, *map(str, words)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
 

@@ -35,7 +35,7 @@ class Repo:
 @dataclass
 class Hub:
     """The state. received: uploads of large files by hash. holding: when set, uploads after the
-    first `pass_first` wait for ever, as a dead line does."""
+    first `pass_first` wait without end, like a dead connection."""
 
     url: str = ""
     repos: dict[str, Repo] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A real S3 API in a process of its own, and a connection to it that can be made to fail."""
+"""A real S3 API in a separate process, and a connection to it that can be made to fail."""
 
 from __future__ import annotations
 

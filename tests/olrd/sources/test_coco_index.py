@@ -52,7 +52,7 @@ def write_large(path: Path, photos: int, each: int) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.slow
 def test_a_large_json_is_indexed_in_little_memory(tmp_path: Path) -> None:
-    """From 15,000 to 90,000 segments, in a process of its own: under 25 MB more.
+    """From 15,000 to 90,000 segments, in a separate process: under 25 MB more.
 
     Held as Python objects the difference would be over 30 MB.
     """

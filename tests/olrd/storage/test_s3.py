@@ -196,7 +196,7 @@ def test_a_connection_that_always_dies_is_said_and_loses_nothing(
 def test_a_listing_that_lags_changes_nothing(
     config: BuildConfig, reference: dict[str, str], port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every folder looks for ever as it did when it was first listed: empty."""
+    """Every folder always looks as it did when it was first listed: empty."""
     out, seen = f"s3://{BUCKET}/late", {}
     for name in ("_lsdir", "_find"):
         real = getattr(s3fs.S3FileSystem, name)
