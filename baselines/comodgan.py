@@ -25,8 +25,10 @@ from olrd.registry import checked_options
 README = "https://github.com/Picsart-AI-Research/MI-GAN"
 """The page links a shared folder instead of files, and publishes no checksums."""
 PLACES2 = {
-    "256": Pinned("comodgan", "comodgan_256_places2.pt", README, "", 317_400_000, "MIT"),
-    "512": Pinned("comodgan", "comodgan_512_places2.pt", README, "", 322_000_000, "MIT"),
+    side: Pinned(
+        eraser="comodgan", file_name=f"comodgan_{side}_places2.pt", url=README, sha256="", size=size, license="MIT"
+    )
+    for side, size in (("256", 317_400_000), ("512", 322_000_000))
 }
 
 
@@ -55,7 +57,7 @@ def open_comodgan(spec: EraserSpec) -> Eraser:
 
         return load_network(lambda: Generator(Shape(side)), path, device)
 
-    return Gan(spec, pinned, weights, load, Square(side), chosen, options)
+    return Gan(spec, pinned, weights, load=load, frame=Square(side), chosen=chosen, options=options)
 
 
 class Square(NamedTuple):

@@ -70,6 +70,7 @@ class Gan:
         spec: EraserSpec,
         pinned: Pinned,
         weights: Path,
+        *,
         load: Callable[[Path, str], Any],
         frame: Frame,
         chosen: Sampling,

@@ -22,12 +22,12 @@ from olrd.models.checkpoints import choose_device, require
 from olrd.registry import checked_options
 
 BIG_LAMA = Pinned(
-    "lama",
-    "big-lama.pt",
-    "https://github.com/Sanster/models/releases/download/add_big_lama/big-lama.pt",
-    "344c77bbcb158f17dd143070d1e789f38a66c04202311ae3a258ef66667a9ea9",
-    205_669_692,
-    "Apache-2.0",
+    eraser="lama",
+    file_name="big-lama.pt",
+    url="https://github.com/Sanster/models/releases/download/add_big_lama/big-lama.pt",
+    sha256="344c77bbcb158f17dd143070d1e789f38a66c04202311ae3a258ef66667a9ea9",
+    size=205_669_692,
+    license="Apache-2.0",
 )
 MODULUS = 8
 """The sides of the input are padded to a multiple of this, because the network halves them three times."""

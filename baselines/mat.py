@@ -21,12 +21,12 @@ from olrd.models.checkpoints import require
 from olrd.registry import checked_options
 
 PLACES_512 = Pinned(
-    "mat",
-    "Places_512_FullData.pkl",
-    "https://github.com/fenglinglwb/MAT",  # its README links a shared folder instead of a file
-    "",  # none is published
-    651_000_000,  # approximate: the size of its tensors (generator twice, discriminator)
-    "CC-BY-NC-4.0",
+    eraser="mat",
+    file_name="Places_512_FullData.pkl",
+    url="https://github.com/fenglinglwb/MAT",  # its README links a shared folder instead of a file
+    sha256="",  # none is published
+    size=651_000_000,  # approximate: the size of its tensors (generator twice, discriminator)
+    license="CC-BY-NC-4.0",
 )
 SIDE = 512
 
@@ -50,7 +50,8 @@ def open_mat(spec: EraserSpec) -> Eraser:
     require("torch", "the eraser mat")
     require("safetensors", "the eraser mat")
     weights = locate(PLACES_512, options["weights"], "MAT_MODEL")
-    return Gan(spec, PLACES_512, weights, _load, Canvas(SIDE, longest), chosen, options)
+    frame = Canvas(SIDE, longest)
+    return Gan(spec, PLACES_512, weights, load=_load, frame=frame, chosen=chosen, options=options)
 
 
 def _load(weights: Path, device: str) -> Any:

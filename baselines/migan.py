@@ -21,14 +21,14 @@ from olrd.errors import MissingExtraError, UsageError
 from olrd.registry import checked_options
 
 PIPELINE = Pinned(
-    "migan",
-    "migan_pipeline_v2.onnx",
-    "https://huggingface.co/andraniksargsyan/migan/resolve/"
+    eraser="migan",
+    file_name="migan_pipeline_v2.onnx",
+    url="https://huggingface.co/andraniksargsyan/migan/resolve/"
     "1538c135034b8cfe7a8472f34d09c8a5a45b17a7/migan_pipeline_v2.onnx",
     # Not in the authors' README. Independent users of this revision publish the same checksum and size.
-    "6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
-    28_079_181,
-    "MIT",
+    sha256="6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
+    size=28_079_181,
+    license="MIT",
 )
 SMALLEST = 3
 """Shortest side in pixels that the pipeline takes: its blur mirrors two pixels at each edge."""

@@ -284,7 +284,14 @@ def _training(ablation: Ablation, out: Path, name: str, seed: int) -> Command:
     words += ["--out", str(folder), "--seed", str(seed), *TRAININGS[name], *ablation.train]
     words += ["--photos", ablation.photos] if ablation.photos else []
     words += ["--device", "cpu"] if ablation.device == "cpu" else []
-    return Command(tuple(words), f"train {name}, seed {seed}", str(folder), str(folder / "done.json"), "", seed)
+    return Command(
+        words=tuple(words),
+        what=f"train {name}, seed {seed}",
+        out=str(folder),
+        done=str(folder / "done.json"),
+        row="",
+        seed=seed,
+    )
 
 
 def _run(ablation: Ablation, out: Path, row: Row, seed: int) -> Command:
@@ -310,4 +317,6 @@ def _run(ablation: Ablation, out: Path, row: Row, seed: int) -> Command:
         words += ["--data-option", f"{key}={value}"]
     words += ["--limit", str(ablation.limit)] if ablation.limit else []
     what = f"score {row.name}, seed {seed}" + (" (training-free)" if row.free else "")
-    return Command(tuple(words), what, str(folder), str(folder / "summary.json"), row.name, seed)
+    return Command(
+        words=tuple(words), what=what, out=str(folder), done=str(folder / "summary.json"), row=row.name, seed=seed
+    )

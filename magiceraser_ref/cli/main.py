@@ -104,7 +104,9 @@ def run_erase(args: argparse.Namespace) -> int:
         raise UsageError("--panoptic and --segments go together: the map, and what its ids are")
     if args.segmenter not in (None, "mask2former", "none"):
         raise UsageError(f"--segmenter is mask2former or none, not '{args.segmenter}'")
-    inputs = open_inputs(args.photo, args.mask, args.panoptic, args.segments, args.erased, args.prompt)
+    inputs = open_inputs(
+        args.photo, args.mask, panoptic=args.panoptic, segments=args.segments, erased=args.erased, prompt=args.prompt
+    )
 
     from baselines.eraser import EraserSpec
     from magiceraser_ref.eraser import NAME, open_magiceraser

@@ -37,7 +37,7 @@ def check_out(out: Path, force: bool, suffixes: Sequence[str]) -> None:
 
 
 def open_inputs(
-    photo: Path, mask: Path, panoptic: Path | None, segments: Path | None, erased: str | None, prompt: str | None
+    photo: Path, mask: Path, *, panoptic: Path | None, segments: Path | None, erased: str | None, prompt: str | None
 ) -> Inputs:
     """Read all inputs and check that they fit each other.
 

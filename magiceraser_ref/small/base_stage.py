@@ -25,10 +25,11 @@ The training of the full method (`magiceraser train`) uses the paper's plain los
 
 
 class Holes:
-    """An endless torch dataset: item n is a photo, a hole of whole latent cells, a prompt.
+    """An endless torch dataset. Item n is a dict with a photo, a hole of whole latent cells and a prompt:
 
-    pixels: float32 [3, side, side] in -1..1. hole: float32 [1, side / cell, side / cell], 1 = hole.
-    tokens: int64 [length].
+    - pixels: float32 [3, side, side] in -1..1;
+    - hole: float32 [1, side / cell, side / cell], 1 = hole;
+    - tokens: int64 [length].
     """
 
     def __init__(self, photos: TrainingPhotos, side: int, cell: int, tokenizer: Any, seed: int) -> None:

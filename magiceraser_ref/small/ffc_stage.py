@@ -15,9 +15,10 @@ KNOWN_WEIGHT = 0.5
 
 
 class HoledPhotos:
-    """An endless torch dataset: item n is a photo and a hole of its pixels.
+    """An endless torch dataset. Item n is a dict with a photo and a hole:
 
-    pixels: float32 [3, side, side] in -1..1. hole: float32 [1, side, side], 1 = hole.
+    - pixels: float32 [3, side, side] in -1..1;
+    - hole: float32 [1, side, side], 1 = hole.
     """
 
     def __init__(self, photos: TrainingPhotos, side: int, seed: int) -> None:

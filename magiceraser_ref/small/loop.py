@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from magiceraser_ref.extras import need
 from olrd.errors import UsageError
@@ -64,6 +64,14 @@ class Session:
     until: float | None = None
 
 
+class _Learned(NamedTuple):
+    """Everything that changes during the training."""
+
+    modules: dict[str, Any]
+    optimiser: Any
+    ema: Any
+
+
 def train(
     modules: dict[str, Any],
     loss_of: Callable[[Any, int], dict[str, Any]],
@@ -92,7 +100,8 @@ def train(
     optimiser = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=schedule.decay, betas=(0.9, 0.99))
     ema = EMAModel(parameters, decay=schedule.ema, use_ema_warmup=True, power=0.75)
     folder.mkdir(parents=True, exist_ok=True)
-    step = _resume(folder, schedule, modules, optimiser, ema, device)
+    learned = _Learned(modules, optimiser, ema)
+    step = _resume(folder, schedule, learned, device)
     log = (folder / "log.jsonl").open("a")
     half = torch.autocast(device.partition(":")[0], torch.bfloat16)
     with log, progress_bar(folder.name, schedule.steps, unit=" steps", initial=step) as bar:
@@ -115,7 +124,7 @@ def train(
                 bar.set_postfix(figures, refresh=False)
             stop = session.until is not None and time.time() > session.until
             if step % schedule.save_every == 0 or step == schedule.steps or stop:
-                _save(folder, schedule, step, modules, optimiser, ema)
+                _save(folder, schedule, step, learned)
             if stop:
                 break
     ema.copy_to(parameters)
@@ -137,22 +146,22 @@ def _batches(samples: Any, schedule: Schedule, step: int, workers: int) -> Itera
     )
 
 
-def _save(folder: Path, schedule: Schedule, step: int, modules: dict[str, Any], optimiser: Any, ema: Any) -> None:
+def _save(folder: Path, schedule: Schedule, step: int, learned: _Learned) -> None:
     import torch
 
     state = {
         "step": step,
         "schedule": vars(schedule),
-        "modules": {name: module.state_dict() for name, module in modules.items()},
-        "optimiser": optimiser.state_dict(),
-        "ema": ema.state_dict(),
+        "modules": {name: module.state_dict() for name, module in learned.modules.items()},
+        "optimiser": learned.optimiser.state_dict(),
+        "ema": learned.ema.state_dict(),
     }
     temporary = folder / ".checkpoint.tmp"
     torch.save(state, temporary)
     os.replace(temporary, folder / "checkpoint.pt")
 
 
-def _resume(folder: Path, schedule: Schedule, modules: dict[str, Any], optimiser: Any, ema: Any, device: str) -> int:
+def _resume(folder: Path, schedule: Schedule, learned: _Learned, device: str) -> int:
     import torch
 
     path = folder / "checkpoint.pt"
@@ -164,9 +173,9 @@ def _resume(folder: Path, schedule: Schedule, modules: dict[str, Any], optimiser
             f"{path} was trained with {state['schedule']}, not with {vars(schedule)}: give the same "
             "values, or another folder"
         )
-    for name, module in modules.items():
+    for name, module in learned.modules.items():
         module.load_state_dict(state["modules"][name])
-    optimiser.load_state_dict(state["optimiser"])
-    ema.load_state_dict(state["ema"])
+    learned.optimiser.load_state_dict(state["optimiser"])
+    learned.ema.load_state_dict(state["ema"])
     step: int = state["step"]
     return step

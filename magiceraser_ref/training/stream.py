@@ -64,7 +64,7 @@ class KeyBatches:
     number of devices.
     """
 
-    def __init__(self, start: int, stop: int, size: int, passes: int, rank: int, devices: int) -> None:
+    def __init__(self, start: int, stop: int, *, size: int, passes: int, rank: int, devices: int) -> None:
         self.steps, self.size, self.passes = range(start, stop), size, passes
         self.rank, self.devices = rank, devices
 

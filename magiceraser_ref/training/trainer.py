@@ -81,7 +81,8 @@ class Trainer:
     def batches(self, start: int, stop: int, workers: int) -> Iterator[list[Batch]]:
         """Yield, for each step, the batches of this device's forward passes."""
         size, passes = self.passes
-        keys = KeyBatches(start, stop, size, passes, self.accelerator.process_index, self.accelerator.num_processes)
+        devices = self.accelerator.num_processes
+        keys = KeyBatches(start, stop, size=size, passes=passes, rank=self.accelerator.process_index, devices=devices)
         stream = iter(loader(self.stream, keys, workers))
         for _ in range(start, stop):
             yield [next(stream) for _ in range(passes)]

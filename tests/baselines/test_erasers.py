@@ -28,7 +28,7 @@ from olrd.storage.files import file_name_of
 
 CONTROLS = {"blur-fill", "copy-twin", "ground-truth", "identity", "mean-fill"}
 BUILT_HERE = {"ffc-small", "folder", "lama", "magiceraser", "sd-inpainting"}
-"""Need files, which the fixtures write, or come from above."""
+"""Erasers that need files, which the fixtures write, or that other packages register."""
 READY = [name for name in set(ERASERS.builtin) - BUILT_HERE if state_of(name).word == "ready"]
 RUNNABLE = sorted({*READY, *BUILT_HERE})
 
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 def write_results(folder: Path) -> Path:
-    """What somebody else's method gave for every case."""
+    """Write the results of another method for every case."""
     folder.mkdir()
     for number, one in enumerate(CASES.values()):
         pixels = drawn(*one.mask.shape, seed=500 + number)
@@ -88,7 +88,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*(torch.jit|torch_dtype):Future
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Threads cost more than such small networks save."""
+    """Run torch with one thread, because several threads slow such small networks down."""
     if find_spec("torch") is None:
         yield
         return
@@ -236,7 +236,7 @@ def test_lama_fills_the_hole_as_its_network_says_and_keeps_the_rest(built: Any) 
     padded = np.pad(one.image, ((0, 7), (0, 7), (0, 0)), "symmetric").astype(np.float64)
     fill = 0.8 * padded.mean(axis=(0, 1)) + 255 * 0.02 * (np.arange(33) % 5)[:, None]
     expected = np.where(one.mask[..., None], fill[None], one.image)
-    # The library truncates, and so do we: a photo's grey level may come back one lower.
+    # The library truncates, as our code does: a grey level of the photo may become one lower.
     assert np.abs(output - (expected - 0.5)).max() <= 0.5 + 0.01
 
 

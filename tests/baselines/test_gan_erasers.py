@@ -53,7 +53,7 @@ def gan(name: str, tmp_path: Path, seed: int = 0, longest: int = 128) -> Gan:
     pinned = PLACES_512 if name == "mat" else PLACES2["256"]
     spec = EraserSpec(name, device="cpu", seed=seed)
     chosen = Sampling(1.0, "random")
-    return Gan(spec, pinned, weights, lambda path, device: network.eval(), frame, chosen, {})
+    return Gan(spec, pinned, weights, load=lambda path, device: network.eval(), frame=frame, chosen=chosen, options={})
 
 
 @pytest.fixture(params=["mat", "comodgan"])

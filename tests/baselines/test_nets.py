@@ -1,4 +1,4 @@
-"""The networks give what the official ones give, and official files are read without running them."""
+"""The networks compute the same as the official ones, and official files are read without running their code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights: where they are looked for, and that a download is whole, right, or not there at all."""
+"""Weights files: where they are found, and that a download is either complete and correct or leaves no file."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_missing_weights_are_named_with_address_place_size_and_command(home: Pat
 
 
 def test_a_path_that_is_no_file_is_not_passed_over(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even for a file that was fetched: the user meant another one."""
+    """The fetched file is not used in its place, because the user named another one."""
     home.mkdir()
     (home / "toy.bin").write_bytes(BODY)
     with pytest.raises(WeightsMissingError, match=r"the option names .*gone, which is not a file"):
@@ -179,7 +179,7 @@ def test_another_file_than_the_published_one_is_not_kept(server: str, home: Path
 @pytest.mark.parametrize("sha256", [SHA, ""], ids=["checksum", "no-checksum"])
 @pytest.mark.parametrize("where", ["cut", "chunks"])
 def test_a_broken_line_leaves_nothing_behind(where: str, sha256: str, server: str, home: Path) -> None:
-    """Also where no checksum would tell: half a file must not pass for a whole one."""
+    """Half a file is not accepted, even if no checksum is known."""
     with pytest.raises(SourceError, match=f"{server}/{where}"):
         fetch(toy(f"{server}/{where}/toy.bin", sha256))
     assert list(home.iterdir()) == []

@@ -40,7 +40,7 @@ def trained_pipeline(seed: int = 0) -> Any:
 
 
 def write_model(folder: Path) -> Path:
-    """The trained pipeline as a folder."""
+    """Write the trained pipeline as a folder."""
     save(folder, trained_pipeline(), SETTINGS)
     return folder
 
@@ -52,7 +52,7 @@ def write_plain(folder: Path) -> Path:
 
 
 def unet_output(pipeline: Any, prompt: str) -> Any:
-    """The UNet's answer to fixed noise and that prompt, [1, 4, 8, 8]."""
+    """Return the UNet's output for fixed noise and a prompt, [1, 4, 8, 8]."""
     generator = torch.Generator().manual_seed(5)
     noisy = torch.randn(1, 9, 8, 8, generator=generator)
     ids = pipeline.tokenizer(
@@ -64,7 +64,7 @@ def unet_output(pipeline: Any, prompt: str) -> Any:
 
 
 def drawn(height: int, width: int, seed: int = 0) -> Image:
-    """Smooth colours with some noise."""
+    """Draw smooth colours with some noise."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     ramp = np.stack([x * 200 / width, y * 200 / height, (x + y) * 100 / (width + height)], axis=-1)

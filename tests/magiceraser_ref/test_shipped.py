@@ -1,4 +1,4 @@
-"""The small model that comes with the package: whole, small, quick, and an eraser like any other."""
+"""The small model that comes with the package: it is complete, small and quick, and works like other erasers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_it_sees_nothing_of_the_object_and_each_part_matters() -> None:
 
 
 def test_the_initialiser_beats_the_controls_and_sees_nothing_of_the_object() -> None:
-    """On an embedded photo, which it was not trained on: nearer to the truth than the mean colour."""
+    """On an embedded photo, which it was not trained on, its result is nearer to the truth than the mean colour."""
     sample = open_dataset("olrd").sample(0)
     assert sample.truth is not None
     other = sample.image.copy()

@@ -18,7 +18,7 @@ SCORE = "psnr/mask/composited"
 
 
 class Fake:
-    """Stands in for the commands: writes what they would leave, in numbers that follow the row."""
+    """Replaces the commands: writes the files that they would write, with numbers that depend on the row."""
 
     def __init__(self) -> None:
         self.words: list[Sequence[str]] = []
@@ -78,7 +78,7 @@ def test_the_training_free_rows_need_no_triplets(tmp_path: Path) -> None:
     commands = plan(Ablation("base", rows="free", seeds=(3,)), tmp_path)
     assert [command.words[1] for command in commands] == ["run"] * 4
     assert all("model=base" in command.words for command in commands)
-    assert all("lora=off" in command.words for command in commands)  # the base may have one of its own
+    assert all("lora=off" in command.words for command in commands)  # the base may have a LoRA
     with pytest.raises(UsageError, match="--triplets"):
         Ablation("base")
     given = dict.fromkeys(TRAININGS, "weights")

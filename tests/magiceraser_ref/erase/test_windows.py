@@ -1,4 +1,4 @@
-"""Windows in large photos, what the model is given of them, and the way back."""
+"""Windows of large photos: how they are chosen, prepared for the model, and pasted back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refocusing on small real UNets: on equals the plain equation, off is as if it had never been there."""
+"""Refocusing on small real UNets: switched on it equals the plain equation, switched off it changes nothing."""
 
 from __future__ import annotations
 

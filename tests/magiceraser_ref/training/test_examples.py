@@ -1,4 +1,4 @@
-"""Training examples: the object never shows, cells are whole, the stream is a function of its keys."""
+"""Training examples: the object is never visible, holes have whole cells, and examples depend on their keys alone."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_workers_and_devices_do_not_change_the_stream(rows: TrainingRows) -> Non
     stream = Stream(Examples(rows, RULES, short), 1000, 4)
 
     def batches(start: int, workers: int, rank: int = 0, devices: int = 1) -> list[Any]:
-        keys = KeyBatches(start, 4, 2, 2 // devices, rank, devices)
+        keys = KeyBatches(start, 4, size=2, passes=2 // devices, rank=rank, devices=devices)
         return list(loader(stream, keys, workers))
 
     alone = batches(0, 0)
