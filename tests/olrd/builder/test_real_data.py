@@ -61,7 +61,7 @@ def test_coco_gives_enough_triplets_that_all_hold(coco: Path) -> None:
 
 
 def test_coco_counts_add_up(coco: Path, annotations: dict[str, Any]) -> None:
-    totals = Dataset(coco).build["totals"]
+    totals = Dataset(coco).record.to_json()["totals"]
     segments = [s for note in annotations["annotations"] for s in note["segments_info"]]
     assert (totals["photos_read"], totals["objects_read"]) == (100, len(segments)) == (100, 1111)
     assert totals["photos_rejected"] == {}
@@ -103,7 +103,7 @@ def test_load_dataset_opens_coco_with_the_right_features(coco: Path, shared_data
 def test_the_greyscale_photo_passes(coco: Path, annotations: dict[str, Any]) -> None:
     """Read and not rejected."""
     assert GREYSCALE in {str(image["id"]) for image in annotations["images"]}
-    failures = Dataset(coco).build["totals"]["failures"]
+    failures = Dataset(coco).record.to_json()["totals"]["failures"]
     assert GREYSCALE not in {failure["image_id"] for failure in failures}
 
 
@@ -125,7 +125,7 @@ def test_the_greyscale_photo_alone_gives_triplets(
     words = ["--source", "coco", "--root", str(root), "--out", out, "--max-area", "0.9"]
     loose = ["--min-area", "0.0001", "--max-contact", "1", "--allow-truncated"]
     assert olrd_build([*words, *loose, "--placement", "uniform", "--workers", "1"]) == 0
-    assert Dataset(out).build["totals"]["photos_rejected"] == {}
+    assert Dataset(out).record.to_json()["totals"]["photos_rejected"] == {}
     assert verify(out)["problems"] == []
     (image,) = document["images"]
     stored = (shared_data / "coco" / "train2017" / image["file_name"]).read_bytes()
@@ -160,7 +160,7 @@ def test_open_images_gives_triplets_that_all_hold(openimages: Path) -> None:
 
 
 def test_open_images_photos_without_masks_are_counted(openimages: Path) -> None:
-    totals = Dataset(openimages).build["totals"]
+    totals = Dataset(openimages).record.to_json()["totals"]
     assert totals["photos_read"] == 10
     assert totals["photos_rejected"] == {"annotation_missing": 3}
     assert totals["photos_used"] + totals["photos_without_triplet"] == 7
