@@ -1,4 +1,4 @@
-"""The eraser that `open_eraser` returns: any eraser, for one photo or a list of photos, with its inputs and outputs checked."""
+"""The eraser that `open_eraser` returns: it takes one photo or a list of photos, and checks inputs and outputs."""
 
 from __future__ import annotations
 

@@ -60,7 +60,10 @@ class Lama:
 
     @cached_property
     def info(self) -> EraserInfo:
-        """The revision is a hash of the weights file. It does not name the runtime, which does not change the result."""
+        """The revision is a hash of the weights file.
+
+        It does not name the runtime, which does not change the result.
+        """
         return EraserInfo(
             "lama",
             revision_of(self.weights),

@@ -10,5 +10,8 @@ EXTRA = "magiceraser"
 
 
 def need(module: str, what: str) -> Any:
-    """Import a module (torch, diffusers, peft, ...). Raises `MissingExtraError`, which names the extra that `what` needs."""
+    """Import a module (torch, diffusers, peft, ...).
+
+    Raises `MissingExtraError`, which names the extra that `what` needs.
+    """
     return require(module, what, EXTRA)

@@ -2,8 +2,8 @@
 the plain implementation, and the share that it adds to a whole run. It asserts nothing.
 
 The UNet has SD 1.5's inpainting architecture with random weights and batch 2 (guidance), of which the conditional half
-is refocused. A whole run has 50 steps at strength 0.9: 45 steps are run, and 13 of them are refocused. The goal is to add
-at most 10 % to a whole run on a GPU. A CPU needs smaller settings, or the self-attention alone:
+is refocused. A whole run has 50 steps at strength 0.9: 45 steps are run, and 13 of them are refocused. The goal is to
+add at most 10 % to a whole run on a GPU. A CPU needs smaller settings, or the self-attention alone:
 
     python -m perf.refocusing --device cuda --dtype float16
     python -m perf.refocusing --channels 64 --latents 32
@@ -104,7 +104,10 @@ def small_or_full_unet(args: argparse.Namespace) -> Any:
 
 
 def seconds_of(step: Step, device: str) -> float:
-    """Return the seconds of a step after a first one. On a CPU, the process's own time: other processes disturb it less."""
+    """Return the seconds of a step after a first one.
+
+    On a CPU, the process's own time: other processes disturb it less.
+    """
     step()
     if device == "cpu":
         started = time.process_time()

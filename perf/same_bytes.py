@@ -3,8 +3,8 @@
     python -m perf.same_bytes --coco COCO --openimages OPENIMAGES --out before.json
     python -m perf.same_bytes --coco COCO --openimages OPENIMAGES --out after.json --against before.json
 
-The file contains the sha256 of every shard of a list of builds, and the sha256 of every score and every output picture of
-two erasers on the embedded triplets. Everything runs through the installed commands, so the script works with two
+The file contains the sha256 of every shard of a list of builds, and the sha256 of every score and every output picture
+of two erasers on the embedded triplets. Everything runs through the installed commands, so the script works with two
 versions of the code. With --against, the exit code is 1 if anything differs.
 """
 

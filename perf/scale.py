@@ -4,8 +4,8 @@
     python -m perf.scale annotations --root COCO [--images 118287]
 
 `photos` builds the source `synthetic` at every size, each in its own process. `annotations` lists the photos of a COCO
-folder repeatedly under new ids until their number is reached, indexes that file, and opens it as a worker does. Memory is
-the largest resident size of any process. It asserts nothing.
+folder repeatedly under new ids until their number is reached, indexes that file, and opens it as a worker does. Memory
+is the largest resident size of any process. It asserts nothing.
 """
 
 from __future__ import annotations

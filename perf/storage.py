@@ -1,7 +1,7 @@
 """Measures bytes per triplet: with pixels, as recipes, and as a folder of three PNGs. Run by `make perf`.
 
-The naive folder has the same pixels. Pillow writes each picture as a PNG with its default compression: the composite, the
-mask (8 bits, as usual in such folders) and the background, once per triplet.
+The naive folder has the same pixels. Pillow writes each picture as a PNG with its default compression: the composite,
+the mask (8 bits, as usual in such folders) and the background, once per triplet.
 
     python -m perf.storage [--root COCO] [--json]
 """

@@ -1,8 +1,8 @@
 """Measures triplets per second and compares them with the codec floor. Run by `make perf`; it asserts nothing.
 
 The floor is the time of only decoding the inputs and encoding the outputs, for the same bytes, on one core, with the
-fastest codecs: simplejpeg for photos, OpenCV for panoptic maps, Pillow for PNG and WebP. Every input that the build needs
-is decoded once: the map of every photo with a candidate, and every photo that has triplets.
+fastest codecs: simplejpeg for photos, OpenCV for panoptic maps, Pillow for PNG and WebP. Every input that the build
+needs is decoded once: the map of every photo with a candidate, and every photo that has triplets.
 
     python -m perf.throughput [--root COCO] [--times 10] [--repeat 3] [--only native] [--json]
 """

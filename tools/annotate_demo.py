@@ -1,9 +1,9 @@
 """Build the demo split (photos, COCO panoptic JSON and PNG) from annotation data.
 
-The annotation is data (``demo_polygons.json`` beside this file). It lists for each photo the original file, the crop box
-and the segments, each with a category name, coarse polygons in pixels of the final photo and, for some, a refinement.
-This script crops and downscales the originals, refines the polygons, paints the segments in their order (later ones on
-top) and writes the split.
+The annotation is data (``demo_polygons.json`` beside this file). It lists for each photo the original file, the crop
+box and the segments, each with a category name, coarse polygons in pixels of the final photo and, for some, a
+refinement. This script crops and downscales the originals, refines the polygons, paints the segments in their order
+(later ones on top) and writes the split.
 
     python tools/annotate_demo.py ORIGINALS OUTPUT --categories panoptic_train2017.json
 

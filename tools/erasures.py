@@ -4,8 +4,8 @@
     benchmark run --method magiceraser --save --out runs/magiceraser
     python tools/erasures.py docs/magiceraser.jpg runs/telea runs/magiceraser
 
-Each triplet is cut out around its mask and shown as: the input with the mask outlined, the mask, the output of every run
-inside the mask, and the truth. A line has two triplets.
+Each triplet is cut out around its mask and shown as: the input with the mask outlined, the mask, the output of every
+run inside the mask, and the truth. A line has two triplets.
 """
 
 from __future__ import annotations

@@ -166,7 +166,10 @@ class Stage(nn.Module):  # type: ignore[misc]
         self.conv = PartialConv(width, width)
 
     def forward(self, features: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Apply the stage to features [B, C, H, W] and known [B, 1, H, W] or None. Both are returned in the new size."""
+        """Apply the stage to features [B, C, H, W] and known [B, 1, H, W] or None.
+
+        Both are returned in the new size.
+        """
         if self.downsample is not None:
             features, known = self.downsample(features, known)
         size = (features.shape[2], features.shape[3])

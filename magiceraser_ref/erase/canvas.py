@@ -14,8 +14,9 @@ from magiceraser_ref.erase.initialization import blanked
 from olrd.arrays import Ids, Image, Labels, Mask, resize_ids, resize_image
 
 LONGEST = 3
-"""The longer side of a canvas is at most this multiple of the model's resolution (inferred). It bounds the memory that a
-long and narrow photo needs."""
+"""The longer side of a canvas is at most this multiple of the model's resolution (inferred).
+
+This bounds the memory that a long and narrow photo needs."""
 
 
 class Canvas(NamedTuple):
@@ -45,7 +46,7 @@ class Seen(NamedTuple):
 
 
 def canvas_of(width: int, height: int, resolution: int, multiple: int) -> Canvas:
-    """Return the canvas of a window: its short side is `resolution`, it keeps the proportions, and it is padded to `multiple`."""
+    """Return the canvas of a window: its short side is `resolution`, and its sides are padded to `multiple`."""
     scale = min(resolution / min(width, height), LONGEST * resolution / max(width, height))
     content = max(1, round(width * scale)), max(1, round(height * scale))
     across, down = (-(-side // multiple) * multiple for side in content)

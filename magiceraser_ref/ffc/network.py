@@ -59,7 +59,7 @@ class FourierUnit(nn.Module):  # type: ignore[misc]
 
 
 class SpectralTransform(nn.Module):  # type: ignore[misc]
-    """The global branch: it halves the channels, transforms the spectrum with a skip connection, and restores the channels."""
+    """The global branch: it halves the channels, transforms the spectrum with a skip connection, and doubles them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

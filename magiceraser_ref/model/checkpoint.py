@@ -280,7 +280,7 @@ def _forget_token(folder: Path, token: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Switch off the progress bars of diffusers and transformers, and warnings about options that older releases need."""
+    """Switch off progress bars of diffusers and transformers, and warnings about options that older releases need."""
     import diffusers
     import transformers
 

@@ -25,7 +25,7 @@ SHIPPED = "small"
 """Name of the model that comes with the package."""
 SHIPPED_FOLDER = Path(__file__).parents[1] / "weights" / SHIPPED
 INPAINTING_CHANNELS = 9
-"""Input channels of the UNet: 4 of the noisy latent, 1 of the mask, 4 of the masked photo's latent (section 6, inferred)."""
+"""Channels of the UNet's input: 4 of the noisy latent, 1 of the mask, 4 of the masked photo (section 6, inferred)."""
 
 
 class Located(NamedTuple):

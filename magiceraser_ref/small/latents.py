@@ -19,8 +19,8 @@ TOGETHER = 32
 class Encoder:
     """Encodes photos and their masked versions.
 
-    The call takes pixels [b, 3, h, w] in -1..1 and holes [b, 1, h / cell, w / cell]. It returns (clean, masked) latents,
-    float32 [b, channels, h / cell, w / cell], scaled.
+    The call takes pixels [b, 3, h, w] in -1..1 and holes [b, 1, h / cell, w / cell]. It returns (clean, masked)
+    latents, float32 [b, channels, h / cell, w / cell], scaled.
 
     Latents are the mean of the posterior, because its noise is negligible compared with that of the diffusion. Inside
     the hole the masked photo is grey, as in diffusers.

@@ -26,7 +26,7 @@ from olrd.triplets.compose import Triplet
 
 Floats = npt.NDArray[np.float32]
 ROOM = 1.25
-"""Smallest side of a crop as a multiple of the longer side of the mask's box, so that it shows some surroundings (inferred)."""
+"""Smallest side of a crop as a multiple of the longer side of the mask's box (inferred): it shows some surroundings."""
 _KEPT_ORDERS = 2
 
 
@@ -90,7 +90,7 @@ class ExampleRules:
 
 
 class Examples:
-    """The examples as a function of (step, place), which neither the number of workers nor a resumed training changes."""
+    """The examples as a function of (step, place). Neither the number of workers nor a resumed training changes it."""
 
     def __init__(self, rows: Rows, rules: ExampleRules, prompter: Prompter) -> None:
         self.rows, self.rules, self.prompter = rows, rules, prompter
@@ -137,8 +137,8 @@ def crop_around(mask: Mask, least: int, key: tuple[object, ...]) -> Box:
     """Draw a square inside the photo that contains the mask and some surroundings.
 
     Its side is uniform between the smallest such side and the photo's short side. The smallest side is not below
-    `least` pixels if the photo has as many, so that no pixels are enlarged. A mask that is longer than the photo's short
-    side is cut.
+    `least` pixels if the photo has as many, so that no pixels are enlarged. A mask that is longer than the photo's
+    short side is cut.
     """
     short, box = min(mask.shape), mask_box(mask)
     need = max(round(ROOM * max(box.w, box.h)), least)

@@ -90,7 +90,10 @@ class Checkpoints:
         return path
 
     def latest(self) -> dict[str, Any] | None:
-        """Read the newest checkpoint with tensors on the CPU; None if there is none. Raises `IntegrityError` for a damaged one."""
+        """Read the newest checkpoint with tensors on the CPU; None if there is none.
+
+        Raises `IntegrityError` for a damaged one.
+        """
         import torch
 
         if not (paths := self.all()):

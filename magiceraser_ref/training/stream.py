@@ -17,7 +17,10 @@ Key = tuple[int, int]
 
 
 def keyed_normal(shape: tuple[int, ...], *key: object) -> Tensor:
-    """Draw normal noise, float32, that depends on the key alone. It is drawn on the CPU, so it is the same on every device."""
+    """Draw normal noise, float32, that depends on the key alone.
+
+    It is drawn on the CPU, so it is the same on every device.
+    """
     generator = torch.Generator("cpu").manual_seed(digest(*key) % (1 << 63))
     return torch.randn(shape, generator=generator)
 

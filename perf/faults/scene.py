@@ -1,4 +1,4 @@
-"""The build that a fault is applied to: its photos, its undisturbed bytes, and the commands that build and verify it."""
+"""The build that a fault is applied to: its photos, its undisturbed bytes, and the commands to build and verify it."""
 
 from __future__ import annotations
 
