@@ -125,7 +125,11 @@ def built(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterato
         yield options
 
 
-@pytest.fixture(scope="module", params=RUNNABLE)
+LIGHT = ("identity", "mean-fill", "blur-fill", "copy-twin", "ground-truth", "opencv-telea", "opencv-ns", "folder")
+"""Erasers without a network; the others are tested with the slow tests."""
+
+
+@pytest.fixture(scope="module", params=[n if n in LIGHT else pytest.param(n, marks=pytest.mark.slow) for n in RUNNABLE])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -61,6 +61,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 def test_any_size_and_inputs_stay(name: str, tmp_path: Path) -> None:
     images, masks, hints = samples()
     before = [image.copy() for image in images], [mask.copy() for mask in masks]
@@ -103,6 +104,7 @@ def test_empty_and_full_masks(name: str, tmp_path: Path) -> None:
     assert drawn.shape == image.shape and not np.array_equal(drawn, image)
 
 
+@pytest.mark.slow
 def test_the_photo_does_not_shine_through_the_mask(name: str, tmp_path: Path) -> None:
     images, masks, hints = samples()
     other = [image.copy() for image in images]
@@ -128,6 +130,7 @@ def test_mat_keeps_known_pixels_at_its_own_size(tmp_path: Path) -> None:
     assert np.array_equal(result[~masks[1]], images[1][~masks[1]])
 
 
+@pytest.mark.slow
 def test_canvas() -> None:
     canvas = Canvas(512, 1024)
     for size, inner, outer in [

@@ -40,6 +40,7 @@ def small(name: str) -> Any:
 
 
 @pytest.mark.parametrize(("name", "case"), CASES, ids=lambda v: v if isinstance(v, str) else v["case"])
+@pytest.mark.slow
 def test_outputs_are_the_official_ones(name: str, case: dict[str, Any]) -> None:
     network = small(name)
     assert names_hash(network) == REFERENCES[name]["small_names_hash"]

@@ -21,6 +21,7 @@ from olrd.errors import UsageError
 
 
 @pytest.mark.parametrize("module", [benchmark, benchmark.api], ids=["benchmark", "benchmark.api"])
+@pytest.mark.slow
 def test_the_examples_in_the_docstrings_run(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = doctest.testmod(module)

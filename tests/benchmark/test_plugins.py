@@ -54,6 +54,7 @@ def done(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     return json.loads(result.stdout), pd.read_parquet(folder / "out" / "samples.parquet")
 
 
+@pytest.mark.slow
 def test_a_run_of_toys_has_the_toys_scores(done: tuple[dict[str, Any], pd.DataFrame]) -> None:
     summary, rows = done
     assert list(rows.id) == [f"noise-{k}" for k in range(5)]

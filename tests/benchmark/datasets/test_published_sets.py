@@ -214,6 +214,7 @@ def test_shifted_instances_have_an_exact_truth(openimages: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["openimages-shift", "openimages-original"])
+@pytest.mark.slow
 def test_a_smaller_draw_is_part_of_the_whole_and_always_the_same(name: str, openimages: Path) -> None:
     whole = open_dataset(name, str(openimages))
     draws = [open_dataset(name, str(openimages), {"size": "2"}) for _ in range(2)]
@@ -227,6 +228,7 @@ def test_a_smaller_draw_is_part_of_the_whole_and_always_the_same(name: str, open
             open_dataset(name, str(openimages), {"size": wrong})
 
 
+@pytest.mark.slow
 def test_the_real_photos_beside_the_repository_open_in_both_readings(shared_data: Path) -> None:
     """Ten real masks, each of another size than its photo; three photos have none."""
     root = shared_data / "openimages"

@@ -41,7 +41,14 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=sorted(METRICS.builtin))
+LIGHT = ("psnr", "ssim", "lpips-alex", "legacy:brushnet-psnr", "legacy:ssh-psnr")
+"""Metrics without a large network; the others are tested with the slow tests."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[n if n in LIGHT else pytest.param(n, marks=pytest.mark.slow) for n in sorted(METRICS.builtin)],
+)
 def metric(request: pytest.FixtureRequest, encoders: None) -> Any:
     return open_metric(request.param, "cpu")
 

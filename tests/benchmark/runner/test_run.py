@@ -103,6 +103,7 @@ def test_the_batch_changes_nothing_but_times(
     same(tmp_path / "out", plain)
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_rows(
     root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

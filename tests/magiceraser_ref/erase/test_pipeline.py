@@ -44,6 +44,7 @@ def with_map(eraser: MagicEraser, image: Image = PHOTO, mask: Mask = MASK, **opt
 @pytest.mark.parametrize("mapped", [True, False])
 @pytest.mark.parametrize("options", [{}, {"content": False}, {"refocus": None, "token": False}, {"composite": False}])
 @pytest.mark.parametrize("shape", [(60, 80), (20, 24), (300, 260)])
+@pytest.mark.slow
 def test_pixels_under_the_mask_change_nothing(
     eraser: MagicEraser, mapped: bool, options: dict[str, Any], shape: tuple[int, int]
 ) -> None:
@@ -89,6 +90,7 @@ def several() -> tuple[list[Image], list[Mask], list[str]]:
 
 
 @pytest.mark.parametrize(("batch", "levels"), [(1, 0), (4, 1)])
+@pytest.mark.slow
 def test_a_result_does_not_depend_on_its_batch(eraser: MagicEraser, batch: int, levels: int) -> None:
     """Bit for bit one at a time; one grey level where the network runs on several at once."""
     images, masks, keys = several()
@@ -162,6 +164,7 @@ def test_any_size_and_a_full_mask(eraser: MagicEraser, shape: tuple[int, int]) -
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_each_choice_changes_the_result(eraser: MagicEraser, change: dict[str, Any]) -> None:
     mask = box_mask(60, 80, (12, 32, 4, 10))  # over half the sheep; the cow is its like
     base = {"refocus": Refocus(share=0.8), "margin": 3.0}

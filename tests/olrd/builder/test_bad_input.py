@@ -33,6 +33,7 @@ def good(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 @pytest.mark.parametrize(("damage", "code"), [pytest.param(*pair, id=pair[0].__name__) for pair in DAMAGES])
+@pytest.mark.slow
 def test_damage_is_counted_and_the_others_lose_nothing(
     damage: Callable[[Folder], None], code: str, folder: Folder, good: dict[str, list[Json]], tmp_path: Path
 ) -> None:

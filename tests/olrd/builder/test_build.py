@@ -51,6 +51,7 @@ def words(root: Path, out: Path, *more: object) -> list[object]:
     return ["--source", "coco", "--root", root, "--out", out, "--shard-bytes", 400_000, *more]
 
 
+@pytest.mark.slow
 def test_reference_has_several_shards_and_splits(reference: dict[str, str]) -> None:
     shards = [name for name in reference if name.endswith(".parquet")]
     assert len(shards) >= 4

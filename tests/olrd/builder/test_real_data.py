@@ -20,6 +20,8 @@ from olrd.dataset.folder import Dataset
 from olrd.sources import SourceSpec
 from olrd.tools.verify import verify
 
+pytestmark = pytest.mark.slow
+
 GREYSCALE = "86"
 
 

@@ -117,6 +117,7 @@ def test_a_build_has_the_same_bytes(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("ray_here")
+@pytest.mark.slow
 def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
     """One (pretended) GPU: one worker, however many are allowed."""
     engine = open_engine(EngineSpec("ray", 2, gpu=True))

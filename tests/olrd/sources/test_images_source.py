@@ -89,6 +89,7 @@ def test_deleted_png_is_segmented_again(root: Path, opened: Open, segmented: lis
 
 
 @pytest.mark.parametrize("kill_at", ["segment", "png", "part", "join", "clear"])
+@pytest.mark.slow
 def test_kill_and_resume(
     root: Path, opened: Open, kill_at: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

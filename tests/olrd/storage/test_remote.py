@@ -302,6 +302,7 @@ def test_the_lock_of_a_live_builder_elsewhere_is_respected(quick: None) -> None:
 
 
 @pytest.mark.parametrize("content", [_lock_of("elsewhere", 1), b"", b"[]"])
+@pytest.mark.slow
 def test_a_dead_lock_is_taken_over_after_a_while(quick: None, content: bytes) -> None:
     lock = location(f"{OUT}/.lock")
     lock.write_bytes(content)

@@ -140,6 +140,7 @@ def test_identical_is_one(data: st.DataObject, tmp_path_factory: pytest.TempPath
     assert found["All"]["pq"] == (1.0 if maps.any() else None)
 
 
+@pytest.mark.slow
 def test_real_coco_and_workers() -> None:
     if not (COCO / "panoptic_train2017.json").exists():
         pytest.skip("the real COCO sample (../shared/data/coco) is not here")

@@ -34,6 +34,7 @@ def test_resealing_alone_is_no_damage(copy: Copy) -> None:
 
 
 @pytest.mark.parametrize("name", ROW_DAMAGES)
+@pytest.mark.slow
 def test_a_damaged_row_is_found(name: str, copy: Copy) -> None:
     damage, said = ROW_DAMAGES[name]
     victims: list[str] = []
