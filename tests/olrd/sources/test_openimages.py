@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,9 @@ from drawn_openimages import (
     BALL,
     BOX_HEADER,
     DOG,
+    HEADER,
     HEIGHT,
+    IMAGE_HEADER,
     PIZZA,
     WIDTH,
     Drawn,
@@ -23,10 +26,13 @@ from drawn_openimages import (
     opened,
     segment_of,
 )
+from PIL import Image as Pillow
 from synthetic_coco import ellipse
 
 from olrd.builder.build import build
 from olrd.dataset.folder import Dataset
+from olrd.errors import SourceError, UsageError
+from olrd.sources import SourceSpec, open_source
 from olrd.tools.verify import verify
 
 pytestmark = pytest.mark.usefixtures("no_sample_sheets")
@@ -156,3 +162,277 @@ def test_all_the_objects_find_the_same_bytes_with_two_workers(drawn: Drawn, tmp_
     build(config_of(root), tmp_path / "one")
     build(config_of(root), tmp_path / "two", workers=2)
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
+
+
+# --- layouts that people have, and the optional files -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "by_first"),
+    [
+        ("test-masks", False),
+        ("masks", False),
+        ("masks/test", False),
+        ("test-masks/test-masks-?", False),
+        ("masks/test-masks-?", False),
+        ("test-masks-?", False),
+        ("labels/masks", True),
+    ],
+)
+def test_mask_layouts_that_people_have(folder: str, by_first: bool, tmp_path: Path) -> None:
+    plain = draw(tmp_path / "plain")
+    other = draw(tmp_path / "other")
+    for drawn in (plain, other):  # photos of several first digits
+        far = "f" + "0" * 15
+        drawn.photo(far)
+        drawn.mask(far, DOG, "12345678", (0.2, 0.3, 0.2, 0.2))
+    expected, source = opened(plain.save()), opened(other.save(folder, by_first))
+    records = by_id(source)
+    assert records.keys() == by_id(expected).keys()
+    for image_id, record in by_id(expected).items():
+        if record.panoptic_name:
+            assert np.array_equal(ids_of(source, records[image_id]), ids_of(expected, record))
+
+
+@pytest.mark.parametrize("photos", ["test", "images/test", "data", "images"])
+def test_photo_layouts_that_people_have(photos: str, drawn: Drawn) -> None:
+    root = drawn.save()
+    (root / photos).parent.mkdir(parents=True, exist_ok=True)
+    (root / "test").rename(root / "moved")
+    (root / "moved").rename(root / photos)
+    source = opened(root)
+    data = (root / photos / f"{1:016x}.jpg").read_bytes()
+    assert source.photo_bytes(by_id(source)[f"{1:016x}"]) == data
+
+
+def test_the_csv_may_lie_in_a_folder_of_its_own(drawn: Drawn) -> None:
+    root = drawn.save()
+    (root / "annotations").mkdir()
+    shutil.move(root / "test-annotations-object-segmentation.csv", root / "annotations")
+    assert len(opened(root)) == 3
+
+
+def test_the_fiftyone_download_is_read(tmp_path: Path) -> None:
+    """data/, labels/segmentations.csv, labels/masks/<HEX>/: what its zoo leaves on disk."""
+    drawn = draw(tmp_path / "test")
+    root = drawn.save("labels/masks", by_first=True)
+    (root / "test").rename(root / "data")
+    csv_file = root / "test-annotations-object-segmentation.csv"
+    csv_file.rename(root / "labels" / "segmentations.csv")
+    assert len(opened(root)) == 3
+
+
+def test_names_come_from_the_class_descriptions(drawn: Drawn, tmp_path: Path) -> None:
+    pairs = [[DOG, "Dog"], [BALL, 'Ball, "round"'], [PIZZA, "Pizza"], ["/m/01g317", "Person"]]
+    drawn.write("class-descriptions-boxable.csv", None, pairs)
+    root = drawn.save()
+    names = {category.name for category in opened(root).categories.values() if category.isthing}
+    assert names == {"Dog", 'Ball, "round"', "Pizza"}
+    build(config_of(root), tmp_path / "out")
+    assert "Dog" in {row["category"] for row in Dataset(tmp_path / "out").rows(["category"])}
+
+
+def test_names_come_from_the_file_with_a_header_too(drawn: Drawn) -> None:
+    rows = [[DOG, "Dog"], [BALL, "Ball"], [PIZZA, "Pizza"]]
+    drawn.write("oidv6-class-descriptions.csv", ["LabelName", "DisplayName"], rows)
+    source = opened(drawn.save())
+    names = {category.name for category in source.categories.values() if category.isthing}
+    assert names == {"Dog", "Ball", "Pizza"}
+
+
+def test_without_names_the_label_ids_stay(drawn: Drawn) -> None:
+    source = opened(drawn.save())
+    names = {category.name for category in source.categories.values() if category.isthing}
+    assert names == {DOG, BALL, PIZZA}
+
+
+def test_terms_come_from_the_image_metadata(drawn: Drawn, tmp_path: Path) -> None:
+    """Author, licence and address; empty Rotation; a title with a comma."""
+    cc = "https://creativecommons.org/licenses"
+    one, two = f"{1:016x}", f"{2:016x}"
+    rows = [
+        [
+            two,
+            "test",
+            "https://farm2.example/2.jpg",
+            "https://x/2",
+            f"{cc}/by-sa/2.0/",
+            "https://x/a",
+            "Anna, B.",
+            "Hello, world",
+            1,
+            "md5",
+            "",
+            "",
+        ],
+        ["e" * 16, "test", "u", "l", f"{cc}/by/2.0/", "p", "No One", "t", 1, "m", "", "0.0"],
+    ]
+    drawn.write("test-images-with-rotation.csv", IMAGE_HEADER, rows)
+    root = drawn.save()
+    records = by_id(opened(root))
+    assert records[two].author == "Anna, B."
+    assert records[two].license == "CC-BY-SA-2.0"
+    assert records[two].license_url == "https://creativecommons.org/licenses/by-sa/2.0/"
+    assert records[two].source_url == "https://farm2.example/2.jpg"
+    assert records[one].author == ""
+    assert records[one].license == "CC-BY-2.0"
+    assert records[one].source_url.endswith(f"/test/{one}.jpg")
+    totals = build(config_of(root, licenses="cc-by"), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"]["license_refused"] == 1
+
+
+def test_clicks_and_predicted_iou_may_be_filled(drawn: Drawn) -> None:
+    before = by_id(opened(drawn.save()))
+    for row in drawn.rows:
+        row[8:] = ["0.87654", "0.5 0.25 1;0.75 0.5 0"]
+    assert by_id(opened(drawn.save())) == before
+
+
+def test_a_new_photo_or_csv_makes_a_new_index(drawn: Drawn) -> None:
+    root = drawn.save()
+    first = opened(root)
+    drawn.photo(f"{9:016x}")
+    assert len(opened(root)) == len(first) + 1
+    drawn.mask(f"{9:016x}", DOG, "99999999", (0.3, 0.3, 0.2, 0.2))
+    second = opened(drawn.save())
+    assert second.fingerprint != first.fingerprint
+    assert by_id(second)[f"{9:016x}"].panoptic_name
+
+
+def test_subsets_are_chosen_and_misspellings_met(drawn: Drawn) -> None:
+    root = drawn.save()
+    with pytest.raises(UsageError, match="Did you mean 'test'"):
+        opened(root, subset="tset")
+    shutil.copy(
+        root / "test-annotations-object-segmentation.csv", root / "validation-annotations-object-segmentation.csv"
+    )
+    with pytest.raises(UsageError, match="several subsets"):
+        opened(root)
+    assert len(opened(root, subset="test")) == 3
+
+
+def test_what_is_missing_is_said(tmp_path: Path, drawn: Drawn) -> None:
+    with pytest.raises(UsageError, match="--root"):
+        open_source(SourceSpec("openimages"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="expected <subset>-annotations"):
+        opened(tmp_path / "empty")
+    root = drawn.save()
+    shutil.rmtree(root / "test-masks")
+    with pytest.raises(SourceError, match="mask PNGs"):
+        opened(root)
+    shutil.rmtree(root / "test")
+    with pytest.raises(SourceError, match="photos"):
+        opened(root)
+
+
+# --- what is bad is counted or named ------------------------------------------------------------
+
+
+def test_a_missing_mask_file_rejects_its_photo(drawn: Drawn, tmp_path: Path) -> None:
+    name = next(iter(drawn.masks))
+    root = drawn.save()
+    (root / "test-masks" / name).unlink()
+    totals = build(config_of(root), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "panoptic_missing": 1}
+    assert any(name in failure["message"] for failure in totals["failures"])
+
+
+def test_a_mask_of_another_shape_rejects_its_photo(drawn: Drawn, tmp_path: Path) -> None:
+    name = drawn.mask(f"{1:016x}", PIZZA, "dddddddd", (0.7, 0.7, 0.1, 0.1), (300, 300))
+    totals = build(config_of(drawn.save()), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "panoptic_size": 1}
+    (said,) = [f["message"] for f in totals["failures"] if f["code"] == "panoptic_size"]
+    assert name in said
+    assert "300 x 300" in said
+
+
+@pytest.mark.parametrize("size", [(321, 240), (319, 240), (1600, 1200), (60, 45), (240, 180)])
+def test_a_mask_a_pixel_off_is_accepted(size: tuple[int, int], drawn: Drawn, tmp_path: Path) -> None:
+    drawn.mask(f"{1:016x}", PIZZA, "dddddddd", (0.7, 0.7, 0.1, 0.1), size)
+    totals = build(config_of(drawn.save()), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1}
+
+
+def test_a_mask_that_is_no_mask_rejects_its_photo(drawn: Drawn, tmp_path: Path) -> None:
+    root = drawn.save()
+    Pillow.new("RGB", (320, 240)).save(root / "test-masks" / drawn.rows[0][0])
+    totals = build(config_of(root), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "panoptic_unreadable": 1}
+
+
+def test_an_empty_mask_is_an_object_too_small(drawn: Drawn, tmp_path: Path) -> None:
+    drawn.masks[drawn.rows[0][0]][:] = False
+    totals = build(config_of(drawn.save()), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1}
+    assert totals["objects_rejected"]["too_small"] == 1
+
+
+def test_a_mask_path_that_climbs_out_is_refused(drawn: Drawn, tmp_path: Path) -> None:
+    root = drawn.save()
+    shutil.move(root / "test-masks" / drawn.rows[0][0], root.parent / "outside.png")
+    drawn.rows[0][0] = "../../outside.png"
+    drawn.write("test-annotations-object-segmentation.csv", HEADER, drawn.rows)
+    totals = build(config_of(root), tmp_path / "out")["totals"]
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "path_outside_root": 1}
+
+
+def test_an_annotated_photo_that_is_not_there_is_counted(drawn: Drawn, tmp_path: Path) -> None:
+    root = drawn.save()
+    (root / "test" / f"{2:016x}.jpg").unlink()
+    totals = build(config_of(root), tmp_path / "out")["totals"]
+    assert totals["photos_read"] == 3
+    assert totals["photos_rejected"] == {"annotation_missing": 1, "photo_missing": 1}
+
+
+@pytest.mark.parametrize("column", ["MaskPath", "ImageID", "LabelName", "BoxXMax"])
+def test_a_missing_column_names_the_file(column: str, drawn: Drawn) -> None:
+    place = HEADER.index(column)
+    root = drawn.save()
+    name = "test-annotations-object-segmentation.csv"
+    shorter = [[v for k, v in enumerate(row) if k != place] for row in (HEADER, *drawn.rows)]
+    drawn.write(name, None, shorter)
+    with pytest.raises(SourceError, match=f"{name}.*{column}"):
+        opened(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "gone"),
+    [
+        ("test-annotations-bbox.csv", BOX_HEADER, "IsGroupOf"),
+        ("test-annotations-bbox.csv", BOX_HEADER, "XMin"),
+        ("test-images-with-rotation.csv", IMAGE_HEADER, "Author"),
+    ],
+)
+def test_a_missing_column_of_an_extra_file_names_it(name: str, header: list[str], gone: str, drawn: Drawn) -> None:
+    kept = [column for column in header if column != gone]
+    drawn.write(name, kept, [["0"] * len(kept)])
+    with pytest.raises(SourceError, match=f"{name}.*{gone}"):
+        opened(drawn.save())
+
+
+@pytest.mark.parametrize("text", ["", "\n", "MaskPath,ImageID\na", "\x00\xff\xfe"])
+def test_a_csv_that_is_none_is_named(text: str, drawn: Drawn) -> None:
+    root = drawn.save()
+    path = root / "test-annotations-object-segmentation.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SourceError, match=path.name):
+        opened(root)
+
+
+def test_coordinates_that_are_no_numbers_are_named(drawn: Drawn) -> None:
+    drawn.rows[0][4] = "left"
+    with pytest.raises(SourceError, match=r"object-segmentation\.csv"):
+        opened(drawn.save())
+
+
+def test_boxes_beyond_the_frame_are_cut(drawn: Drawn) -> None:
+    """Bad boxes exist (openimages/dataset #94): never a wrapped slice, never a crash."""
+    one = f"{1:016x}"
+    drawn.rows[0][4:8] = ["-0.2", "1.3", "-0.1", "0.6"]
+    source = opened(drawn.save())
+    record = by_id(source)[one]
+    ids = ids_of(source, record)
+    dog = segment_of(source, record, DOG)
+    top = ids[: int(0.49 * HEIGHT)]
+    assert set(np.unique(top).tolist()) == {0, dog}
