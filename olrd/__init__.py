@@ -2,7 +2,7 @@
 
     import olrd
 
-    dataset = olrd.build("coco", out="triplets/coco")   # the embedded photos, without root=
+    dataset = olrd.build("coco", out="triplets/coco")  # the embedded photos
     for triplet in dataset:
         print(triplet.id, triplet.image.shape, triplet.mask.mean())
 
