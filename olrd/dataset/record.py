@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -112,7 +112,7 @@ class BuildRecord:
             olrd=plain.olrd,
             command=plain.command,
             versions=plain.versions or {},
-            captions=values.get("captions"),
+            captions=_captions(values.get("captions"), file),
         )
 
     @property
@@ -180,13 +180,33 @@ def _unit(value: Any, name: str, file: str) -> UnitRecord:
     return UnitRecord(plain.name, plain.rows, plain.failures, _tally(value.get("tally"), f"{name}.tally", file))
 
 
+@dataclass(frozen=True)
+class _PlainTally:
+    """The fields of a `Tally` with the types that they have in JSON."""
+
+    photos_read: int = 0
+    photos_used: int = 0
+    photos_rejected: Mapping[str, int] = field(default_factory=dict)
+    photos_without_triplet: int = 0
+    objects_read: int = 0
+    objects_used: int = 0
+    objects_rejected: Mapping[str, int] = field(default_factory=dict)
+    triplets: int = 0
+    failures: tuple[Mapping[str, str], ...] = ()
+
+
 def _tally(value: Any, name: str, file: str) -> Tally:
+    typed(_PlainTally, value, f"{file}: {name}")
     try:
-        tally = Tally.from_dict(value)
-        tally.balanced()
-        return tally
-    except (TypeError, ValueError, AttributeError) as error:
+        return Tally.from_dict(value)
+    except TypeError as error:  # a field that a tally does not have
         raise IntegrityError(f"{file}: {name} does not hold the counts of photos and objects: {error}") from error
+
+
+def _captions(value: Any, file: str) -> Mapping[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return value
+    raise IntegrityError(f"{file}: captions is {str(value)[:60]!r}, expected an object: {DAMAGED}")
 
 
 @dataclass(frozen=True)

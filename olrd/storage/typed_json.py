@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -55,7 +56,7 @@ def _read(kind: Any, value: Any, file: str, field: str) -> Any:
 
 
 def _read_fields(kind: Any, values: dict[str, Any], file: str, field: str, known: Mapping[str, Any] = NOTHING) -> Any:
-    hints, found = get_type_hints(kind), dict(known)
+    hints, found = _hints(kind), dict(known)
     for one in dataclasses.fields(kind):
         name = f"{field}.{one.name}" if field else one.name
         if one.name in known:
@@ -65,6 +66,11 @@ def _read_fields(kind: Any, values: dict[str, Any], file: str, field: str, known
         elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
             raise IntegrityError(f"{file} lacks {name}: {DAMAGED}")
     return kind(**found)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _expected(kind: Any, value: Any, words: str, file: str, field: str) -> Any:
