@@ -22,6 +22,7 @@ class Interval(NamedTuple):
 
 
 def boosting(seed: int) -> Any:
+    """Gradient-boosted trees, not fitted."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
@@ -36,6 +37,7 @@ def boosting(seed: int) -> Any:
 
 
 def logistic() -> Any:
+    """Logistic regression on standardized features, not fitted."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -61,7 +63,8 @@ def clustered_auc(scores: Floats, y: Ints, group: Ints, seed: int) -> Interval:
     """AUC (Mann-Whitney, ties half) with a 95 % bootstrap interval over groups.
 
     C[g, h] is the number of wins of group g's positives over group h's negatives. A resample that takes group g w[g]
-    times has exactly the AUC w'Cw / (w'p)(w'n), so that nothing is scored again.
+    times has exactly the AUC w'Cw / (w'p)(w'n), where p and n count the positives and negatives of each group. So no
+    resample has to be scored again.
     """
     count = int(group.max()) + 1
     wins = np.zeros((count, count))

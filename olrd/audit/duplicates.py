@@ -41,9 +41,10 @@ def duplicates(
         dataset: the dataset.
         others: folders of image files, Parquet folders with image columns, or olrd datasets.
         flips: also find mirrored copies.
+        radius: largest Hamming distance of the pHashes of near duplicates, in bits.
 
     Returns:
-        JSON values: `photos`; `low_information` {count, names}; `within` {shared_by_splits, near_across_splits,
+        JSON values: `photos`; `with_pixels`; `low_information`; `within` {shared_by_splits, near_across_splits,
         near_same_split}; and in `against` one entry per folder with `pictures`, `unreadable`, `low_information`,
         `same_bytes`, `same_id`, `same_file_name` and `near`. A finding is {count, examples}; it counts pictures of this
         dataset, or pairs for `near`.

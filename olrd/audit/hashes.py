@@ -15,15 +15,15 @@ Thumb = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint64]
 
 SIDE = 32
-"""A picture is hashed from a grey thumbnail of SIDE x SIDE pixels, whatever its aspect."""
+"""A picture is hashed from a grey thumbnail of SIDE x SIDE pixels; its aspect is not kept."""
 _LOW = 8
 # Rows 0..7 of the orthonormal DCT-II matrix.
 _DCT = np.sqrt(2 / SIDE) * np.cos(np.pi / SIDE * np.arange(_LOW)[:, None] * (np.arange(SIDE)[None, :] + 0.5))
 _DCT[0] /= np.sqrt(2)
 _NOISE = 4.0
-"""A DCT coefficient below this is as large as JPEG and rescaling noise, so its bit is a coin toss."""
+"""A DCT coefficient below this is as large as JPEG and rescaling noise, so its bit is random."""
 _LEAST_SURE = 20
-"""Pictures with fewer sure coefficients (of 63) carry too little to be compared."""
+"""Pictures with fewer coefficients (of 63) above the noise are too flat to be compared."""
 
 
 class Hash(NamedTuple):
@@ -89,7 +89,7 @@ def near_pairs(a: Hashes, b: Hashes, radius: int) -> Iterator[tuple[int, int, in
 
 
 def correlation(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], mirror: bool = False) -> float:
-    """Pearson correlation of two 16 x 16 thumbnails (uint8 [256]). mirrored: mirror the second one."""
+    """Pearson correlation of two 16 x 16 thumbnails (uint8 [256]). mirror: mirror the second one."""
     if mirror:
         b = b.reshape(16, 16)[:, ::-1].ravel()
     x, y = a - a.mean(), b - b.mean()

@@ -82,7 +82,8 @@ def collect(folder: Path | str) -> Collection:
 
 
 def photos(dataset: Dataset) -> list[Picture]:
-    """Every photo that a dataset uses, once: backgrounds with their hash, other donors with id and file."""
+    """Every photo that a dataset uses, once. In the full form, backgrounds have a perceptual hash; photos that are only
+    donors have none."""
     columns = ["source", "image_id", "donor_image_id", "split", "recipe"]
     splits: dict[str, set[str]] = {}
     shas: dict[str, str] = {}

@@ -24,10 +24,10 @@ SPAN = 7
 """The grid spans SPAN pixels along the outline in either direction: patches of 21 x 15 pixels."""
 _BLOCK_WINDOW = 31
 _FREE = 4
-"""The outermost rows on either side (offsets 7 to 10), which no blend and no 3x3 filter reaches."""
+"""Number of outermost rows on either side (offsets 7 to 10). No blend and no 3x3 filter reaches them."""
 _BANDS = {"deep": (-10, -7), "inner": (-6, -2), "rim": (-1, 1), "outer": (2, 6), "far": (7, 10)}
 _MIDDLE = slice(SPAN - 3, SPAN + 4)
-"""The columns that context is measured on: further along, a round outline comes back."""
+"""The columns on which context is measured. In columns farther out, a bent outline would enter the outermost rows."""
 _NEAR = disc(6)
 _BORDER = 24
 """Pixels around the object's box that the maps are computed on (grid and block window fit in)."""
@@ -59,10 +59,10 @@ class Outline(NamedTuple):
 
 
 def trace(mask: Mask, spacing: int = 2) -> Outline:
-    """The outline of the largest piece of bool [H, W] `mask`, a point about every `spacing` pixels.
+    """The outline of the largest piece of `mask` (bool [H, W]), one point about every `spacing` pixels.
 
-    The points are pixels of the mask; the normals follow the smoothed mask, so they do not jump
-    with the pixel steps.
+    The points are pixels of the mask. The normals are those of the smoothed mask, so they do not jump with the pixel
+    steps.
     """
     padded = np.pad(mask, 1).astype(np.uint8)
     contours, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -78,22 +78,30 @@ def trace(mask: Mask, spacing: int = 2) -> Outline:
 
 
 class Rim(NamedTuple):
-    """Features of n patches, float64 [n, k] each. context: those that see nothing within six pixels
-    of the outline point, where no blend reaches: they know the surroundings, but not the seam.
-    (Across a thin or sharply bent part they do see the seam on its other side.)"""
+    """Features of n patches.
+
+    Attributes:
+        seam: float64 [n, k], features that see the outline.
+        context: float64 [n, m], features that see nothing within six pixels of the outline point. No blend reaches
+            farther, so they describe the surroundings, not the seam. (Across a thin or sharply bent part they can see
+            the seam on its other side.)
+    """
 
     seam: Floats
     context: Floats
 
 
 def rim_features(image: Image, mask: Mask, outline: Outline) -> Rim:
-    """Features of the patches at `outline`.
+    """Features of the patches at the points of `outline`.
 
-    image: uint8 [H, W, 3]. mask: bool [H, W]. All grids must lie inside the frame
-    (`Outline.inside`). The features: step profiles across and along the outline; noise residuals
-    (Laplacian, and the 3x3 filter of Fridrich & Kodovsky 2012) in bands: their energy, how often
-    they vanish, how neighbours correlate; the colours at the rim as a mix of those on both sides;
-    the energy on JPEG's 8x8 grid.
+    There are four groups: step profiles across and along the outline; noise residuals in bands (Laplacian, and the 3x3
+    filter of Fridrich & Kodovsky 2012), with their energy, the share of small values, and the correlation of neighbours;
+    the colours at the rim as a mix of those on both sides; and the step energy on JPEG's 8x8 grid.
+
+    Args:
+        image: uint8 [H, W, 3].
+        mask: bool [H, W].
+        outline: its points; all grids must lie inside the frame (see `Outline.inside`).
     """
     box = mask_box(mask)
     # The window starts on the 8x8 grid, so that the phase of JPEG blocks is that of the frame.
@@ -166,9 +174,8 @@ def _residuals(grey: Floats, x: npt.NDArray[np.intp], y: npt.NDArray[np.intp]) -
 def _colours(patch: Floats) -> Rim:
     """The colours at the rim in relation to those on both sides. patch: float [n, 21, 15, 3], RGB.
 
-    With F and B the mean colours inside and outside, a colour C at the rim has the share
-    (C - B)(F - B) / |F - B|^2 and a remainder that no mix of F and B explains: the halo of another
-    background.
+    With F and B the mean colours inside and outside, a colour C at the rim has the share (C - B)(F - B) / |F - B|^2 and a
+    remainder that no mix of F and B explains. The halo of another background shows in this remainder.
     """
     rows = patch.mean(axis=2)  # [n, 21, 3]
     front, back = rows[:, :_FREE].mean(axis=1), rows[:, -_FREE:].mean(axis=1)
@@ -186,7 +193,7 @@ def _colours(patch: Floats) -> Rim:
 def _blocks(grey: Floats, mask: Mask, outline: Outline) -> Rim:
     """Log ratio of the steps on the frame's 8x8 grid to the others, inside and outside, x and y.
 
-    In a photo that was a JPEG the grid's steps are larger; a moved object brings a moved grid.
+    In a photo that was a JPEG, steps on the grid are larger. A moved object has a moved grid.
     """
     columns, rows = outline.points.astype(np.intp).T
     size = (_BLOCK_WINDOW, _BLOCK_WINDOW)

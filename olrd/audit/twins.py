@@ -22,7 +22,15 @@ POINTS = 24
 
 
 class LeakPair(NamedTuple):
-    """One object twice: pasted and untouched. group: its photo. Images are uint8 [H, W, 3], masks bool [H, W]."""
+    """One object twice: pasted, and untouched in the photo that it was cut from.
+
+    Attributes:
+        group: the photo that the object was cut from, `source/image_id`.
+        pasted_image: the composite, uint8 [H, W, 3].
+        pasted_mask: the object's mask in the composite, bool [H, W].
+        natural_image: the photo, uint8 [H, W, 3].
+        natural_mask: the object's mask in the photo, bool [H, W].
+    """
 
     group: str
     pasted_image: Image
@@ -32,11 +40,10 @@ class LeakPair(NamedTuple):
 
 
 def leak_pairs(dataset: Dataset, limit: int = 400, seed: int = 0) -> Iterator[LeakPair]:
-    """Pairs from a built dataset, at most `limit`, spread evenly over it.
+    """At most `limit` pairs from a built dataset, spread evenly over it.
 
-    An object from the same photo has its twin in the row's own ground truth. One from another photo
-    has it only if that photo is the ground truth of another row; other rows are left out. The group
-    is the photo that the object comes from.
+    If the object was cut from the row's own photo, its twin is in the row's ground truth. If it was cut from another
+    photo, that photo has to be the ground truth of another row; rows without such a row are left out.
     """
     if dataset.form != "full":
         raise UsageError(f"{dataset.folder} holds recipes, not pictures: run `olrd rebuild` first")
@@ -54,11 +61,11 @@ def leak_pairs(dataset: Dataset, limit: int = 400, seed: int = 0) -> Iterator[Le
         natural = decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
         corner = recipe.source_bbox.x, recipe.source_bbox.y
         yield LeakPair(
-            f"{row['source']}/{row['donor_image_id']}",
-            image,
-            _placed(transformed(natural, recipe.scale, recipe.flip), recipe.position, image),
-            background,
-            _placed(natural, corner, background),
+            group=f"{row['source']}/{row['donor_image_id']}",
+            pasted_image=image,
+            pasted_mask=_placed(transformed(natural, recipe.scale, recipe.flip), recipe.position, image),
+            natural_image=background,
+            natural_mask=_placed(natural, corner, background),
         )
 
 
@@ -71,11 +78,14 @@ def _placed(mask: Mask, corner: tuple[int, int], image: Image) -> Mask:
 
 
 def paired_points(pasted: Mask, natural: Mask) -> tuple[Outline, Outline]:
-    """The same outline points on both masks (bool [H, W] each), as long as their patches fit.
+    """Corresponding outline points of both masks (bool [H, W] each), at most POINTS of them.
 
-    Equal masks give points equal up to the shift. A scaled or mirrored mask is traced itself, and
-    each natural point takes the nearest pasted one in coordinates relative to the box, mirrored if
-    the shapes agree better that way.
+    If the masks are equal up to a shift, so are the points. A scaled or mirrored mask is traced separately: each natural
+    point is paired with the nearest pasted one, in coordinates relative to the boxes, mirrored if the shapes agree better
+    that way. Points whose patch leaves one of the frames are dropped.
+
+    Returns:
+        (pasted, natural).
     """
     old, new = mask_box(natural), mask_box(pasted)
     first = trace(natural)

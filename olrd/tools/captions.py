@@ -36,6 +36,28 @@ class Captions(Protocol):
         """One line for each photo (uint8 [H, W, 3]) and its background tags."""
 
 
+def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[str, Any]:
+    """Fill the null captions of a full dataset. options: see `caption_dataset`.
+
+    An interrupted call is finished by the next one.
+    """
+    dataset = Dataset(folder)
+    if isinstance(dataset.folder, Remote):
+        raise UsageError(f"captions are written into a local folder: download {folder} first")
+    if dataset.form != "full":
+        raise UsageError(f"{folder} holds recipes without pixels: `olrd rebuild` it first")
+    with locked(dataset.folder):
+        finish_renames(dataset)
+        summary = caption_dataset(
+            dataset.folder, lambda path, table: replace_shard(dataset, path, table), checkpoint, **options
+        )
+        kept: dict[str, Any] = {
+            key: summary[key] for key in ("checkpoint", "revision", "commit", "prompt") if key in summary
+        }
+        write_record(dataset.folder, replace(dataset.record, captions=kept))
+    return summary
+
+
 def caption_dataset(
     out: Path,
     rewrite: Rewrite,
@@ -173,28 +195,6 @@ def _background(table: pa.Table, row: int) -> Image:
         raise IntegrityError(
             f"row {name}: its background cannot be read ({error}); the dataset is damaged: build that shard again"
         ) from error
-
-
-def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[str, Any]:
-    """Fill the null captions of a full dataset. options: see `caption_dataset`.
-
-    An interrupted call is finished by the next one.
-    """
-    dataset = Dataset(folder)
-    if isinstance(dataset.folder, Remote):
-        raise UsageError(f"captions are written into a local folder: download {folder} first")
-    if dataset.form != "full":
-        raise UsageError(f"{folder} holds recipes without pixels: `olrd rebuild` it first")
-    with locked(dataset.folder):
-        finish_renames(dataset)
-        summary = caption_dataset(
-            dataset.folder, lambda path, table: replace_shard(dataset, path, table), checkpoint, **options
-        )
-        kept: dict[str, Any] = {
-            key: summary[key] for key in ("checkpoint", "revision", "commit", "prompt") if key in summary
-        }
-        write_record(dataset.folder, replace(dataset.record, captions=kept))
-    return summary
 
 
 def replace_shard(dataset: Dataset, path: Path, table: pa.Table) -> None:

@@ -108,8 +108,8 @@ def _check_licenses(folder: Path | str, licenses: Counter[str]) -> None:
     refused = [f"{code} ({n} triplets)" for code, n in licenses.most_common() if not is_permissive(code)]
     if refused:
         raise LicenseError(
-            f"the pixels of {folder} may not be published: {', '.join(refused)} do not allow derivatives. Publish the recipes (without --i-may-redistribute), or build with "
-            "--licenses permissive"
+            f"the pixels of {folder} may not be published: {', '.join(refused)} do not allow derivatives. "
+            "Publish the recipes (without --i-may-redistribute), or build with --licenses permissive"
         )
 
 

@@ -33,7 +33,7 @@ class Blend(NamedTuple):
     """A blend as it is registered.
 
     Attributes:
-        paste: (patch, mask, background, params) -> Pasted.
+        run: (patch, mask, background, params) -> Pasted.
         defaults: its parameters with their default values.
         reach: params -> number of pixels by which the footprint may exceed the mask.
     """

@@ -31,7 +31,9 @@ from olrd.triplets.tally import Tally
 
 Row = dict[str, Any]
 DONOR_TRIES = 4
+"""Number of other photos that are opened in search of a legal position before the triplet is given up."""
 DONOR_LOOKS = 256
+"""Number of draws of another photo in that search. A photo that its licence or annotation rules out is not opened."""
 
 
 class Cut(NamedTuple):

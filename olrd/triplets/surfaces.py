@@ -45,10 +45,11 @@ def find_foot(mask: Mask, share: float = 0.08) -> Foot:
 def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> int | None:
     """The category id of the background under an object's contact line.
 
-    None if a thing is there, or stuff that cannot carry the object, or nothing but void or the frame within `reach`.
+    Below each contact pixel, the first labelled pixel within a short reach votes. The reach bridges the narrow seam of
+    void that annotators often leave between object and ground.
 
-    Below each contact pixel the first labelled pixel within `reach` votes. So a narrow seam of void between object and
-    ground, as annotators often leave it, does not matter.
+    Returns:
+        The id, or None if a thing is there, or stuff that cannot carry the object, or only void or the frame.
     """
     index = scene.panoptic.index
     height = index.shape[0]
@@ -77,6 +78,7 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
 
 
 CUT_SHARE = 0.7
+"""Smallest width of the lower edge, as a share of the figure's width, at which the figure counts as cut off."""
 
 
 def _cut_off(mask: Mask) -> bool:
