@@ -5,9 +5,9 @@ can learn to find pasted objects by their seam.
 
 The comparison is paired. Every pasted object has a twin: the same object, untouched, in the photo that it was cut from.
 Positives are patches along the outline of the paste, in the composite. Negatives are patches at the same outline points
-of the twin, in the photo. So both sides show the same object with the same mask area, shape and annotation errors. Points
-whose patch leaves one of the frames are dropped from both sides. Classifiers are cross-validated by photo, and the
-interval is a bootstrap over photos.
+of the twin, in the photo. So both sides show the same object with the same mask area, shape and annotation errors.
+Points whose patch leaves one of the frames are dropped from both sides. Classifiers are cross-validated by photo, and
+the interval is a bootstrap over photos.
 
 A classifier sees more than the seam, so even a perfect paste scores above 0.5:
 
@@ -16,9 +16,9 @@ A classifier sees more than the seam, so even a perfect paste scores above 0.5:
 - Its JPEG grid is shifted.
 - It lies on background only, while up to a third of a twin's outline may touch other objects.
 
-`context` measures this part: it is the AUC of the same classifier with features that see nothing within six pixels of the
-outline. The difference between the AUC and `context` is due to the seam. The number is best used to compare blends on the
-same photos.
+`context` measures this part: it is the AUC of the same classifier with features that see nothing within six pixels of
+the outline. The difference between the AUC and `context` is due to the seam. The number is best used to compare blends
+on the same photos.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def rim_features(image: Image, mask: Mask, outline: Outline) -> Rim:
     """Features of the patches at the points of `outline`.
 
     There are four groups: step profiles across and along the outline; noise residuals in bands (Laplacian, and the 3x3
-    filter of Fridrich & Kodovsky 2012), with their energy, the share of small values, and the correlation of neighbours;
-    the colours at the rim as a mix of those on both sides; and the step energy on JPEG's 8x8 grid.
+    filter of Fridrich & Kodovsky 2012), with their energy, the share of small values, and the correlation of
+    neighbours; the colours at the rim as a mix of those on both sides; and the step energy on JPEG's 8x8 grid.
 
     Args:
         image: uint8 [H, W, 3].
@@ -174,8 +174,8 @@ def _residuals(grey: Floats, x: npt.NDArray[np.intp], y: npt.NDArray[np.intp]) -
 def _colours(patch: Floats) -> Rim:
     """The colours at the rim in relation to those on both sides. patch: float [n, 21, 15, 3], RGB.
 
-    With F and B the mean colours inside and outside, a colour C at the rim has the share (C - B)(F - B) / |F - B|^2 and a
-    remainder that no mix of F and B explains. The halo of another background shows in this remainder.
+    With F and B the mean colours inside and outside, a colour C at the rim has the share (C - B)(F - B) / |F - B|^2
+    and a remainder that no mix of F and B explains. The halo of another background shows in this remainder.
     """
     rows = patch.mean(axis=2)  # [n, 21, 3]
     front, back = rows[:, :_FREE].mean(axis=1), rows[:, -_FREE:].mean(axis=1)

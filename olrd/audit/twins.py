@@ -80,9 +80,9 @@ def _placed(mask: Mask, corner: tuple[int, int], image: Image) -> Mask:
 def paired_points(pasted: Mask, natural: Mask) -> tuple[Outline, Outline]:
     """Corresponding outline points of both masks (bool [H, W] each), at most POINTS of them.
 
-    If the masks are equal up to a shift, so are the points. A scaled or mirrored mask is traced separately: each natural
-    point is paired with the nearest pasted one, in coordinates relative to the boxes, mirrored if the shapes agree better
-    that way. Points whose patch leaves one of the frames are dropped.
+    If the masks are equal up to a shift, so are the points. A scaled or mirrored mask is traced separately: each
+    natural point is paired with the nearest pasted one, in coordinates relative to the boxes, mirrored if the shapes
+    agree better that way. Points whose patch leaves one of the frames are dropped.
 
     Returns:
         (pasted, natural).

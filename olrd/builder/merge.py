@@ -1,7 +1,7 @@
 """`olrd merge`: join the shares of one build into its dataset. Neither the source nor photos are needed.
 
-A share is a folder that `olrd-build --shards PART/OF` wrote: parts, done-marks, and plan.json, which describes the whole
-build.
+A share is a folder that `olrd-build --shards PART/OF` wrote: parts, done-marks, and plan.json, which describes the
+whole build.
 """
 
 from __future__ import annotations

@@ -159,8 +159,8 @@ def _connected(spec: EngineSpec) -> Iterator[Any]:
 
 
 def _check_address(address: str) -> None:
-    """Raise `EngineError` if no cluster answers. Ray tries for minutes and cannot be interrupted, so the first attempt is
-    made in another process."""
+    """Raise `EngineError` if no cluster answers. Ray tries for minutes and cannot be interrupted, so the first attempt
+    is made in another process."""
     host, _, port = address.rpartition(":")
     if address != "auto":
         if not host or "/" in host or not port.isdigit():

@@ -66,7 +66,8 @@ def openimages_index(masks_csv: Path, photos: list[str], extra: dict[str, Path |
 
 
 def _csv(path: Path, columns: list[str]) -> pa.Table:
-    """Some columns of a CSV; label ids and hexadecimal ids stay text. Raises `SourceError` that names what is missing."""
+    """Some columns of a CSV; label ids and hexadecimal ids stay text. Raises `SourceError` that names what is
+    missing."""
     types = {c: pa.float64() if c in _NUMBERS else pa.string() for c in columns}
     try:
         return pacsv.read_csv(

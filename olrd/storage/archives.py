@@ -67,7 +67,8 @@ class Archive:
 
     @classmethod
     def open(cls, where: Path | Remote) -> Archive:
-        """Open an archive. The first time its members are listed, with progress. Raises `SourceError` if it is damaged."""
+        """Open an archive. The first time its members are listed, with progress. Raises `SourceError` if it is
+        damaged."""
         is_archive(where.name)
         key = hashlib.sha256(f"{INDEX_VERSION}|{where}|{_version(where)}".encode()).hexdigest()[:32]
         path = cache_folder() / "index" / f"archive-{key}.arrow"

@@ -141,12 +141,13 @@ def sha256(*parts: bytes | memoryview) -> str:
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made or downloaded again (indexes, embedded triplets, weights): `$OLRD_CACHE`, or `olrd` in
-    the user's cache folder."""
+    """The folder for what can be made or downloaded again (indexes, embedded triplets, weights): `$OLRD_CACHE`, or
+    `olrd` in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("OLRD_CACHE") or Path(home) / "olrd")
 
 
 def file_name_of(key: str) -> str:
-    """The file stem of a sample: its id, with `_` for every character that is not a letter, a digit, `.`, `-` or `_`."""
+    """The file stem of a sample: its id, with `_` for every character that is not a letter, a digit, `.`, `-` or
+    `_`."""
     return "".join(c if c.isalnum() or c in ".-_" else "_" for c in key)

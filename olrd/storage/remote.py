@@ -19,7 +19,8 @@ from olrd.errors import MissingExtraError, OlrdError, OutputError, SourceError, 
 Result = TypeVar("Result")
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "oci", "memory"}
-"""Schemes of stores where an upload appears whole or not at all. On others (sftp, smb) a file can be seen half-written."""
+"""Schemes of stores where an upload appears whole or not at all. On others (sftp, smb) a file can be seen
+half-written."""
 PAUSES = (0.2, 0.6, 1.8)
 """Seconds before each retry. The library of the file system has made its own retries before."""
 _BLOCK = 4 << 20

@@ -47,7 +47,8 @@ def folder_or_archive(root: Traversable, *names: str) -> Traversable | None:
 
 
 def archive_at(where: Traversable) -> Archive | None:
-    """The archive `where`, or None if there is no such file. An archive inside another one is copied to the cache once."""
+    """The archive `where`, or None if there is no such file. An archive inside another one is copied to the cache
+    once."""
     if not where.is_file():
         return None
     return Archive.open(local_copy(where) if isinstance(where, Member) else where)  # type: ignore[arg-type]

@@ -23,7 +23,8 @@ def typed(kind: type[T], value: Any, file: Path | str, known: Mapping[str, Any] 
     Fields that the dataclass does not have are ignored. Fields with a default may be missing.
 
     Args:
-        kind: a dataclass, with fields of `int`, `float`, `str`, `bool`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]` and such
+        kind: a dataclass, with fields of `int`, `float`, `str`, `bool`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]`
+        and such
             dataclasses.
         value: the parsed JSON.
         file: where it stands, for messages.

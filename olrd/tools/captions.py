@@ -54,6 +54,8 @@ def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[
         kept: dict[str, Any] = {
             key: summary[key] for key in ("checkpoint", "revision", "commit", "prompt") if key in summary
         }
+        if not summary["captioned"] and dataset.record.captions is not None:
+            kept = dict(dataset.record.captions)  # another checkpoint that wrote nothing is not noted
         write_record(dataset.folder, replace(dataset.record, captions=kept))
     return summary
 

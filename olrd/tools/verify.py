@@ -26,8 +26,8 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
     """Check a dataset folder.
 
     Per shard: size, sha256, rows and columns. Per row: its pictures decode, have one size and equal the background
-    outside the mask; its recipe, the hash in it, and the columns that follow from them. Over all rows: ids are unique, no
-    photo is in two splits, the counts add up.
+    outside the mask; its recipe, the hash in it, and the columns that follow from them. Over all rows: ids are unique,
+    no photo is in two splits, the counts add up.
 
     Returns:
         Counts, and `problems`: a list of sentences, empty if nothing is wrong.

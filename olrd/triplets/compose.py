@@ -113,8 +113,8 @@ def _check_fit(recipe: Recipe, background: Image) -> None:
 
 
 def prove(image: Image, mask: Mask, background: Image) -> None:
-    """Prove that the composite equals the background bit for bit outside the mask, and that the mask is neither empty nor
-    full. Raises `IntegrityError` otherwise."""
+    """Prove that the composite equals the background bit for bit outside the mask, and that the mask is neither empty
+    nor full. Raises `IntegrityError` otherwise."""
     top, bottom = _rows_of(mask)
     inner = slice(top, bottom)
     outside = max(

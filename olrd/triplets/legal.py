@@ -101,8 +101,8 @@ class Field:
         return sums[0].view(np.uint8)
 
     def _free(self, hit: Bits, count: int, mask_width: int) -> Legal:
-        """The positions without a collision, bool [count, W - w + 1]. Positions that cross the right edge are not part of
-        the array."""
+        """The positions without a collision, bool [count, W - w + 1]. Positions that cross the right edge are not part
+        of the array."""
         bits = np.unpackbits(hit, count=count * self.width, bitorder="little")
         return bits.reshape(count, self.width)[:, : self.width - mask_width + 1] == 0
 

@@ -60,8 +60,8 @@ class WorkingPhoto:
         return encode_image(self.pixels, self.icc)
 
     def stored(self, name: str) -> dict[str, bytes | str]:
-        """The column `background`: the photo's own file if every reader sees the same pixels in it, else a lossless copy
-        (the photo was resized, or has an EXIF orientation that some readers ignore)."""
+        """The column `background`: the photo's own file if every reader sees the same pixels in it, else a lossless
+        copy (the photo was resized, or has an EXIF orientation that some readers ignore)."""
         if self.original:
             return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
         return {"bytes": self.lossless, "path": image_name(f"{name}-background", self.lossless)}

@@ -79,8 +79,8 @@ def _legal(scene: Scene, request: Request) -> Legal:
 
 
 def _restrict(legal: Legal, request: Request, rows: range, frame_height: int) -> Legal:
-    """Remove positions that overlap an earlier paste of the same object by half, and positions that would move a truncated
-    object away from its side of the frame."""
+    """Remove positions that overlap an earlier paste of the same object by half, and positions that would move a
+    truncated object away from its side of the frame."""
     height, width = request.mask.shape
     for x, y in request.taken:
         top, left = y - rows.start - height // 2, x - width // 2
@@ -139,7 +139,8 @@ HEIGHT_SCALE = 0.05
 
 
 def supported(scene: Scene, request: Request) -> tuple[int, int]:
-    """A position where the object stands on the same surface as before, near its old height, so that its size is plausible.
+    """A position where the object stands on the same surface as before, near its old height, so that its size is
+    plausible.
 
     The surface is of the same class if there is room, else of the same family (any floor for a floor).
     """

@@ -13,8 +13,8 @@ from olrd.triplets.blends import Blend, Params, Pasted
 def poisson(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
     """Gradient-domain paste (Perez et al. 2003): the object's gradients, the background's rim.
 
-    Solves the discrete Poisson equation inside the mask with the background as boundary value. The patch contains a ring
-    of background around the object. Where the frame cuts the object there is no ring, and the boundary is free.
+    Solves the discrete Poisson equation inside the mask with the background as boundary value. The patch contains a
+    ring of background around the object. Where the frame cuts the object there is no ring, and the boundary is free.
     """
     if mask.all():
         return Pasted(patch.copy(), mask)  # without any background the level is not determined

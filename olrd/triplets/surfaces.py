@@ -27,7 +27,8 @@ HANGS = frozenset({"traffic light", "stop sign", "traffic sign", "street light"}
 
 
 class Foot(NamedTuple):
-    """The contact line of a mask. rows, columns: int [n], the lowest pixel of each contact column, in the mask's box."""
+    """The contact line of a mask. rows, columns: int [n], the lowest pixel of each contact column, in the mask's
+    box."""
 
     rows: np.ndarray
     columns: np.ndarray

@@ -82,7 +82,8 @@ def test_python_on_a_page_compiles_and_imports_what_exists(path: Path) -> None:
 
 
 def typed(page: str) -> list[list[str]]:
-    """The commands of ours that a page tells its reader to type, as words. Lines with variables or dots are left out."""
+    """The commands of ours that a page tells its reader to type, as words. Lines with variables or dots are left
+    out."""
     text = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.split(" ")[0] in PARSERS and not re.search(r"\$|\.\.\.", line)]
     return [shlex.split(line.partition(";")[0], comments=True) for line in lines]

@@ -82,3 +82,11 @@ def test_recipes_cannot_be_captioned(coco_root: Path, tmp_path: Path) -> None:
     build(BuildConfig(SourceSpec("coco", str(coco_root)), form="recipes", limit=2), tmp_path / "out")
     with pytest.raises(UsageError, match="rebuild"):
         caption_folder(tmp_path / "out", "some/checkpoint")
+
+
+def test_a_checkpoint_that_wrote_nothing_is_not_noted(folder: Path) -> None:
+    caption_folder(folder, "some/checkpoint")
+    before = Dataset(folder).record
+    caption_folder(folder, "another/checkpoint")
+    assert Dataset(folder).record == before
+    assert before.captions is not None and before.captions["checkpoint"] == "some/checkpoint"
