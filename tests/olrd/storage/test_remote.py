@@ -354,6 +354,7 @@ def test_urls_that_cannot_be_opened_say_why(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_output_where_files_can_be_seen_half_written_is_refused(config: BuildConfig) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec opens http:// with aiohttp")
     with pytest.raises(UsageError, match="half-written"):
         build(config, "http://example.org/out")
 
