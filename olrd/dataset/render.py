@@ -75,7 +75,7 @@ class Renderer:
             raise IntegrityError(f"recipe {recipe.id}: {error}") from error
         if (got := pixels_sha256(triplet, background.pixels_sha256)) != recipe.pixels_sha256:
             raise IntegrityError(
-                f"recipe {recipe.id} gave other pixels (sha256 {got[:16]}, promised "
+                f"recipe {recipe.id} gave other pixels (sha256 {got[:16]}, expected "
                 f"{recipe.pixels_sha256[:16]}): build.json names the library versions that made it"
             )
         return triplet, background

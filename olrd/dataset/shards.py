@@ -129,7 +129,7 @@ def to_table(rows: list[dict[str, Any]], table_schema: pa.Schema) -> pa.Table:
 
 
 def _joined(values: list[bytes | None]) -> pa.BinaryArray:
-    """An Arrow array of bytes in memory that is allocated once; pyarrow enlarges it for each value."""
+    """An Arrow array of bytes in memory that is allocated once; pyarrow would enlarge it value by value."""
     whole = [value for value in values if value is not None]
     if len(whole) < len(values):  # a damaged row; `verify` reports it
         return pa.array(values, pa.binary())
@@ -180,7 +180,7 @@ def added_bytes(row: dict[str, Any], shared: set[str]) -> int:
 
 def join_files(paths: Iterable[Path | Remote], target: Path | Remote, form: str) -> Written:
     """Join several files into one, with full row groups. One row group is in memory at a time."""
-    pa.default_memory_pool().release_unused()  # leftovers of an interrupted build
+    pa.default_memory_pool().release_unused()  # memory that building has freed and the pool still holds
     temporary = staging(target)
     joined = schema(form)
     waiting: list[pa.RecordBatch] = []

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from olrd.arrays import Image, decode_photo
 from olrd.builder.finish import write_record
@@ -22,9 +23,8 @@ from olrd.storage.files import disk_errors, sha256, sha256_file, to_json, write_
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote
 
-if TYPE_CHECKING:
-    Rewrite = Callable[[Path, pa.Table], None]
-    """Replaces a shard by a table, atomically, together with the record of its hash."""
+Rewrite = Callable[[Path, pa.Table], None]
+"""Replaces a shard by a table, atomically, together with the record of its hash."""
 
 _COLUMNS = ["id", "background", "background_labels", "caption"]
 
@@ -102,8 +102,6 @@ def caption_shards(
     paths: Sequence[Path], captioner: Captions, rewrite: Rewrite, batch: int = 1, limit: int | None = None
 ) -> int:
     """Caption the shards that lack captions and pass each to `rewrite`. Returns the number of new captions."""
-    import pyarrow.parquet as pq
-
     pending = {path: count for path in paths if (count := count_missing(path))}
     total = min(sum(pending.values()), sum(pending.values()) if limit is None else limit)
     done = 0
@@ -140,8 +138,6 @@ def caption_table(
     Raises:
         IntegrityError: a picture cannot be read.
     """
-    import pyarrow as pa
-
     captions = table.column("caption").to_pylist()
     empty = [row for row, caption in enumerate(captions) if caption is None][:limit]
     groups: dict[tuple[str, ...], list[int]] = {}
@@ -164,9 +160,6 @@ def caption_table(
 
 def count_missing(path: Path) -> int:
     """The number of rows of a shard without caption. Raises `SourceError` if it has no such column."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         missing = set(_COLUMNS) - set(pq.read_schema(path).names)
         if missing:

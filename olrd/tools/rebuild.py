@@ -1,4 +1,4 @@
-"""`olrd rebuild`: make the full dataset from recipes and photos. And the reverse: a full dataset as recipes."""
+"""`olrd rebuild`: make the full dataset from recipes and photos. `strip_pixels` does the reverse."""
 
 from __future__ import annotations
 

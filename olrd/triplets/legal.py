@@ -57,7 +57,7 @@ class Field:
 
         Args:
             mask: bool [h, w].
-            rows: the rows of the corner; all by default.
+            rows: the rows of the corner (see `rows`).
             among: bool of the same shape as the result; only these positions are tested.
 
         Returns:
