@@ -24,8 +24,7 @@ def typed(kind: type[T], value: Any, file: Path | str, known: Mapping[str, Any] 
 
     Args:
         kind: a dataclass, with fields of `int`, `float`, `str`, `bool`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]`
-        and such
-            dataclasses.
+            and such dataclasses.
         value: the parsed JSON.
         file: where it stands, for messages.
         known: fields of `kind` that the caller has read already, by name.
