@@ -1,13 +1,24 @@
-"""Loading model checkpoints from a hub name or a local folder: complete ones, in safetensors."""
+"""Loading model checkpoints from a hub name or a local folder: complete ones, in safetensors, without their code."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from olrd.errors import MissingExtraError, SourceError, UsageError
+from olrd.errors import MissingExtraError, OlrdError, SourceError, UsageError
+from olrd.trust import parse_json, plain_name, shown
 
 EXTRA = "models"
+INDEX = "model_index.json"
+LIBRARIES = ("diffusers", "transformers")
+"""The libraries that a model folder may name for its parts. diffusers imports any other as Python."""
+CODE_KEYS = ("auto_map", "custom_pipeline", "custom_pipelines")
+"""Entries of a configuration that name Python files of the model."""
+KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+"""Entries that may name a repository with compiled code, as `owner/name`."""
 
 
 def require(module: str, what: str, extra: str = EXTRA) -> Any:
@@ -83,3 +94,87 @@ def _loading(checkpoint: str, revision: str | None) -> Any:
             ) from error
 
     return call
+
+
+def check_model_folder(folder: Path, kind: type[OlrdError] = SourceError) -> None:
+    """Refuse a folder in diffusers' layout that would run Python of its own when it is loaded.
+
+    diffusers imports Python files that a folder names, in some releases without asking. So the folder is checked
+    before diffusers sees it: its parts are classes of diffusers or transformers, no configuration names code, and no
+    Python file lies where diffusers looks for one.
+
+    Args:
+        folder: The folder with model_index.json. Folders of adapters, without one, are checked as far as they go.
+        kind: The error to raise.
+
+    Raises:
+        SourceError: or `kind`. The message names the file and the entry.
+    """
+    for place in [folder, *sorted(part for part in folder.iterdir() if part.is_dir())]:
+        if scripts := sorted(place.glob("*.py")):
+            raise kind(
+                f"{scripts[0]}: expected a model of configurations and weights, found Python code. Code of a model "
+                "is never run: remove the file if the model needs none, or use another model"
+            )
+        for path in sorted(place.glob("*config.json")):
+            _check_configuration(path, _json_object(path, kind), kind)
+        if (place / INDEX).is_file():
+            _check_index(place / INDEX, _json_object(place / INDEX, kind), kind)
+
+
+def _json_object(path: Path, kind: type[OlrdError]) -> dict[str, Any]:
+    try:
+        found = parse_json(path.read_bytes(), path, kind)
+    except OSError as error:
+        raise kind(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise kind(f"{path}: expected an object of JSON, found {shown(found)}")
+    return found
+
+
+def _check_index(path: Path, index: dict[str, Any], kind: type[OlrdError]) -> None:
+    _check_configuration(path, index, kind)
+    for name, entry in index.items():
+        if name.startswith("_"):
+            continue
+        plain_name(name, path, kind)
+        if isinstance(entry, list) and entry and not _known_library(entry[0]):
+            raise kind(
+                f"{path}: {shown(name)} is of the library {shown(entry[0])}; expected one of "
+                f"{', '.join(LIBRARIES)}. Other code is never run: use another model"
+            )
+
+
+def _known_library(name: object) -> bool:
+    """Whether diffusers takes the class of a part from its own code or from transformers."""
+    if name is None or name in LIBRARIES:
+        return True
+    # Some parts are named by a folder of diffusers, such as stable_diffusion for the safety checker.
+    found = find_spec("diffusers")
+    if not isinstance(name, str) or not name.isidentifier() or found is None or found.origin is None:
+        return False
+    return (Path(found.origin).parent / "pipelines" / name / "__init__.py").is_file()
+
+
+def _check_configuration(path: Path, values: dict[str, Any], kind: type[OlrdError]) -> None:
+    for key, value in _entries(values):
+        is_code = key in CODE_KEYS and value
+        is_class = key == "_class_name" and not (value is None or (isinstance(value, str) and value.isidentifier()))
+        is_kernel = key in KERNEL_KEYS and isinstance(value, str) and "/" in value
+        if is_code or is_class or is_kernel:
+            raise kind(
+                f"{path}: the entry '{key}' names code, {shown(value)}; expected the name of a class of "
+                f"{' or '.join(LIBRARIES)} at most. Code of a model is never run: use another model"
+            )
+
+
+def _entries(values: Any) -> Iterator[tuple[str, Any]]:
+    """Every entry of a configuration, also of the configurations inside it."""
+    waiting = [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from value.items()
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
