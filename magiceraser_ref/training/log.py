@@ -24,7 +24,8 @@ checkpoints. seconds: Time since the process began; the only column that differs
 class LossLog:
     """Writes losses.csv, one row per step, and TensorBoard logs.
 
-    Rows after step `start` are removed first: a run that was killed after its last checkpoint wrote them.
+    Rows after step `start` are removed first: a run that was killed after its last checkpoint wrote them. So are rows
+    that cannot be read.
     """
 
     def __init__(self, out: Path, start: int, tensorboard: bool) -> None:
@@ -66,12 +67,28 @@ class LossLog:
 
 
 def read_losses(path: Path) -> list[dict[str, str]]:
-    """Read the rows of losses.csv. An incomplete last line, which a killed run leaves, is ignored."""
+    """Read the rows of losses.csv. An incomplete last line, which a killed run leaves, is ignored.
+
+    Other lines that cannot be read are left out too, and their number is told to the user.
+    """
     if not path.is_file():
         return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    return list(csv.DictReader(io.StringIO(whole)))
+    text = path.read_text("utf-8", errors="replace")
+    lines = text[: text.rfind("\n") + 1].split("\n")[:-1]
+    head = ",".join(COLUMNS)
+    found = [dict(zip(COLUMNS, line.split(","), strict=False)) for line in lines if line != head and _is_row(line)]
+    if damaged := len([line for line in lines if line != head]) - len(found):
+        say(f"{path} is damaged: {damaged} of its lines cannot be read and are left out")
+    return found
+
+
+def _is_row(line: str) -> bool:
+    step, *values = cells = line.split(",")
+    try:
+        _ = [float(value) for value in values if value]
+    except ValueError:
+        return False
+    return len(cells) == len(COLUMNS) and step.isascii() and step.isdigit()
 
 
 def _board(folder: Path, start: int) -> Any:

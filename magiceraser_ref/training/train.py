@@ -7,7 +7,6 @@ same weights, with any number of workers.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from contextlib import nullcontext
@@ -27,6 +26,10 @@ from magiceraser_ref.training.trainer import Trainer
 from olrd.errors import IntegrityError
 from olrd.progress import progress_bar, say
 from olrd.storage.locks import locked
+from olrd.trust import one_line
+
+LARGEST_SKIPS = 30
+"""Steps in a row that may overflow in fp16. The scaler halves its scale after each, so it has tried all by then."""
 
 
 def train(
@@ -70,13 +73,16 @@ def train(
     accelerator = Accelerator(mixed_precision=config.precision, cpu=running.device == "cpu")
     leading = accelerator.is_main_process
     identity = {"config": config.resolved(), "base": base, "data": data}
+    if leading:
+        state.check_owner(out, identity)  # before the lock, which is a file too
     with locked(out) if leading else nullcontext():
         done = state.begin(out, identity) if leading else None
         accelerator.wait_for_everyone()
-        if (out / state.DONE_FILE).is_file():
+        if not leading:
+            done = state.finished(out)
+        if done is not None:
             say(f"{out} is complete already")
-            finished: dict[str, Any] = done or json.loads((out / state.DONE_FILE).read_text())
-            return finished
+            return done
         trainer = Trainer(accelerator, pipeline, rows, config, running)
         before, last = _run(trainer, out, running, rows if shown is None else shown)
         if last < config.steps:
@@ -101,29 +107,30 @@ def _run(trainer: Trainer, out: Path, running: Running, shown: Rows) -> tuple[fl
     leading = accelerator.is_main_process
     checkpoints = state.Checkpoints(out, running.max_checkpoints)
     if (stored := checkpoints.latest()) is not None:
-        trainer.restore(stored)
+        _restore(trainer, stored, checkpoints.folder)
     start = int(stored["step"]) if stored else 0
     before = stored["fixed_before"] if stored else trainer.fixed_loss(running.fixed_samples)
     stop = min(steps, running.stop_at or steps)
-    began = time.perf_counter()
+    began, skipped = time.perf_counter(), 0
     with (
         LossLog(out, start, running.tensorboard) if leading else nullcontext() as log,
         progress_bar("training", steps, unit=" steps", initial=start) as bar,
     ):
         for number, batches in enumerate(trainer.batches(start, stop, running.workers), start):
             loss, norm = trainer.step(number, batches)
-            if not math.isfinite(loss) and not accelerator.scaler:
-                raise IntegrityError(
-                    f"the loss of step {number + 1} is {loss}: lower --lr-lora and --lr-token, or use "
-                    "--precision no; the last checkpoint is valid"
-                )
             step = number + 1
+            # With fp16 the scaler skips a step that overflows, and lowers its scale.
+            skipped = 0 if math.isfinite(loss) and math.isfinite(norm) else skipped + 1
+            if skipped > (LARGEST_SKIPS if accelerator.scaler else 0):
+                raise _not_finite(step, f"the loss of step {step} is {loss}, the norm of its gradient {norm}")
             values = {"loss": loss, "grad_norm": norm, "seconds": time.perf_counter() - began}
             for name, group in zip(("lora", "token"), trainer.optimizer.param_groups, strict=False):
                 values[f"lr_{name}"] = group["lr"]
             saving = step % running.checkpoint_every == 0 or step == stop
             if saving:
-                values["fixed_loss"] = trainer.fixed_loss(running.fixed_samples)
+                values["fixed_loss"] = fixed = trainer.fixed_loss(running.fixed_samples)
+                if not trainer.is_finite() or not math.isfinite(fixed):
+                    raise _not_finite(step, f"after step {step} the weights, or their loss of {fixed}, are not numbers")
             if log is not None:
                 log.add(step, **values)
                 if running.validate_every and (step % running.validate_every == 0 or step == steps):
@@ -134,6 +141,23 @@ def _run(trainer: Trainer, out: Path, running: Running, shown: Rows) -> tuple[fl
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             bar.update()
     return before, max(start, stop)
+
+
+def _restore(trainer: Trainer, stored: dict[str, Any], folder: Path) -> None:
+    try:
+        trainer.restore(stored)
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise IntegrityError(
+            f"{folder}: the checkpoint of step {stored['step']} is of another training ({one_line(str(error))}): delete "
+            "it to continue from the one before it"
+        ) from error
+
+
+def _not_finite(step: int, what: str) -> IntegrityError:
+    return IntegrityError(
+        f"{what}: lower --lr-lora and --lr-token, or use --precision no, in another --out; the checkpoints before "
+        f"step {step} are valid"
+    )
 
 
 def _show(trainer: Trainer, out: Path, running: Running, shown: Rows, step: int, log: LossLog) -> None:

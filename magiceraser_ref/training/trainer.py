@@ -149,6 +149,10 @@ class Trainer:
         finally:
             self.ema.restore(trained)
 
+    def is_finite(self) -> bool:
+        """Whether no trained weight is infinite or NaN."""
+        return all(bool(weights.isfinite().all()) for weights in self.denoiser.trained())
+
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on, except its number."""
         scaler = self.accelerator.scaler

@@ -187,12 +187,37 @@ def test_a_finished_training_is_not_repeated_and_another_is_refused(
         trained(tmp_path / "other", rows, config, running())
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, rows: TrainingRows) -> None:
+def test_damaged_checkpoints_are_named(tmp_path: Path, rows: TrainingRows) -> None:
     config = TrainConfig(steps=2, **FAST)
     trained(tmp_path, rows, config, running(stop_at=1))
-    (tmp_path / "checkpoints" / "step-00000001.pt").write_bytes(b"PK\x03\x04 no")
-    with pytest.raises(IntegrityError, match="delete it to continue"):
+    path = tmp_path / "checkpoints" / "step-00000001.pt"
+    foreign = torch.load(path, weights_only=True) | {"trained": [torch.ones(2)]}
+    torch.save(foreign, path)
+    with pytest.raises(IntegrityError, match="of another training"):
         trained(tmp_path, rows, config, running())
+    path.write_bytes(b"PK\x03\x04 no")
+    with pytest.raises(IntegrityError, match="delete them to begin again"):
+        trained(tmp_path, rows, config, running())
+
+
+def test_a_kill_while_the_model_is_written_goes_on_from_the_checkpoint(
+    tmp_path: Path, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(steps=2, **FAST)
+    _, wanted = trained(tmp_path / "a", rows, config, running())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("magiceraser_ref.training.train._write_model", _killed)
+        trained(tmp_path / "b", rows, config, running())
+    leftover = tmp_path / "b" / ".model.123.tmp"
+    (leftover / "unet").mkdir(parents=True)
+    (leftover / "unet" / "config.json").write_text("{")
+    _, got = trained(tmp_path / "b", rows, config, running())
+    assert got == wanted and not leftover.exists()
+    assert (tmp_path / "b" / "model" / "magiceraser.json").is_file()
+
+
+def _killed(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_loss_that_is_no_number_stops(tmp_path: Path, rows: TrainingRows) -> None:
@@ -200,6 +225,31 @@ def test_a_loss_that_is_no_number_stops(tmp_path: Path, rows: TrainingRows) -> N
     pipeline.unet.conv_out.bias.data[:] = float("nan")
     with pytest.raises(IntegrityError, match="lower --lr-lora"):
         train(pipeline, rows, TrainConfig(steps=1, **FAST), tmp_path, running(), settings=Settings(base="x"))
+
+
+@pytest.mark.parametrize("what", ["gradient", "weights"])
+def test_weights_that_are_no_numbers_are_never_a_checkpoint(
+    tmp_path: Path, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    from magiceraser_ref.training.trainer import Trainer
+
+    step = Trainer.step
+
+    def broken(self: Trainer, number: int, batches: Any) -> Any:
+        loss, norm = step(self, number, batches)
+        if number < 2:
+            return loss, norm
+        if what == "gradient":
+            return loss, float("nan")
+        next(iter(self.denoiser.trained())).data[:] = float("inf")
+        return loss, norm
+
+    monkeypatch.setattr(Trainer, "step", broken)
+    config = TrainConfig(steps=4, **FAST)
+    with pytest.raises(IntegrityError, match="step 3"):
+        trained(tmp_path, rows, config, running(checkpoint_every=1))
+    assert state(tmp_path)["step"] == 2
+    assert not (tmp_path / "model").exists()
 
 
 def test_another_kind_of_base_is_refused() -> None:
