@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import olrd
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import IntegrityError, UsageError, did_you_mean
 from olrd.licenses import license_patterns
 from olrd.options import KEY_NUMBERS, LOW_HIGH, NAMES, Kind, check, option, words_of
 from olrd.registry import Registry
 from olrd.sources import SourceSpec
 from olrd.storage.files import sha256
+from olrd.storage.typed_json import typed
+from olrd.trust import shown
 
 DONORS = ("same", "other")
 FORMS = ("full", "recipes")
@@ -53,11 +55,15 @@ def parse_splits(text: str) -> tuple[tuple[str, float], ...]:
             raise UsageError(f"--splits expects NAME=SHARE,NAME=SHARE, got '{part}'") from error
     names = [name for name, _ in pairs]
     total = sum(share for _, share in pairs)
-    if len(set(names)) != len(names) or not all(n.isidentifier() for n in names):
-        raise UsageError(f"--splits needs different names of letters, digits and _, got '{text}'")
+    _check_split_names(names, text)
     if not (0 < total < math.inf and all(share >= 0 for _, share in pairs)):
         raise UsageError(f"--splits needs shares of at least 0 with a sum over 0, got '{text}'")
     return tuple((name, share / total) for name, share in pairs if share > 0)
+
+
+def _check_split_names(names: list[str], got: object) -> None:
+    if len(set(names)) != len(names) or not all(name.isidentifier() and len(name) <= 100 for name in names):
+        raise UsageError(f"--splits needs different names of letters, digits and _, got '{got}'")
 
 
 SPLITS = Kind(
@@ -203,6 +209,9 @@ class BuildConfig:
             raise UsageError(f"--scale must be LOW,HIGH with 0.05 <= LOW <= HIGH <= 20, got {self.scale}")
         if not self.splits:
             raise UsageError("--splits needs at least one NAME=SHARE")
+        _check_split_names([name for name, _ in self.splits], self.splits)
+        if not all(0 <= share <= 1 for _, share in self.splits):
+            raise UsageError(f"--splits needs shares between 0 and 1, got {self.splits}")
 
     @property
     def blend_params(self) -> dict[str, float]:
@@ -218,13 +227,16 @@ class BuildConfig:
 
     @classmethod
     def from_resolved(cls, values: dict[str, Any]) -> BuildConfig:
-        """The inverse of `resolved`, but for the path of the source's folder."""
-        raw = dict(values)
-        raw["source"] = SourceSpec(**raw["source"])
-        raw["rules"] = CandidateRules(**raw["rules"] | {"categories": tuple(raw["rules"]["categories"])})
-        raw["match"], raw["scale"] = tuple(raw["match"]), tuple(raw["scale"])
-        raw["splits"] = tuple((name, share) for name, share in raw["splits"])
-        return cls(**raw)
+        """The inverse of `resolved`, but for the path of the source's folder.
+
+        Raises `IntegrityError` for a value of another type, `UsageError` for one that an option does not take.
+        """
+        known = {one.name for one in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise IntegrityError(
+                f"the configuration holds {shown(unknown[0])}, which this version of olrd does not know"
+            )
+        return typed(cls, values, "the configuration")
 
     def hash(self, fingerprint: str) -> str:
         """Identifies a build: the configuration and what it reads, not where that lies on disk."""

@@ -1,10 +1,14 @@
-"""Splits by source photo. The split of a photo depends only on its id."""
+"""Splits by source photo. The split of a photo depends only on its id. The names of splits and of units of work."""
 
 from __future__ import annotations
 
+import re
+
 from olrd.config import BuildConfig
 from olrd.draws import draw_share
+from olrd.errors import IntegrityError
 from olrd.sources import Source
+from olrd.trust import plain_name, shown
 
 
 def split_of(image_id: str, splits: tuple[tuple[str, float], ...]) -> str:
@@ -28,3 +32,22 @@ def photos_by_split(source: Source, config: BuildConfig) -> dict[str, list[int]]
     for index in range(count):
         by_split[split_of(source.image_id(index), config.splits)].append(index)
     return by_split
+
+
+def split_name(name: object, where: object) -> str:
+    """A split's name out of a file: letters, digits and `_`, as `--splits` takes it. Raises `IntegrityError`."""
+    found = plain_name(name, where)
+    if not found.isidentifier():
+        raise IntegrityError(f"{where}: {shown(name)} is not the name of a split: expected letters, digits and _")
+    return found
+
+
+def unit_name_parts(name: object, where: object) -> tuple[str, int]:
+    """The split and the number in `SPLIT-NUMBER`, the name of a unit of work.
+
+    Raises `IntegrityError` for a name that no build gives: it becomes the name of a file.
+    """
+    split, _, digits = plain_name(name, where).rpartition("-")
+    if re.fullmatch(r"[0-9]{5,9}", digits) and f"{int(digits):05d}" == digits:
+        return split_name(split, where), int(digits)
+    raise IntegrityError(f"{where}: {shown(name)} is not the name of a unit: expected SPLIT-NUMBER, e.g. train-00000")

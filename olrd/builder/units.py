@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from olrd.config import BuildConfig
 from olrd.errors import UsageError
 from olrd.sources import Source
-from olrd.splits import photos_by_split
+from olrd.splits import photos_by_split, unit_name_parts
 
 LARGEST_UNIT = 256
 UNITS_PER_SPLIT = 16
@@ -22,11 +22,14 @@ SMALLEST_UNIT = 8
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Photos of one split, as indices in the source, in order. `name` is the unit's file stem in `parts/`."""
+    """Photos of one split, as indices in the source, in order. `name` is the unit's file stem in `parts/`.
+
+    photos: a `range` takes no memory, whatever number of photos a file claims.
+    """
 
     split: str
     number: int
-    photos: tuple[int, ...]
+    photos: tuple[int, ...] | range
 
     @property
     def name(self) -> str:
@@ -34,9 +37,12 @@ class Unit:
 
     @classmethod
     def named(cls, name: str, photos: int = 0) -> Self:
-        """The unit of that name. photos: how many it has; which ones is not known."""
-        split, _, number = name.rpartition("-")
-        return cls(split, int(number), tuple(range(photos)))
+        """The unit of that name. photos: how many it has; which ones is not known.
+
+        Raises `IntegrityError` for a name that no unit has: it becomes the name of a file.
+        """
+        split, number = unit_name_parts(name, "a unit's name")
+        return cls(split, number, range(photos))
 
     @classmethod
     def of_part(cls, file: str) -> Self:

@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from olrd.arrays import Image, Mask, decode_mask, decode_photo
+from olrd.arrays import MAX_PIXELS, Image, Mask, decode_mask, decode_photo
 from olrd.dataset.record import BUILD_FILE, BuildRecord
 from olrd.dataset.schema import PICTURES
 from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
 from olrd.storage.remote import Remote, location
 from olrd.triplets.compose import Triplet
+from olrd.trust import shown
 
 
 class Sample(NamedTuple):
@@ -149,13 +150,27 @@ def _sample(row: dict[str, Any]) -> Sample:
     return Sample(row["id"], image, mask, background, plain)
 
 
-def row_triplet(row: dict[str, Any]) -> Triplet:
-    """The decoded pictures of a full row. Raises `IntegrityError` if one is damaged."""
-    size = row["width"] * row["height"]  # a picture larger than its row says is refused
+def row_triplet(row: dict[str, Any], max_pixels: int = MAX_PIXELS) -> Triplet:
+    """The decoded pictures of a full row.
+
+    Raises `IntegrityError` if one is damaged, is not there, or is not of the size that the row says.
+
+    max_pixels: the limit of what is decoded, whatever the row says.
+    """
+    name, width, height = shown(row["id"]), row["width"], row["height"]
+    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
+        raise IntegrityError(f"{name}: {shown(width)} x {shown(height)} is no size of a picture")
+    if width * height > max_pixels:
+        raise IntegrityError(f"{name}: {width} x {height} is more than the allowed {max_pixels:,} pixels")
+    data = {part: (row[part] or {}).get("bytes") for part in PICTURES}
+    if missing := [part for part, found in data.items() if not found]:
+        raise IntegrityError(f"{name}: the picture {missing[0]} is not there")
     try:
-        image = decode_photo(row["image"]["bytes"], f"{row['id']} image", size).pixels
-        mask = decode_mask(row["mask"]["bytes"], f"{row['id']} mask", size)
-        background = decode_photo(row["background"]["bytes"], f"{row['id']} background", size).pixels
+        image = decode_photo(data["image"], f"{name} image", width * height).pixels
+        mask = decode_mask(data["mask"], f"{name} mask", width * height)
+        background = decode_photo(data["background"], f"{name} background", width * height).pixels
     except Rejected as error:
         raise IntegrityError(str(error)) from error
+    if shapes := {image.shape[:2], mask.shape, background.shape[:2]} - {(height, width)}:
+        raise IntegrityError(f"{name}: sizes differ: {sorted(shapes)} (height, width), columns say {width} x {height}")
     return Triplet(image, np.ascontiguousarray(mask), background)

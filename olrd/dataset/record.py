@@ -6,18 +6,21 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from olrd.config import BuildConfig
+from olrd.config import FORMS, BuildConfig
 from olrd.errors import IntegrityError, UsageError
+from olrd.reasons import ALL_REASONS
 from olrd.sources import SourceInfo
+from olrd.splits import split_name, unit_name_parts
 from olrd.storage.remote import Remote
 from olrd.storage.typed_json import DAMAGED, typed
 from olrd.triplets.tally import Tally
+from olrd.trust import MAX_JSON_BYTES, DepthGuard, parse_json, plain_name, shown
 
 BUILD_FILE = "build.json"
 FORMAT = 1
@@ -87,28 +90,39 @@ class BuildRecord:
     def read(cls, file: Path | Remote) -> Self:
         """Read a `build.json`. Raises `IntegrityError` that names the field that is wrong."""
         try:
-            values = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
+            if (size := file.stat().st_size) > MAX_JSON_BYTES:
+                raise IntegrityError(f"{file}: {size:,} bytes, expected at most {MAX_JSON_BYTES:,}")
+            data = file.read_bytes()
+        except OSError as error:
             raise IntegrityError(f"{file} is not a build record: {error}") from error
-        return cls.from_json(values, str(file))
+        DepthGuard(file).feed(data)
+        return cls.from_json(parse_json(data, file), str(file))
 
     @classmethod
     def from_json(cls, values: Any, file: str) -> Self:
-        """The record of parsed JSON. file: for messages. Raises `IntegrityError`."""
+        """The record of parsed JSON. file: for messages. Raises `IntegrityError`.
+
+        Names that become paths are checked here, so every reader of the record may join them to a folder.
+        """
         plain = typed(_Plain, values, file)
         if (found := values.get("format", 1)) != FORMAT:
             raise IntegrityError(f"{file} is of format {found!r}; this version of olrd reads format {FORMAT}")
         config = values.get("config")
         if not isinstance(config, dict) or not isinstance(config.get("form"), str):
             raise IntegrityError(f"{file} lacks config.form: {DAMAGED}")
-        units = _list(values, "units", file)
+        if config["form"] not in FORMS:
+            raise IntegrityError(f"{file}: config.form is {shown(config['form'])}, expected one of {', '.join(FORMS)}")
+        _check_shards(plain.shards, file)
+        found = _list(values, "units", file)
+        units = tuple(_unit(unit, f"units[{number}]", file) for number, unit in enumerate(found))
+        _check_different([unit.name for unit in units], "units", file)
         return cls(
             identity=plain.identity,
             config=config,
             source=_source(values.get("source"), file),
             shards=plain.shards,
             totals=_tally(values.get("totals"), "totals", file),
-            units=tuple(_unit(unit, f"units[{number}]", file) for number, unit in enumerate(units)),
+            units=units,
             olrd=plain.olrd,
             command=plain.command,
             versions=plain.versions or {},
@@ -134,8 +148,29 @@ class BuildRecord:
         """The configuration, with `ROOT` as the source's folder. Raises `IntegrityError` if it does not fit."""
         try:
             return BuildConfig.from_resolved(dict(self.config))
-        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError, IntegrityError) as error:
             raise IntegrityError(f"the configuration in {BUILD_FILE} does not fit: {error}") from error
+
+    def counts_add_up(self) -> bool:
+        """Whether the counts of every unit and of the totals add up, and the totals are the sum of the units.
+
+        The numbers of triplets are left out: they are compared with the rows.
+        """
+        total = Tally()
+        for unit in self.units:
+            total.add(unit.tally)
+        tallies = [unit.tally for unit in self.units]
+        return (
+            all(tally.balanced() for tally in (self.totals, *tallies))
+            and all(unit.failures == len(unit.tally.failures) for unit in self.units)
+            and replace(total, triplets=0).to_dict() == replace(self.totals, triplets=0).to_dict()
+        )
+
+    def rows_add_up(self, rows: int) -> bool:
+        """Whether shards, units and totals all say that there are so many rows."""
+        return rows == self.rows == self.totals.triplets == sum(unit.rows for unit in self.units) and all(
+            unit.rows == unit.tally.triplets for unit in self.units
+        )
 
     def with_shard(self, shard: ShardRecord) -> Self:
         """The record with another entry for the shard of that name."""
@@ -161,6 +196,24 @@ class BuildRecord:
         return values if self.captions is None else values | {"captions": dict(self.captions)}
 
 
+def _check_shards(shards: tuple[ShardRecord, ...], file: str) -> None:
+    for number, shard in enumerate(shards):
+        where = f"{file}: shards[{number}]"
+        folder, _, name = shard.file.partition("/")
+        if folder != "data" or not name.endswith(".parquet"):
+            raise IntegrityError(f"{where}: {shown(shard.file)} is not the path of a shard: expected data/NAME.parquet")
+        plain_name(name, where)
+        split_name(shard.split, where)
+        if shard.rows < 0 or shard.bytes < 0:
+            raise IntegrityError(f"{where}: {shard.rows} rows and {shard.bytes} bytes, expected at least 0: {DAMAGED}")
+    _check_different([shard.file for shard in shards], "shards", file)
+
+
+def _check_different(names: list[str], what: str, file: str) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise IntegrityError(f"{file}: {shown(twice[0])} is in {what} twice: {DAMAGED}")
+
+
 def _list(values: dict[str, Any], name: str, file: str) -> list[Any]:
     found = values.get(name)
     if not isinstance(found, list):
@@ -177,6 +230,9 @@ class _PlainUnit:
 
 def _unit(value: Any, name: str, file: str) -> UnitRecord:
     plain = typed(_PlainUnit, value, f"{file}: {name}")
+    unit_name_parts(plain.name, f"{file}: {name}")
+    if plain.rows < 0:
+        raise IntegrityError(f"{file}: {name}.rows is {plain.rows}, expected at least 0: {DAMAGED}")
     return UnitRecord(plain.name, plain.rows, plain.failures, _tally(value.get("tally"), f"{name}.tally", file))
 
 
@@ -196,7 +252,16 @@ class _PlainTally:
 
 
 def _tally(value: Any, name: str, file: str) -> Tally:
-    typed(_PlainTally, value, f"{file}: {name}")
+    plain = typed(_PlainTally, value, f"{file}: {name}")
+    reasons = [*plain.photos_rejected.items(), *plain.objects_rejected.items()]
+    counts = [getattr(plain, one) for one in ("photos_read", "photos_used", "photos_without_triplet", "objects_read")]
+    if min(*counts, plain.objects_used, plain.triplets, *(count for _, count in reasons)) < 0:
+        raise IntegrityError(f"{file}: {name} holds a count below 0: {DAMAGED}")
+    if unknown := sorted({code for code, _ in reasons} - set(ALL_REASONS)):
+        raise IntegrityError(f"{file}: {name}: {shown(unknown[0])} is no reason that this version of olrd knows")
+    for failure in plain.failures:
+        if not {"code", "message"} <= set(failure):
+            raise IntegrityError(f"{file}: {name}.failures: expected a code and a message in each: {DAMAGED}")
     try:
         return Tally.from_dict(value)
     except TypeError as error:  # a field that a tally does not have

@@ -14,6 +14,7 @@ from olrd.errors import IntegrityError
 T = TypeVar("T")
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 NOTHING: Mapping[str, Any] = {}
+_LARGEST = 1 << 63
 DAMAGED = "it is damaged or was edited"
 
 
@@ -23,14 +24,15 @@ def typed(kind: type[T], value: Any, file: Path | str, known: Mapping[str, Any] 
     Fields that the dataclass does not have are ignored. Fields with a default may be missing.
 
     Args:
-        kind: a dataclass, with fields of `int`, `float`, `str`, `bool`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]`
-            and such dataclasses.
+        kind: a dataclass, with fields of `int`, `float`, `str`, `bool`, `X | None`, `tuple[X, ...]`, `tuple[X, Y]`,
+            `Mapping[str, X]`, `dict[str, X]` and such dataclasses.
         value: the parsed JSON.
         file: where it stands, for messages.
         known: fields of `kind` that the caller has read already, by name.
 
     Raises:
-        IntegrityError: a field is missing or of another type. The message names the file and the field.
+        IntegrityError: a field is missing or of another type, or a whole number has more than 63 bits. The message
+            names the file and the field.
     """
     found: T = _read_fields(kind, _expected(dict, value, "an object", str(file), ""), str(file), "", known or {})
     return found
@@ -45,13 +47,20 @@ def _read(kind: Any, value: Any, file: str, field: str) -> Any:
         return _read_fields(kind, _expected(dict, value, "an object", file, field), file, field)
     if origin is tuple:
         items = _expected(list, value, "a list", file, field)
-        return tuple(_read(inner[0], item, file, f"{field}[{k}]") for k, item in enumerate(items))
-    if origin is Mapping:
+        kinds = [inner[0]] * len(items) if inner[1] is Ellipsis else list(inner)
+        if len(items) != len(kinds):
+            _expected((), value, f"a list of {len(kinds)}", file, field)
+        return tuple(
+            _read(kind, item, file, f"{field}[{k}]") for k, (kind, item) in enumerate(zip(kinds, items, strict=True))
+        )
+    if origin in (Mapping, dict):
         items = _expected(dict, value, "an object", file, field)
         return {name: _read(inner[1], item, file, f"{field}.{name}") for name, item in items.items()}
     accepted = (int, float) if kind is float else kind
     if isinstance(value, bool) and kind is not bool:
         accepted = ()  # in Python, True is an int
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        accepted = ()
     return _expected(accepted, value, WORDS[kind], file, field)
 
 

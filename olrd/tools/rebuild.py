@@ -13,17 +13,19 @@ from olrd.builder.parts import read_mark, write_mark
 from olrd.builder.units import Unit
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
-from olrd.dataset.record import UnitRecord
+from olrd.dataset.record import BUILD_FILE, UnitRecord
 from olrd.dataset.render import Renderer
 from olrd.dataset.schema import features
 from olrd.dataset.shards import ShardWriter, numbered
 from olrd.engines import EngineSpec, open_engine
-from olrd.errors import UsageError
+from olrd.errors import IntegrityError, UsageError
 from olrd.progress import progress_bar, say
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
+from olrd.tools.verify import picture_problems, recipe_problems
 from olrd.triplets.maker import pictures
 from olrd.triplets.recipe import Recipe
+from olrd.trust import shown
 
 
 def rebuild(
@@ -40,6 +42,7 @@ def rebuild(
     config = replace(dataset.record.settings(), form="full")
     info = dataset.record.source
     identity = config.hash(info.fingerprint)
+    _check_record(dataset, config)
     units = [unit_of(record) for record in dataset.record.units]
     Renderer(root)  # fails on a wrong --root before anything is written
     with locked(out):
@@ -53,6 +56,17 @@ def rebuild(
             for count in open_engine(EngineSpec(workers=workers)).run(worker, todo):
                 bar.update(count)
         return finish(out, config, info, identity, units).to_json()
+
+
+def _check_record(dataset: Dataset, config: BuildConfig) -> None:
+    """Refuse a record that does not fit itself, before anything is written."""
+    record, where = dataset.record, dataset.folder / BUILD_FILE
+    if not record.counts_add_up() or not record.rows_add_up(record.rows):
+        raise IntegrityError(f"{where}: its counts do not add up: it is damaged or was edited; get the recipes again")
+    known = {name for name, _ in config.splits}
+    named = {shard.split for shard in record.shards} | {unit_of(unit).split for unit in record.units}
+    if unknown := sorted(named - known):
+        raise IntegrityError(f"{where}: the split {unknown[0]} is not one of its configuration ({', '.join(known)})")
 
 
 @dataclass
@@ -81,13 +95,22 @@ class UnitRebuilder:
         unit, record, parts = unit_of(records[number]), records[number], location(self.parts)
         rows = islice(self._dataset.rows_from(start), record.rows)
         writer = ShardWriter(parts, self.config.form, self.config.shard_bytes)
-        files = writer.write(map(self._rendered, rows), numbered(unit.name))
+        files = writer.write((self._rendered(row, unit.split) for row in rows), numbered(unit.name))
+        if (found := sum(file.rows for file in files)) != record.rows:
+            raise IntegrityError(f"{self.recipes}: unit {unit.name} has {found} rows, {BUILD_FILE} says {record.rows}")
         write_mark(parts, unit, files, record.tally)
         return record.rows
 
-    def _rendered(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _rendered(self, row: dict[str, Any], split: str) -> dict[str, Any]:
+        """A row with its pictures. Raises `IntegrityError` if its columns are not those of the recipe."""
+        if row["split"] != split:
+            raise IntegrityError(
+                f"{self.recipes}: {shown(row['id'])} is of split {shown(row['split'])} in a unit of {split}"
+            )
         recipe = Recipe.from_json(row["recipe"])
         triplet, photo = self._renderer.render(recipe)
+        for problem in (*recipe_problems(row, recipe), *picture_problems(row, triplet)):
+            raise IntegrityError(f"{self.recipes}: {shown(row['id'])}: {problem}")
         return row | pictures(photo, triplet, recipe.id)
 
 

@@ -18,8 +18,9 @@ from olrd.masks import mask_box
 from olrd.panoptic import decode_rle
 from olrd.progress import progress_bar
 from olrd.storage.files import children, sha256, sha256_file
-from olrd.triplets.compose import pixels_sha256, prove
+from olrd.triplets.compose import Triplet, pixels_sha256, prove
 from olrd.triplets.recipe import Recipe
+from olrd.trust import shown
 
 
 def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
@@ -123,6 +124,25 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
     except (IntegrityError, Rejected) as error:
         yield str(error)
         return
+    yield from recipe_problems(row, recipe)
+    if form == "recipes":
+        return
+    try:
+        triplet = row_triplet(row)
+        prove(*triplet)
+    except IntegrityError as error:
+        yield str(error)
+        return
+    if pixels_sha256(triplet) != recipe.pixels_sha256:
+        yield "the pixels are not those of the recipe (sha256 differs)"
+    yield from picture_problems(row, triplet)
+    own = not row["background"]["path"].startswith(f"{row['id']}-background.")
+    if own and sha256(row["background"]["bytes"]) != recipe.background.sha256:
+        yield "the background is not the photo's own file (sha256 differs)"
+
+
+def recipe_problems(row: dict[str, Any], recipe: Recipe) -> Iterator[str]:
+    """Columns that are not as the recipe says."""
     box = recipe.source_bbox
     expected = {
         "id": recipe.id,
@@ -137,36 +157,26 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
     }
     for name, value in expected.items():
         if row[name] != value:
-            yield f"column {name} is {row[name]!r}, the recipe says {value!r}"
-    if form == "recipes":
+            yield f"column {name} is {shown(row[name])}, the recipe says {shown(value)}"
+
+
+def picture_problems(row: dict[str, Any], triplet: Triplet) -> Iterator[str]:
+    """Columns that are not as the pictures say."""
+    if triplet.mask.shape != (row["height"], row["width"]):
+        yield f"sizes differ: {triplet.mask.shape}, columns say {row['width']} x {row['height']}"
         return
-    try:
-        triplet = row_triplet(row)
-        shapes = {triplet.image.shape[:2], triplet.mask.shape, triplet.background.shape[:2]}
-        if shapes != {(row["height"], row["width"])}:
-            yield f"sizes differ: {shapes}, columns say {row['width']} x {row['height']}"
-            return
-        prove(*triplet)
-    except IntegrityError as error:
-        yield str(error)
-        return
-    if pixels_sha256(triplet) != recipe.pixels_sha256:
-        yield "the pixels are not those of the recipe (sha256 differs)"
     if list(mask_box(triplet.mask)) != row["bbox"]:
         yield f"column bbox is {row['bbox']}, the mask's box is {list(mask_box(triplet.mask))}"
     if np.count_nonzero(triplet.mask) / triplet.mask.size != row["mask_area"]:
         yield "column mask_area is not the mask's area share"
-    own = not row["background"]["path"].startswith(f"{row['id']}-background.")
-    if own and sha256(row["background"]["bytes"]) != recipe.background.sha256:
-        yield "the background is not the photo's own file (sha256 differs)"
 
 
 def _check_totals(dataset: Dataset, rows: int) -> Iterator[str]:
     record = dataset.record
     totals = record.totals
-    if not totals.balanced():
+    if not record.counts_add_up():
         yield "the counts in build.json do not add up to the photos and segments read"
-    if not totals.triplets == rows == len(dataset) == sum(unit.rows for unit in record.units):
+    if not record.rows_add_up(rows):
         yield f"{rows} rows found, build.json counts {totals.triplets} triplets and {len(dataset)} rows"
     listed = {dataset.folder / shard.file for shard in record.shards}
     for path in children(dataset.folder / "data"):

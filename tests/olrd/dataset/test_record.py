@@ -82,3 +82,96 @@ def test_a_configuration_that_does_not_fit_is_named() -> None:
     record = BuildRecord.from_json(values() | {"config": {"form": "full"}}, "build.json")
     with pytest.raises(IntegrityError, match=r"the configuration in build.json does not fit"):
         record.settings()
+
+
+def changed(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
+    """The record of the first version with another value at a path."""
+    record = values("recipes")
+    home: Any = record
+    for part in path[:-1]:
+        home = home[part]
+    home[path[-1]] = value
+    return record
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        *(
+            (("shards", 0, "file"), name, r"shards\[0\]")
+            for name in (
+                "../victim.parquet",
+                "/tmp/victim.parquet",
+                "data/../victim.parquet",
+                "data/a/b.parquet",
+                "data/.hidden.parquet",
+                "data/a\n.parquet",
+                "data/a\\b.parquet",
+                "data/.parquet",
+                "data/a.txt",
+                "parts/a.parquet",
+                "",
+            )
+        ),
+        *((("shards", 0, "split"), name, r"shards\[0\]") for name in ("../x", "a b", "", "a-b", "x" * 300)),
+        *(
+            (("units", 0, "name"), name, r"units\[0\]")
+            for name in ("../victim/evil-00000", "train", "train-", "train-x", "train-1", "-00000", "train-٠٠٠٠٠")
+        ),
+        (("units", 0, "name"), "x" * 300 + "-00000", r"units\[0\]"),
+        (("units", 0, "rows"), -1, "expected at least 0"),
+        (("units", 0, "tally", "photos_read"), -1, "below 0"),
+        (("units", 0, "tally", "photos_read"), 10**30, "expected a whole number"),
+        (("shards", 0, "bytes"), -1, "expected at least 0"),
+        (("totals", "photos_rejected"), {"<script>": 1}, "no reason"),
+        (("totals", "failures"), [{"code": "photo_size"}], "expected a code and a message"),
+        (("config", "form"), "../x", "expected one of full, recipes"),
+    ],
+    ids=repr,
+)
+def test_a_name_or_a_count_that_no_build_writes_is_refused(
+    path: tuple[str | int, ...], value: object, said: str
+) -> None:
+    """Names become paths, so they are checked where the record is read."""
+    with pytest.raises(IntegrityError, match=said):
+        BuildRecord.from_json(changed(path, value), "build.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("splits", [["../../victim/evil", 1.0]]),
+        ("splits", [["train", 2.0]]),
+        ("splits", [["train"]]),
+        ("splits", [["train", float("nan")]]),
+        ("seed", "0"),
+        ("shard_bytes", None),
+        ("scale", [1.0]),
+        ("scale", [float("nan"), 1.0]),
+        ("source", {"name": "demo", "root": 3}),
+        ("rules", {"categories": [1]}),
+        ("surprise", 1),
+    ],
+    ids=repr,
+)
+def test_a_value_of_the_configuration_that_no_build_writes_is_refused(name: str, value: object) -> None:
+    """A split of the configuration names the files that `olrd rebuild` writes."""
+    record = BuildRecord.from_json(changed(("config", name), value), "build.json")
+    with pytest.raises(IntegrityError, match=r"the configuration in build.json does not fit"):
+        record.settings()
+
+
+@pytest.mark.parametrize("what", ["shards", "units"])
+def test_what_is_there_twice_is_refused(what: str) -> None:
+    record = values("recipes")
+    record[what].append(record[what][0])
+    with pytest.raises(IntegrityError, match=f"is in {what} twice"):
+        BuildRecord.from_json(record, "build.json")
+
+
+def test_a_deeply_nested_record_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "build.json"
+    for depth in (100, 200_000):
+        file.write_text('{"identity": ' + "[" * depth + "]" * depth + "}")
+        with pytest.raises(IntegrityError, match="levels deep"):
+            BuildRecord.read(file)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from built_folders import command, digest
 from drawn_sets import DrawnSets
+from sealed_copy import Copy
 
 import olrd.tools.rebuild as rebuilding
 from olrd.builder.build import build
@@ -311,3 +312,76 @@ def test_recipes_say_what_the_full_rows_say(recipes: Path, full: Path) -> None:
     pictures = {"image", "mask", "background"}
     for lean, whole in zip(Dataset(recipes).rows(), Dataset(full).rows(), strict=True):
         assert lean == {name: value for name, value in whole.items() if name not in pictures}
+
+
+# --- recipes of a stranger --------------------------------------------------------------------------
+
+
+def edited(recipes: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy of recipes whose build.json is changed."""
+    copy = Path(shutil.copytree(recipes, folder))
+    record = json.loads((copy / "build.json").read_text())
+    change(record)
+    (copy / "build.json").write_text(json.dumps(record))
+    return copy
+
+
+def unit_climbs(record: dict[str, Any]) -> None:
+    record["units"][0]["name"] = "../../victim/evil-00000"
+
+
+def split_climbs(record: dict[str, Any]) -> None:
+    record["config"]["splits"] = [["../../victim/evil", 1.0]]
+
+
+def shard_climbs(record: dict[str, Any]) -> None:
+    record["shards"][0]["file"] = "data/../../victim/evil.parquet"
+
+
+def photos_without_end(record: dict[str, Any]) -> None:
+    record["units"][0]["tally"]["photos_read"] = 10**12
+
+
+def rows_without_end(record: dict[str, Any]) -> None:
+    record["shards"][0]["rows"] = 10**12
+
+
+def unit_of_another_split(record: dict[str, Any]) -> None:
+    record["units"][0]["name"] = "elsewhere-00000"
+
+
+@pytest.mark.parametrize(
+    "change", [unit_climbs, split_climbs, shard_climbs, photos_without_end, rows_without_end, unit_of_another_split]
+)
+def test_recipes_of_a_stranger_write_nothing(
+    change: Callable[[dict[str, Any]], None], root: Path, recipes: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "victim").mkdir()
+    copy = edited(recipes, tmp_path / "copy", change)
+    tracemalloc.start()
+    with pytest.raises(IntegrityError):
+        rebuild(copy, root, tmp_path / "t" / "out")
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+    assert not (tmp_path / "t").exists() and list((tmp_path / "victim").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"split": "test"}, "is of split 'test' in a unit of train"),
+        ({"id": "another"}, "column id is 'another'"),
+        ({"width": 5}, "sizes differ"),
+        ({"bbox": [0, 0, 1, 1]}, "column bbox"),
+    ],
+    ids=repr,
+)
+def test_columns_that_are_not_those_of_the_recipe_are_refused(
+    change: dict[str, Any], said: str, root: Path, recipes: Path, tmp_path: Path
+) -> None:
+    """What `verify` would find in the result is not written."""
+    copy = Copy(Path(shutil.copytree(recipes, tmp_path / "copy")))
+    copy.edit(lambda rows: rows[0].update(change))
+    with pytest.raises(IntegrityError, match=said):
+        rebuild(copy.folder, root, tmp_path / "out")
+    assert not (tmp_path / "out" / "build.json").exists()
