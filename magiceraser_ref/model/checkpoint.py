@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shutil
+import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from baselines.eraser import WeightsUnusableError
 from magiceraser_ref.extras import need
 from magiceraser_ref.model import settings as records
-from magiceraser_ref.model.locate import TOKEN_FILE, Located, locate, native_side, variant_of
+from magiceraser_ref.model.locate import INDEX, TOKEN_FILE, Located, locate, native_side, variant_of
 from magiceraser_ref.model.lora import FILE as LORA_FILE
 from magiceraser_ref.model.lora import check_lora, has_lora, load_lora, save_lora
 from magiceraser_ref.model.settings import Settings, unet_shape
@@ -30,6 +31,16 @@ from olrd.models.checkpoints import choose_device
 from olrd.storage.files import disk_errors, write_atomic
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
+_TOP = (records.FILE, INDEX, LORA_FILE, TOKEN_FILE)
+_FOLDERS = frozenset({"unet", "vae", "scheduler", "safety_checker", "feature_extractor", "image_encoder"}) | {
+    f"{name}{number}" for name in ("tokenizer", "text_encoder") for number in ("", "_2")
+}
+_FILES = (
+    *("config.json", "*.safetensors", "*.safetensors.index.json", "generation_config.json"),
+    *("scheduler_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
+)
+"""The files of a saved model: in its folder, the folders in it, and the files in these."""
 INPAINTING = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
 
 
@@ -164,7 +175,7 @@ def save(folder: Path | str, pipeline: Any, settings: Settings, *, adapters_only
 
     Raises:
         UsageError: If the settings do not fit the pipeline.
-        OutputError: If the folder contains something else than a model.
+        OutputError: If the folder contains something that is not part of a model, or cannot be written.
     """
     folder = Path(folder)
     if has_lora(pipeline.unet) != bool(settings.lora):
@@ -193,24 +204,55 @@ def save(folder: Path | str, pipeline: Any, settings: Settings, *, adapters_only
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that replaces `folder` when everything is written."""
-    if folder.exists() and not _may_replace(folder):
-        raise OutputError(f"{folder} is not empty and contains no model of magiceraser_ref: give another folder")
-    temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{x}") for x in ("tmp", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    """Yield a temporary folder that replaces `folder` when everything is written.
+
+    If it cannot be given its name, the earlier model gets its own back.
+    """
+    folder = folder.resolve()  # the target of a link, so that the link stays
+    if folder.exists():
+        _check_only_ours(folder)
+    mark = uuid.uuid4().hex
+    temporary, old = (folder.with_name(f".{folder.name}.{mark}.{x}") for x in ("tmp", "old"))
     try:
+        temporary.mkdir(parents=True)
         yield temporary
         if folder.exists():
+            _check_only_ours(folder)  # again, because writing takes a while
             folder.rename(old)
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: the model cannot be written there: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def _may_replace(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / records.FILE).is_file() or not any(folder.iterdir()))
+def _check_only_ours(folder: Path) -> None:
+    """Raise `OutputError` unless a folder is empty, or contains a model and nothing else."""
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file: give the name of a folder")
+    entries = list(folder.iterdir())
+    if entries and not (folder / records.FILE).is_file():
+        raise OutputError(f"{folder} is not empty and contains no model of magiceraser_ref: give another folder")
+    for path in entries:
+        kinds = _FILES if path.name in _FOLDERS and path.is_dir() and not path.is_symlink() else None
+        strange = [path] if kinds is None and not _named(path, _TOP) else []
+        if kinds is not None:
+            strange = [inner for inner in path.iterdir() if not _named(inner, kinds)]
+        if strange:
+            raise OutputError(
+                f"{strange[0]} is not part of a model, and saving would replace its folder: move it, or give another "
+                "folder"
+            )
+
+
+def _named(path: Path, patterns: Sequence[str]) -> bool:
+    return path.is_file() and any(fnmatch(path.name, pattern) for pattern in patterns)
 
 
 def save_base(target: Path, pipeline: Any, token: str | None) -> None:

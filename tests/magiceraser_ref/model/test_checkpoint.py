@@ -128,14 +128,48 @@ def test_settings_survive_json() -> None:
 
 def test_a_model_replaces_a_model_and_nothing_else(model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(model, tmp_path / "m")
-    (folder / "stale").write_text("")
-    save(folder, build_pipeline(MICRO), PLAIN)
-    assert not (folder / "stale").exists() and not (folder / LORA_FILE).exists()
-    assert [p.name for p in tmp_path.iterdir()] == ["m"]
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("")
-    with pytest.raises(OutputError, match="contains no model"):
-        save(tmp_path / "mine", build_pipeline(MICRO), PLAIN)
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_text("")  # of an earlier model
+    save(tmp_path / "link", build_pipeline(MICRO), PLAIN)
+    assert not list(folder.glob("unet/*.fp16.*")) and not (folder / LORA_FILE).exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "m"] and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("mine", ["thesis.txt", "unet/notes.txt", "photos/a.png", "unet/inner/config.json"])
+@pytest.mark.parametrize("is_model", [True, False])
+def test_what_is_no_part_of_a_model_is_never_replaced(model: Path, tmp_path: Path, mine: str, is_model: bool) -> None:
+    folder = tmp_path / "m"
+    if is_model:
+        shutil.copytree(model, folder)
+    (folder / mine).parent.mkdir(parents=True, exist_ok=True)
+    (folder / mine).write_text("precious")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(OutputError, match="is not part of a model" if is_model else "contains no model"):
+        save(folder, build_pipeline(MICRO), PLAIN)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_place_that_cannot_be_written_is_an_error(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(OutputError):
+            save(folder, build_pipeline(MICRO), PLAIN)
+    assert (tmp_path / "file").read_text() == "precious"
+    folder = shutil.copytree(model, tmp_path / "m")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OutputError, match="cannot be written there"):
+        save(folder, build_pipeline(MICRO), PLAIN)
+    assert (folder / LORA_FILE).is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "m"]
 
 
 def test_a_failed_save_leaves_the_old_model(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
