@@ -27,6 +27,10 @@ class WeightsUnusableError(SourceError):
     """An eraser's weights are damaged, or they belong to another network. No sample can be erased: a run stops."""
 
 
+class WeightsUnknownError(WeightsUnusableError):
+    """A weights file is not the published one, and nobody said that its bytes are trusted. Nothing of it is run."""
+
+
 class WrongOutputError(OlrdError):
     """An eraser returned something else than one picture per photo, uint8, of the photo's size."""
 

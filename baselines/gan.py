@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from baselines.eraser import EraserInfo, EraserSpec, Hints
-from baselines.weights import Pinned, revision_of
+from baselines.finite import check_finite
+from baselines.weights import Pinned, check_unchanged, revision_of
 from olrd.arrays import Image, Mask
 from olrd.draws import digest
 from olrd.errors import UsageError
@@ -106,6 +107,7 @@ class Gan:
 
     @cached_property
     def _network(self) -> Any:
+        check_unchanged(self.weights, self.info.revision)
         return self.load(self.weights, self.device)
 
     def erase(
@@ -131,6 +133,7 @@ class Gan:
         with torch.inference_mode():
             drawn = network(*(part.to(self.device) for part in (photo, known, z)), draws, self.chosen.truncation)
         result: Drawn = drawn[0].permute(1, 2, 0).float().cpu().numpy()
+        check_finite(result, f"{self.spec.name}, {key or 'the photo'}")
         return self.frame.leave(result, (image.shape[0], image.shape[1]))
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
-from baselines.weights import Pinned, locate, revision_of
+from baselines.finite import to_uint8
+from baselines.weights import Pinned, check_known, check_unchanged, locate, revision_of
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.models.checkpoints import choose_device, require
@@ -28,6 +29,7 @@ BIG_LAMA = Pinned(
     sha256="344c77bbcb158f17dd143070d1e789f38a66c04202311ae3a258ef66667a9ea9",
     size=205_669_692,
     license="Apache-2.0",
+    code=True,  # TorchScript is a program
 )
 MODULUS = 8
 """The sides of the input are padded to a multiple of this, because the network halves them three times."""
@@ -82,6 +84,8 @@ class Lama:
                 "lama: runtime=library needs simple-lama-inpainting: "
                 "pip install --no-deps simple-lama-inpainting; runtime=direct needs nothing"
             )
+        check_known(BIG_LAMA, self.weights)
+        check_unchanged(self.weights, self.info.revision)
         try:
             if library is not None:
                 return _from_library(library, self.weights, torch.device(self.device))
@@ -96,11 +100,13 @@ class Lama:
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`. The network keeps the photo outside the mask."""
+        hints = hints or [Hints()] * len(images)
         return [
-            self._one(image, mask) if mask.any() else image.copy() for image, mask in zip(images, masks, strict=True)
+            self._one(image, mask, hint.key) if mask.any() else image.copy()
+            for image, mask, hint in zip(images, masks, hints, strict=True)
         ]
 
-    def _one(self, image: Image, mask: Mask) -> Image:
+    def _one(self, image: Image, mask: Mask, key: str) -> Image:
         torch = require("torch", "the eraser lama")
         height, width = mask.shape
         pixels, hole = padded(image), padded(mask)
@@ -109,7 +115,7 @@ class Lama:
         with torch.inference_mode():
             filled = self._network(photo.to(self.device), erase.to(self.device))
         result = filled[0].permute(1, 2, 0).float().cpu().numpy()[:height, :width]
-        return np.clip(result * 255, 0, 255).astype(np.uint8)  # truncates, as the library does
+        return to_uint8(result * 255, f"lama, {key or 'the photo'}", truncate=True)  # as the library does
 
 
 def padded(pixels: Any) -> Any:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
-from baselines.weights import Pinned, locate, revision_of
+from baselines.finite import to_uint8
+from baselines.weights import Pinned, check_known, check_unchanged, locate, revision_of
 from olrd.arrays import Image, Mask
 from olrd.errors import MissingExtraError, UsageError
 from olrd.registry import checked_options
@@ -29,6 +30,7 @@ PIPELINE = Pinned(
     sha256="6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
     size=28_079_181,
     license="MIT",
+    code=True,  # an ONNX file is a graph of operations, and may name other files
 )
 SMALLEST = 3
 """Shortest side in pixels that the pipeline takes: its blur mirrors two pixels at each edge."""
@@ -81,6 +83,8 @@ class Migan:
         if self.device != "cpu":
             index = int(self.device.partition(":")[2] or 0)
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
+        check_known(PIPELINE, self.weights)
+        check_unchanged(self.weights, self.info.revision)
         try:
             pipeline = _runtime().InferenceSession(str(self.weights), providers=providers)
             names = [[end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)]
@@ -97,15 +101,19 @@ class Migan:
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`. Samples are erased one at a time because their sizes differ."""
+        hints = hints or [Hints()] * len(images)
         return [
-            self._one(image, mask) if mask.any() else image.copy() for image, mask in zip(images, masks, strict=True)
+            self._one(image, mask, hint.key) if mask.any() else image.copy()
+            for image, mask, hint in zip(images, masks, hints, strict=True)
         ]
 
-    def _one(self, image: Image, mask: Mask) -> Image:
+    def _one(self, image: Image, mask: Mask, key: str) -> Image:
         height, width = mask.shape
         room = ((0, max(0, SMALLEST - height)), (0, max(0, SMALLEST - width)))
         pixels, hole = np.pad(image, (*room, (0, 0)), "edge"), np.pad(mask, room, "edge")
         photo = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
         known = np.where(hole, 0, 255).astype(np.uint8)[None, None]  # 255 = keep
         (result,) = self._pipeline.run(["result"], {"image": photo, "mask": known})
+        if result.dtype != np.uint8:  # the published pipeline returns uint8; others may return numbers
+            result = to_uint8(result, f"migan, {key or 'the photo'}")
         return np.ascontiguousarray(result[0].transpose(1, 2, 0)[:height, :width])

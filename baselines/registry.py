@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from baselines.checked import CheckedEraser
-from baselines.eraser import EraserSpec, WeightsMissingError
+from baselines.eraser import EraserSpec, WeightsMissingError, WeightsUnknownError
 from olrd.errors import MissingExtraError, OlrdError
 from olrd.registry import Registry
 
@@ -54,7 +54,7 @@ def open_eraser(name: str, options: dict[str, str] | None = None, device: str = 
 class State(NamedTuple):
     """Whether an eraser can run on this machine.
 
-    word: `ready`, `weights missing`, `extra not installed`, `needs an option` or `broken`.
+    word: `ready`, `weights missing`, `unknown file`, `extra not installed`, `needs an option` or `broken`.
     advice: what to do about it; empty if `ready`.
     """
 
@@ -71,6 +71,8 @@ def state_of(name: str, open_it: Callable[[str], object] = open_eraser) -> State
         open_it(name)
     except WeightsMissingError as error:
         return State("weights missing", str(error))
+    except WeightsUnknownError as error:
+        return State("unknown file", str(error))
     except MissingExtraError as error:
         return State("extra not installed", str(error))
     except OlrdError as error:

@@ -15,12 +15,15 @@ import cv2
 import numpy as np
 
 from baselines.checkpoints import CHECKPOINT, checkpoint_folder, content_hash, license_of
-from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
+from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError, WrongOutputError
+from baselines.finite import NotFiniteError, to_uint8
 from olrd.arrays import Image, Mask, resize_image
 from olrd.draws import digest
 from olrd.errors import MissingExtraError, UsageError
-from olrd.models.checkpoints import choose_device
+from olrd.models.checkpoints import check_model_folder, choose_device
+from olrd.progress import say
 from olrd.registry import checked_options
+from olrd.trust import one_line
 
 DEFAULTS = {
     "checkpoint": CHECKPOINT,
@@ -35,6 +38,7 @@ DEFAULTS = {
 }
 PROMPTS = ("empty", "short", "caption")
 DTYPES = ("auto", "float16", "float32")
+REMEDY = "give --option dtype=float32, or another checkpoint"
 MODULUS = 8
 """Sides are multiples of this, because the VAE halves its input three times."""
 
@@ -109,6 +113,7 @@ class SDInpainting:
 
         half = self._options["dtype"] == "float16" or (self._options["dtype"] == "auto" and self.device != "cpu")
         load: Any = AutoPipelineForInpainting.from_pretrained
+        check_model_folder(self.folder, WeightsUnusableError)
         try:
             # diffusers prefers safetensors files and reads .bin files with weights_only
             pipeline = load(
@@ -117,8 +122,11 @@ class SDInpainting:
                 local_files_only=True,
                 safety_checker=None,
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise WeightsUnusableError(f"{self.folder} is not a diffusers inpainting pipeline: {error}") from error
+        except Exception as error:  # diffusers, transformers and safetensors raise many kinds of errors
+            raise WeightsUnusableError(
+                f"{self.folder} is not a diffusers inpainting pipeline that can be loaded: {one_line(str(error))}"
+            ) from error
+        guard_decoder(pipeline)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
 
@@ -133,15 +141,30 @@ class SDInpainting:
         ]
 
     def _one(self, image: Image, mask: Mask, hint: Hints) -> Image:
-        import torch
-        from PIL import Image as Pillow
-
         height, width = mask.shape
         size = working_size(width, height, int(self._numbers["size"]))
         photo = resize_image(image, size) if size != (width, height) else image
         hole = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        what = f"sd-inpainting, {hint.key or 'the photo'}"
+        try:
+            result = self._painted(photo, hole, hint, size)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{what}: {error}") from error
+        if any(getattr(result, "nsfw_content_detected", None) or ()):
+            say(f"{what}: the checkpoint's safety checker replaced the picture by a black one; it is not used")
+            raise WrongOutputError(
+                f"{what}: expected a picture, found a black one of the checkpoint's safety checker, which took the "
+                "result for unsafe. Try another seed, or a checkpoint without a safety checker"
+            )
+        pixels = to_uint8(result.images[0] * 255, what, REMEDY)
+        return pixels if size == (width, height) else resize_image(pixels, (width, height))
+
+    def _painted(self, photo: Image, hole: Mask, hint: Hints, size: tuple[int, int]) -> Any:
+        import torch
+        from PIL import Image as Pillow
+
         seed = digest(self.seed, hint.key, "sd-inpainting") % (1 << 63)
-        result = self._pipeline(
+        return self._pipeline(
             prompt=prompt_of(hint, self._options["prompt"]),
             negative_prompt=self._options["negative"] or None,
             image=Pillow.fromarray(photo),
@@ -153,9 +176,49 @@ class SDInpainting:
             strength=self._numbers["strength"],
             generator=torch.Generator("cpu").manual_seed(seed),
             output_type="np",
-        ).images[0]
-        pixels = np.clip(np.rint(result * 255), 0, 255).astype(np.uint8)
-        return pixels if size == (width, height) else resize_image(pixels, (width, height))
+        )
+
+
+def guard_decoder(pipeline: Any) -> None:
+    """Make the pipeline's VAE refuse to decode to numbers that are not finite.
+
+    The pipeline clips the picture, which would hide infinity. In half precision some VAEs overflow: then the latents
+    are decoded once more in float32. The VAE raises `NotFiniteError` if that does not help.
+    """
+    import torch
+
+    vae = getattr(pipeline, "vae", None)
+    if vae is None:
+        return
+    decode = vae.decode
+
+    def finite(values: Any) -> bool:
+        return bool(torch.isfinite(values).all())
+
+    def picture(decoded: Any) -> Any:
+        return decoded[0]  # a tuple, or an output of diffusers, which can be read like one
+
+    def guarded(latents: Any, *arguments: Any, **options: Any) -> Any:
+        if not finite(latents):
+            raise NotFiniteError(f"the network's output contains NaN or infinity, before it is decoded; {REMEDY}")
+        decoded = decode(latents, *arguments, **options)
+        if finite(picture(decoded)):
+            return decoded
+        kind = vae.dtype
+        if kind != torch.float32:
+            vae.to(dtype=torch.float32)
+            try:
+                decoded = decode(latents.float(), *arguments, **options)
+            finally:
+                vae.to(dtype=kind)
+            if finite(picture(decoded)):
+                return decoded
+        raise NotFiniteError(
+            "the picture that the VAE decoded contains NaN or infinity, also in float32; give a checkpoint with another "
+            "VAE"
+        )
+
+    vae.decode = guarded
 
 
 def prompt_of(hint: Hints, kind: str) -> str:

@@ -1,20 +1,32 @@
-"""Weights files: found on this machine or fetched on request, and checked against a published checksum."""
+"""Weights files: found on this machine or fetched on request, and checked against a published checksum.
+
+The checksum is checked each time a file is used, not only when it is fetched. A file in the weights folder must be the
+published one. A file that the user names may be another, unless its format can contain code (`Pinned.code`). Other
+bytes are used only if the user says that they are trusted, by their sha256: `TRUST`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import os
+import re
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from baselines.eraser import WeightsMissingError
-from olrd.errors import IntegrityError, SourceError
+from baselines.eraser import WeightsMissingError, WeightsUnknownError, WeightsUnusableError
+from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.progress import progress_bar, say
 from olrd.registry import Registry
 from olrd.storage.files import atomic_path, cache_folder, sha256_file
+from olrd.trust import shown
+
+TRUST = "OLRD_TRUST_WEIGHTS"
+"""Environment variable with the sha256 of the files that the user trusts, separated by commas."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_hashes: dict[tuple[str, int, int, int, int], str] = {}
 
 
 class Pinned(NamedTuple):
@@ -27,6 +39,7 @@ class Pinned(NamedTuple):
         sha256: Checksum of the file; empty if none is published, which is reported when it is fetched.
         size: Size in bytes.
         license: Licence of the weights.
+        code: True if the format can contain code, which runs when the file is loaded or used.
     """
 
     eraser: str
@@ -35,6 +48,7 @@ class Pinned(NamedTuple):
     sha256: str
     size: int
     license: str
+    code: bool = False
 
 
 PINNED = {
@@ -59,7 +73,7 @@ def weights_folder() -> Path:
 
 
 def locate(pinned: Pinned, option: str = "", variable: str = "") -> Path:
-    """Find a weights file on this machine. Nothing is downloaded.
+    """Find a weights file on this machine, and check it. Nothing is downloaded.
 
     Args:
         pinned: The published weights.
@@ -68,16 +82,20 @@ def locate(pinned: Pinned, option: str = "", variable: str = "") -> Path:
 
     Raises:
         WeightsMissingError: If there is no such file. The message says how to get it.
+        WeightsUnknownError: If it must be the published file and is not.
     """
     for said, given in (("the option", option), (variable, os.environ.get(variable, ""))):
         if given:
             if Path(given).is_file():
+                if pinned.code:
+                    check_known(pinned, Path(given))
                 return Path(given)
             raise WeightsMissingError(
                 f"{pinned.eraser}: {said} names {given}, which is not a file; expected {pinned.file_name}"
             )
     path = weights_folder() / pinned.file_name
     if path.is_file():
+        check_known(pinned, path)
         return path
     how = f"Fetch them with `benchmark fetch {pinned.eraser}`, or download {pinned.url} to {path}"
     if not has_address(pinned):
@@ -87,6 +105,48 @@ def locate(pinned: Pinned, option: str = "", variable: str = "") -> Path:
         f"{pinned.eraser}: the weights {pinned.file_name} ({pinned.size / 1e6:.0f} MB, {pinned.license}) are "
         f"not on this machine. {how}{other}"
     )
+
+
+def check_known(pinned: Pinned, path: Path) -> None:
+    """Refuse a file that is not the published one, unless the user trusts its bytes.
+
+    Erasers whose files can contain code call this again right before they load the file.
+
+    Raises:
+        WeightsUnknownError: The message says what was found and what to do.
+    """
+    if not pinned.sha256:
+        return
+    found = hash_of(path)
+    if found != pinned.sha256 and not trusted(found):
+        danger = ", and its format can contain code" if pinned.code else ""
+        raise WeightsUnknownError(
+            f"{pinned.eraser}: {path} is an unknown file{danger}: expected the published {pinned.file_name} with "
+            f"sha256 {pinned.sha256}, found {found}. Nothing of it was run. Move it away and use `benchmark fetch "
+            f"{pinned.eraser}`; if you trust exactly these bytes, set {TRUST}={found} (`benchmark run` also takes "
+            f"--trust-weights {found})"
+        )
+
+
+def trusted(sha256: str) -> bool:
+    """Return whether the user trusts a file with this sha256: `TRUST` names it."""
+    return sha256 in _trusted(os.environ.get(TRUST, "").split(","))
+
+
+def trust(names: Sequence[str]) -> None:
+    """Trust files with these sha256 in this process and in those that it starts. Raises `UsageError` for other text."""
+    if names:
+        os.environ[TRUST] = ",".join(_trusted([*names, *os.environ.get(TRUST, "").split(",")]))
+
+
+def _trusted(names: Iterable[str]) -> list[str]:
+    found = [name.strip().lower() for name in names if name.strip()]
+    for name in found:
+        if not _SHA256.fullmatch(name):
+            raise UsageError(
+                f"--trust-weights and {TRUST}: expected a sha256 of 64 hexadecimal digits, got {shown(name)}"
+            )
+    return found
 
 
 def has_address(pinned: Pinned) -> bool:
@@ -140,9 +200,26 @@ def _check(pinned: Pinned, path: Path, what: str, advice: str) -> None:
         say(f"{pinned.file_name}: no checksum is published for this file; got sha256 {got}")
 
 
+def hash_of(path: Path) -> str:
+    """Return the sha256 of a file. A file that did not change is read once in this process."""
+    about = path.stat()
+    key = (str(path.resolve()), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    if key not in _hashes:
+        _hashes[key] = sha256_file(path)
+    return _hashes[key]
+
+
 def revision_of(path: Path) -> str:
     """Return a short revision for results: the first 12 digits of the file's sha256."""
-    return sha256_file(path)[:12]
+    return hash_of(path)[:12]
+
+
+def check_unchanged(path: Path, revision: str) -> None:
+    """Raise `WeightsUnusableError` if the file is not the one that results name by `revision`. Call it before loading."""
+    if (found := revision_of(path)) != revision:
+        raise WeightsUnusableError(
+            f"{path} was changed during the run: expected sha256 {revision}..., found {found}...; start the run again"
+        )
 
 
 def hash_of_ends(folder: Path, paths: Iterable[Path]) -> str:

@@ -11,18 +11,13 @@ import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from baselines.eraser import WeightsUnusableError
-from olrd.errors import OlrdError
-from olrd.storage.files import atomic_path, sha256_file
 
 KNOWN_LIBRARIES = ("dnnlib", "networks", "numpy", "torch", "torch_utils", "training")
 """Names in these packages are replaced by stand-ins. A pickle cannot import them."""
@@ -129,21 +124,3 @@ def _tensors(module: StandIn, prefix: str) -> Iterator[tuple[str, Tensor]]:
     for name, part in state["_modules"].items():
         if part is not None:
             yield from _tensors(part, f"{prefix}{name}.")
-
-
-def g_ema(path: Path) -> dict[str, Tensor]:
-    """Read `G_ema` of a snapshot.
-
-    The first call writes a copy as safetensors beside the snapshot, if the folder is writable. The copy records the
-    snapshot's sha256 and is not used for any other snapshot.
-    """
-    copy = path.with_name(f"{path.stem}.G_ema.safetensors")
-    source = sha256_file(path)
-    if copy.is_file():
-        with suppress(Exception), safe_open(str(copy), "pt") as opened:  # a damaged copy is written again
-            if (opened.metadata() or {}).get("sha256") == source:
-                return load_file(copy)
-    tensors = {name: tensor.clone().contiguous() for name, tensor in read_pickle(path).items()}
-    with suppress(OSError, OlrdError), atomic_path(copy) as temporary:
-        save_file(tensors, temporary, metadata={"sha256": source})
-    return tensors

@@ -41,6 +41,13 @@ def parser() -> argparse.ArgumentParser:
     add_options(run, Request, (METHOD, DATA, RUNNING))
     add_engine_options(run.add_argument_group("engine"), "1, this process")
     run.add_argument("--dry-run", action="store_true", help="say what would be run and write nothing")
+    run.add_argument(
+        "--trust-weights",
+        action="append",
+        default=[],
+        metavar="SHA256",
+        help="use a weights file that is not the published one, if it has this sha256; repeatable",
+    )
     run.add_argument("--all", action="store_true", help="print every score, not only the headline scores")
     add_json(run)
 
@@ -98,8 +105,11 @@ def parser() -> argparse.ArgumentParser:
 def run_run(args: argparse.Namespace) -> int:
     """`benchmark run`."""
     request = from_arguments(Request, args)
+    from baselines.weights import trust
     from benchmark.cli.screen import next_steps, result
     from benchmark.runner.run import plan, run
+
+    trust(args.trust_weights)
 
     if args.dry_run:
         planned = plan(request)

@@ -20,11 +20,12 @@ from PIL import Image as Pillow
 from baselines import ERASERS, open_eraser, state_of
 from baselines.checkpoints import CHECKPOINT, license_of
 from baselines.eraser import Eraser, Hints, WeightsMissingError
+from baselines.weights import TRUST
 from benchmark.metrics.pictures import check_picture
 from olrd.arrays import Image, Mask
 from olrd.errors import SourceError, UsageError
 from olrd.panoptic import Box
-from olrd.storage.files import file_name_of
+from olrd.storage.files import file_name_of, sha256_file
 
 CONTROLS = {"blur-fill", "copy-twin", "ground-truth", "identity", "mean-fill"}
 BUILT_HERE = {"ffc-small", "folder", "lama", "magiceraser", "sd-inpainting"}
@@ -109,7 +110,9 @@ def built(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterato
     def options(name: str) -> dict[str, str]:
         if name not in known:
             if name == "lama":
-                patch.setenv("LAMA_MODEL", str(write_lama(root / "tiny.pt")))
+                tiny = write_lama(root / "tiny.pt")
+                patch.setenv("LAMA_MODEL", str(tiny))
+                patch.setenv(TRUST, sha256_file(tiny))
                 known[name] = {}
             elif name == "sd-inpainting":
                 folder = str(write_sd(root / "tiny-sd"))
@@ -244,9 +247,10 @@ def test_lama_fills_the_hole_as_its_network_says_and_keeps_the_rest(built: Any) 
     assert np.abs(output - (expected - 0.5)).max() <= 0.5 + 0.01
 
 
-def test_a_file_that_is_no_torchscript_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_torchscript_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     (tmp_path / "other.pt").write_bytes(b"no network at all")
+    monkeypatch.setenv(TRUST, sha256_file(tmp_path / "other.pt"))
     eraser = open_eraser("lama", {"weights": str(tmp_path / "other.pt")}, "cpu")
     assert eraser.info.revision == hashlib.sha256(b"no network at all").hexdigest()[:12]
     with pytest.raises(SourceError, match=r"other\.pt is not a TorchScript file"):

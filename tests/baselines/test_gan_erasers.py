@@ -17,12 +17,15 @@ from safetensors.torch import save_file  # noqa: E402
 
 from baselines import migan as migan_module  # noqa: E402
 from baselines.comodgan import PLACES2, Square, open_comodgan  # noqa: E402
-from baselines.eraser import EraserSpec, Hints, WeightsMissingError  # noqa: E402
+from baselines.eraser import EraserSpec, Hints, WeightsMissingError, WeightsUnknownError  # noqa: E402
+from baselines.finite import NotFiniteError  # noqa: E402
 from baselines.gan import Gan, Sampling, resize_hole  # noqa: E402
 from baselines.mat import PLACES_512, Canvas, open_mat  # noqa: E402
 from baselines.migan import open_migan  # noqa: E402
 from baselines.nets import comodgan_generator, mat_generator  # noqa: E402
+from baselines.weights import TRUST  # noqa: E402
 from olrd.errors import MissingExtraError, SourceError, UsageError  # noqa: E402
+from olrd.storage.files import sha256_file  # noqa: E402
 
 SIZES = [(97, 131), (128, 128), (61, 40), (300, 129), (5, 3)]
 
@@ -124,6 +127,15 @@ def test_the_photo_does_not_shine_through_the_mask(name: str, tmp_path: Path) ->
     assert np.array_equal(one, two)
 
 
+def test_numbers_that_are_not_finite_are_no_picture(name: str, tmp_path: Path) -> None:
+    (image, *_), (mask, *_), _ = samples()
+    eraser = gan(name, tmp_path)
+    for value in eraser._network.parameters():
+        value.data.mul_(1e30)
+    with pytest.raises(NotFiniteError, match=f"{name}, set/7: .*NaN or infinite"):
+        eraser.erase([image], [mask], [Hints("set/7")])
+
+
 def test_mat_keeps_known_pixels_at_its_own_size(tmp_path: Path) -> None:
     images, masks, hints = samples()
     result = gan("mat", tmp_path).erase([images[1]], [masks[1]], [hints[1]])[0]
@@ -215,9 +227,11 @@ def test_mat_says_what_is_wrong_with_other_weights(tmp_path: Path) -> None:
         eraser.erase(images[:1], masks[:1])
 
 
-def pipeline(path: Path, inputs: tuple[str, str] = ("image", "mask")) -> Path:
+def pipeline(path: Path, inputs: tuple[str, str] = ("image", "mask"), *, infinite: bool = False) -> Path:
     """An ONNX model with the pipeline's signature: known pixels stay, others become 255 - mask = 255
-    less the photo. uint8 [1, 3, H, W] and [1, 1, H, W] to uint8 [1, 3, H, W]."""
+    less the photo. uint8 [1, 3, H, W] and [1, 1, H, W] to uint8 [1, 3, H, W].
+
+    infinite: the result is float instead, and infinity."""
     onnx = pytest.importorskip("onnx", reason="onnx is absent: pip install onnx")
     make, kind = onnx.helper, onnx.TensorProto
     image, mask = inputs
@@ -229,9 +243,17 @@ def pipeline(path: Path, inputs: tuple[str, str] = ("image", "mask")) -> Path:
         make.make_node("Where", ["keep", "photo", "negative"], ["whole"]),
         make.make_node("Cast", ["whole"], ["result"], to=kind.UINT8),
     ]
+    if infinite:
+        nodes[-1:] = [
+            make.make_node("Cast", ["whole"], ["numbers"], to=kind.FLOAT),
+            make.make_node("Cast", ["known"], ["zeros"], to=kind.FLOAT),
+            make.make_node("Div", ["numbers", "zeros"], ["result"]),
+        ]
     top = make.make_tensor("top", kind.INT32, [1], [255])
     ends = [
-        make.make_tensor_value_info(name, kind.UINT8, ["n", channels, "h", "w"])
+        make.make_tensor_value_info(
+            name, kind.FLOAT if infinite and name == "result" else kind.UINT8, ["n", channels, "h", "w"]
+        )
         for name, channels in ((image, 3), (mask, 1), ("result", 3))
     ]
     graph = make.make_graph(nodes, "pipeline", ends[:2], ends[2:], [top])
@@ -242,7 +264,9 @@ def pipeline(path: Path, inputs: tuple[str, str] = ("image", "mask")) -> Path:
 
 def test_migan_feeds_the_pipeline_as_it_defines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
-    monkeypatch.setenv("MIGAN_MODEL", str(pipeline(tmp_path / "small.onnx")))
+    small = pipeline(tmp_path / "small.onnx")
+    monkeypatch.setenv("MIGAN_MODEL", str(small))
+    monkeypatch.setenv(TRUST, sha256_file(small))
     eraser = open_migan(EraserSpec("migan", device="cpu"))
     images, masks, hints = samples()
     images, masks = [*images, images[0], images[4][:1, :1]], [*masks, masks[0] & False, masks[4][:1, :1] | True]
@@ -256,16 +280,36 @@ def test_migan_feeds_the_pipeline_as_it_defines(tmp_path: Path, monkeypatch: pyt
     assert eraser.info.device == "cpu" and len(eraser.info.revision) == 12
 
 
-def test_migan_refuses_other_models(tmp_path: Path) -> None:
+def test_migan_refuses_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
     images, masks, _ = samples()
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"junk")
     other = pipeline(tmp_path / "other.onnx", ("picture", "mask"))
+    monkeypatch.setenv(TRUST, f"{sha256_file(junk)},{sha256_file(other)}")
     for path, message in ((junk, "not an ONNX model"), (other, "not the published pipeline")):
         eraser = open_migan(EraserSpec("migan", {"weights": str(path)}, "cpu"))
         with pytest.raises(SourceError, match=message):
             eraser.erase(images[:1], masks[:1])
+
+
+def test_migan_at_its_place_must_be_the_published_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
+    monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("MIGAN_MODEL", raising=False)
+    path = pipeline(tmp_path / migan_module.PIPELINE.file_name)
+    for options in ({}, {"weights": str(path)}):
+        with pytest.raises(WeightsUnknownError, match="unknown file"):
+            open_migan(EraserSpec("migan", options, "cpu"))
+
+
+def test_migan_whose_numbers_are_not_finite_gives_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
+    path = pipeline(tmp_path / "infinite.onnx", infinite=True)
+    monkeypatch.setenv(TRUST, sha256_file(path))
+    images, masks, _ = samples()
+    with pytest.raises(NotFiniteError, match=r"migan, set/7: .*NaN or infinite"):
+        open_migan(EraserSpec("migan", {"weights": str(path)}, "cpu")).erase(images[:1], masks[:1], [Hints("set/7")])
 
 
 def test_migan_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

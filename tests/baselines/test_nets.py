@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import io
 import json
 import os
 import pickle
+import re
 import sys
 import types
+import zipfile
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,12 @@ torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[
 pytest.importorskip("safetensors", reason="pip install 'olrd[models]'")
 
 from keyed_networks import KeyedDraws, keyed_inputs, keyed_state, names_hash, sampled  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 
+from baselines.eraser import WeightsUnusableError  # noqa: E402
 from baselines.nets import comodgan_generator, mat_generator  # noqa: E402
 from baselines.nets.checkpoint import load_network, read_weights  # noqa: E402
-from baselines.nets.official_pickle import g_ema, read_pickle  # noqa: E402
+from baselines.nets.official_pickle import read_pickle  # noqa: E402
 from baselines.nets.stylegan_ops import Draws, Mapping  # noqa: E402
 from olrd.errors import SourceError  # noqa: E402
 
@@ -162,14 +168,48 @@ def test_a_snapshot_is_read_and_its_source_is_not_run(tmp_path: Path, official_n
     list_like._modules = {"0": Mapping(3, 3)}
     for name in ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util"):
         monkeypatch.delitem(sys.modules, name)
-    tensors = g_ema(path)
+    tensors = read_weights(path)
     assert {name: t.shape for name, t in tensors.items()} == {name: t.shape for name, t in network.state_dict().items()}
     assert torch.equal(tensors["mapping.fc3.weight"], network["mapping"].fc3.weight)
-    copy = tmp_path / "snapshot.G_ema.safetensors"
-    assert copy.is_file() and set(read_weights(copy)) == set(tensors)
-    path.write_bytes(b"not the snapshot any more")  # its copy must not be taken for it
-    with pytest.raises(SourceError, match="snapshot"):
-        g_ema(path)
+    assert list(tmp_path.iterdir()) == [path]  # nothing is written beside a user's file
+
+
+def test_a_file_beside_a_snapshot_does_not_replace_it(tmp_path: Path) -> None:
+    """Whatever it says of itself: results name the snapshot's hash, so the snapshot's tensors are loaded."""
+    path = tmp_path / "snapshot.pkl"
+    path.write_bytes(b"no snapshot")
+    claim = {"sha256": hashlib.sha256(b"no snapshot").hexdigest()}
+    save_file({"weight": torch.ones(1)}, tmp_path / "snapshot.G_ema.safetensors", metadata=claim)
+    with pytest.raises(SourceError, match=r"snapshot\.pkl is not a snapshot"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("kind", ["header", "repeated", "compressed", "frame"])
+def test_a_small_file_does_not_fill_the_memory(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"small.{ {'header': 'safetensors', 'frame': 'pkl'}.get(kind, 'pth') }"
+    if kind == "header":
+        path.write_bytes((1 << 60).to_bytes(8, "little") + b"{}")
+    elif kind == "frame":
+        path.write_bytes(b"\x80\x04\x95" + (1 << 60).to_bytes(8, "little") + b"\x8e" + (1 << 60).to_bytes(8, "little"))
+    else:
+        torch.save({"weight": torch.zeros(1 if kind == "repeated" else 1 << 20).expand(1 << 20)}, path)
+    if kind == "compressed":
+        with zipfile.ZipFile(path) as stored:
+            parts = {name: stored.read(name) for name in stored.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in parts.items():
+                archive.writestr(name, data)
+    with pytest.raises(WeightsUnusableError, match=r"would become|small\.(safetensors|pkl)"):
+        read_weights(path)
+
+
+def test_torch_reads_no_file_with_its_code() -> None:
+    """Every call of torch.load in the packages is the one that runs nothing."""
+    for package in ("olrd", "baselines", "magiceraser_ref", "benchmark"):
+        folder = Path(str(files(package)))
+        for source in folder.rglob("*.py"):
+            for call in re.findall(r"torch\.load\(.*", source.read_text("utf-8")):
+                assert "weights_only=True" in call, f"{source}: {call}"
 
 
 class Calls:

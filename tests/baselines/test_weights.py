@@ -13,8 +13,21 @@ from pathlib import Path
 import pytest
 
 from baselines import open_eraser, state_of
-from baselines.eraser import WeightsMissingError
-from baselines.weights import PINNED, Pinned, fetch, hash_of_ends, locate, pinned, revision_of, weights_folder
+from baselines.eraser import WeightsMissingError, WeightsUnknownError, WeightsUnusableError
+from baselines.weights import (
+    PINNED,
+    TRUST,
+    Pinned,
+    check_unchanged,
+    fetch,
+    hash_of_ends,
+    locate,
+    pinned,
+    revision_of,
+    trust,
+    trusted,
+    weights_folder,
+)
 from olrd.errors import IntegrityError, SourceError, UsageError
 
 BODY = b"weights " * 50_000
@@ -155,6 +168,83 @@ def test_what_is_published_is_described_in_full(name: str) -> None:
 def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"Did you mean 'lama'\?"):
         pinned("lamma")
+
+
+# --- unknown files -------------------------------------------------------------------------------
+
+OTHER = b"other weights"
+OTHER_SHA = hashlib.sha256(OTHER).hexdigest()
+
+
+@pytest.mark.parametrize("code", [False, True])
+def test_another_file_in_the_weights_folder_is_refused_unless_its_bytes_are_trusted(
+    code: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir()
+    (home / "toy.bin").write_bytes(OTHER)
+    wanted = toy("http://x")._replace(code=code)
+    with pytest.raises(WeightsUnknownError) as caught:
+        locate(wanted)
+    for part in (SHA, OTHER_SHA, str(home / "toy.bin"), "`benchmark fetch toy`", f"{TRUST}={OTHER_SHA}"):
+        assert part in str(caught.value)
+    assert ("can contain code" in str(caught.value)) == code
+    monkeypatch.setenv(TRUST, f"{SHA}, {OTHER_SHA.upper()}")
+    assert locate(wanted) == home / "toy.bin"
+    (home / "toy.bin").write_bytes(OTHER + b"!")  # these bytes are not trusted
+    with pytest.raises(WeightsUnknownError):
+        locate(wanted)
+
+
+def test_a_file_that_the_user_names_is_taken_unless_its_format_can_contain_code(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(OTHER)
+    monkeypatch.setenv("TOY_MODEL", str(mine))
+    for option, variable in ((str(mine), ""), ("", "TOY_MODEL")):
+        assert locate(toy("http://x"), option, variable) == mine
+        with pytest.raises(WeightsUnknownError, match="can contain code"):
+            locate(toy("http://x")._replace(code=True), option, variable)
+
+
+def test_trust_is_added_and_is_of_a_sha256_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRUST, SHA)
+    trust([OTHER_SHA])
+    assert trusted(SHA) and trusted(OTHER_SHA) and not trusted("0" * 64) and not trusted("")
+    for wrong in ("all", SHA[:12], f"{SHA}\n{SHA}"):
+        with pytest.raises(UsageError, match="64 hexadecimal digits"):
+            trust([wrong])
+    monkeypatch.setenv(TRUST, "all")
+    with pytest.raises(UsageError, match="64 hexadecimal digits"):
+        trusted(SHA)
+
+
+def test_a_file_that_changes_after_its_revision_was_taken_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "toy.bin"
+    path.write_bytes(BODY)
+    check_unchanged(path, revision_of(path))
+    before = revision_of(path)
+    path.write_bytes(OTHER)
+    with pytest.raises(WeightsUnusableError, match=f"changed during the run: expected sha256 {SHA[:12]}"):
+        check_unchanged(path, before)
+
+
+def test_an_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "toy.bin"
+    path.write_bytes(BODY)
+    first = revision_of(path)
+    monkeypatch.setattr("baselines.weights.sha256_file", None)
+    assert revision_of(path) == first
+
+
+def test_lama_whose_file_is_another_is_listed_as_unknown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.delenv("LAMA_MODEL", raising=False)
+    home.mkdir()
+    (home / "big-lama.pt").write_bytes(OTHER)
+    state = state_of("lama")
+    assert state.word == "unknown file"
+    assert OTHER_SHA in state.advice
 
 
 # --- fetching -----------------------------------------------------------------------------------

@@ -8,16 +8,23 @@ from pathlib import Path
 import pytest
 
 
-def write_lama(path: Path) -> Path:
-    """Write a TorchScript file with LaMa's signature. It fills the hole with the photo's mean and stripes."""
+def write_lama(path: Path, fill: float = 0.02) -> Path:
+    """Write a TorchScript file with LaMa's signature. It fills the hole with the photo's mean and stripes.
+
+    fill: how much each stripe adds; NaN and infinity make a network whose output is no picture.
+    """
     torch = pytest.importorskip("torch")
 
     class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.fill = fill
+
         def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[name-defined]
             assert image.shape[2] % 8 == 0 and image.shape[3] % 8 == 0
             assert image.shape[1] == 3 and mask.shape[1] == 1
             stripes = torch.arange(image.shape[3], device=image.device) % 5
-            fill = image.mean(dim=(2, 3), keepdim=True) * 0.8 + stripes * 0.02
+            fill = image.mean(dim=(2, 3), keepdim=True) * 0.8 + stripes * self.fill
             return image * (1 - mask) + fill * mask
 
     torch.jit.script(Net()).save(str(path))
