@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-out
 
-.PHONY: help demo test check docs test-lowest perf bench clean
+.PHONY: help demo test check docs test-lowest fuzz perf bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -58,6 +58,9 @@ test-lowest:  ## run the core's tests with the lowest allowed versions of its de
 
 docs: $(VENV)/docs  ## build the pages of docs/ into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+fuzz: $(VENV)/full  ## feed every reader with damaged files for two minutes; a traceback or a crash is an error
+	$(BIN)/python -m perf.fuzz
 
 perf: $(VENV)/full  ## measure builds against the codec floor (COCO=folder for real COCO), engines, storage, scoring
 	$(BIN)/python -m perf.throughput $(if $(COCO),--root $(COCO))
