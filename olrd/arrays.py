@@ -7,16 +7,15 @@ Image: uint8 [H, W, 3], RGB, EXIF orientation applied. Mask: bool [H, W], True =
 from __future__ import annotations
 
 import io
-from contextlib import suppress
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image as Pillow
-from PIL import ImageOps
 
 from olrd.errors import Rejected
+from olrd.trust import MAX_SCANS, PICTURE_FORMATS, decoding, jpeg_scans
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -27,6 +26,17 @@ MAX_PIXELS = 64_000_000
 """Largest number of pixels of a photo or map; larger ones are refused before they are decoded."""
 
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_270,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_90,
+}
+"""What each EXIF orientation asks for. `ImageOps.exif_transpose` does the same, but also writes the EXIF data again,
+which fails for damaged data."""
 _WEBP_LONGEST = 16383
 
 
@@ -60,14 +70,26 @@ class Photo(NamedTuple):
     icc: bytes | None
 
 
-def _open(data: bytes, name: str, what: str, max_pixels: int) -> Pillow.Image:
-    """Open without decoding; raises `Rejected` for a non-image or an image bomb."""
+def open_picture(data: bytes, name: str, what: str = "photo", max_pixels: int = MAX_PIXELS) -> Pillow.Image:
+    """Open a picture without decoding it.
+
+    Args:
+        data: the file.
+        name: of the file, for messages.
+        what: `photo` or `panoptic`: the first part of the reason code.
+        max_pixels: the largest number of pixels.
+
+    Raises:
+        Rejected: the file is in none of `PICTURE_FORMATS`, has too many pixels, or is a JPEG of too many scans.
+    """
     pillows_own, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # the limit below replaces that of Pillow
     try:
-        image = Pillow.open(io.BytesIO(data))
-    except (OSError, SyntaxError, ValueError):
+        image = Pillow.open(io.BytesIO(data), formats=PICTURE_FORMATS)
+    except MemoryError:
+        raise
+    except Exception:  # a decoder can raise anything
         # Pillow's message is left out: it contains a memory address, and equal builds must write equal bytes.
-        raise Rejected(f"{what}_unreadable", f"{name}: not a readable image") from None
+        raise Rejected(f"{what}_unreadable", f"{name}: not a readable image; expected JPEG, PNG, WebP, TIFF or BMP") from None
     finally:
         Pillow.MAX_IMAGE_PIXELS = pillows_own
     if image.width * image.height > max_pixels:
@@ -76,15 +98,11 @@ def _open(data: bytes, name: str, what: str, max_pixels: int) -> Pillow.Image:
             f"{name}: {image.width} x {image.height} is more than the allowed "
             f"{max_pixels} pixels (--max-pixels raises the limit)",
         )
+    if data.startswith(b"\xff\xd8") and jpeg_scans(data) > MAX_SCANS:
+        raise Rejected(
+            f"{what}_unreadable", f"{name}: a JPEG of more than {MAX_SCANS} scans, which takes very long to decode"
+        )
     return image
-
-
-def _load(image: Pillow.Image, name: str, what: str) -> None:
-    """Decode the pixels now; raises `Rejected` for truncated or corrupt data."""
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
-        raise Rejected(f"{what}_unreadable", f"{name}: truncated or corrupt ({error})") from error
 
 
 def _true_mode(image: Pillow.Image, data: bytes) -> str:
@@ -95,15 +113,13 @@ def _true_mode(image: Pillow.Image, data: bytes) -> str:
 
 def _orientation(image: Pillow.Image, name: str) -> int:
     """The EXIF orientation. It is read before the pixels, because Pillow loses it when it decodes a TIFF."""
-    try:
+    with decoding("photo_unreadable", name):
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except (OSError, SyntaxError, ValueError, TypeError) as error:
-        raise Rejected("photo_unreadable", f"{name}: truncated or corrupt ({error})") from error
 
 
 def photo_header(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS) -> Header:
     """Read the header of a photo. Raises `Rejected` if `decode_photo` would refuse the photo because of it."""
-    image = _open(data, name, "photo", max_pixels)
+    image = open_picture(data, name, "photo", max_pixels)
     mode = _true_mode(image, data)
     if mode not in ("RGB", "L"):
         raise Rejected("photo_mode", f"{name}: expected an 8-bit RGB or grey photo, got mode {mode}; convert it first")
@@ -122,34 +138,58 @@ def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS)
     pixels (tested), and takes two thirds of the time.
     """
     image, _, orientation, icc = photo_header(data, name, max_pixels)
-    if image.format == "JPEG" and orientation == 1:
-        with suppress(ValueError):  # damaged: Pillow decides whether it can be read
-            return Photo(simplejpeg.decode_jpeg(data, strict=True), True, icc)
-    _load(image, name, "photo")
-    if orientation != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    return Photo(np.asarray(image), orientation == 1, icc)
+    if image.format == "JPEG" and orientation == 1 and (pixels := _fast_jpeg(data, image.size)) is not None:
+        return Photo(pixels, True, icc)
+    with decoding("photo_unreadable", name):
+        image.load()
+        turn = None if image.format == "TIFF" else _TURNS.get(orientation)  # Pillow has turned a TIFF already
+        if turn is not None:
+            image = image.transpose(turn)
+        if image.mode != "RGB":
+            image = image.convert("RGB")
+        return Photo(np.asarray(image), orientation == 1, icc)
+
+
+def _fast_jpeg(data: bytes, size: tuple[int, int]) -> Image | None:
+    """The pixels of a JPEG of that (width, height). None if it is damaged: then Pillow decides whether it can be
+    read."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=True)
+        if (width, height) == size:  # the size that was checked against the limit
+            return simplejpeg.decode_jpeg(data, strict=True)
+    except ValueError:
+        pass
+    return None
 
 
 def decode_ids(data: bytes, name: str = "panoptic map", max_pixels: int = MAX_PIXELS) -> Ids:
     """Decode a COCO panoptic PNG: id = R + 256 G + 65536 B, uint32 [H, W]."""
-    image = _open(data, name, "panoptic", max_pixels)
+    image = open_picture(data, name, "panoptic", max_pixels)
     if (mode := _true_mode(image, data)) != "RGB":
         raise Rejected(
             "panoptic_unreadable", f"{name}: expected an 8-bit RGB PNG (id = R + 256 G + 65536 B), got mode {mode}"
         )
+    with decoding("panoptic_unreadable", name):
+        if image.format == "PNG":
+            packed = _fast_ids(data, image.size)
+        else:
+            image.load()
+            packed = np.array(image.convert("RGBA")).view("<u4")[..., 0]
+    if packed is None:
+        raise Rejected("panoptic_unreadable", f"{name}: truncated or corrupt")
+    return np.bitwise_and(packed, np.uint32(0xFFFFFF), out=packed)
+
+
+def _fast_ids(data: bytes, size: tuple[int, int]) -> Ids | None:
+    """R + 256 G + 65536 B, and a fourth byte of any value, of a PNG of that (width, height). None if it is damaged."""
     import cv2  # imported here, so that `--help` does not load it
 
     # OpenCV is faster than Pillow here and also verifies the checksums in the file.
-    how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
-    if pixels is None:
-        raise Rejected("panoptic_unreadable", f"{name}: truncated or corrupt")
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.shape[1::-1] != size:
+        return None
     # With a fourth byte a pixel is an integer: a view and a bit mask give the id.
-    packed = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA).view("<u4")[..., 0]
-    return np.bitwise_and(packed, np.uint32(0xFFFFFF), out=packed)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA).view("<u4")[..., 0]
 
 
 def encode_ids(ids: Ids) -> bytes:
@@ -191,12 +231,13 @@ def encode_mask(mask: Mask) -> bytes:
 
 def decode_mask(data: bytes, name: str = "mask", max_pixels: int = MAX_PIXELS) -> Mask:
     """Decode a mask file to bool [H, W]. Raises `Rejected` for grey values other than 0 and the maximum."""
-    image = _open(data, name, "panoptic", max_pixels)
+    image = open_picture(data, name, "panoptic", max_pixels)
     if image.mode not in ("1", "L"):
         raise Rejected("panoptic_unreadable", f"{name}: expected a 1-bit or grey mask, got {image.mode}")
-    _load(image, name, "panoptic")
-    # np.asarray of a 1-bit image is not used: its True is the byte 255, which is not a valid bool.
-    pixels = np.asarray(image.convert("L"))
+    with decoding("panoptic_unreadable", name):
+        image.load()
+        # np.asarray of a 1-bit image is not used: its True is the byte 255, which is not a valid bool.
+        pixels = np.asarray(image.convert("L"))
     top = pixels.max(initial=0)
     if top and not np.isin(pixels, (0, top)).all():
         raise Rejected("panoptic_unreadable", f"{name}: a mask must have two values, found more")

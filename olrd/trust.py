@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 programs, or have decoders that are rarely tested."""
 MAX_SCANS = 100
 """Largest number of scans of a JPEG. Encoders write up to 20, and each takes as long as the whole picture."""
+MAX_FILE_BYTES = 1 << 29
+"""Largest photo, map or member of an archive. Photos are far smaller; larger files are taken for an attack."""
 MAX_JSON_BYTES = 1 << 28
 """Largest JSON file that is read at once. Annotation files are read as a stream and may be larger."""
 MAX_DEPTH = 64
@@ -28,7 +31,6 @@ MAX_NAME_BYTES = 200
 """Longest name of a file that is made from an id: file systems allow 255 bytes, and some are left for a suffix."""
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f/\\:]+")
-_PICTURE_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _SCAN, _END = 0xDA, 0xD9
@@ -137,16 +139,32 @@ def decoding(code: str, name: str) -> Iterator[None]:
     Decoders raise many types (`struct.error`, `KeyError`, `cv2.error`, ...). Lack of memory is not the file's fault.
     """
     try:
-        yield
+        with warnings.catch_warnings():  # Pillow warns of damaged metadata, which is read past
+            warnings.simplefilter("ignore")
+            yield
     except (OlrdError, MemoryError):
         raise
     except Exception as error:
         raise Rejected(code, f"{name}: truncated or corrupt ({one_line(str(error))})") from error
 
 
-def looks_like_picture(data: bytes) -> bool:
-    """Whether the first bytes are those of one of `PICTURE_FORMATS`."""
-    return data.startswith(_PICTURE_MARKS)
+@contextmanager
+def reading(where: object, expected: str, kind: type[OlrdError] = IntegrityError) -> Iterator[None]:
+    """Turn whatever a reader raises for an odd or damaged file into `IntegrityError`, or `kind`.
+
+    Errors of the disk pass: they say nothing about the content.
+
+    Args:
+        where: the file, for the message.
+        expected: what it should be, e.g. "a COCO panoptic JSON".
+        kind: the error to raise.
+    """
+    try:
+        yield
+    except (OlrdError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise kind(f"{where} is not {expected}: {type(error).__name__} {one_line(str(error))[:300]}") from error
 
 
 def jpeg_scans(data: bytes) -> int:

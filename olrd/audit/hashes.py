@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,6 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageOps
+
+from olrd.arrays import open_picture
+from olrd.errors import Rejected
+from olrd.trust import decoding
 
 Thumb = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint64]
@@ -48,12 +51,13 @@ def thumbnail(data: bytes) -> Thumb | None:
     JPEGs are decoded at a fraction of their size, which is several times faster.
     """
     try:
-        image = Pillow.open(io.BytesIO(data))
+        image = open_picture(data, "picture")
         if image.mode == "1":
             return None  # a mask, not a picture
-        image.draft("L", (8 * SIDE, 8 * SIDE))
-        grey = ImageOps.exif_transpose(image).convert("L")
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError):
+        with decoding("photo_unreadable", "picture"):
+            image.draft("L", (8 * SIDE, 8 * SIDE))
+            grey = ImageOps.exif_transpose(image).convert("L")
+    except Rejected:
         return None
     return np.asarray(grey.resize((SIDE, SIDE), Pillow.Resampling.BOX), np.float64)
 

@@ -17,6 +17,8 @@ from olrd.errors import Rejected
 from olrd.options import KEY_VALUES, Kind, check, option
 from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
+from olrd.storage.files import read_regular
+from olrd.trust import shown, without_folders
 
 if TYPE_CHECKING:
     from olrd.storage.roots import Traversable
@@ -129,16 +131,27 @@ def safe_path(root: Traversable, file_name: str) -> Traversable:
     """`root / file_name`, refused (`path_outside_root`) if it is absolute or climbs out of `root`."""
     relative = PurePosixPath(file_name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or ":" in file_name or "\0" in file_name:
-        raise Rejected("path_outside_root", f"file name '{file_name}' leaves the folder {root}")
+        raise Rejected("path_outside_root", f"the file name {shown(file_name)} leaves the folder of the source")
     return root / str(relative)
 
 
 def read_file(root: Traversable, file_name: str, what: str) -> bytes:
-    """The bytes of a file. Raises `Rejected` with `<what>_missing` or `<what>_unreadable`."""
+    """The bytes of a file. Messages name no folder of this machine, because they are kept with the data.
+
+    Args:
+        root: the folder, which may itself be a symbolic link.
+        file_name: from the annotations, relative to `root`.
+        what: `photo` or `panoptic`: the first part of the reason codes.
+
+    Raises:
+        Rejected: `<what>_missing`; `<what>_unreadable`, also for a pipe, a device, a link that leaves `root` or a
+            file of more than `MAX_FILE_BYTES`; or `path_outside_root`.
+    """
     path = safe_path(root, file_name)
     try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise Rejected(f"{what}_missing", f"{path} is not there") from error
-    except OSError as error:
-        raise Rejected(f"{what}_unreadable", f"{path}: {error}") from error
+        return read_regular(path, root) if isinstance(path, Path) and isinstance(root, Path) else path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Rejected(f"{what}_missing", f"{file_name} is not there") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Rejected(f"{what}_unreadable", without_folders(f"{file_name}: {reason}")) from error

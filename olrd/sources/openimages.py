@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from olrd.arrays import Ids, decode_mask, resize_ids
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
-from olrd.licenses import license_code
+from olrd.licenses import license_code, license_url
 from olrd.masks import mask_box
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, read_file
@@ -25,8 +26,6 @@ from olrd.storage.archives import COMPRESSED, is_archive
 from olrd.storage.remote import location
 from olrd.storage.roots import Traversable, archive_at, folder_or_archive, local_copy, names_in
 
-LICENSE_URL = "https://creativecommons.org/licenses/by/2.0/"
-"""The licence that Open Images lists for all its photos; it asks its users to verify it."""
 BACKGROUND = Category(1, "background", "unlabelled", False)
 _BACKGROUND_ID = 0xFFFFFFFF
 _CSV = "-annotations-object-segmentation.csv"
@@ -38,8 +37,11 @@ class OpenImages:
     name = "openimages"
     background_kind = "unlabelled"
 
-    def __init__(self, root: Traversable, subset: str, home: Traversable, csv: str, max_pixels: int) -> None:
-        self.subset, self.max_pixels = subset, max_pixels
+    def __init__(
+        self, root: Traversable, subset: str, home: Traversable, csv: str, max_pixels: int, declared: str = ""
+    ) -> None:
+        """declared: the URL of the licence of the photos for which the image CSV names none."""
+        self.subset, self.max_pixels, self.declared = subset, max_pixels, declared
         self.photo_folders = _photo_folders(root, subset)
         self.mask_folders = _mask_folders(root, subset)
         self._table = openimages_index(
@@ -75,7 +77,7 @@ class OpenImages:
 
     def record(self, index: int) -> Record:
         row = self._table.slice(index, 1).to_pylist()[0]
-        url = row["license_url"] or LICENSE_URL
+        url = row["license_url"] or self.declared
         masks = row["masks"]
         numbers = _segment_ids(masks)
         segments = [
@@ -149,6 +151,11 @@ def _is_group(mask: dict[str, Any], boxes: list[dict[str, Any]]) -> bool:
 
 
 def _pixel_box(box: dict[str, Any], width: int, height: int) -> tuple[slice, slice]:
+    """The pixels of a box whose corners are fractions. Raises `Rejected` if a corner is missing or not finite."""
+    corners = box["xmin"], box["xmax"], box["ymin"], box["ymax"]
+    if not all(map(isfinite, corners)):
+        raise Rejected("panoptic_unreadable", f"a box in the CSV has the corners {corners}, expected four numbers")
+
     def reach(low: float, high: float, size: int) -> slice:
         return slice(max(0, int(np.floor(low * size))), max(0, int(np.ceil(high * size))))
 
@@ -175,9 +182,15 @@ def _read_first(folders: Sequence[Traversable], names: Sequence[str], what: str)
 
 
 def open_openimages(spec: SourceSpec) -> OpenImages:
-    """`--source openimages --root DIR [--subset train|validation|test]`."""
-    if spec.options:
-        raise did_you_mean("option of the source openimages", next(iter(spec.options)), ())
+    """`--source openimages --root DIR [--subset train|validation|test] [--source-option license=CODE]`.
+
+    The image CSV names the licence and the author of each photo. Without it the licence is unknown, unless the option
+    `license` declares it.
+    """
+    for key in spec.options:
+        if key != "license":
+            raise did_you_mean("option of the source openimages", key, ("license",))
+    declared = license_url(spec.options.get("license", "")) if "license" in spec.options else ""
     if spec.root is None:
         raise UsageError("--source openimages needs --root, the folder with the CSV, photos and masks")
     root = location(spec.root)
@@ -202,7 +215,7 @@ def open_openimages(spec: SourceSpec) -> OpenImages:
     subset = spec.subset or next(iter(found))
     if subset not in found:
         raise did_you_mean("subset", subset, found)
-    return OpenImages(root, subset, *found[subset], spec.max_pixels)
+    return OpenImages(root, subset, *found[subset], spec.max_pixels, declared)
 
 
 def _first(folder: Traversable, *names: str) -> Path | None:

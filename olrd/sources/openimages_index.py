@@ -14,9 +14,11 @@ import pyarrow.csv as pacsv
 
 from olrd.errors import SourceError
 from olrd.progress import say
-from olrd.storage.files import atomic_path, cache_folder, sha256_file
+from olrd.storage.files import sha256_file
+from olrd.storage.indexes import open_index
+from olrd.trust import one_line, reading
 
-INDEX_VERSION = "1"
+INDEX_VERSION = "2"
 COLUMNS = ["MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax"]
 BOX_COLUMNS = ["ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf"]
 _NUMBERS = {*COLUMNS[4:], *BOX_COLUMNS[2:]}
@@ -41,28 +43,36 @@ def openimages_index(masks_csv: Path, photos: list[str], extra: dict[str, Path |
         stat = path.stat()
         key += [str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns)]
     name = hashlib.sha256("|".join(key).encode()).hexdigest()[:32]
-    index = cache_folder() / "index" / f"openimages-{name}.arrow"
-    if not index.exists():
-        say(f"indexing {masks_csv.name} (once)")
-        table = _read(masks_csv)
-        digest = hashlib.sha256("".join(sha256_file(path) for path in files).encode()).hexdigest()
-        labels = pc.unique(table["label"]).to_pylist()
-        names = _names(extra.get("names"))
-        if labels and not names:
-            say("no class-descriptions-boxable.csv beside it: categories keep their label ids")
-        metadata = {
-            "fingerprint": digest,
-            "labels": json.dumps({label: names.get(label, label) for label in sorted(labels)}),
-        }
-        grouped = _group(table, photos, extra).replace_schema_metadata(metadata)
-        index.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            atomic_path(index) as temporary,
-            pa.OSFile(str(temporary), "wb") as sink,
-            pa.ipc.new_file(sink, grouped.schema) as writer,
-        ):
-            writer.write_table(grouped, max_chunksize=1000)
-    return pa.ipc.open_file(pa.memory_map(str(index))).read_all()
+
+    def make(path: Path) -> None:
+        with reading(masks_csv, "a CSV of Open Images masks, with the CSVs beside it", SourceError):
+            _write_index(masks_csv, photos, extra, files, path)
+
+    return open_index(f"openimages-{name}", make)
+
+
+def _write_index(
+    masks_csv: Path, photos: list[str], extra: dict[str, Path | None], files: list[Path], out: Path
+) -> None:
+    say(f"indexing {masks_csv.name} (once)")
+    table = _read(masks_csv)
+    digest = hashlib.sha256("".join(sha256_file(path) for path in files).encode()).hexdigest()
+    labels = pc.unique(table["label"]).to_pylist()
+    names = _names(extra.get("names"))
+    if labels and not names:
+        say("no class-descriptions-boxable.csv beside it: categories keep their label ids")
+    if extra.get("images") is None:
+        say(
+            "no image CSV (…-images-with-rotation.csv) beside it: the licences and authors of the photos are unknown; "
+            "--source-option license=CODE declares a licence"
+        )
+    metadata = {
+        "fingerprint": digest,
+        "labels": json.dumps({label: names.get(label, label) for label in sorted(labels)}),
+    }
+    grouped = _group(table, photos, extra).replace_schema_metadata(metadata)
+    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_file(sink, grouped.schema) as writer:
+        writer.write_table(grouped, max_chunksize=1000)
 
 
 def _csv(path: Path, columns: list[str]) -> pa.Table:
@@ -70,7 +80,7 @@ def _csv(path: Path, columns: list[str]) -> pa.Table:
     missing."""
     types = {c: pa.float64() if c in _NUMBERS else pa.string() for c in columns}
     try:
-        return pacsv.read_csv(
+        table = pacsv.read_csv(
             path,
             convert_options=pacsv.ConvertOptions(
                 include_columns=columns, column_types=types, strings_can_be_null=False
@@ -78,6 +88,9 @@ def _csv(path: Path, columns: list[str]) -> pa.Table:
         )
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError) as error:
         raise SourceError(f"{path}: expected a CSV with the columns {', '.join(columns)} ({error})") from error
+    # A corner that is missing is not a number, like one that is not finite; only its photo is refused.
+    filled = [pc.fill_null(table[c], float("nan")) if c in _NUMBERS else table[c] for c in columns]
+    return pa.table(filled, names=columns)
 
 
 def _read(masks_csv: Path) -> pa.Table:
@@ -92,7 +105,7 @@ def _names(path: Path | None) -> dict[str, str]:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.reader(file) if len(row) >= 2]
-    return {row[0]: row[1].strip() for row in rows if row[0].startswith("/")}
+    return {row[0]: one_line(row[1]) for row in rows if row[0].startswith("/")}
 
 
 def _lists(table: pa.Table, images: pa.Array, columns: list[str]) -> pa.ListArray:

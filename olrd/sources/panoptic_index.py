@@ -19,7 +19,8 @@ from olrd.errors import SourceError
 from olrd.licenses import UNKNOWN, license_code
 from olrd.panoptic import Category
 from olrd.progress import progress_bar
-from olrd.storage.files import atomic_path, cache_folder
+from olrd.storage.indexes import open_index
+from olrd.trust import DepthGuard, one_line, reading, shown
 
 INDEX_VERSION = "1"
 _BATCH = 1000
@@ -56,15 +57,12 @@ def panoptic_index(json_path: Path) -> pa.Table:
     """
     stat = json_path.stat()
     key = f"{json_path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{INDEX_VERSION}"
-    path = cache_folder() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with atomic_path(path) as temporary:
-                _write_index(json_path, temporary)
-        except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
-            raise SourceError(f"{json_path} is not a COCO panoptic JSON: {type(error).__name__} {error}") from error
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+    def make(path: Path) -> None:
+        with reading(json_path, "a COCO panoptic JSON", SourceError):
+            _write_index(json_path, path)
+
+    return open_index(hashlib.sha256(key.encode()).hexdigest()[:32], make)
 
 
 def _write_index(json_path: Path, out: Path) -> None:
@@ -101,7 +99,7 @@ def _row(json_path: Path, annotation: dict[str, Any], images: dict[int, dict[str
             }
             for s in annotation["segments_info"]
         ]
-        return image | {"panoptic_name": annotation["file_name"], "segments": segments}
+        return image | {"panoptic_name": _file_name(annotation["file_name"]), "segments": segments}
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(
             f"{json_path}: the annotation of image {annotation.get('image_id')!r} is not a COCO "
@@ -122,10 +120,11 @@ def _read_heads(json_path: Path) -> tuple[dict[int, dict[str, Any]], list[Catego
     ]
     urls: dict[Any, str] = {}
     by_id: dict[int, dict[str, Any]] = {}
-    digest = hashlib.sha256()
+    digest, guard = hashlib.sha256(), DepthGuard(json_path, SourceError)
     try:
         for chunk in _chunks(json_path, "indexing, pass 1 of 2"):
             digest.update(chunk)
+            guard.feed(chunk)
             for feed in feeds:
                 feed.send(chunk)
         for feed in feeds:
@@ -137,23 +136,37 @@ def _read_heads(json_path: Path) -> tuple[dict[int, dict[str, Any]], list[Catego
             f"{json_path}: expected a COCO panoptic JSON with 'images', 'annotations' and "
             f"'categories'; found {len(images)} images and {len(raw)} categories"
         )
-    urls = {entry["id"]: entry.get("url", "") for entry in licenses}
+    urls = {entry["id"]: _text(entry.get("url")) for entry in licenses}
     for image in images:
         if image["id"] in by_id:
             raise SourceError(f"{json_path}: image {image['id']} is listed twice")
-        url = urls.get(image.get("license"), "")
+        url = urls.get(image.get("license"), "") if isinstance(image.get("license"), int | str) else ""
         by_id[image["id"]] = {
             "image_id": str(image["id"]),
-            "file_name": image["file_name"],
+            "file_name": _file_name(image["file_name"]),
             "width": image["width"],
             "height": image["height"],
             "license": license_code(url) if url else UNKNOWN,
             "license_url": url,
-            "source_url": image.get("source_url") or image.get("coco_url") or "",
-            "author": image.get("author") or "",
+            "source_url": _text(image.get("source_url")) or _text(image.get("coco_url")),
+            "author": _text(image.get("author")),
         }
-    categories = [Category(c["id"], c["name"], c.get("supercategory", ""), bool(c.get("isthing", 1))) for c in raw]
-    return by_id, categories, digest.hexdigest()
+    return by_id, [_category(json_path, entry) for entry in raw], digest.hexdigest()
+
+
+def _category(json_path: Path, entry: dict[str, Any]) -> Category:
+    number, name = entry["id"], entry["name"]
+    if type(number) is not int or not isinstance(name, str | int) or not str(name).strip():
+        raise SourceError(
+            f"{json_path}: a category has the id {shown(number)} and the name {shown(name)}; expected a number and a "
+            "text"
+        )
+    return Category(number, one_line(str(name)), _text(entry.get("supercategory")), bool(entry.get("isthing", 1)))
+
+
+def _text(value: object) -> str:
+    """A text in one line; empty for anything else."""
+    return one_line(value) if isinstance(value, str) else ""
 
 
 def _stream(json_path: Path, prefix: str) -> Iterator[dict[str, Any]]:
@@ -176,3 +189,8 @@ def _chunks(json_path: Path, label: str) -> Iterator[bytes]:
         while chunk := file.read(_CHUNK):
             yield chunk
             bar.update(len(chunk))
+
+
+def _file_name(value: object) -> str:
+    """A file name that can be stored; one that is no text becomes empty, so that only its photo is refused."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""

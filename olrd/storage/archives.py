@@ -20,12 +20,11 @@ import pyarrow as pa
 
 from olrd.errors import SourceError
 from olrd.progress import progress_bar
-from olrd.storage.files import atomic_path, cache_folder
+from olrd.storage.indexes import open_index
 from olrd.storage.remote import Remote, Stat
+from olrd.trust import MAX_FILE_BYTES, reading
 
 INDEX_VERSION = "1"
-LARGEST = 1 << 29
-"""Largest unpacked size of a member, in bytes. Photos are far smaller; larger ones are taken for an attack."""
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _CHUNK = 1 << 20
 _LOCAL_HEADER = 30
@@ -71,17 +70,17 @@ class Archive:
         damaged."""
         is_archive(where.name)
         key = hashlib.sha256(f"{INDEX_VERSION}|{where}|{_version(where)}".encode()).hexdigest()[:32]
-        path = cache_folder() / "index" / f"archive-{key}.arrow"
-        if not path.exists():
+
+        def make(path: Path) -> None:
             rows = _list_zip(where) if where.name.lower().endswith(".zip") else _list_tar(where)
-            path.parent.mkdir(parents=True, exist_ok=True)
             with (
-                atomic_path(path) as temporary,
-                pa.OSFile(str(temporary), "wb") as sink,
+                reading(where, "an archive whose members can be listed", SourceError),
+                pa.OSFile(str(path), "wb") as sink,
                 pa.ipc.new_file(sink, _SCHEMA) as writer,
             ):
                 writer.write_table(pa.Table.from_pylist(_without_common_folder(rows), _SCHEMA))
-        return cls(where, pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+
+        return cls(where, open_index(f"archive-{key}", make))
 
     @property
     def name(self) -> str:
@@ -172,9 +171,9 @@ class Member:
         return _version(self.archive.where)
 
     def read_bytes(self) -> bytes:
-        """The content. Raises OSError if it is damaged or larger than `LARGEST`."""
-        if (size := self.stat().st_size) > LARGEST:
-            raise OSError(f"{self} claims {size} bytes, expected at most {LARGEST}")
+        """The content. Raises OSError if it is damaged or larger than `MAX_FILE_BYTES`."""
+        if (size := self.stat().st_size) > MAX_FILE_BYTES:
+            raise OSError(f"{self} claims {size} bytes, expected at most {MAX_FILE_BYTES}")
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
@@ -219,10 +218,10 @@ def _version(where: Path | Remote) -> str:
 
 def _list_zip(where: Path | Remote) -> list[dict[str, Any]]:
     try:
-        with where.open("rb") as file, zipfile.ZipFile(file) as opened:
+        with reading(where, "a whole zip file", SourceError), where.open("rb") as file, zipfile.ZipFile(file) as opened:
             members = [m for m in opened.infolist() if not m.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise SourceError(f"{where} is no whole zip file: {error}") from error
+    except OSError as error:
+        raise SourceError(f"{where} is not a whole zip file: {error}") from error
     if locked := [m.filename for m in members if m.flag_bits & 1]:
         raise SourceError(f"{where} is encrypted ({locked[0]}): unpack it first")
     return [
@@ -242,6 +241,7 @@ def _list_tar(where: Path | Remote) -> list[dict[str, Any]]:
     rows = []
     try:
         with (
+            reading(where, "a whole, uncompressed tar file", SourceError),
             where.open("rb") as file,
             tarfile.open(fileobj=file, mode="r:") as opened,
             progress_bar(f"listing {where.name}", where.stat().st_size, unit="B") as bar,
@@ -260,8 +260,8 @@ def _list_tar(where: Path | Remote) -> list[dict[str, Any]]:
                             "crc": 0,
                         }
                     )
-    except (tarfile.TarError, OSError) as error:
-        raise SourceError(f"{where} is no whole, uncompressed tar file: {error}") from error
+    except OSError as error:
+        raise SourceError(f"{where} is not a whole, uncompressed tar file: {error}") from error
     return rows
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from olrd.errors import OutputError
 from olrd.storage.remote import Remote, staging_folder
+from olrd.trust import MAX_FILE_BYTES, MAX_NAME_BYTES
 
 
 @contextmanager
@@ -111,6 +113,32 @@ def link_or_copy(source: Path | Remote, target: Path | Remote) -> None:
     commit_file(temporary, target)
 
 
+def read_regular(path: Path, root: Path | None = None, limit: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a regular file from a stranger.
+
+    Args:
+        path: the file.
+        root: the folder that a symbolic link must not leave; None: links are not followed up.
+        limit: largest size in bytes.
+
+    Raises:
+        OSError: it cannot be read, is a pipe or a device, is too large, or is a link that leaves `root`. The
+            message names no folder.
+    """
+    if root is not None and path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise OSError(errno.EPERM, "it is a symbolic link that leaves its folder; copy the file, or link the folder")
+    # Opening a pipe waits for its other end, unless it is opened without waiting.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file")
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EPERM, "it is a pipe or a device, not a file")
+        if found.st_size > limit:
+            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, expected at most {limit:,}")
+        return file.read(limit + 1)
+
+
 def children(folder: Path | Remote) -> list[Path] | list[Remote]:
     """The entries of a folder, sorted; none if it does not exist."""
     if isinstance(folder, Remote):
@@ -149,5 +177,8 @@ def cache_folder() -> Path:
 
 def file_name_of(key: str) -> str:
     """The file stem of a sample: its id, with `_` for every character that is not a letter, a digit, `.`, `-` or
-    `_`."""
-    return "".join(c if c.isalnum() or c in ".-_" else "_" for c in key)
+    `_`. A stem longer than `MAX_NAME_BYTES` is cut, and a hash of the id keeps it different from others."""
+    name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in key)
+    if len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    return f"{name.encode()[:120].decode(errors='ignore')}-{sha256(key.encode())[:16]}"

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from olrd.errors import SourceError
 from olrd.progress import progress_bar
 from olrd.storage.archives import Archive, Member, is_archive
 from olrd.storage.files import atomic_path, cache_folder, children
 from olrd.storage.remote import Remote, location
+from olrd.trust import plain_name
 
 _CHUNK = 1 << 20
 
@@ -81,7 +83,7 @@ def local_copy(where: Traversable) -> Path:
         return where
     assert isinstance(where, Remote | Member)
     key = hashlib.sha256(f"{where}|{where.version()}".encode()).hexdigest()[:32]
-    path = cache_folder() / "fetched" / key / where.name
+    path = cache_folder() / "fetched" / key / plain_name(where.name, where, SourceError)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, image_name, photo_header, resize_image
+from olrd.errors import Rejected
 from olrd.storage.files import sha256
 
 
@@ -73,6 +74,12 @@ def working_photo(data: bytes, file_name: str, size: int | None, max_pixels: int
     width, height = full = header.size
     if size is not None and min(full) != size:
         width, height = working_size(*full, size)
+        if width * height > max_pixels:
+            raise Rejected(
+                "photo_too_large",
+                f"{file_name}: {full[0]} x {full[1]} becomes {width} x {height} with --size {size}, more than the "
+                f"allowed {max_pixels} pixels (--max-pixels raises the limit)",
+            )
     original = header.orientation == 1 and (width, height) == full
     shape = height, width
     return WorkingPhoto(data, file_name, header.icc, original, full, shape, max_pixels)

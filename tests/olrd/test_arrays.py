@@ -110,7 +110,6 @@ def test_greyscale_becomes_rgb() -> None:
         ("I;16", "PNG"),
         ("I;16", "TIFF"),
         ("P", "PNG"),
-        ("P", "GIF"),
         ("RGBA", "PNG"),
         ("RGBA", "WEBP"),
         ("LA", "PNG"),

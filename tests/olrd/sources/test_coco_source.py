@@ -113,7 +113,7 @@ def test_an_archive_that_is_damaged_is_named(archive: str, folder: str, root: Pa
         opened(root)
     (root / archive).parent.mkdir(exist_ok=True)
     (root / archive).write_bytes(b"PK")
-    with pytest.raises(SourceError, match=f"{Path(archive).name} is no whole zip file"):
+    with pytest.raises(SourceError, match=f"{Path(archive).name} is not a whole zip file"):
         opened(root)
 
 

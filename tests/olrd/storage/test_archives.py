@@ -24,8 +24,9 @@ from olrd.config import BuildConfig
 from olrd.errors import Rejected, SourceError, UsageError
 from olrd.sources import SourceSpec, open_source, read_file
 from olrd.sources.images import list_photos
-from olrd.storage.archives import LARGEST, Archive, is_archive
+from olrd.storage.archives import Archive, is_archive
 from olrd.tools.rebuild import rebuild
+from olrd.trust import MAX_FILE_BYTES
 
 pytestmark = pytest.mark.usefixtures("no_sample_sheets")
 SUBSET = "train2017"
@@ -236,7 +237,7 @@ def test_a_member_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
 
 def test_a_member_that_claims_too_much_is_not_unpacked(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {"a.jpg": bytes(1000)})
-    huge = (LARGEST + 1).to_bytes(4, "little")
+    huge = (MAX_FILE_BYTES + 1).to_bytes(4, "little")
     path.write_bytes(path.read_bytes().replace((1000).to_bytes(4, "little"), huge))
     with pytest.raises(Rejected, match="expected at most"):
         read_file(Archive.open(path), "a.jpg", "photo")
