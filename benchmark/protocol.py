@@ -12,12 +12,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import IntegrityError, OlrdError, UsageError, did_you_mean
+from olrd.trust import MAX_JSON_BYTES, check_values, parse_json, shown
 
 FOLDER = Path(__file__).parent / "protocols"
 RESIZES = ("none", "short", "stretch")
 WIDEST = 256
 """The widest margin or ring in pixels. The cost of growing a mask rises with its square."""
+LARGEST_SIZE = 8192
+"""The largest `size` in pixels, so that a protocol does not ask for pictures that no memory holds."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,21 @@ def load_protocol(name_or_path: str) -> Protocol:
         path = FOLDER / f"{name_or_path}.json"
         if not path.is_file():
             raise did_you_mean("protocol", name_or_path, (p.stem for p in FOLDER.glob("*.json")))
+    return parsed(json_in(path, UsageError), str(path))
+
+
+def json_in(file: Path, kind: type[OlrdError] = IntegrityError) -> Any:
+    """The JSON in a file from somebody else. Raises `IntegrityError`, or `kind`, if it cannot be read."""
     try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the protocol {path} cannot be read: {error}") from error
-    return parsed(raw, str(path))
+        if not file.is_file():  # to open a pipe would wait for ever
+            raise kind(f"{file} cannot be read: it is not there, or it is not a file")
+        if (size := file.stat().st_size) > MAX_JSON_BYTES:
+            raise kind(f"{file}: {size:,} bytes of JSON, expected at most {MAX_JSON_BYTES:,}")
+        values = parse_json(file.read_bytes(), file, kind)
+    except OSError as error:
+        raise kind(f"{file} cannot be read: {error}") from error
+    check_values(values, file, kind)
+    return values
 
 
 def parsed(raw: Any, where: str) -> Protocol:
@@ -89,13 +102,13 @@ def parsed(raw: Any, where: str) -> Protocol:
     names = raw.get("metrics", ())
     listed = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     if not listed or len(set(names)) < len(names):
-        raise UsageError(f"the protocol {where}: metrics must be a list of different names, got {names}")
+        raise UsageError(f"the protocol {where}: metrics must be a list of different names, got {shown(names)}")
     try:
         protocol = Protocol(**raw | {"metrics": tuple(raw.get("metrics", Protocol.metrics))})
     except TypeError as error:
         raise UsageError(f"the protocol {where}: {error}") from error
     if not isinstance(protocol.name, str) or not protocol.name:
-        raise UsageError(f"the protocol {where}: name must be a text, got {protocol.name!r}")
+        raise UsageError(f"the protocol {where}: name must be a text, got {shown(protocol.name)}")
     if type(protocol.mask_threshold) not in (int, float) or not 0 <= protocol.mask_threshold <= 1:
         raise UsageError(f"the protocol {where}: mask_threshold must be between 0 and 1")
     numbers = (
@@ -113,8 +126,14 @@ def parsed(raw: Any, where: str) -> Protocol:
         raise UsageError(f"the protocol {where}: margins and rings must be at most {WIDEST} pixels")
     if not all(type(n) is int and 0 <= n <= 1_000_000 for n in numbers):
         raise UsageError(f"the protocol {where}: version, sizes and counts must be whole numbers of at least 0")
+    if not isinstance(protocol.resize, str):
+        raise UsageError(
+            f"the protocol {where}: resize must be one of {', '.join(RESIZES)}, got {shown(protocol.resize)}"
+        )
     if protocol.resize not in RESIZES:
         raise did_you_mean(f"resize rule of the protocol {where}", protocol.resize, RESIZES)
+    if protocol.size > LARGEST_SIZE:
+        raise UsageError(f"the protocol {where}: size must be at most {LARGEST_SIZE} pixels, got {protocol.size}")
     if (protocol.resize == "none") != (protocol.size == 0):
         raise UsageError(
             f"the protocol {where}: resize '{protocol.resize}' does not fit size {protocol.size}; "

@@ -27,6 +27,8 @@ MAX_JSON_BYTES = 1 << 28
 """Largest JSON file that is read at once. Annotation files are read as a stream and may be larger."""
 MAX_DEPTH = 64
 """Deepest nesting of JSON. COCO's files have 5 levels."""
+MAX_NUMBER = 2.0**64
+"""Largest number in a result or a setting. Larger ones, NaN and infinity break what is computed from them."""
 MAX_NAME_BYTES = 200
 """Longest name of a file that is made from an id: file systems allow 255 bytes, and some are left for a suffix."""
 
@@ -237,3 +239,35 @@ def without_folders(value: Any) -> Any:
     if _ABSOLUTE.match(value) and ": " not in value:  # the text is a path, whatever characters its folders have
         return re.split(r"[\\/]", value.rstrip("\\/"))[-1]
     return _FOLDERS.sub("", value)
+
+
+def check_values(value: Any, where: object, kind: type[OlrdError] = IntegrityError) -> None:
+    """Refuse JSON values that cannot be computed with or written: NaN, infinity, numbers above `MAX_NUMBER`, texts that
+    are not Unicode, and nesting deeper than `MAX_DEPTH`.
+
+    where: the file, for the message. Raises `IntegrityError`, or `kind`.
+    """
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise kind(f"{where} is nested more than {MAX_DEPTH} levels deep")
+        inside: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inside += [*one, *one.values()]
+            elif isinstance(one, list | tuple):
+                inside += one
+            elif isinstance(one, int | float) and not abs(one) <= MAX_NUMBER:  # also true for NaN
+                raise kind(f"{where}: {shown(one)} is not a number that can be used")
+            elif isinstance(one, str) and not _is_unicode(one):
+                raise kind(f"{where}: {shown(one)} is not valid Unicode")
+        level = inside
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -46,6 +46,8 @@ def compare(a: Run, b: Run, columns: list[str] | None = None) -> pd.DataFrame:
             say(f"{run.folder}: {n - len(one)} of its {n} samples are not in the other run, left out")
     known = [name for name in one.columns if "/" in name and name in other.columns]
     protocol = a.summary.protocol
+    if not known:
+        raise UsageError(f"{a.folder} and {b.folder} have no score in common")
     rows: list[dict[str, Any]] = []
     for column in columns or known:
         if column not in known:

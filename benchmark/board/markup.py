@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmark.board.ranking import Section
 from benchmark.board.tables import Table, Text, tables_of
-from olrd.trust import escape_markdown, one_line
+from olrd.trust import escape_markdown, one_line, printable
 
 NOTES = (
     "A score is the mean over all samples with its 95 % interval (bootstrap over source photos). Time is the median.",
@@ -39,12 +39,12 @@ _LATEX = {
 
 def escape_latex(text: str) -> str:
     """Escape text for LaTeX."""
-    return "".join(_LATEX.get(c, c) for c in one_line(text))
+    return "".join(_LATEX.get(c, c) for c in printable(one_line(text)))
 
 
 def escape_html(text: str) -> str:
     """Escape text for HTML, also in attributes."""
-    return html.escape(text, quote=True)
+    return html.escape(printable(text), quote=True)
 
 
 def head_of(section: Section) -> str:

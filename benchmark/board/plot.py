@@ -12,12 +12,15 @@ from typing import NamedTuple
 
 from benchmark.board.ranking import TRUTH, Section
 from benchmark.board.tables import heading, seconds
+from olrd.trust import printable
 
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 70, 150, 46, 74
 """Margins of the plotting area in pixels. Names of methods may use the right one."""
 INK, MUTED, LINE, METHOD, CONTROL = "#18181b", "#71717a", "#e4e4e7", "#d6006c", "#71717a"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+SHORTEST = 1e-9
+"""Seconds per image below which a time was not measured."""
 STEP = 15
 """Height of a name in pixels."""
 
@@ -56,7 +59,7 @@ def points_of(section: Section) -> tuple[list[Point], list[str]]:
             name = f"{name} {row.settings if len(same) > 1 else row.revision}"
         if cell.value is None:
             left_out.append(f"{TRUTH}: {name}")
-        elif time is None or time <= 0:
+        elif time is None or time < SHORTEST:
             left_out.append(f"no time: {name}")
         else:
             low, high = (cell.value if v is None else v for v in (cell.low, cell.high))
@@ -191,5 +194,5 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float 
 def _text(x: float, y: float, text: str, colour: str = INK, anchor: str = "start", weight: int = 400) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}" '
-        f'font-weight="{weight}">{html.escape(text)}</text>'
+        f'font-weight="{weight}">{html.escape(printable(text))}</text>'
     )

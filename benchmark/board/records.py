@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.protocol import json_in
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
 from benchmark.statistics import median_interval
@@ -139,11 +140,7 @@ def _brief(value: Any) -> str:
 
 def read_record(path: Path) -> Summary:
     """A record. Raises `IntegrityError` if it is damaged or of another format."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path} is not a record that can be read: {error}") from error
-    return rankable(Summary.from_json(values, path), path)
+    return rankable(Summary.from_json(json_in(path), path), path)
 
 
 def rankable(record: Summary, file: Path) -> Summary:

@@ -175,7 +175,7 @@ def csv_of(sections: Sequence[Section]) -> str:
     for section in sections:
         revisions = " ".join(f"{n}={r}" for n, (r, _) in section.definitions.items())
         for row in (*section.ranked, *section.partial):
-            line = [
+            line: list[object] = [
                 section.dataset,
                 section.fingerprint,
                 section.protocol,

@@ -18,6 +18,7 @@ from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
 from benchmark.scoring import CHANGES
 from olrd.errors import OlrdError
+from olrd.trust import one_line, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +67,7 @@ def result(run: Run, every: bool = False) -> str:
         f"files  {shlex.quote(str(run.folder / 'summary.json'))} (all scores)",
         f"       {shlex.quote(str(run.folder / 'samples.parquet'))} (one row per sample)",
     ]
-    return "\n".join(parts)
+    return printable("\n".join(parts))
 
 
 def next_steps(run: Run, again: Sequence[str]) -> str:
@@ -87,7 +88,8 @@ def next_steps(run: Run, again: Sequence[str]) -> str:
     words.append(["benchmark", "leaderboard", folder])
     if (run.folder / "outputs").is_dir():
         words.append(["benchmark", "report", folder, "--out", str(run.folder / "report")])
-    return "\n".join(f"{'next' if k == 0 else '':<7}{shlex.join(line)}" for k, line in enumerate(words))
+    lines = (printable(one_line(shlex.join(line))) for line in words)
+    return "\n".join(f"{'next' if k == 0 else '':<7}{line}" for k, line in enumerate(lines))
 
 
 def comparison(a: Run, b: Run, table: pd.DataFrame) -> str:
@@ -110,7 +112,7 @@ def comparison(a: Run, b: Run, table: pd.DataFrame) -> str:
         counts = f"{row.n:>5} {row.clusters:>6} {p:>8} {holm:>9}"
         lines.append(f"{row.score:<{width}} {row.mean:>9.{digits}f}   {interval:<18} {counts}   {direction}")
     lines += ["", "p: sign-flip test over source photos. p (Holm): corrected for the number of scores shown."]
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def comparable(run: Run) -> Path | None:
@@ -135,12 +137,12 @@ def _claim(summary: Summary) -> tuple[object, ...]:
 def _head(summary: Summary) -> Iterator[str]:
     failed = f"{summary.n_failed} failed" if summary.n_failed else "none failed"
     part = f" of {summary.dataset.total}" if summary.dataset.n < summary.dataset.total else ""
-    yield f"{summary.label} on {summary.dataset.name}, protocol {summary.protocol_id}"
+    yield f"{one_line(summary.label)} on {summary.dataset.name}, protocol {one_line(summary.protocol_id)}"
     yield f"{summary.n}{part} samples scored, {failed}"
-    yield from (f"warning: {text}" for text in summary.dataset.warnings)
+    yield from (f"warning: {one_line(text)}" for text in summary.dataset.warnings)
     yield from (f"{name}: {value:.4f} on average" for name, value in summary.facts.items())
     common = sorted(summary.failures.items(), key=lambda item: (-item[1], item[0]))
-    yield from (f"failed: {count} x {reason}" for reason, count in common[:MOST])
+    yield from (f"failed: {count} x {one_line(reason)}" for reason, count in common[:MOST])
     if len(common) > MOST:
         yield f"failed: {len(common) - MOST} more reasons in summary.json"
 

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from benchmark.runner.summary import AGAIN, Summary, read_json
 from olrd.errors import IntegrityError, SourceError
 from olrd.storage.files import atomic_path
+from olrd.trust import shown
 
 FIXED = {
     "id": pa.string(),
@@ -54,11 +55,30 @@ def write_rows(path: Path, rows: list[dict[str, Any]], scores: list[str]) -> Non
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read rows as dicts. Raises `IntegrityError` if the file is missing or damaged."""
+    rows: list[dict[str, Any]] = _table(path).to_pylist()
+    return rows
+
+
+def _table(path: Path) -> pa.Table:
+    """A table that `write_rows` wrote. Raises `IntegrityError` if it is missing, damaged, or another one."""
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise IntegrityError(f"{path} is missing or damaged: it is not there, or it is not a file")
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-        return rows
-    except (OSError, pa.ArrowInvalid) as error:
+        table = pq.read_table(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(f"{path} is missing or damaged: {error}") from error
+    for name in table.column_names:
+        expected, found = FIXED.get(name, pa.float64()), table.schema.field(name).type
+        if found != expected:
+            raise IntegrityError(f"{path}: the column {shown(name)} holds {found}, expected {expected}")
+    if missing := [name for name in FIXED if name not in table.column_names]:
+        raise IntegrityError(f"{path} lacks the column {missing[0]}")
+    for name in ("id", "cluster", "status"):
+        if table[name].null_count:
+            raise IntegrityError(f"{path}: a row has no {name}")
+    if len(set(table["id"].to_pylist())) < len(table):
+        raise IntegrityError(f"{path} holds two rows of one sample")
+    return table
 
 
 class Run:
@@ -88,9 +108,10 @@ def read_samples(folder: Path) -> pd.DataFrame:
     """The rows of a run's samples.parquet. Raises `IntegrityError` if the file is missing or damaged."""
     path = folder / "samples.parquet"
     try:
-        return pd.read_parquet(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise IntegrityError(f"{path} is missing or damaged: {error}; {AGAIN}") from error
+        frame = _table(path).to_pandas()
+    except IntegrityError as error:
+        raise IntegrityError(f"{error}; {AGAIN}") from error
+    return frame
 
 
 def git_revision() -> str:

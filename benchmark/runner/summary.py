@@ -12,20 +12,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from benchmark.protocol import Protocol, parsed
+from benchmark.protocol import Protocol, json_in, parsed
 from olrd.errors import IntegrityError, UsageError
 from olrd.storage.typed_json import DAMAGED, typed
+from olrd.trust import check_values, shown
 
 FORMAT = 1
 AGAIN = "make the run again with another --out"
 
 
 def read_json(file: Path) -> Any:
-    """The JSON in a file of a run. Raises `IntegrityError` if it cannot be parsed."""
+    """The JSON in a file of a run. Raises `IntegrityError` if it cannot be read."""
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{file} is damaged: {error}; {AGAIN}") from error
+        return json_in(file)
+    except IntegrityError as error:
+        raise IntegrityError(f"{error}; {AGAIN}") from error
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,7 @@ class Summary:
             IntegrityError: another format, or a field is missing or wrong. The message names `file` and the field.
         """
         _check_format(values, file)
+        check_values(values, file)
         protocol = values.get("protocol")
         if not isinstance(protocol, dict) or not isinstance(protocol.get("id"), str):
             raise IntegrityError(f"{file} lacks protocol.id: {DAMAGED}")
@@ -222,7 +224,13 @@ class Summary:
             settings = parsed(protocol, str(file))
         except UsageError as error:
             raise IntegrityError(f"{error} ({DAMAGED})") from error
-        return typed(cls, values, file, {"protocol": settings, "protocol_id": protocol["id"]})
+        found = typed(cls, values, file, {"protocol": settings, "protocol_id": protocol["id"]})
+        if len(found.times.interval or (0, 0)) != 2:
+            raise IntegrityError(f"{file}: times.interval holds {len(found.times.interval or ())} numbers, expected 2")
+        for name, count in (("n", found.n), ("n_failed", found.n_failed), ("dataset.total", found.dataset.total)):
+            if count < 0:
+                raise IntegrityError(f"{file}: {name} is {count}, expected at least 0: {DAMAGED}")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as `summary.json` holds them."""
@@ -246,11 +254,11 @@ class Summary:
 
 def _check_format(values: Any, file: Path | str) -> None:
     found = values.get("format") if isinstance(values, dict) else None
-    if found == FORMAT:
+    if type(found) is int and found == FORMAT:
         return
     newer = isinstance(found, int) and found > FORMAT
     raise IntegrityError(
-        f"{file} has format {found}, this version reads format {FORMAT}: "
+        f"{file} has format {shown(found)}, this version reads format {FORMAT}: "
         + (
             "it was written by a newer version, update this package"
             if newer

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from damaged_json import damaged
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -283,3 +286,20 @@ def test_a_twin_is_scaled_along_and_stays_inside(
     across, down = new_width / width, new_height / height
     assert abs(box.x - x * across) <= 1 and abs(box.y - y * down) <= 1
     assert abs(box.w - w * across) <= 1.5 and abs(box.h - h * down) <= 1.5
+
+
+@given(damaged(asdict(Protocol("p", 1, "short", 512)) | {"metrics": ["psnr"]}))
+def test_a_damaged_protocol_is_read_or_a_usage_error(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p.json"
+        path.write_bytes(data)
+        with suppress(UsageError):
+            assert load_protocol(str(path)).id
+
+
+@pytest.mark.parametrize("change", [{"resize": 5}, {"resize": []}, {"resize": "stretch", "size": 999_999}])
+def test_a_wrong_resize_rule_is_named_with_its_file(change: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"name": "x", "version": 1} | change))
+    with pytest.raises(UsageError, match=r"p\.json.*(resize|size)"):
+        load_protocol(str(path))

@@ -237,7 +237,7 @@ def test_a_dataset_called_reported_does_not_take_the_papers_page(tmp_path: Path)
         ('{"format": 2}', "newer version"),
         ("{}", "format None"),
         ("[]", "format None"),
-        ("{", "not a record that can be read"),
+        ("{", "is not valid JSON"),
         ('{"format": 1, "method": {"name": "a"}}', "lacks protocol.id"),
         (json.dumps(record("a", method={"name": "a"})), "lacks method.revision"),
         (json.dumps(record("a", n="ten")), "n is 'ten', expected a whole number"),
