@@ -13,8 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from olrd.arrays import Ids, Mask
+from olrd.arrays import MAX_PIXELS, Ids, Mask
 from olrd.errors import Rejected
+
+MAX_SEGMENTS = 65_535
+"""Largest number of segments of a photo: an index of 16 bits names each."""
 
 
 class Category(NamedTuple):
@@ -127,6 +130,8 @@ def check_panoptic(
             "panoptic_unknown_id",
             f"{name}: segment ids must be different and between 1 and 2**24 - 1, got {numbers[:20]}",
         )
+    if len(segments) > MAX_SEGMENTS:
+        raise Rejected("panoptic_unknown_id", f"{name}: {len(segments):,} segments, expected at most {MAX_SEGMENTS:,}")
     check_categories(name, segments, categories)
     index = np.zeros(ids.shape, np.uint8 if len(segments) < 256 else np.uint16)
     for number, segment in enumerate(segments, start=1):
@@ -162,10 +167,17 @@ def encode_rle(mask: Mask) -> str:
     return counts.decode("ascii")
 
 
-def decode_rle(counts: str, height: int, width: int) -> Mask:
-    """The mask, bool [height, width], of compressed RLE counts. Raises `Rejected` if they do not fit the size."""
+def decode_rle(counts: str, height: int, width: int, max_pixels: int = MAX_PIXELS) -> Mask:
+    """The mask, bool [height, width], of compressed RLE counts. Raises `Rejected` if they do not fit the size.
+
+    max_pixels: the limit of the size.
+    """
     from pycocotools import mask as coco
 
+    if not (height > 0 and width > 0 and height * width <= max_pixels):
+        raise Rejected("panoptic_too_large", f"a mask of {width} x {height}: expected 1 to {max_pixels:,} pixels")
+    if _rle_total(counts) != height * width:  # pycocotools would write beyond the mask
+        raise Rejected("panoptic_unreadable", f"RLE counts {counts[:40]!r} do not describe {width} x {height} pixels")
     try:
         rle = {"size": [height, width], "counts": counts.encode("ascii")}
         mask: Mask = np.ascontiguousarray(coco.decode(rle)).view(np.bool_)
@@ -174,3 +186,25 @@ def decode_rle(counts: str, height: int, width: int) -> Mask:
     if encode_rle(mask) != counts:
         raise Rejected("panoptic_unreadable", f"RLE counts {counts[:40]!r} do not describe {width} x {height} pixels")
     return mask
+
+
+def _rle_total(counts: str) -> int:
+    """The number of pixels that compressed RLE counts describe; -1 for a text that is no such counts.
+
+    A count is written in groups of 5 bits, least first. From the fourth on, it is the difference to the second last.
+    """
+    groups = np.frombuffer(counts.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(groups & 0x20 == 0)
+    if not groups.size or groups.min() < 0 or groups.max() > 63 or not ends.size or ends[-1] != groups.size - 1:
+        return -1
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    if (ends - starts).max() > 6:  # 35 bits are more than any mask has
+        return -1
+    place = np.arange(groups.size) - np.repeat(starts, ends - starts + 1)
+    values = np.add.reduceat((groups & 0x1F) << 5 * place, starts)
+    values -= (groups[ends] & 0x10 > 0).astype(np.int64) << 5 * (ends - starts + 1)
+    for first in (1, 2):
+        values[first::2] = np.cumsum(values[first::2])
+    if values.min() < 0 or values.max() > 1 << 32:
+        return -1
+    return int(values.sum())

@@ -11,11 +11,12 @@ from olrd.arrays import Image, Mask, decode_photo
 from olrd.audit.rim import Outline, trace
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.sampling import pick_evenly, rows_at
-from olrd.errors import UsageError
+from olrd.errors import IntegrityError, Rejected, UsageError
 from olrd.masks import mask_box
 from olrd.panoptic import Box, decode_rle
-from olrd.triplets.compose import transformed
+from olrd.triplets.compose import check_fit, transformed
 from olrd.triplets.recipe import Recipe
+from olrd.trust import shown
 
 POINTS = 24
 """Outline points per object, spread evenly."""
@@ -56,9 +57,13 @@ def leak_pairs(dataset: Dataset, limit: int = 400, seed: int = 0) -> Iterator[Le
         image, _, background = row_triplet(row)
         if row["donor_image_id"] != row["image_id"]:
             twin = next(rows_at(dataset, [twins[number] or 0], ["background"]))
-            background = decode_photo(twin["background"]["bytes"], row["id"]).pixels
+            background = decode_photo((twin["background"] or {}).get("bytes") or b"", row["id"]).pixels
         recipe = Recipe.from_json(row["recipe"])
-        natural = decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
+        try:
+            check_fit(recipe, image.shape[1], image.shape[0])
+            natural = decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
+        except (IntegrityError, Rejected) as error:
+            raise IntegrityError(f"{shown(row['id'])}: {error}; `olrd verify` lists all problems") from error
         corner = recipe.source_bbox.x, recipe.source_bbox.y
         yield LeakPair(
             group=f"{row['source']}/{row['donor_image_id']}",
@@ -73,6 +78,8 @@ def _placed(mask: Mask, corner: tuple[int, int], image: Image) -> Mask:
     """`mask` with its corner at (x, y) in a frame of the image's size."""
     full = np.zeros(image.shape[:2], np.bool_)
     x, y = corner
+    if full[y : y + mask.shape[0], x : x + mask.shape[1]].shape != mask.shape:
+        raise IntegrityError(f"an object of {mask.shape} at {corner} does not lie in a photo of {full.shape}")
     full[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
     return full
 

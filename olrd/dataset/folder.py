@@ -162,7 +162,7 @@ def row_triplet(row: dict[str, Any], max_pixels: int = MAX_PIXELS) -> Triplet:
         raise IntegrityError(f"{name}: {shown(width)} x {shown(height)} is no size of a picture")
     if width * height > max_pixels:
         raise IntegrityError(f"{name}: {width} x {height} is more than the allowed {max_pixels:,} pixels")
-    data = {part: (row[part] or {}).get("bytes") for part in PICTURES}
+    data: dict[str, Any] = {part: (row[part] or {}).get("bytes") for part in PICTURES}
     if missing := [part for part, found in data.items() if not found]:
         raise IntegrityError(f"{name}: the picture {missing[0]} is not there")
     try:

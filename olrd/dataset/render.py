@@ -13,7 +13,7 @@ from olrd.sources import safe_path
 from olrd.storage.files import sha256
 from olrd.storage.remote import Remote
 from olrd.storage.roots import Traversable, folders_in, open_root
-from olrd.triplets.compose import Triplet, compose, pixels_sha256
+from olrd.triplets.compose import Triplet, check_fit, compose, pixels_sha256
 from olrd.triplets.photo import WorkingPhoto, working_photo
 from olrd.triplets.recipe import PhotoRef, Recipe
 
@@ -37,7 +37,12 @@ class Renderer:
         key = (reference.file_name, reference.sha256, size)
         if key not in self._photos:
             data = self._read(reference)
-            self._photos[key] = working_photo(data, reference.file_name, size, self.max_pixels)
+            photo = working_photo(data, reference.file_name, size, self.max_pixels)
+            if photo.shape[0] * photo.shape[1] > self.max_pixels:  # `size` may enlarge it without limit
+                raise IntegrityError(
+                    f"{reference.file_name}: resized to {size} it has more than {self.max_pixels} pixels"
+                )
+            self._photos[key] = photo
             if len(self._photos) > KEEP:
                 self._photos.popitem(last=False)
         self._photos.move_to_end(key)
@@ -67,7 +72,10 @@ class Renderer:
         try:
             background = self.photo(recipe.background, recipe.size)
             donor = self.photo(recipe.donor, recipe.size)
-            mask = decode_rle(recipe.rle, box.h, box.w)
+            check_fit(recipe, background.shape[1], background.shape[0])
+            if box.x + box.w > donor.shape[1] or box.y + box.h > donor.shape[0]:
+                raise IntegrityError(f"its object, {tuple(box)}, does not lie in a photo of {donor.shape[::-1]}")
+            mask = decode_rle(recipe.rle, box.h, box.w, self.max_pixels)
             triplet = compose(background.pixels, donor.pixels, mask, recipe)
         except (OlrdError, ValueError) as error:
             if isinstance(error, SourceError):

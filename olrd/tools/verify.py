@@ -18,7 +18,7 @@ from olrd.masks import mask_box
 from olrd.panoptic import decode_rle
 from olrd.progress import progress_bar
 from olrd.storage.files import children, sha256, sha256_file
-from olrd.triplets.compose import Triplet, pixels_sha256, prove
+from olrd.triplets.compose import Triplet, check_fit, pixels_sha256, prove
 from olrd.triplets.recipe import Recipe
 from olrd.trust import shown
 
@@ -120,6 +120,7 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
     """The problems of one row."""
     try:
         recipe = Recipe.from_json(row["recipe"])
+        check_fit(recipe, *_size(row))
         decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
     except (IntegrityError, Rejected) as error:
         yield str(error)
@@ -182,3 +183,11 @@ def _check_totals(dataset: Dataset, rows: int) -> Iterator[str]:
     for path in children(dataset.folder / "data"):
         if path not in listed:
             yield f"{path} is not part of the build"
+
+
+def _size(row: dict[str, Any]) -> tuple[int, int]:
+    """(width, height) of a row. Raises `IntegrityError` if no picture has that size."""
+    width, height = row["width"], row["height"]
+    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
+        raise IntegrityError(f"{shown(width)} x {shown(height)} is no size of a picture")
+    return width, height

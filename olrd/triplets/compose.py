@@ -18,6 +18,10 @@ from olrd.storage.files import sha256
 from olrd.triplets.matching import match_patch
 from olrd.triplets.recipe import Recipe
 
+MAX_PATCH = 1 << 22
+"""Largest number of pixels of a cut-out with the surroundings that its blend needs, or four times the photo's pixels if
+that is more."""
+
 
 class Triplet(NamedTuple):
     """The pictures of a triplet.
@@ -80,7 +84,7 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
     mask: bool [h, w], the object inside recipe.source_bbox. Raises `IntegrityError` if the proof fails (see `prove`).
     """
     blend = BLENDS.get(recipe.blend)
-    _check_fit(recipe, background)
+    check_fit(recipe, background.shape[1], background.shape[0])
     pad = blend.reach(recipe.params)
     patch, cut = cut_out(donor, recipe.source_bbox, mask, pad, recipe.scale, recipe.flip)
     height, width = background.shape[:2]
@@ -101,15 +105,17 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
     return Triplet(image, touched, background)
 
 
-def _check_fit(recipe: Recipe, background: Image) -> None:
-    """Refuse a cut-out that is larger than the photo or lies outside it, before memory is taken."""
+def check_fit(recipe: Recipe, width: int, height: int) -> None:
+    """Refuse a cut-out that does not lie in a photo of that size, before memory is taken. Raises `IntegrityError`."""
     (x, y), box = recipe.position, recipe.source_bbox
-    width, height = round(box.w * recipe.scale), round(box.h * recipe.scale)
-    if x < 0 or y < 0 or x + width > background.shape[1] or y + height > background.shape[0]:
+    across, down = round(box.w * recipe.scale), round(box.h * recipe.scale)
+    if x < 0 or y < 0 or x + across > width or y + down > height:
         raise IntegrityError(
-            f"a cut-out of {width} x {height} at {(x, y)} does not lie in a photo of "
-            f"{background.shape[1]} x {background.shape[0]}"
+            f"a cut-out of {across} x {down} at {(x, y)} does not lie in a photo of {width} x {height}"
         )
+    reach = BLENDS.get(recipe.blend).reach(recipe.params)
+    if (across + 2 * reach) * (down + 2 * reach) > max(MAX_PATCH, 4 * width * height):
+        raise IntegrityError(f"a blend that reaches {reach} pixels around a cut-out of {across} x {down} is too large")
 
 
 def prove(image: Image, mask: Mask, background: Image) -> None:

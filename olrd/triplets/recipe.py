@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 from olrd.config import BLENDS
 from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box
+from olrd.trust import parse_json, printable, shown
 
 RECIPE_VERSION = 1
+MAX_TEXT = 1 << 24
+"""Longest recipe, in characters. Most have a few thousand; the outline of the object is the longest part."""
+_LARGEST = 1 << 31
+_IDS = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +78,13 @@ class Recipe:
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """Read a recipe. Raises `IntegrityError` if the text is not a recipe of this version."""
+        if not isinstance(text, str) or len(text) > MAX_TEXT:
+            raise IntegrityError(f"not a recipe: expected a text of at most {MAX_TEXT:,} characters, got {shown(text)}")
         try:
-            raw = json.loads(text)
+            raw = parse_json(text, "recipe")
             if raw["version"] != RECIPE_VERSION:
                 raise IntegrityError(
-                    f"expected recipe version {RECIPE_VERSION}, got {raw['version']}: "
+                    f"expected recipe version {RECIPE_VERSION}, got {shown(raw['version'])}: "
                     "rebuild with the olrd release that wrote it"
                 )
             raw["background"], raw["donor"] = (PhotoRef(**raw["background"]), PhotoRef(**raw["donor"]))
@@ -85,21 +92,25 @@ class Recipe:
             raw["position"], raw["match"] = tuple(raw["position"]), tuple(raw["match"])
             recipe = cls(**raw)
         except _NOT_A_RECIPE as error:
-            raise IntegrityError(f"not a recipe: {text[:120]!r} ({error!r})") from error
+            raise IntegrityError(f"not a recipe: {shown(text, 120)} ({printable(repr(error)[:200])})") from error
         recipe.check()
         return recipe
 
     def check(self) -> None:
         """Check types and limits of all values. Raises `IntegrityError`."""
-        numbers = (*self.source_bbox, *self.position, self.segment_id)
+        places = (*self.source_bbox, *self.position)
         texts = (self.id, self.rle, self.blend, self.pixels_sha256, *self.match)
         files = (*_fields(self.background), *_fields(self.donor))
+        if not isinstance(self.blend, str) or len(self.blend) > 100:
+            raise IntegrityError(f"recipe {shown(self.id)}: {shown(self.blend)} is not the name of a blend")
         try:
             defaults = BLENDS.get(self.blend).defaults
         except UsageError as error:
-            raise IntegrityError(f"recipe {self.id!r}: {error}") from error
+            raise IntegrityError(f"recipe {shown(self.id)}: {printable(str(error))}") from error
         good = (
-            all(type(number) is int for number in numbers)
+            all(type(number) is int and -_LARGEST < number < _LARGEST for number in places)
+            and type(self.segment_id) is int
+            and -_IDS <= self.segment_id < _IDS
             and len(self.source_bbox) == 4
             and len(self.position) == 2
             and min(self.source_bbox) >= 0
@@ -107,17 +118,17 @@ class Recipe:
             and all(isinstance(text, str) for text in (*texts, *files))
             and type(self.flip) is bool
             and (self.size is None or (type(self.size) is int and 16 <= self.size <= 1 << 15))
-            and isinstance(self.scale, (int, float))
+            and type(self.scale) in (int, float)
             and 0.05 <= self.scale <= 20
             and isinstance(self.params, dict)
             and set(self.params) == set(defaults)
-            and all(isinstance(v, (int, float)) and 0 <= v <= 10_000 for v in self.params.values())
+            and all(type(v) in (int, float) and 0 <= v <= 10_000 for v in self.params.values())
         )
         if not good:
-            raise IntegrityError(f"recipe {self.id!r} holds values of a wrong type or size")
+            raise IntegrityError(f"recipe {shown(self.id)} holds values of a wrong type or size")
 
 
-_NOT_A_RECIPE = (KeyError, TypeError, ValueError, RecursionError)
+_NOT_A_RECIPE = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def _fields(reference: PhotoRef) -> tuple[str, str, str]:

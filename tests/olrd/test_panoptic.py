@@ -185,3 +185,33 @@ def test_no_official_label_keeps_a_suffix() -> None:
     assert len(coco_categories()) == 133
     for category in coco_categories().values():
         assert not {"other", "merged", "stuff"} & set(category.label.split())
+
+
+@given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=20))
+def test_any_text_is_counts_or_is_refused(counts: str) -> None:
+    """pycocotools itself writes beyond the mask, which ends the process."""
+    try:
+        mask = decode_rle(counts, 4, 5)
+    except Rejected:
+        return
+    assert mask.shape == (4, 5) and encode_rle(mask) == counts
+
+
+@pytest.mark.parametrize("size", [(100_000, 100_000), (1 << 31, 1), (0, 5), (-4, -4), (1 << 70, 1)])
+def test_a_mask_larger_than_any_photo_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(Rejected, match="expected 1 to") as caught:
+        decode_rle("0" * 40, *size)
+    assert caught.value.code == "panoptic_too_large"
+
+
+def test_counts_beyond_the_mask_are_refused() -> None:
+    huge = encode_rle(np.ones((3000, 3000), np.bool_))
+    for counts in (huge, "é", "", "P" * 100, "PPPPPPPPPPPPPO1"):
+        with pytest.raises(Rejected, match="do not describe"):
+            decode_rle(counts, 5, 5)
+
+
+def test_more_segments_than_an_index_holds_are_refused() -> None:
+    segments = tuple(Segment(number, 1, 0, Box(0, 0, 0, 0)) for number in range(1, 65_537))
+    assert code(segments, np.zeros((8, 10), np.uint32)) == "panoptic_unknown_id"
+    assert check(segments[:-1], np.zeros((8, 10), np.uint32)).index.dtype == np.uint16

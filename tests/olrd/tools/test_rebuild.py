@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,16 @@ def edited(recipes: Path, folder: Path, change: Callable[[dict[str, Any]], None]
     return copy
 
 
+@contextmanager
+def little_memory(limit: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
 def unit_climbs(record: dict[str, Any]) -> None:
     record["units"][0]["name"] = "../../victim/evil-00000"
 
@@ -358,11 +369,8 @@ def test_recipes_of_a_stranger_write_nothing(
 ) -> None:
     (tmp_path / "victim").mkdir()
     copy = edited(recipes, tmp_path / "copy", change)
-    tracemalloc.start()
-    with pytest.raises(IntegrityError):
+    with little_memory(20_000_000), pytest.raises(IntegrityError):
         rebuild(copy, root, tmp_path / "t" / "out")
-    assert tracemalloc.get_traced_memory()[1] < 20_000_000
-    tracemalloc.stop()
     assert not (tmp_path / "t").exists() and list((tmp_path / "victim").iterdir()) == []
 
 
@@ -385,3 +393,36 @@ def test_columns_that_are_not_those_of_the_recipe_are_refused(
     with pytest.raises(IntegrityError, match=said):
         rebuild(copy.folder, root, tmp_path / "out")
     assert not (tmp_path / "out" / "build.json").exists()
+
+
+def in_recipe(change: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    def damage(row: dict[str, Any]) -> None:
+        row["recipe"] = json.dumps(json.loads(row["recipe"]) | change, sort_keys=True, separators=(",", ":"))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source_bbox": [0, 0, 60_000, 60_000]},
+        {"source_bbox": [0, 0, 30_000, 1]},
+        {"size": 32_768},
+        {"position": [-5, -5]},
+        {"blend": "feather", "params": {"radius": 10_000}},
+        {"rle": "P" * 60},
+        {"rle": "0" * 60},
+    ],
+    ids=repr,
+)
+def test_a_recipe_larger_than_its_photo_is_refused(
+    change: dict[str, Any], root: Path, recipes: Path, tmp_path: Path
+) -> None:
+    """Before memory is taken: it would be gigabytes, or the end of the process. `verify` names the row."""
+    copy = Copy(Path(shutil.copytree(recipes, tmp_path / "copy")))
+    copy.edit(lambda rows: in_recipe(change)(rows[0]))
+    with little_memory(100_000_000):
+        with pytest.raises(IntegrityError):
+            rebuild(copy.folder, root, tmp_path / "out")
+        if "size" not in change:
+            assert verify(copy.folder)["problems"]

@@ -117,3 +117,48 @@ def test_a_wrong_part_is_refused(change: dict[str, Any]) -> None:
 def test_no_text_gives_another_error(text: str) -> None:
     with pytest.raises(IntegrityError):
         Recipe.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("blend", ["hard"]),
+        ("blend", 3),
+        ("blend", "x" * 1_000_000),
+        ("source_bbox", [1, 2, 1 << 31, 4]),
+        ("source_bbox", [1, 2, 1 << 70, 4]),
+        ("source_bbox", {"x": 1, "y": 2, "w": 3, "h": 4}),
+        ("position", [1 << 40, 0]),
+        ("segment_id", 1 << 63),
+        ("scale", float("nan")),
+        ("scale", float("inf")),
+        ("scale", True),
+        ("params", {"hard": 1}),
+        ("match", None),
+        ("background", []),
+        ("id", None),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_value_that_no_recipe_has_is_refused(name: str, value: object) -> None:
+    raw = json.loads(PLAIN.to_json()) | {name: value}
+    with pytest.raises(IntegrityError):
+        Recipe.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "1", 10**400])
+def test_a_parameter_that_is_no_number_is_refused(value: object) -> None:
+    usual = dict(BLENDS.get("feather").defaults)
+    raw = json.loads(replace(PLAIN, blend="feather", params=usual).to_json())
+    raw["params"] = dict.fromkeys(usual, value)
+    with pytest.raises(IntegrityError):
+        Recipe.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    "text", [None, 3, "[" * 100_000, '{"version": {"a": 1}}', "[1]", "x" * (1 << 25)], ids=lambda t: str(t)[:9]
+)
+def test_what_is_no_text_of_a_recipe_is_refused(text: Any) -> None:
+    with pytest.raises(IntegrityError, match="recipe") as caught:
+        Recipe.from_json(text)
+    assert len(str(caught.value)) < 1000
