@@ -20,6 +20,9 @@ CODE_KEYS = ("auto_map", "custom_pipeline", "custom_pipelines")
 KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 """Entries that may name a repository with compiled code, as `owner/name`."""
 
+MAX_LAYERS = 1000
+"""Largest number of layers in a configuration. The largest published networks have fewer than 200."""
+
 
 def require(module: str, what: str, extra: str = EXTRA) -> Any:
     """Import `module` (torch, transformers). Raises `MissingExtraError` that says which extra `what` needs."""
@@ -47,13 +50,13 @@ def choose_device(wanted: str, what: str) -> str:
 
 
 def load_processor(auto_class: Any, checkpoint: str, revision: str | None, **options: Any) -> Any:
-    """A processor of transformers. Raises `SourceError` when the checkpoint has none."""
+    """A processor of transformers. Code of the checkpoint is never run, and nobody is asked. Raises `SourceError` when the checkpoint has none."""
     with_errors = _loading(checkpoint, revision)
-    return with_errors(auto_class.from_pretrained, checkpoint, revision=revision, **options)
+    return with_errors(auto_class.from_pretrained, checkpoint, revision=revision, trust_remote_code=False, **options)
 
 
 def load_model(auto_class: Any, checkpoint: str, revision: str | None, **options: Any) -> Any:
-    """A model of transformers in evaluation mode, from safetensors only.
+    """A model of transformers in evaluation mode, from safetensors only and without code of the checkpoint.
 
     For a checkpoint of another architecture transformers leaves weights at random values and only warns; this
     function raises `SourceError`.
@@ -64,6 +67,7 @@ def load_model(auto_class: Any, checkpoint: str, revision: str | None, **options
         checkpoint,
         revision=revision,
         use_safetensors=True,
+        trust_remote_code=False,
         output_loading_info=True,
         **options,
     )
@@ -79,14 +83,16 @@ def load_model(auto_class: Any, checkpoint: str, revision: str | None, **options
 
 def _loading(checkpoint: str, revision: str | None) -> Any:
     """Turn the many errors of a loading call into one `SourceError` with a remedy."""
-    from safetensors import SafetensorError
+    configuration = Path(checkpoint) / "config.json"
+    if configuration.is_file():
+        _check_layers(configuration, _json_object(configuration, SourceError), SourceError)
 
     def call(load: Any, *arguments: Any, **options: Any) -> Any:
         try:
             return load(*arguments, **options)
         except ImportError as error:
             raise MissingExtraError(f"the checkpoint {checkpoint} ({error})", EXTRA) from error
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except Exception as error:  # a stranger's configuration can make transformers raise anything
             raise SourceError(
                 f"the checkpoint '{checkpoint}' (revision {revision or 'default'}) cannot be "
                 "loaded: expected the name of a hub repository or a local folder with config.json, "
@@ -157,6 +163,7 @@ def _known_library(name: object) -> bool:
 
 
 def _check_configuration(path: Path, values: dict[str, Any], kind: type[OlrdError]) -> None:
+    _check_layers(path, values, kind)
     for key, value in _entries(values):
         is_code = key in CODE_KEYS and value
         is_class = key == "_class_name" and not (value is None or (isinstance(value, str) and value.isidentifier()))
@@ -166,6 +173,14 @@ def _check_configuration(path: Path, values: dict[str, Any], kind: type[OlrdErro
                 f"{path}: the entry '{key}' names code, {shown(value)}; expected the name of a class of "
                 f"{' or '.join(LIBRARIES)} at most. Code of a model is never run: use another model"
             )
+
+
+def _check_layers(path: Path, values: dict[str, Any], kind: type[OlrdError]) -> None:
+    """Refuse a configuration whose network would take hours to build. Absurd widths end in an error of torch."""
+    for key, value in _entries(values):
+        for count in value if isinstance(value, list) else [value]:
+            if ("layers" in key or key in ("n_layer", "depths")) and isinstance(count, int) and count > MAX_LAYERS:
+                raise kind(f"{path}: {shown(key)} is {count:,}, expected at most {MAX_LAYERS:,} layers")
 
 
 def _entries(values: Any) -> Iterator[tuple[str, Any]]:

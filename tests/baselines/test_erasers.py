@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from PIL import Image as Pillow
 
 from baselines import ERASERS, open_eraser, state_of
 from baselines.checkpoints import CHECKPOINT, license_of
-from baselines.eraser import Eraser, Hints, WeightsMissingError
+from baselines.eraser import Eraser, Hints, WeightsMissingError, WeightsUnusableError, WrongOutputError
+from baselines.finite import NotFiniteError
 from baselines.weights import TRUST
 from benchmark.metrics.pictures import check_picture
 from olrd.arrays import Image, Mask
@@ -345,3 +347,82 @@ def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path) -> None:
     eraser = open_eraser("sd-inpainting", {"checkpoint": str(tmp_path)}, "cpu")
     with pytest.raises(SourceError, match="is not a diffusers inpainting pipeline"):
         erased(eraser, [CASES["grey"]])
+
+
+# --- checkpoints of strangers, and pictures that are none ------------------------------------------
+
+
+@pytest.fixture
+def diffusion(built: Any) -> Any:
+    """The small pipeline as an eraser of its own, opened and loaded, to damage."""
+
+    def opened(dtype: str = "float32") -> Any:
+        return open_eraser("sd-inpainting", built("sd-inpainting") | {"dtype": dtype}, "cpu").eraser
+
+    return opened
+
+
+def painted_once(eraser: Any) -> Image:
+    one = CASES["7x5 corner"]
+    return erased(eraser, [one._replace(hint=Hints("set/7"))])[0]
+
+
+@pytest.mark.slow
+def test_latents_that_are_not_finite_are_no_picture(diffusion: Any) -> None:
+    eraser = diffusion()
+    eraser._pipeline.unet.conv_out.bias.data.fill_(float("nan"))
+    with pytest.raises(NotFiniteError, match=r"sd-inpainting, set/7: .*NaN or infinity.*dtype=float32"):
+        painted_once(eraser)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_decoded_picture_that_is_not_finite_is_no_picture(wrong: float, diffusion: Any) -> None:
+    """The pipeline clips its pictures, so infinity would become white."""
+    eraser = diffusion()
+    eraser._pipeline.vae.decoder.conv_out.bias.data.fill_(wrong)
+    with pytest.raises(NotFiniteError, match=r"sd-inpainting, set/7: the picture that the VAE decoded .*another VAE"):
+        painted_once(eraser)
+
+
+@pytest.mark.slow
+def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32(diffusion: Any) -> None:
+    import torch
+
+    half, full = diffusion("float16"), diffusion()
+    for eraser in (half, full):
+        first = eraser._pipeline.vae.decoder.conv_in
+        first.weight.data.mul_(1e4)  # the normalization after it brings the numbers back
+    picture = painted_once(half)
+    assert half._pipeline.vae.dtype == torch.float16
+    assert np.abs(picture.astype(int) - painted_once(full)).max() <= 8
+    assert picture.std() > 1
+
+
+def test_a_black_picture_of_a_safety_checker_is_no_result(
+    built: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("diffusers")
+    eraser = open_eraser("sd-inpainting", built("sd-inpainting"), "cpu").eraser
+    black = SimpleNamespace(images=[np.zeros((64, 64, 3), np.float32)], nsfw_content_detected=[True])
+    monkeypatch.setattr(eraser, "_painted", lambda *_: black)
+    with pytest.raises(WrongOutputError, match=r"set/7: expected a picture, found a black one .*safety checker"):
+        painted_once(eraser)
+    assert "set/7: the checkpoint's safety checker replaced the picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["code", "header", "width"])
+def test_a_checkpoint_of_a_stranger_does_no_harm(damage: str, built: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(built("sd-inpainting")["checkpoint"], tmp_path / "strange")
+    if damage == "code":
+        (folder / "unet" / "evil_unet.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass EvilUNet: pass\n")
+        index = json.loads((folder / "model_index.json").read_text())
+        (folder / "model_index.json").write_text(json.dumps(index | {"unet": ["evil_unet", "EvilUNet"]}))
+    elif damage == "header":
+        (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + b"{}")
+    else:
+        config = json.loads((folder / "unet" / "config.json").read_text())
+        (folder / "unet" / "config.json").write_text(json.dumps(config | {"cross_attention_dim": 10**9}))
+    with pytest.raises(WeightsUnusableError, match="strange"):
+        painted_once(open_eraser("sd-inpainting", {"checkpoint": str(folder)}, "cpu"))
+    assert not (tmp_path / "ran").exists()
