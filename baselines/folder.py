@@ -13,11 +13,15 @@ from pathlib import Path
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from olrd.arrays import Image, Mask, decode_photo
-from olrd.errors import SourceError, UsageError
+from olrd.errors import OlrdError, SourceError, UsageError
 from olrd.registry import checked_options
-from olrd.storage.files import file_name_of, sha256_file
+from olrd.storage.files import file_name_of, read_regular, sha256_file
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
+
+
+class ResultError(OlrdError):
+    """The result of one sample is missing, cannot be read, or has another size. Only its own sample fails."""
 
 
 def open_folder(spec: EraserSpec) -> Eraser:
@@ -52,7 +56,7 @@ class FolderEraser:
         """The revision is the given one, or a hash of all pictures in the folder."""
         digest = hashlib.sha256()
         for path in sorted(self.root.iterdir()):
-            if path.suffix in SUFFIXES:
+            if path.suffix in SUFFIXES and path.is_file():
                 digest.update(f"{path.name} {sha256_file(path)}\n".encode())
         given = self._options
         name = given["name"] or self.root.resolve().name
@@ -75,11 +79,11 @@ class FolderEraser:
         for suffix in SUFFIXES:
             path = self.root / f"{stem}{suffix}"
             if path.is_file():
-                pixels = decode_photo(path.read_bytes(), str(path)).pixels
+                pixels = decode_photo(read_regular(path), str(path)).pixels
                 if pixels.shape != image.shape:
-                    raise SourceError(
+                    raise ResultError(
                         f"{path}: expected {image.shape[1]} x {image.shape[0]} pixels as the input, "
                         f"got {pixels.shape[1]} x {pixels.shape[0]}"
                     )
                 return pixels
-        raise SourceError(f"{self.root} holds no {stem}.png (or .webp, .jpg) for sample {key}")
+        raise ResultError(f"{self.root} holds no {stem}.png (or .webp, .jpg) for sample {key}")

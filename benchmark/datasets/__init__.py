@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol
 
 from olrd.arrays import Image, Mask
-from olrd.errors import UsageError
+from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box, Category, PanopticMap
 from olrd.registry import Registry
 from olrd.storage.files import file_name_of
@@ -27,6 +27,10 @@ DATASETS = Registry(
         "realhm": "benchmark.datasets.realhm:open_realhm",
     },
 )
+
+
+class AlteredError(IntegrityError):
+    """A sample is not the one that the fingerprint of its data set stands for. No score may be given: a run stops."""
 
 
 class Annotated(NamedTuple):
@@ -82,7 +86,12 @@ class DataSet(Protocol):
         """All sample ids, in order. Opens no picture."""
 
     def sample(self, index: int) -> Sample:
-        """Read sample `index`. Raises `olrd.errors.Rejected` or `IntegrityError` if it cannot be read."""
+        """Read sample `index`.
+
+        Raises:
+            olrd.errors.OlrdError: it cannot be read. The sample fails, and the run goes on.
+            AlteredError: it is another sample than the fingerprint says. The run stops.
+        """
 
 
 @dataclass(frozen=True)

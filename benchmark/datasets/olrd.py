@@ -6,11 +6,14 @@ Without a root, these are the triplets of the embedded photos, which are built o
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
+from typing import Any
 
-from benchmark.datasets import Annotated, DataSpec, Sample, duplicates
+from benchmark.datasets import AlteredError, Annotated, DataSpec, Sample, duplicates
 from benchmark.datasets.panoptic_maps import SourceMaps, source_maps
 from olrd.builder.cached import demo_triplets
 from olrd.dataset.rows import Rows
@@ -18,6 +21,8 @@ from olrd.draws import digest as keyed_draw
 from olrd.errors import SourceError, UsageError
 from olrd.panoptic import Box
 from olrd.registry import checked_options
+from olrd.triplets.compose import Triplet, pixels_sha256
+from olrd.trust import shown
 
 PLAIN = (
     "id",
@@ -55,13 +60,14 @@ def open_olrd(spec: DataSpec) -> OlrdTriplets:
 class OlrdTriplets:
     """Triplets with an exact truth.
 
-    The fingerprint is a hash of ids and recipes, and recipes hold hashes of the pixels.
+    The fingerprint is a hash of ids and recipes, and recipes hold hashes of the pixels. Every sample is checked against
+    its recipe when it is read.
     """
 
     warnings: tuple[str, ...] = ()
 
     def __init__(self, name: str, root: str, split: str, photos: str, maps: SourceMaps | None = None) -> None:
-        self.name, self._maps = name, maps
+        self.name, self._root, self._maps = name, root, maps
         self.offers = frozenset({"panoptic"} if maps else ())
         self._rows = Rows(root, split, photos, PLAIN, "--data-option photos=FOLDER")
         self._plain = self._rows.plain()
@@ -91,8 +97,10 @@ class OlrdTriplets:
         return [row["id"] for row in self._plain]
 
     def sample(self, index: int) -> Sample:
-        """Decode a triplet from its stored bytes, or render it from its recipe."""
+        """Decode a triplet from its stored bytes, or render it from its recipe. Raises `AlteredError` if it is not the
+        one of its recipe."""
         plain, (_, triplet) = self._plain[index], self._rows[index]
+        check_recipe(plain, triplet, self._root)
         image, mask, truth = triplet
         same = plain["image_id"] == plain["donor_image_id"]
         return Sample(
@@ -114,3 +122,33 @@ class OlrdTriplets:
         if self._maps is None:
             return None
         return cache(partial(self._maps.of, image_id, (width, height)))
+
+
+def check_recipe(row: dict[str, Any], triplet: Triplet, where: str) -> None:
+    """Raise `AlteredError` if a row's pixels, photos or box are not those of its recipe.
+
+    A recipe of another tool, without `pixels_sha256`, promises nothing and is not checked. where: the data set.
+    """
+    recipe: Any = None
+    with suppress(ValueError, TypeError, RecursionError):
+        recipe = json.loads(row["recipe"])
+    if not isinstance(recipe, dict) or not recipe.get("pixels_sha256"):
+        return
+    photos = {name: recipe.get(name) for name in ("background", "donor")}
+    says = {
+        "id": recipe.get("id"),
+        **{
+            column: photo.get("image_id") if isinstance(photo, dict) else None
+            for column, photo in zip(("image_id", "donor_image_id"), photos.values(), strict=True)
+        },
+        "source_bbox": recipe.get("source_bbox"),
+        "pixels (sha256)": recipe["pixels_sha256"],
+    }
+    found = {name: row.get(name) for name in says} | {"pixels (sha256)": pixels_sha256(triplet)}
+    for name, value in says.items():
+        if found[name] != value:
+            raise AlteredError(
+                f"{where}, triplet {shown(row['id'])}: {name} is {shown(found[name])}, the recipe says {shown(value)}: "
+                "the data set was changed after it was built, and scores on it mean nothing. Get the original again; "
+                "`olrd verify` finds every such triplet"
+            )

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.datasets import DataSpec, Sample, duplicates
-from olrd.arrays import Image, Mask, decode_photo, resize_ids
-from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
+from olrd.arrays import Image, Mask, decode_photo, open_picture, resize_ids
+from olrd.errors import OlrdError, Rejected, SourceError, UsageError, did_you_mean
 from olrd.masks import grown
 from olrd.registry import checked_options
-from olrd.sources import read_file
+from olrd.storage.files import read_regular
+from olrd.trust import decoding
 
 LAYOUTS: Mapping[str, tuple[str, str, str]] = {
     "plain": ("image", "mask", "gt"),
@@ -73,7 +74,7 @@ class Pairs:
         digest = hashlib.sha256(f"{threshold} {cluster}".encode())
         for files in self._files:
             for stem in self._stems:
-                digest.update(files[stem].name.encode() + files[stem].read_bytes())
+                digest.update(files[stem].name.encode() + bytes_of(files[stem], SourceError))
         self.fingerprint = digest.hexdigest()[:16]
 
     def ids(self) -> list[str]:
@@ -84,7 +85,7 @@ class Pairs:
         """The photo, its mask and its truth. Raises `Rejected` if their sizes differ."""
         stem = self._stems[index]
         paths = [files[stem] for files in self._files]
-        image, truth = (decode_photo(p.read_bytes(), str(p)).pixels for p in (paths[0], paths[2]))
+        image, truth = (decode_photo(bytes_of(p), str(p)).pixels for p in (paths[0], paths[2]))
         mask = grey_mask(paths[1], self.threshold, image)
         same_size(truth, image, paths[2])
         cluster = stem.replace("-", "_").rpartition("_")[0] if self.cluster == "prefix" else ""
@@ -95,9 +96,20 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise SourceError(f"the folder {folder} does not exist")
     paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES]
+    if strange := [p for p in paths if not p.is_file()]:  # to open a pipe would wait for ever
+        raise SourceError(f"{strange[0]} is called like a picture, but it is not a file: remove it")
     if again := duplicates(p.stem for p in paths):
         raise SourceError(f"{folder} holds several pictures called {again[0]}; keep one of them")
     return {p.stem: p for p in paths}
+
+
+def bytes_of(path: Path, kind: type[OlrdError] = Rejected) -> bytes:
+    """The bytes of a picture's file. Raises `Rejected`, or `kind`, if it is not a regular file that can be read."""
+    try:
+        return read_regular(path)
+    except OSError as error:
+        text = f"{path} cannot be read: {error.strerror or error}"
+        raise (Rejected("photo_unreadable", text) if kind is Rejected else kind(text)) from error
 
 
 def grey_mask(path: Path, threshold: int, image: Image) -> Mask:
@@ -105,16 +117,8 @@ def grey_mask(path: Path, threshold: int, image: Image) -> Mask:
 
     A mask of another size is resized (nearest). Raises `Rejected` if its aspect differs or it cannot be read.
     """
-    from PIL import Image as Pillow
-
-    data = read_file(path.parent, path.name, "panoptic")
-    try:
-        import io
-
-        with Pillow.open(io.BytesIO(data)) as opened:
-            grey = np.asarray(opened.convert("L"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise Rejected("panoptic_unreadable", f"{path}: not a readable mask ({error})") from error
+    with open_picture(bytes_of(path), str(path), "panoptic") as opened, decoding("panoptic_unreadable", str(path)):
+        grey = np.asarray(opened.convert("L"))
     return fitted(grey > threshold, image, path)
 
 

@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 
 from benchmark.datasets import DataSpec, Sample
-from benchmark.datasets.pairs import drift, grey_mask, same_size, threshold_of
+from benchmark.datasets.pairs import bytes_of, drift, grey_mask, same_size, threshold_of
 from olrd.arrays import decode_photo
 from olrd.errors import SourceError, UsageError
 from olrd.registry import checked_options
@@ -49,7 +49,7 @@ class RealHM:
         digest = hashlib.sha256(f"{threshold}".encode())
         for stem in stems:
             digest.update(f"\n{stem.relative_to(root).as_posix()}\n".encode())
-            digest.update(b"".join(_file(stem, p).read_bytes() for p in ("gt", "mask", "fore")))
+            digest.update(b"".join(bytes_of(_file(stem, p), SourceError) for p in ("gt", "mask", "fore")))
         self.fingerprint = digest.hexdigest()[:16]
         count = "" if len(stems) == COUNT else f"; {len(stems)} items instead of the published {COUNT}"
         self.warnings: tuple[str, ...] = (f"input and truth differ outside the mask (harmonised); see facts{count}",)
@@ -62,7 +62,7 @@ class RealHM:
         """Input, mask and truth, with their difference outside the mask as facts."""
         stem = self._stems[index]
         image, truth = (
-            decode_photo(_file(stem, part).read_bytes(), str(_file(stem, part))).pixels for part in ("gt", "fore")
+            decode_photo(bytes_of(_file(stem, part)), str(_file(stem, part))).pixels for part in ("gt", "fore")
         )
         same_size(truth, image, _file(stem, "fore"))
         mask = grey_mask(_file(stem, "mask"), self.threshold, image)

@@ -21,7 +21,7 @@ import numpy as np
 from benchmark.board.ranking import sections
 from benchmark.board.records import portable
 from benchmark.board.tables import Table, tables_of
-from benchmark.datasets import DataSet, Sample
+from benchmark.datasets import AlteredError, DataSet, Sample
 from benchmark.page.thumbnails import Thumbnails
 from benchmark.protocol import Protocol
 from benchmark.runner.results import Run
@@ -204,6 +204,8 @@ def _pictures(
     sample: Sample | None = None
     try:
         sample = prepared(data.sample(number), protocol)
+    except AlteredError:
+        raise
     except Exception as error:  # the run counted the sample as failed, and the page shows the reason
         entry["unreadable"] = without_folders(f"{type(error).__name__}: {error}")
     files: list[str | None] = []

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from baselines.eraser import Eraser, Hints, WeightsUnusableError
+from baselines.eraser import Eraser, Hints
 from benchmark.datasets import Sample
 from olrd.arrays import Image, resize_ids
-from olrd.errors import MissingExtraError, UsageError
+from olrd.errors import MissingExtraError, SourceError, UsageError
 from olrd.panoptic import PanopticMap
 
-HOPELESS = (UsageError, MissingExtraError, WeightsUnusableError)
-"""Errors that an eraser would raise for every sample. They end the run."""
+HOPELESS = (UsageError, MissingExtraError, SourceError)
+"""Errors that an eraser would raise for every sample, such as missing or damaged weights. They end the run."""
 
 
 class Erased(NamedTuple):

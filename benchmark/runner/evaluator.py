@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.datasets import Sample
-from benchmark.runner.erasing import Erased, erase, wants_maps
+from benchmark.datasets import AlteredError, Sample
+from benchmark.runner.erasing import HOPELESS, Erased, erase, wants_maps
 from benchmark.runner.inputs import Inputs, open_inputs
 from benchmark.runner.request import Request
 from benchmark.runner.results import FIXED, write_rows
@@ -132,10 +132,18 @@ class Evaluator:
         for index in indices:
             try:
                 sample = prepared(self.inputs.data.sample(index), self.inputs.protocol)
+            except AlteredError:
+                raise
+            except Exception as error:  # a damaged file must not end a long run
+                read.append(_failed(ids[index], ids[index], error))
+                continue
+            try:
                 if wants_maps(self.inputs.eraser) and sample.annotated:
                     sample.annotated()  # reads and keeps the map now, so that the time of the eraser does not count it
                 read.append(sample)
-            except Exception as error:  # a damaged file must not end a long run
+            except HOPELESS:
+                raise
+            except Exception as error:
                 read.append(_failed(ids[index], ids[index], error))
         return read
 

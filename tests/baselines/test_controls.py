@@ -16,6 +16,7 @@ from baselines import classic, open_eraser
 from baselines.controls import blur_fill, copy_twin
 from baselines.eraser import Hints
 from baselines.fill import mean_fill
+from baselines.folder import ResultError
 from olrd.arrays import Image, Mask, encode_image
 from olrd.errors import SourceError, UsageError
 from olrd.panoptic import Box
@@ -245,9 +246,9 @@ def test_a_missing_or_wrongly_sized_result_is_named(tmp_path: Path) -> None:
     folder = results(tmp_path / "theirs", small=photo(3, 5))
     eraser = open_eraser("folder", {"path": str(folder)})
     image, mask = photo(4, 5), np.ones((4, 5), bool)
-    with pytest.raises(SourceError, match=r"holds no gone\.png .* for sample gone"):
+    with pytest.raises(ResultError, match=r"holds no gone\.png .* for sample gone"):
         eraser.erase([image], [mask], [Hints("gone")])
-    with pytest.raises(SourceError, match=r"small\.webp: expected 5 x 4 .* got 5 x 3"):
+    with pytest.raises(ResultError, match=r"small\.webp: expected 5 x 4 .* got 5 x 3"):
         eraser.erase([image], [mask], [Hints("small")])
     with pytest.raises(UsageError, match="pass hints with keys"):
         eraser.erase([image], [mask])

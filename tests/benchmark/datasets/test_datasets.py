@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Pillow
+from seven_pairs import STEMS, write_seven
 from sound_datasets import box, check, drawn
 from synthetic_coco import write_coco
 from synthetic_dataset import write_dataset
@@ -231,7 +233,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (root / "mask" / "a.png").write_bytes(b"no picture")
     (root / "image" / "b.png").write_bytes(b"")
     data = open_dataset("pairs", str(root))
-    with pytest.raises(Rejected, match=r"a\.png: not a readable mask"):
+    with pytest.raises(Rejected, match=r"a\.png: not a readable image"):
         data.sample(0)
     with pytest.raises(Rejected, match=r"b\.png: not a readable image"):
         data.sample(1)
@@ -297,3 +299,23 @@ def test_without_a_root_the_folder_is_asked_for(name: str) -> None:
 def test_an_unknown_data_set_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"Did you mean 'realhm'\?"):
         open_dataset("realmh")
+
+
+@pytest.mark.parametrize("where", ["image", "mask"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_among_pictures_is_named_and_never_opened(
+    where: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    root = write_seven(tmp_path)
+    strange = root / where / f"{STEMS[0]}.png"
+    strange.unlink()
+    make(strange)
+    with pytest.raises(SourceError, match=rf"{where}/{STEMS[0]}\.png is called like a picture, but it is not a file"):
+        open_dataset("pairs", str(root))
+
+
+def test_a_mask_that_would_start_another_program_is_refused(tmp_path: Path) -> None:
+    root = write_seven(tmp_path)
+    (root / "mask" / f"{STEMS[0]}.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 30 24\n%%EOF\n")
+    with pytest.raises(Rejected, match="expected JPEG, PNG"):
+        open_dataset("pairs", str(root)).sample(0)

@@ -19,7 +19,7 @@ import pytest
 from plugin.install import install
 from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples, use
 
-from baselines.eraser import WeightsUnusableError
+from baselines.eraser import WeightsMissingError, WeightsUnusableError
 from benchmark import scoring
 from benchmark.board.records import add_record
 from benchmark.cli.screen import result
@@ -29,7 +29,7 @@ from benchmark.runner import evaluator
 from benchmark.runner.results import Run, read_rows
 from benchmark.runner.run import run
 from olrd.arrays import Image
-from olrd.errors import OutputError, SourceError
+from olrd.errors import MissingExtraError, OlrdError, OutputError, SourceError
 
 # --- erasers that misbehave ----------------------------------------------------------------------
 
@@ -102,11 +102,22 @@ def test_only_controls_are_shown_the_truth(root: Path, tmp_path: Path, monkeypat
     assert summary.scores["ssim/mask/raw"].mean == 1.0
 
 
-def test_unusable_weights_end_the_run_at_once(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        WeightsUnusableError("big.pt is damaged"),
+        WeightsMissingError("big.pt is damaged"),
+        MissingExtraError("big.pt is damaged", "models"),
+        SourceError("the segmenter in big.pt is damaged"),
+    ],
+)
+def test_unusable_weights_end_the_run_at_once(
+    error: OlrdError, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every sample would fail for the same reason: nothing is finished, and the run can go on later."""
-    method = Scripted(dict.fromkeys(STEMS, raising(WeightsUnusableError("big.pt is damaged"))))
+    method = Scripted(dict.fromkeys(STEMS, raising(error)))
     use(monkeypatch, method)
-    with pytest.raises(WeightsUnusableError, match=r"big\.pt is damaged"):
+    with pytest.raises(type(error), match=r"big\.pt is damaged"):
         run(request(root), tmp_path / "out")
     assert len(method.seen) == 1 and not (tmp_path / "out" / "samples.parquet").exists()
 

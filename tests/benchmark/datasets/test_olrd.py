@@ -1,0 +1,72 @@
+"""Triplets that were changed after the build: their fingerprint is the honest one, so no score may come of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from synthetic_dataset import write_dataset
+
+from benchmark.cli.commands import main
+from benchmark.datasets import AlteredError, open_dataset
+from benchmark.export import export
+from benchmark.protocol import Protocol
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("honest") / "set", photos=2, per_photo=1, splits=("test",))
+
+
+def changed(honest: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A copy in which the last row is another one."""
+    shutil.copytree(honest, folder)
+    path = next((folder / "data").iterdir())
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    change(rows[-1])
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    return folder
+
+
+def truth_is_the_photo(row: dict[str, Any]) -> None:
+    row["background"] = row["image"]
+
+
+def other_photo(row: dict[str, Any]) -> None:
+    row["image_id"] = "another"
+
+
+def other_box(row: dict[str, Any]) -> None:
+    row["source_bbox"] = [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("change", [truth_is_the_photo, other_photo, other_box])
+def test_a_run_of_changed_triplets_stops_and_has_no_scores(
+    change: Callable[[dict[str, Any]], None], honest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = changed(honest, tmp_path / "set", change)
+    data = open_dataset("olrd", str(folder))
+    assert data.fingerprint == open_dataset("olrd", str(honest)).fingerprint
+    with pytest.raises(AlteredError, match=r"the recipe says .* changed after it was built"):
+        data.sample(1)
+    assert main(["run", "--method", "identity", "--root", str(folder), "--out", str(tmp_path / "run")]) == 1
+    assert "was changed after it was built" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "summary.json").exists()
+    with pytest.raises(AlteredError):
+        export(data, Protocol("p", 1), tmp_path / "out")
+
+
+def test_a_set_of_another_tool_without_hashes_is_read_as_it_is(honest: Path, tmp_path: Path) -> None:
+    def without_hash(row: dict[str, Any]) -> None:
+        row["recipe"] = json.dumps({"made": "by hand"})
+        truth_is_the_photo(row)
+
+    data = open_dataset("olrd", str(changed(honest, tmp_path / "set", without_hash)))
+    assert data.sample(1).id and data.fingerprint != open_dataset("olrd", str(honest)).fingerprint
