@@ -29,6 +29,7 @@ from magiceraser_ref.model.token import add_token, load_token, save_token, set_t
 from olrd.errors import OutputError, UsageError, did_you_mean
 from olrd.models.checkpoints import choose_device
 from olrd.storage.files import disk_errors, write_atomic
+from olrd.trust import parse_json
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 _TOP = (records.FILE, INDEX, LORA_FILE, TOKEN_FILE)
@@ -100,7 +101,7 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
     if dtype not in DTYPES:
         raise did_you_mean("dtype", dtype, DTYPES)
     name = ("float32" if device == "cpu" else "float16") if dtype == "auto" else dtype
-    index = json.loads((base / "model_index.json").read_text())
+    index = parse_json((base / INDEX).read_bytes(), base / INDEX, WeightsUnusableError)
     # The automatic choice imports every pipeline of diffusers, which takes seconds.
     named = str(index.get("_class_name"))
     chosen = named if named in INPAINTING else "AutoPipelineForInpainting"
@@ -116,11 +117,11 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
                 local_files_only=True,
                 **without,
             )
+        pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
     except ImportError as error:
         raise UsageError(f"{base} needs a library that is not installed: {error}") from error
     except Exception as error:  # diffusers, transformers and safetensors raise many kinds of errors
         raise WeightsUnusableError(f"{base} cannot be loaded as an inpainting pipeline: {error}") from error
-    pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
 

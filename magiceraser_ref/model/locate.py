@@ -8,7 +8,6 @@ model may be a plain inpainting checkpoint without LoRA and token.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,8 @@ from baselines.eraser import WeightsMissingError, WeightsUnusableError
 from magiceraser_ref.extras import need
 from magiceraser_ref.model import lora, settings
 from magiceraser_ref.model.settings import Settings, read_settings
+from olrd.models.checkpoints import check_model_folder
+from olrd.trust import parse_json, shown
 
 INDEX = "model_index.json"
 TOKEN_FILE = "learned_embeds.safetensors"
@@ -24,6 +25,10 @@ NETWORKS = ("unet", "vae", "text_encoder")
 SHIPPED = "small"
 """Name of the model that comes with the package."""
 SHIPPED_FOLDER = Path(__file__).parents[1] / "weights" / SHIPPED
+LARGEST_SIDE = 1024
+"""Largest side of a model's latents that is believed. Stable Diffusion XL has 128."""
+LARGEST_LEVELS = 8
+"""Largest number of levels of an autoencoder that is believed. Stable Diffusion's has 4."""
 INPAINTING_CHANNELS = 9
 """Channels of the UNet's input: 4 of the noisy latent, 1 of the mask, 4 of the masked photo (section 6, inferred)."""
 
@@ -74,6 +79,8 @@ def locate(model: str | Path, revision: str | None = None) -> Located:
             "wrote, or a diffusers inpainting checkpoint"
         )
     check_base(base)
+    for part in dict.fromkeys((folder, base)):
+        check_model_folder(part, WeightsUnusableError)
     if found is not None:
         _check_adapters(folder, found)
     return Located(folder, base, found)
@@ -83,7 +90,7 @@ def _folder(model: str | Path, revision: str | None) -> Path:
     if str(model) == SHIPPED:
         return _shipped()
     path = Path(model)
-    if path.is_dir():
+    if is_folder(path):
         return path
     missing = (
         f"'{model}' is neither a folder nor a model in the hub's cache: give the folder of a model, or "
@@ -94,8 +101,16 @@ def _folder(model: str | Path, revision: str | None) -> Path:
     hub = need("huggingface_hub", "a model from the hub")
     try:
         return Path(hub.snapshot_download(str(model), revision=revision, local_files_only=True))
-    except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError, OSError) as error:
+    except (hub.errors.LocalEntryNotFoundError, ValueError, OSError) as error:
         raise WeightsMissingError(missing) from error
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder. A name that no file can have is none."""
+    try:
+        return path.is_dir()
+    except OSError:  # too long
+        return False
 
 
 def _shipped() -> Path:
@@ -109,21 +124,30 @@ def _shipped() -> Path:
 
 def native_side(base: Path) -> int:
     """Return the side in pixels that the networks of a checked folder were made for, by their configuration."""
-    size = _json(base / "unet" / "config.json").get("sample_size", 64)
-    return int(size if isinstance(size, int) else min(size)) * cell_pixels(base)
+    path = base / "unet" / "config.json"
+    size = _json(path).get("sample_size", 64)
+    sides = size if isinstance(size, list) else [size]
+    if not 1 <= len(sides) <= 2 or not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides):
+        raise WeightsUnusableError(f"{path}: sample_size is {shown(size)}, expected 1 to {LARGEST_SIDE:,}")
+    return int(min(sides)) * cell_pixels(base)
 
 
 def cell_pixels(base: Path) -> int:
     """Return the side of a latent cell in pixels. The autoencoder has one level more than it halves its input."""
-    levels = len(_json(base / "vae" / "config.json").get("block_out_channels", (0, 0, 0, 0)))
-    return int(2 ** (levels - 1))
+    path = base / "vae" / "config.json"
+    channels = _json(path).get("block_out_channels", [0, 0, 0, 0])
+    if not isinstance(channels, list) or not 1 <= len(channels) <= LARGEST_LEVELS:
+        raise WeightsUnusableError(
+            f"{path}: block_out_channels is {shown(channels)}, expected a list of 1 to {LARGEST_LEVELS} numbers"
+        )
+    return int(2 ** (len(channels) - 1))
 
 
 def _base_folder(folder: Path, found: Settings) -> Path:
     """Find the base of adapters: a folder, also one relative to theirs, or a model in the hub's cache."""
     beside = folder / found.base
     try:
-        base = beside if beside.is_dir() else _folder(found.base, found.revision)
+        base = beside if is_folder(beside) else _folder(found.base, found.revision)
     except WeightsMissingError as error:
         raise WeightsMissingError(f"{folder} contains adapters for another model: {error}") from error
     if not (base / INDEX).is_file():
@@ -137,7 +161,10 @@ def check_base(base: Path) -> None:
     if not str(index.get("_class_name", "")).endswith("Pipeline"):
         raise WeightsUnusableError(f"{base / INDEX} names no diffusers pipeline class (_class_name)")
     for network in (*NETWORKS, "text_encoder_2"):
-        if network in NETWORKS or index.get(network, [None])[0] is not None:
+        entry = index.get(network, [None])
+        if not isinstance(entry, list) or not entry:
+            raise WeightsUnusableError(f"{base / INDEX}: {network} is {shown(entry)}, expected [library, class]")
+        if network in NETWORKS or entry[0] is not None:
             _check_weights(base / network)
     channels = _json(base / "unet" / "config.json").get("in_channels")
     if channels != INPAINTING_CHANNELS:
@@ -179,9 +206,9 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise WeightsUnusableError(f"{path} is missing: the model is incomplete")
     try:
-        found = json.loads(path.read_text("utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("expected an object")
-    except ValueError as error:
-        raise WeightsUnusableError(f"{path} is not valid JSON: {error}") from error
+        found = parse_json(path.read_bytes(), path, WeightsUnusableError)
+    except OSError as error:
+        raise WeightsUnusableError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise WeightsUnusableError(f"{path}: expected an object of JSON, found {shown(found)}")
     return found

@@ -7,6 +7,7 @@ cross-attention are inferred.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from typing import Any
 from baselines.eraser import WeightsUnusableError
 from magiceraser_ref.extras import need
 from olrd.errors import UsageError
+from olrd.trust import one_line, parse_json, shown
 
 ADAPTER = "magiceraser"
 FILE = "pytorch_lora_weights.safetensors"
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+LARGEST_RANK = 1024
+LARGEST_ALPHA = 1e6
 _PREFIX = "unet."
 _METADATA = "lora_adapter_metadata"
+_MODULE = re.compile(r"[\w.]{1,200}")
 
 
 def add_lora(unet: Any, rank: int = 8, alpha: float = 8, targets: Sequence[str] = TARGETS, seed: int = 0) -> None:
@@ -103,18 +108,35 @@ def _writer(config: Any) -> Callable[[dict[str, Any], str], None]:
 
 
 def load_lora(pipeline: Any, folder: Path | str) -> None:
-    """Load the LoRA of `folder` into the pipeline's UNet. Raises `WeightsUnusableError` if it is for another base."""
+    """Load the LoRA of `folder` into the pipeline's UNet.
+
+    Raises `WeightsUnusableError` if it is for another base, or is no LoRA of finite numbers.
+    """
     need("peft", "LoRA")
     path = Path(folder) / FILE
     check_lora(pipeline.unet, path)
-    # The pipeline's load_lora_weights does the same, but warns that there is no LoRA for the text encoder.
-    pipeline.unet.load_lora_adapter(
-        str(folder), prefix="unet", weight_name=FILE, adapter_name=ADAPTER, use_safetensors=True
-    )
+    try:
+        # The pipeline's load_lora_weights does the same, but warns that there is no LoRA for the text encoder.
+        pipeline.unet.load_lora_adapter(
+            str(folder),
+            prefix="unet",
+            weight_name=FILE,
+            adapter_name=ADAPTER,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+    except Exception as error:  # diffusers and peft raise many kinds of errors
+        raise WeightsUnusableError(f"{path} cannot be loaded as a LoRA: {one_line(str(error))}") from error
+    pipeline.unet.eval()  # the new layers may have dropout
+    if not all(bool(values.isfinite().all()) for values in lora_parameters(pipeline.unet)):
+        raise WeightsUnusableError(f"{path} contains NaN or infinity: expected the finite weights of a LoRA")
 
 
 def check_lora(unet: Any, path: Path) -> None:
-    """Raise `WeightsUnusableError` if the UNet lacks a module of the file or has it in another width."""
+    """Raise `WeightsUnusableError` if the UNet lacks a module of the file or has it in another width.
+
+    Only the file's header is read.
+    """
     known = {
         name.removesuffix(".base_layer"): tuple(module.weight.shape)
         for name, module in unet.named_modules()
@@ -135,23 +157,88 @@ def check_lora(unet: Any, path: Path) -> None:
 
 
 def _shapes(path: Path) -> Mapping[str, tuple[int, int]]:
-    """Read (inputs, outputs) of each changed module from the header of a LoRA file."""
+    """Read (inputs, outputs) of each changed module from the header of a LoRA file, and check the header."""
     need("safetensors", "LoRA")
     from safetensors import SafetensorError, safe_open
 
-    down: dict[str, int] = {}
-    up: dict[str, int] = {}
+    down: dict[str, tuple[int, ...]] = {}
+    up: dict[str, tuple[int, ...]] = {}
     try:
         with safe_open(str(path), framework="pt") as file:
+            _check_metadata(path, file.metadata() or {})
             for key in file.keys():  # noqa: SIM118  (a file handle, not a mapping)
                 module, _, factor = key.removesuffix(".weight").rpartition(".lora")
-                shape = file.get_slice(key).get_shape()
+                shape = tuple(file.get_slice(key).get_shape())
                 if factor in ("_A", ".down", "_down"):
-                    down[module.removeprefix(_PREFIX)] = shape[1]
+                    down[module.removeprefix(_PREFIX)] = shape
                 elif factor in ("_B", ".up", "_up"):
-                    up[module.removeprefix(_PREFIX)] = shape[0]
+                    up[module.removeprefix(_PREFIX)] = shape
     except (OSError, SafetensorError) as error:
         raise WeightsUnusableError(f"{path} is not a safetensors file with a LoRA: {error}") from error
     if not down or down.keys() != up.keys():
         raise WeightsUnusableError(f"{path} contains no LoRA: expected pairs of lora_A and lora_B weights")
-    return {module: (down[module], up[module]) for module in down}
+    for module, one in down.items():
+        other = up[module]
+        if min(len(one), len(other)) < 2 or one[0] != other[1] or not 1 <= one[0] <= LARGEST_RANK:
+            raise WeightsUnusableError(
+                f"{path}: the factors of {shown(module)} are {list(one)} and {list(other)}, expected [rank, inputs] and "
+                f"[outputs, rank] with a rank from 1 to {LARGEST_RANK}"
+            )
+    return {module: (down[module][1], up[module][0]) for module in down}
+
+
+def _check_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Raise `WeightsUnusableError` unless a file's settings are plain: peft can import any module that they name."""
+    if _METADATA not in metadata:
+        return
+    record = parse_json(metadata[_METADATA], path, WeightsUnusableError)
+    if not isinstance(record, dict):
+        raise WeightsUnusableError(f"{path}: its settings ({_METADATA}) are {shown(record)}, expected an object")
+    usual = need("peft", "LoRA").LoraConfig().to_dict()
+    for name, value in record.items():
+        key = name.removeprefix(_PREFIX)
+        check = _SETTINGS.get(key)
+        unused = value is None or value is False or value in ([], {}, "") or value == usual.get(key)
+        if not unused and (check is None or not check(value)):
+            raise WeightsUnusableError(
+                f"{path}: its setting {shown(name)} is {shown(value)}, which an ordinary LoRA does not have. Load the "
+                "LoRA with the tool that made it, and save it again without the setting"
+            )
+
+
+def _is_rank(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_RANK
+
+
+def _is_scale(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_ALPHA
+
+
+def _are_names(value: object) -> bool:
+    # A text would be a regular expression, which can take for ever.
+    return isinstance(value, list) and all(isinstance(one, str) and _MODULE.fullmatch(one) for one in value)
+
+
+def _by_module(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    def checked(value: object) -> bool:
+        return isinstance(value, dict) and _are_names(list(value)) and all(check(one) for one in value.values())
+
+    return checked
+
+
+_SETTINGS: Mapping[str, Callable[[object], bool]] = {
+    "r": _is_rank,
+    "lora_alpha": _is_scale,
+    "target_modules": _are_names,
+    "rank_pattern": _by_module(_is_rank),
+    "alpha_pattern": _by_module(_is_scale),
+    "lora_dropout": lambda value: isinstance(value, int | float) and 0 <= value <= 1,
+    "use_rslora": lambda value: value is True,
+    "init_lora_weights": lambda value: value is True or value == "gaussian",
+    "inference_mode": lambda value: value is True,
+    "bias": lambda value: value == "none",
+    "peft_type": lambda value: value == "LORA",
+    "peft_version": lambda value: isinstance(value, str),
+    "base_model_name_or_path": lambda value: isinstance(value, str),
+}
+"""The settings that a LoRA may have, and what their values must be. Those that are off or peft's own do no harm."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from baselines.eraser import WeightsUnusableError
-from magiceraser_ref.model.lora import TARGETS
+from magiceraser_ref.model.lora import LARGEST_ALPHA, LARGEST_RANK, TARGETS
+from magiceraser_ref.model.token import TOKEN, is_token
 from magiceraser_ref.refocus.settings import Refocus
 from olrd.errors import UsageError
 from olrd.storage.files import to_json
+from olrd.trust import one_line, parse_json, printable, shown
 
 FILE = "magiceraser.json"
 FORMAT = 1
+LONGEST_TEXT = 10_000
 SHAPE_KEYS = (
     "in_channels",
     "out_channels",
@@ -30,6 +34,9 @@ SHAPE_KEYS = (
     "transformer_layers_per_block",
 )
 """The parts of a UNet's configuration that decide whether a LoRA fits. Other parts depend on diffusers' version."""
+
+_REVISION = re.compile(r"\w[\w.-]{0,99}(?:/\w[\w.-]{0,99}){0,3}")
+"""A commit, tag or branch. It never leads out of the hub's cache."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +90,19 @@ class Settings:
     @classmethod
     def from_json(cls, text: str, name: str = FILE) -> Settings:
         """Read the text of `magiceraser.json`. name: Name of the file, for messages. Raises `WeightsUnusableError`."""
+        raw = parse_json(text, name, WeightsUnusableError)
         try:
-            raw = json.loads(text)
             if raw["format"] != FORMAT:
                 raise WeightsUnusableError(
-                    f"{name}: expected format {FORMAT}, got {raw['format']}: it was written by another "
+                    f"{name}: expected format {FORMAT}, got {shown(raw['format'])}: it was written by another "
                     "release of magiceraser_ref; use that one, or save the model again"
                 )
             unknown = sorted(set(raw) - {f.name for f in fields(cls)})
             if unknown:
-                raise WeightsUnusableError(f"{name}: unknown settings {', '.join(unknown)}")
-            if raw.get("lora"):
+                raise WeightsUnusableError(f"{name}: unknown settings {', '.join(map(printable, unknown))}")
+            if raw.get("lora") is not None:
                 raw["lora"] = LoraSettings(**raw["lora"] | {"targets": tuple(raw["lora"]["targets"])})
-            if raw.get("refocus"):
+            if raw.get("refocus") is not None:
                 listed: dict[str, Any] = raw["refocus"]
                 tuples = {k: tuple(v) for k, v in listed.items() if isinstance(v, list)}
                 raw["refocus"] = Refocus(**listed | tuples)
@@ -104,24 +111,50 @@ class Settings:
             return found
         except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
             raise WeightsUnusableError(
-                f"{name} is not a record of a MagicEraser model: {error}; save the model again, or "
+                f"{name} is not a record of a MagicEraser model: {printable(one_line(str(error)))}; save the model again, or "
                 "remove the file to use the folder as a plain inpainting model"
             ) from error
 
     def _check(self) -> None:
         """Raise `ValueError` for a value of a wrong type or out of its range."""
-        texts = (self.base, self.initializer, self.negative, self.license)
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("base, initializer, negative and license are texts")
+        for name in ("base", "initializer", "negative", "license"):
+            text = getattr(self, name)
+            if not isinstance(text, str) or len(text) > LONGEST_TEXT or text != printable(text):
+                raise ValueError(f"{name} is a text of at most {LONGEST_TEXT:,} characters, not {shown(text)}")
         for name, low, high in (
             ("resolution", 8, 8192),
             ("strength", 0.01, 1),
             ("steps", 1, 1000),
             ("guidance", 0, 50),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ValueError(f"{name} is a number from {low} to {high}, not {value!r}")
+            _check_number(name, getattr(self, name), low, high, whole=name in ("resolution", "steps"))
+        if self.token is not None and not is_token(self.token):
+            raise ValueError(f"token is one word, such as {TOKEN}, or null; not {shown(self.token)}")
+        if self.revision is not None and not (isinstance(self.revision, str) and _REVISION.fullmatch(self.revision)):
+            raise ValueError(f"revision is a commit, or null; not {shown(self.revision)}")
+        if not isinstance(self.base_unet, dict):
+            raise ValueError(f"base_unet is an object, not {shown(self.base_unet)}")
+        if self.lora is not None:
+            _check_number("the rank of lora", self.lora.rank, 1, LARGEST_RANK, whole=True)
+            _check_number("the alpha of lora", self.lora.alpha, 0, LARGEST_ALPHA)
+            _check_texts("the targets of lora", self.lora.targets)
+        if self.refocus is not None:
+            _check_texts("the layers of refocus", self.refocus.layers)
+            for factor in self.refocus.resolutions or ():
+                _check_number("a resolution of refocus", factor, 1, 64, whole=True)
+            if not isinstance(self.refocus.both_halves, bool):
+                raise ValueError(f"both_halves of refocus is true or false, not {shown(self.refocus.both_halves)}")
+
+
+def _check_number(name: str, value: object, low: float, high: float, whole: bool = False) -> None:
+    kinds = (int,) if whole else (int, float)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} is a {'whole ' if whole else ''}number from {low} to {high}, not {shown(value)}")
+
+
+def _check_texts(name: str, values: object) -> None:
+    if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{name} are a list of texts, not {shown(values)}")
 
 
 def read_settings(folder: Path) -> Settings | None:
@@ -131,8 +164,8 @@ def read_settings(folder: Path) -> Settings | None:
         return None
     try:
         return Settings.from_json(path.read_text("utf-8"), str(path))
-    except UnicodeDecodeError as error:
-        raise WeightsUnusableError(f"{path} is not text: {error}") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise WeightsUnusableError(f"{path} cannot be read as text: {error}") from error
 
 
 def unet_shape(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,17 @@ from baselines.eraser import WeightsUnusableError
 from magiceraser_ref.extras import need
 from olrd.errors import UsageError
 from olrd.storage.files import atomic_path
+from olrd.trust import shown
 
 TOKEN = "R*"
 """The token as prompt templates write it."""
+LARGEST_FILE = 1 << 20
+"""Largest file of a token in bytes. A vector of 4,096 numbers has 16 KB."""
+
+
+def is_token(text: object) -> bool:
+    """Whether a value is one printable word of at most 100 characters."""
+    return isinstance(text, str) and 0 < len(text) <= 100 and text.isprintable() and " " not in text
 
 
 def add_token(tokenizer: Any, text_encoder: Any, token: str = TOKEN, initial: str = "background") -> int:
@@ -90,17 +98,23 @@ def load_token(file: Path | str) -> tuple[str, Any]:
     from safetensors.torch import load_file
 
     try:
+        if (size := Path(file).stat().st_size) > LARGEST_FILE:
+            raise WeightsUnusableError(f"{file} has {size:,} bytes: expected one learned token, a few thousand")
         found = load_file(str(file))
     except (OSError, SafetensorError) as error:
         raise WeightsUnusableError(f"{file} is not a safetensors file with a learned token: {error}") from error
     if len(found) != 1:
         raise WeightsUnusableError(
-            f"{file}: expected one learned token, got {len(found)} tensors ({', '.join(list(found)[:3])})"
+            f"{file}: expected one learned token, got {len(found)} tensors ({', '.join(map(shown, list(found)[:3]))})"
         )
     ((token, vector),) = found.items()
+    if not is_token(token):
+        raise WeightsUnusableError(f"{file}: {shown(token)} is not the name of a token: one word, such as {TOKEN}")
     vector = vector.float()
     if vector.ndim == 2 and vector.shape[0] == 1:
         vector = vector[0]
     if vector.ndim != 1:
         raise WeightsUnusableError(f"{file}: the token '{token}' should have one vector [d], got {list(vector.shape)}")
+    if not vector.isfinite().all():
+        raise WeightsUnusableError(f"{file}: the vector of '{token}' contains NaN or infinity")
     return token, vector

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from micro_model import trained_pipeline, unet_output
 from safetensors.torch import load_file, save_file
 
+from baselines.eraser import WeightsUnusableError
 from magiceraser_ref.model.lora import FILE, TARGETS, add_lora, has_lora, load_lora, lora_parameters, save_lora
 from magiceraser_ref.small.architecture import MICRO, build_pipeline
 from olrd.errors import SourceError, UsageError
@@ -111,3 +115,84 @@ def test_what_cannot_be_added_or_saved_is_refused(tmp_path: Path) -> None:
     add_lora(unet)
     with pytest.raises(UsageError, match="already has a LoRA"):
         add_lora(unet)
+
+
+# --- files of strangers --------------------------------------------------------------------------
+
+
+def _with(path: Path, **settings: object) -> None:
+    metadata = {"lora_adapter_metadata": json.dumps({f"unet.{k}": v for k, v in settings.items()})}
+    save_file(load_file(path), path, metadata=metadata)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_lora(tmp_path, trained_pipeline().unet)
+    return tmp_path / FILE
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("r", 10**9),
+        ("r", "4"),
+        ("r", True),
+        ("lora_alpha", 1e400),
+        ("lora_alpha", [8]),
+        ("target_modules", "(a+)+$"),
+        ("target_modules", ["(a+)+$"]),
+        ("rank_pattern", {"to_q": 10**9}),
+        ("alpha_pattern", {"(a+)+$": 8}),
+        ("megatron_config", {"hidden_size": 1}),
+        ("megatron_core", "evil"),
+        ("peft_type", "LOHA"),
+        ("init_lora_weights", "pissa"),
+        ("colour", "red"),
+    ],
+)
+def test_settings_that_could_run_code_or_fill_memory_are_refused(saved: Path, name: str, value: object) -> None:
+    _with(saved, **{"r": 4, "lora_alpha": 8, "target_modules": list(TARGETS)} | {name: value})
+    with pytest.raises(WeightsUnusableError, match=f"'unet.{name}'"):
+        load_lora(build_pipeline(MICRO), saved.parent)
+
+
+@pytest.mark.parametrize("text", ["{", "3", "[]", "[" * 100_000])
+def test_settings_that_are_no_object_are_refused(saved: Path, text: str) -> None:
+    save_file(load_file(saved), saved, metadata={"lora_adapter_metadata": text})
+    with pytest.raises(WeightsUnusableError, match="pytorch_lora_weights"):
+        load_lora(build_pipeline(MICRO), saved.parent)
+
+
+def test_the_settings_that_peft_writes_are_read(saved: Path) -> None:
+    config = trained_pipeline().unet.peft_config["magiceraser"].to_dict()
+    usual = {k: sorted(v) if isinstance(v, set) else getattr(v, "value", v) for k, v in config.items()}
+    _with(saved, **usual | {"lora_dropout": 0.1})
+    pipeline = build_pipeline(MICRO)
+    load_lora(pipeline, saved.parent)
+    torch.testing.assert_close(unet_output(pipeline, PROMPT), unet_output(trained_pipeline(), PROMPT))
+
+
+def _numbers(weights: dict[str, Any]) -> None:
+    next(iter(weights.values()))[0, 0] = float("nan")
+
+
+def _rank(weights: dict[str, Any]) -> None:
+    for name, values in weights.items():
+        other = 2048, values.shape[1]
+        weights[name] = torch.zeros(other if "lora_A" in name or "down" in name else (values.shape[0], 2048))
+
+
+def _flat(weights: dict[str, Any]) -> None:
+    for name, values in weights.items():
+        weights[name] = values.flatten()
+
+
+@pytest.mark.parametrize(("spoil", "message"), [(_numbers, "NaN"), (_rank, "a rank from 1 to"), (_flat, "expected")])
+def test_weights_that_are_no_lora_are_refused(
+    saved: Path, spoil: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    weights = load_file(saved)
+    spoil(weights)
+    save_file(weights, saved)
+    with pytest.raises(WeightsUnusableError, match=message):
+        load_lora(build_pipeline(MICRO), saved.parent)
