@@ -89,7 +89,9 @@ def open_picture(data: bytes, name: str, what: str = "photo", max_pixels: int = 
         raise
     except Exception:  # a decoder can raise anything
         # Pillow's message is left out: it contains a memory address, and equal builds must write equal bytes.
-        raise Rejected(f"{what}_unreadable", f"{name}: not a readable image; expected JPEG, PNG, WebP, TIFF or BMP") from None
+        raise Rejected(
+            f"{what}_unreadable", f"{name}: not a readable image; expected JPEG, PNG, WebP, TIFF or BMP"
+        ) from None
     finally:
         Pillow.MAX_IMAGE_PIXELS = pillows_own
     if image.width * image.height > max_pixels:

@@ -12,11 +12,18 @@ import pyarrow.parquet as pq
 
 from olrd.arrays import MAX_PIXELS, Image, Mask, decode_mask, decode_photo
 from olrd.dataset.record import BUILD_FILE, BuildRecord
-from olrd.dataset.schema import PICTURES
+from olrd.dataset.schema import PICTURES, schema
 from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
 from olrd.storage.remote import Remote, location
 from olrd.triplets.compose import Triplet
-from olrd.trust import shown
+from olrd.trust import printable, shown
+
+MAX_GROUP_BYTES = 1 << 31
+"""Largest row group that is read. A build ends one at 64 MB (see `olrd.dataset.shards`), or after a single larger row."""
+MAX_GROUP_ROWS = 10_000
+"""Most rows of a row group that is read. A build writes 100."""
+BATCH_ROWS = 16
+_BATCH_BYTES = 1 << 30
 
 
 class Sample(NamedTuple):
@@ -45,12 +52,15 @@ class Dataset:
     Attributes:
         folder: where it lies.
         record: the content of build.json; read from the folder if not given.
+        max_pixels: larger pictures are not decoded, whatever build.json says.
         form: `full` or `recipes`.
         shards: its Parquet files, in order.
     """
 
-    def __init__(self, folder: Path | Remote | str, record: BuildRecord | None = None) -> None:
-        self.folder = location(folder)
+    def __init__(
+        self, folder: Path | Remote | str, record: BuildRecord | None = None, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.folder, self.max_pixels = location(folder), max_pixels
         self.record = self._read() if record is None else record
         self.form = self.record.form
         self.shards = [self.folder / shard.file for shard in self.record.shards]
@@ -70,14 +80,16 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Sample]:
         self._check_pictures()
-        return map(_sample, self.rows())
+        return (_sample(row, self.max_pixels) for row in self.rows())
 
     def __getitem__(self, number: int) -> Sample:
         self._check_pictures()
         size = len(self)
         if not -size <= number < size:
             raise IndexError(f"triplet {number} of {size}")
-        return _sample(next(self.rows_from(number % size)))
+        for row in self.rows_from(number % size):
+            return _sample(row, self.max_pixels)
+        raise IntegrityError(f"{self.folder}: {BUILD_FILE} says {size} triplets, number {number} is not there")
 
     def _check_pictures(self) -> None:
         if self.form != "full":
@@ -87,12 +99,23 @@ class Dataset:
             )
 
     def open(self, shard: Path | Remote) -> pq.ParquetFile:
-        """Open a shard. Raises `IntegrityError` if it is missing or damaged."""
+        """Open a shard. Raises `IntegrityError` if it is missing or damaged, or lacks a column."""
+        if isinstance(shard, Path) and not shard.is_file():  # a named pipe would wait forever
+            raise IntegrityError(f"{shard} is missing or damaged: there is no such file")
         try:
             where = shard.open() if isinstance(shard, Remote) else shard
-            return pq.ParquetFile(where, pre_buffer=False, buffer_size=1 << 20)
-        except (OSError, pa.ArrowException) as error:
-            raise IntegrityError(f"{shard} is missing or damaged: {error}") from error
+            file = pq.ParquetFile(where, pre_buffer=False, buffer_size=1 << 20)
+            found = file.schema_arrow
+        except READ_ERRORS as error:
+            raise IntegrityError(f"{shard} is missing or damaged: {printable(str(error))}") from error
+        for column in schema(self.form):
+            place = found.get_field_index(column.name)
+            if place < 0 or found.field(place).type != column.type:
+                file.close()
+                raise IntegrityError(
+                    f"{shard}: its columns are not those of {self.form}: {column.name} is missing or of another type"
+                )
+        return file
 
     def batches(
         self, columns: Sequence[str] | None = None, shards: Sequence[Path | Remote] | None = None
@@ -100,8 +123,7 @@ class Dataset:
         """Rows in order, in small batches. Memory does not grow with the dataset."""
         for shard in self.shards if shards is None else shards:
             with self.open(shard) as file:
-                names = None if columns is None else list(columns)
-                yield from readable(shard, file.iter_batches(batch_size=16, columns=names))
+                yield from group_batches(shard, file, None, columns)
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Rows in order, as dicts. Pictures are {"bytes": ..., "path": ...}."""
@@ -117,22 +139,45 @@ class Dataset:
                     if start >= count:
                         start -= count
                         continue
-                    groups = file.iter_batches(batch_size=16, row_groups=[group])
-                    for batch in readable(shard, groups):
+                    for batch in group_batches(shard, file, [group]):
                         yield from batch_rows(batch.slice(min(start, len(batch))))
                         start = max(0, start - len(batch))
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Whole columns (not pictures) as one table."""
-        return pa.concat_tables(self.open(shard).read(columns=list(columns)) for shard in self.shards)
+        whole = schema(self.form)
+        part = pa.schema([whole.field(name) for name in columns])
+        return pa.Table.from_batches((batch.select(list(columns)) for batch in self.batches(columns)), part)
 
 
-def readable(shard: Path | Remote, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Pass on the batches. Raises `IntegrityError` if the shard is damaged."""
+READ_ERRORS = (OSError, ValueError, pa.ArrowException)
+"""What pyarrow raises for files that are missing or damaged."""
+
+
+def group_batches(
+    shard: Path | Remote, file: pq.ParquetFile, groups: Sequence[int] | None, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of these row groups (None: of all) in small batches.
+
+    Batches of large row groups have fewer rows, because a short file can claim long values. Raises `IntegrityError` if
+    the shard is damaged, or a row group is larger than any build writes.
+    """
+    names = None if columns is None else list(columns)
     try:
-        yield from batches
-    except (OSError, pa.ArrowException) as error:
-        raise IntegrityError(f"{shard} is damaged: {error}") from error
+        largest = 1
+        for group in range(file.metadata.num_row_groups) if groups is None else groups:
+            described = file.metadata.row_group(group)
+            largest = max(largest, described.total_byte_size)
+            if described.num_rows > MAX_GROUP_ROWS or not 0 <= described.total_byte_size <= MAX_GROUP_BYTES:
+                raise IntegrityError(
+                    f"{shard}, row group {group}: {described.num_rows:,} rows and {described.total_byte_size:,} bytes; "
+                    f"expected at most {MAX_GROUP_ROWS:,} and {MAX_GROUP_BYTES:,}"
+                )
+        size = max(1, min(BATCH_ROWS, _BATCH_BYTES // largest))
+        more = {} if groups is None else {"row_groups": list(groups)}
+        yield from file.iter_batches(batch_size=size, columns=names, **more)
+    except READ_ERRORS as error:
+        raise IntegrityError(f"{shard} is damaged: {printable(str(error))}") from error
 
 
 def batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -144,8 +189,8 @@ def batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
         raise IntegrityError(f"a text column is damaged: {error}") from error
 
 
-def _sample(row: dict[str, Any]) -> Sample:
-    image, mask, background = row_triplet(row)
+def _sample(row: dict[str, Any], max_pixels: int) -> Sample:
+    image, mask, background = row_triplet(row, max_pixels)
     plain = {name: value for name, value in row.items() if name not in PICTURES}
     return Sample(row["id"], image, mask, background, plain)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from PIL import Image as Pillow
 
 from olrd.arrays import MAX_PIXELS
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.render import Renderer
-from olrd.errors import SourceError, UsageError, did_you_mean
+from olrd.errors import IntegrityError, SourceError, UsageError, did_you_mean
 from olrd.storage.remote import Remote, is_url
 from olrd.triplets.recipe import Recipe
+from olrd.trust import printable
 
 if TYPE_CHECKING:
     import datasets
@@ -24,20 +27,12 @@ def load(
 ) -> datasets.Dataset | datasets.DatasetDict:
     """See `olrd.load`. Recipes are rendered in the process that reads them, so that a torch `DataLoader` with workers
     renders in parallel."""
-    import datasets
-
     built = Dataset(folder)
     if split is not None and split not in (known := {shard.split for shard in built.record.shards}):
         raise did_you_mean("split", split, known)
     if not len(built):
         raise SourceError(f"{folder} holds no triplets; its build.json says why")
-    if isinstance(built.folder, Remote):
-        files: dict[str, list[str]] = {}
-        for shard in built.record.shards:
-            files.setdefault(shard.split, []).append(f"{built.folder}/{shard.file}")
-        loaded = datasets.load_dataset("parquet", data_files=files, split=split)
-    else:
-        loaded = datasets.load_dataset(str(folder), split=split)
+    loaded = _loaded(built, split)
     if built.form == "full":
         return loaded
     if root is None:
@@ -45,18 +40,49 @@ def load(
     return loaded.with_transform(RenderBatch(root, built.record.settings().source.max_pixels))
 
 
+def _loaded(built: Dataset, split: str | None = None) -> datasets.Dataset | datasets.DatasetDict:
+    """The shards that build.json lists, and nothing else: the card could name other files.
+
+    Raises `IntegrityError` if a shard is missing, damaged, or has another number of rows.
+    """
+    import datasets
+
+    remote = isinstance(built.folder, Remote)
+    files: dict[str, list[str]] = {}
+    for shard, path in zip(built.record.shards, built.shards, strict=True):
+        if not remote:
+            with built.open(path) as file:
+                if file.metadata.num_rows != shard.rows:
+                    raise IntegrityError(f"{path}: {file.metadata.num_rows} rows, {BUILD_FILE} says {shard.rows}")
+        # `datasets` reads a path as a pattern.
+        name = f"{built.folder}/{shard.file}" if remote else glob.escape(str(Path(str(path)).resolve()))
+        files.setdefault(shard.split, []).append(name)
+    try:
+        return datasets.load_dataset("parquet", data_files=files, split=split)
+    except (OSError, ValueError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
+        raise IntegrityError(
+            f"{built.folder} cannot be opened: {printable(str(error))}; `olrd verify` checks it"
+        ) from error
+
+
 def open_splits(root: str) -> datasets.DatasetDict:
     """All splits of a folder, URL or hub id, as `datasets` opens them. Rows of recipes have no pictures.
 
-    Raises `SourceError` if `datasets` cannot open it, or if it is a build without triplets.
+    Of a built folder, only the shards that build.json lists are read.
+
+    Raises `SourceError` if `datasets` cannot open it, or if it is a build without triplets, `IntegrityError` if a shard
+    of a build is missing or damaged.
     """
     import datasets
 
     datasets.disable_progress_bars()
     if is_url(root):
         return load(root)
-    if (Path(root) / BUILD_FILE).is_file() and not len(Dataset(root)):
-        raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
+    if (Path(root) / BUILD_FILE).is_file():
+        built = Dataset(root)
+        if not len(built):
+            raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
+        return _loaded(built)
     try:
         return datasets.load_dataset(root)
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:

@@ -13,8 +13,9 @@ from olrd.dataset.folder import Dataset
 from olrd.dataset.loading import RenderBatch, open_splits
 from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.schema import PICTURES
-from olrd.errors import SourceError, UsageError, did_you_mean
+from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.triplets.compose import Triplet
+from olrd.trust import shown
 
 
 class Rows:
@@ -93,10 +94,13 @@ def _max_pixels(root: str) -> int:
 
 
 def _pixels(value: Any, name: str, sample: str) -> Any:
+    if value is None:
+        raise Rejected("photo_unreadable", f"{name} of {shown(sample)}: there is no picture")
     if not isinstance(value, dict):  # rendered from a recipe
         # np.asarray of a 1-bit picture is not used: its True is the byte 255, which is not a valid bool.
         return np.asarray(value.convert("L")) > 0 if name == "mask" else np.asarray(value)
-    what = f"{name} of {sample}"
+    what = f"{name} of {shown(sample)}"
+    data = value["bytes"] or b""
     if name == "mask":
-        return np.ascontiguousarray(decode_mask(value["bytes"], what, MAX_PIXELS))
-    return decode_photo(value["bytes"], what).pixels
+        return np.ascontiguousarray(decode_mask(data, what, MAX_PIXELS))
+    return decode_photo(data, what).pixels

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from olrd.dataset.folder import Dataset, batch_rows
+from olrd.dataset.folder import Dataset, batch_rows, group_batches
 from olrd.draws import draw_integer
 
 
@@ -35,15 +35,14 @@ def rows_at(dataset: Dataset, numbers: Sequence[int], columns: Sequence[str] | N
                 low, high = np.searchsorted(wanted, (first, last))
                 if low < high:
                     chosen = (wanted[low:high] - first).tolist()
-                    yield from _group_rows(file, group, chosen, columns)
+                    yield from _group_rows(group_batches(shard, file, [group], columns), chosen)
                 first = last
 
 
-def _group_rows(file: Any, group: int, chosen: list[int], columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+def _group_rows(batches: Iterator[pa.RecordBatch], chosen: list[int]) -> Iterator[dict[str, Any]]:
     """The rows `chosen` (ascending, counted from the group's first row); reads up to the last one."""
-    names = None if columns is None else list(columns)
     start = 0
-    for batch in file.iter_batches(batch_size=16, row_groups=[group], columns=names):
+    for batch in batches:
         here = [number - start for number in chosen if start <= number < start + batch.num_rows]
         if here:
             yield from batch_rows(batch.take(pa.array(here)))

@@ -7,6 +7,7 @@ metadata. The files are written with pyarrow alone.
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -76,6 +77,7 @@ def features(form: str) -> dict[str, dict[str, Any]]:
     return {"id": columns.pop("id")} | pictures | columns
 
 
+@cache
 def schema(form: str) -> pa.Schema:
     """The Arrow schema of `form` (`full` or `recipes`), with the features as metadata."""
     kinds = {name: kind for name, (kind, _) in _PIXEL_COLUMNS.items()} | _PLAIN_COLUMNS

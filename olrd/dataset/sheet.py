@@ -11,18 +11,22 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from olrd.arrays import Image
+from olrd.arrays import MAX_PIXELS, Image
 from olrd.dataset.folder import row_triplet
 from olrd.masks import outline
+from olrd.trust import one_line, printable
 
 ACCENT = (255, 45, 120)
 """The colour of a mask's outline."""
 _PAPER, _TILE, _INK, _MUTED = (255, 255, 255), (243, 244, 246), (24, 24, 27), (113, 113, 122)
 _HEADINGS = ("composite", "mask", "ground truth")
 _MARGIN, _GUTTER, _GAP = 32, 36, 6
+_LONGEST = 500
 
 
-def contact_sheet(rows: Iterable[dict[str, Any]], columns: int = 2, width: int = 1320) -> Image:
+def contact_sheet(
+    rows: Iterable[dict[str, Any]], columns: int = 2, width: int = 1320, max_pixels: int = MAX_PIXELS
+) -> Image:
     """Triplets on one sheet: composite with the mask's outline, mask, ground truth and a caption.
 
     Tiles are 4 : 3; pictures keep their aspect in them.
@@ -31,6 +35,7 @@ def contact_sheet(rows: Iterable[dict[str, Any]], columns: int = 2, width: int =
         rows: full rows (see `olrd.dataset.schema`).
         columns: triplets side by side.
         width: of the sheet, in pixels.
+        max_pixels: larger pictures are refused.
 
     Returns:
         uint8 [H, width, 3].
@@ -50,15 +55,15 @@ def contact_sheet(rows: Iterable[dict[str, Any]], columns: int = 2, width: int =
             draw.text((x, head - 10), heading, _MUTED, ImageFont.load_default(13), anchor="ls")
     for number, row in enumerate(drawn):
         x, y = _MARGIN + number % columns * stride, head + number // columns * cell
-        for part, picture in enumerate(_tiles(row, size)):
+        for part, picture in enumerate(_tiles(row, size, max_pixels)):
             sheet.paste(picture, (x + part * (tile_width + _GAP), y))
         _caption(draw, (x, y + size[1]), stride - _GUTTER, row)
     return np.asarray(sheet)
 
 
-def _tiles(row: dict[str, Any], size: tuple[int, int]) -> list[Pillow.Image]:
+def _tiles(row: dict[str, Any], size: tuple[int, int], max_pixels: int) -> list[Pillow.Image]:
     """The three tiles of a row, each of exactly `size` (width, height)."""
-    image, mask, background = row_triplet(row)
+    image, mask, background = row_triplet(row, max_pixels)
     scale = min(size[0] / mask.shape[1], size[1] / mask.shape[0])
     inner = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
     outlined = area_averaged(image, inner)
@@ -82,18 +87,23 @@ def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, row
     """Write two lines under a triplet: class, id and blend; then the prompt."""
     x, y = corner
     big, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    draw.text((x, y + 20), row["category"], _INK, big, anchor="ls")
-    draw.text((x + width, y + 20), f"{row['blend']} blend", _MUTED, small, anchor="rs")
-    used = draw.textlength(row["category"], big) + 10
-    room = width - used - draw.textlength(f"{row['blend']} blend", small) - 10
-    draw.text((x + used, y + 20), _fitted(draw, row["id"], small, room), _MUTED, small, anchor="ls")
-    text = row["prompt"] or ", ".join(row["background_labels"])
-    draw.text((x, y + 37), _fitted(draw, text, small, width), _MUTED, small, anchor="ls")
+    category, blend = _words(row["category"]), f"{_words(row['blend'])} blend"
+    draw.text((x, y + 20), category, _INK, big, anchor="ls")
+    draw.text((x + width, y + 20), blend, _MUTED, small, anchor="rs")
+    used = draw.textlength(category, big) + 10
+    room = width - used - draw.textlength(blend, small) - 10
+    draw.text((x + used, y + 20), _fitted(draw, _words(row["id"]), small, room), _MUTED, small, anchor="ls")
+    text = row["prompt"] or ", ".join(map(str, row["background_labels"] or ()))
+    draw.text((x, y + 37), _fitted(draw, _words(text), small, width), _MUTED, small, anchor="ls")
+
+
+def _words(value: object) -> str:
+    """A text of a row as one line that is short enough to be measured."""
+    return one_line(printable(str("" if value is None else value)[:_LONGEST]))
 
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, font: Any, room: float) -> str:
     """`text`, shortened with an ellipsis to at most `room` pixels."""
-    text = " ".join(text.split())
     if draw.textlength(text, font) <= room:
         return text
     while text and draw.textlength(text + "...", font) > room:

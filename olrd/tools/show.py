@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from PIL import Image as Pillow
 
+from olrd.arrays import MAX_PIXELS
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.dataset.schema import PICTURES
@@ -26,7 +28,12 @@ _PAGE_SIDE = 640
 
 
 def show(
-    folder: Path | str, out: Path | str | None = None, count: int = 8, limit: int = 60, seed: int = 0
+    folder: Path | str,
+    out: Path | str | None = None,
+    count: int = 8,
+    limit: int = 60,
+    seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> dict[str, str]:
     """Write `contact.png` and `page.html`. Their rows are spread evenly over the dataset.
 
@@ -37,11 +44,12 @@ def show(
         count: triplets on the contact sheet.
         limit: triplets on the page.
         seed: picks other rows.
+        max_pixels: larger pictures are refused.
 
     Returns:
         The paths of the two files.
     """
-    dataset = Dataset(folder)
+    dataset = Dataset(folder, max_pixels=max_pixels)
     _need_pictures(dataset)
     home = dataset.folder
     beside = Path.cwd() if isinstance(home, Remote) else home.resolve().parent
@@ -53,7 +61,8 @@ def show(
         )
     target.mkdir(parents=True, exist_ok=True)
     contact, page = target / "contact.png", target / "page.html"
-    sheet = contact_sheet(rows_at(dataset, pick_evenly(len(dataset), count, seed)))
+    rows = rows_at(dataset, pick_evenly(len(dataset), count, seed))
+    sheet = contact_sheet(rows, max_pixels=max_pixels)
     with atomic_path(contact) as temporary:
         Pillow.fromarray(sheet).save(temporary, "PNG", optimize=True)
     write_page(dataset, page, limit, seed)
@@ -83,7 +92,7 @@ def write_page(dataset: Dataset, path: Path, limit: int = 60, seed: int = 0) -> 
     entries = []
     with progress_bar("page", len(numbers)) as bar:
         for row in rows_at(dataset, numbers):
-            entries.append(_entry(row))
+            entries.append(_entry(row, dataset.max_pixels))
             bar.update()
     name = _name(dataset)
     payload = json.dumps({"name": name, "total": len(dataset), "rows": entries}, ensure_ascii=True)
@@ -91,19 +100,24 @@ def write_page(dataset: Dataset, path: Path, limit: int = 60, seed: int = 0) -> 
     write_atomic(path, template.replace("__DATA__", payload.replace("<", "\\u003c")))
 
 
-def _entry(row: dict[str, Any]) -> dict[str, Any]:
+def _entry(row: dict[str, Any], max_pixels: int) -> dict[str, Any]:
     """A row for the page: its metadata and three data URIs of equal size."""
-    image, mask, background = row_triplet(row)
+    image, mask, background = row_triplet(row, max_pixels)
     scale = min(1.0, _PAGE_SIDE / max(mask.shape))
     size = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
     line = Pillow.new("RGBA", size, (*ACCENT, 0))
     line.putalpha(area_averaged(outline(mask, 1.6 / scale), size))
     return {
-        "meta": {name: value for name, value in row.items() if name not in PICTURES},
+        "meta": {name: _finite(value) for name, value in row.items() if name not in PICTURES},
         "composite": _data_uri(area_averaged(image, size), "WEBP", quality=80),
         "truth": _data_uri(area_averaged(background, size), "WEBP", quality=80),
         "outline": _data_uri(line, "PNG", optimize=True),
     }
+
+
+def _finite(value: Any) -> Any:
+    """The value; None for a number that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _data_uri(picture: Pillow.Image, kind: str, **options: Any) -> str:

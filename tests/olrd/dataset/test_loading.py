@@ -21,6 +21,7 @@ import olrd
 from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
+from olrd.dataset.loading import open_splits
 from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.sources import SourceSpec
 
@@ -272,3 +273,30 @@ def test_a_dataset_without_any_triplet_says_so(root: Path, tmp_path: Path) -> No
     assert build(config, tmp_path / "out")["totals"]["triplets"] == 0
     with pytest.raises((SourceError, UsageError)):
         olrd.load(tmp_path / "out")
+
+
+def test_a_missing_shard_is_named(full: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(full, tmp_path / "copy"))
+    shard = sorted((copy / "data").iterdir())[0]
+    shard.unlink()
+    for read in (olrd.load, open_splits):
+        with pytest.raises(IntegrityError, match=shard.name):
+            read(str(copy))
+    shard.write_bytes(b"PAR1 no shard")
+    with pytest.raises(IntegrityError, match=shard.name):
+        open_splits(str(copy))
+
+
+def test_the_card_cannot_name_other_rows(full: Path, tmp_path: Path) -> None:
+    """`load_dataset` follows the card; build.json lists the shards that are proven."""
+    copy = Path(shutil.copytree(full, tmp_path / "set [1]*"))
+    (copy / "extra").mkdir()
+    for shard in (copy / "data").iterdir():
+        shutil.copy(shard, copy / "extra" / f"train-{shard.name}")
+    card = (copy / "README.md").read_text()
+    (copy / "README.md").write_text(card.replace("path: data/", "path: extra/"))
+    shutil.copy(next((copy / "data").iterdir()), copy / "data" / "train-99999-of-99999.parquet")
+    expected = sorted(stored(full))
+    for read in (olrd.load, open_splits):
+        splits = read(str(copy))
+        assert sorted(row for name in splits for row in splits[name]["id"]) == expected
