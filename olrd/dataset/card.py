@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image as Pillow
 
+from olrd.arrays import Image
 from olrd.dataset.folder import Dataset
-from olrd.dataset.record import BuildRecord
+from olrd.dataset.record import BUILD_FILE, BuildRecord
 from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.dataset.schema import features
 from olrd.licenses import is_permissive
 from olrd.reasons import ALL_REASONS
-from olrd.storage.files import atomic_path, write_atomic
+from olrd.storage.files import atomic_path, children, write_atomic
 from olrd.storage.remote import Remote
 from olrd.texts import size_text
+from olrd.trust import escape_markdown, one_line, printable
 
+CARD_FILE = "README.md"
+SAMPLE_FILE = "sample.png"
 SAMPLES = 8
+_LONGEST_CARD = 1 << 24
+_DATA_KEY = re.compile(r"\b(configs|dataset_info)\b|<<")
+_YAML_WORDS = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
+_INNER = re.compile(r"(?<=[^\W_])\\_(?=[^\W_])")
+_LICENSE_TAG = re.compile(r"[A-Za-z0-9.-]{1,40}")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _STATISTICS = [
     "split",
@@ -37,12 +47,58 @@ def write_card(out: Path | Remote, record: BuildRecord) -> None:
     """Write README.md, and sample.png where there are pixels, for the shards in `out/data`."""
     dataset = Dataset(out, record)
     if dataset.form == "full" and len(dataset):
-        from olrd.dataset.sheet import contact_sheet
+        with atomic_path(out / SAMPLE_FILE) as temporary:
+            Pillow.fromarray(sample_sheet(dataset)).save(temporary, "PNG")
+    write_atomic(out / CARD_FILE, card_text(dataset))
 
-        sheet = contact_sheet(rows_at(dataset, pick_evenly(len(dataset), SAMPLES)))
-        with atomic_path(out / "sample.png") as temporary:
-            Pillow.fromarray(sheet).save(temporary, "PNG")
-    write_atomic(out / "README.md", card_text(dataset))
+
+def sample_sheet(dataset: Dataset) -> Image:
+    """The picture of the card, from a few rows."""
+    from olrd.dataset.sheet import contact_sheet
+
+    rows = rows_at(dataset, pick_evenly(len(dataset), SAMPLES))
+    return contact_sheet(rows, max_pixels=dataset.record.settings().source.max_pixels)
+
+
+def card_problems(dataset: Dataset) -> Iterator[str]:
+    """Where the card and the files of a folder lead readers such as `load_dataset` to other data than build.json.
+
+    The rest of the card is not compared: an earlier version of olrd words it in another way.
+    """
+    path = dataset.folder / CARD_FILE
+    try:
+        if not path.is_file() or path.stat().st_size > _LONGEST_CARD:
+            raise OSError(f"expected a file of at most {_LONGEST_CARD:,} bytes")
+        lines = _without_sizes(path.read_bytes().decode().split("\n"))
+        end = lines.index("---", 1)
+    except (OSError, ValueError) as error:
+        yield f"{path} is not the card of this dataset: {printable(str(error))}"
+        return
+    expected = _without_sizes(_data_matter(dataset))
+    start = end - len(expected)
+    other = [line for line in lines[1 : max(start, 1)] if _DATA_KEY.search(line)]
+    if lines[0] != "---" or start < 1 or lines[start:end] != expected or other:
+        yield (
+            f"{path}: its front matter (configs, features, splits) is not that of {BUILD_FILE}: `load_dataset` would "
+            "read other data"
+        )
+
+
+def _without_sizes(lines: list[str]) -> list[str]:
+    """The lines without those that lead nowhere: the sizes change when captions are written."""
+    return [line for line in lines if not line.startswith("    num_bytes: ")]
+
+
+def stray_files(dataset: Dataset) -> Iterator[str]:
+    """Names in a folder that no build writes. Hidden ones (`.git`, `.cache`) are not read as data."""
+    listed = {dataset.folder / shard.file for shard in dataset.record.shards}
+    for path in children(dataset.folder):
+        known = path.name in (CARD_FILE, BUILD_FILE, SAMPLE_FILE, "data")
+        if not known and (not path.name.startswith(".") or path.name == ".huggingface.yaml"):
+            yield f"{path} is not part of the build"
+    for path in children(dataset.folder / "data"):
+        if path not in listed:
+            yield f"{path} is not part of the build"
 
 
 def card_text(dataset: Dataset) -> str:
@@ -81,13 +137,16 @@ def _front_matter(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         "- inpainting",
         "size_categories:",
         f"- {size}",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
     ]
+    return "\n".join([*lines, *_data_matter(dataset), "---", ""])
+
+
+def _data_matter(dataset: Dataset) -> list[str]:
+    """The end of the front matter, which says what is read: files, features and splits."""
+    lines = ["configs:", "- config_name: default", "  data_files:"]
     splits = list(dict.fromkeys(shard.split for shard in dataset.record.shards))
     for split in splits:
-        lines += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
+        lines += [f"  - split: {_yaml_word(split)}", f"    path: data/{split}-*.parquet"]
     lines += ["dataset_info:", "  features:"]
     for name, feature in features(dataset.form).items():
         lines += [f"  - name: {name}", *_yaml_feature(feature)]
@@ -95,17 +154,23 @@ def _front_matter(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
     for split in splits:
         shards = [shard for shard in dataset.record.shards if shard.split == split]
         lines += [
-            f"  - name: {split}",
+            f"  - name: {_yaml_word(split)}",
             f"    num_bytes: {sum(shard.bytes for shard in shards)}",
             f"    num_examples: {sum(shard.rows for shard in shards)}",
         ]
-    return "\n".join([*lines, "---", ""])
+    return lines
+
+
+def _yaml_word(name: str) -> str:
+    """A split's name, quoted if YAML takes it for another value."""
+    return f'"{name}"' if name.lower() in _YAML_WORDS else name
 
 
 def _license_tag(licenses: Counter[Any]) -> str:
     """The Hub's tag if one licence covers all photos, else `other`; the table lists all licences."""
     codes = {code for code, _ in licenses}
-    return next(iter(codes)).lower() if len(codes) == 1 and "unknown" not in codes else "other"
+    code = str(next(iter(codes))) if len(codes) == 1 else "unknown"
+    return code.lower() if code != "unknown" and _LICENSE_TAG.fullmatch(code) else "other"
 
 
 def _yaml_feature(feature: Mapping[str, Any]) -> list[str]:
@@ -126,10 +191,12 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
     record = dataset.record
     totals = record.totals
     size = size_text(record.bytes)
+    # A block of code ends at a run of as many backticks as it began with.
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", record.command)), default=0))
     sections = [
         "# Object-removal triplets",
         "",
-        f"{totals.triplets:,} triplets ({size}) from the source `{record.source.name}`: an "
+        f"{totals.triplets:,} triplets ({size}) from the source {_code(record.source.name)}: an "
         "object was cut out, moved onto a background region of a photo and blended in, so the "
         "untouched photo is the exact ground truth. Outside `mask`, `image` equals `background` bit "
         "for bit.",
@@ -146,19 +213,19 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
     sections += [
         "## How it was made",
         "",
-        "```sh",
-        record.command,
-        "```",
+        f"{fence}sh",
+        printable(record.command),
+        fence,
         "",
-        f"olrd {record.olrd}, annotations `{record.source.fingerprint}` (sha256), background "
-        f"kind: {record.source.background_kind}. Libraries: "
-        + ", ".join(f"{name} {version}" for name, version in record.versions.items())
+        f"olrd {escape_markdown(record.olrd)}, annotations {_code(record.source.fingerprint)} (sha256), background "
+        f"kind: {escape_markdown(record.source.background_kind)}. Libraries: "
+        + ", ".join(escape_markdown(f"{name} {version}") for name, version in record.versions.items())
         + ".",
         "",
         *_table(
             "Splits (by source photo)",
             ("split", "photos", "triplets"),
-            [(s, facts["photos"][s], n) for s, n in facts["split"].items()],
+            [(_word(s), facts["photos"][s], n) for s, n in facts["split"].items()],
         ),
         *_table("Object classes", ("class", "triplets"), facts["category"].most_common(20)),
         *_table("Background under the objects", ("label", "triplets"), facts["label"].most_common(20)),
@@ -171,7 +238,7 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
             "",
             ("reason", "meaning", "count"),
             [
-                (code, ALL_REASONS[code], count)
+                (_Markdown(code), _Markdown(ALL_REASONS[code].replace("|", "\\|")), count)
                 for counts in ("photos_rejected", "objects_rejected")
                 for code, count in sorted(getattr(totals, counts).items(), key=lambda c: (-c[1], c[0]))
             ],
@@ -179,7 +246,7 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         *_table(
             "Files",
             ("file", "rows", "sha256"),
-            [(f"`{shard.file}`", shard.rows, f"`{shard.sha256}`") for shard in record.shards],
+            [(_code(shard.file), shard.rows, _code(shard.sha256)) for shard in record.shards],
         ),
     ]
     return "\n".join(sections)
@@ -187,8 +254,8 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
 
 def _license_section(licenses: Counter[Any]) -> list[str]:
     rows = [
-        (code, url or "-", "yes" if is_permissive(code) else "no", count)
-        for (code, url), count in sorted(licenses.items(), key=lambda item: (-item[1], item[0]))
+        (code, url or "-", "yes" if is_permissive(str(code)) else "no", count)
+        for (code, url), count in sorted(licenses.items(), key=lambda item: (-item[1], *map(str, item[0])))
     ]
     heading = ("licence", "URL", "derivatives may be published", "triplets")
     table = _table("Licences of the photos", heading, rows)
@@ -203,10 +270,36 @@ def _license_section(licenses: Counter[Any]) -> list[str]:
 
 
 def _table(title: str, heading: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
-    """A Markdown table under a second-level heading; empty if there are no rows."""
+    """A Markdown table under a second-level heading; empty if there are no rows.
+
+    Texts in the cells come from data and are escaped, except `_Markdown`.
+    """
     if not rows:
         return []
-    cells = [[f"{v:,}" if isinstance(v, int) else str(v).replace("|", "\\|") for v in row] for row in rows]
+    cells = [[_cell(value) for value in row] for row in rows]
     lines = [f"## {title}", ""] if title else []
     lines += ["| " + " | ".join(heading) + " |", "|" + " --- |" * len(heading)]
     return [*lines, *("| " + " | ".join(row) + " |" for row in cells), ""]
+
+
+class _Markdown(str):
+    """A text that is Markdown already."""
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, _Markdown):
+        return value
+    # A `_` between letters or digits is never markup, and many names have one.
+    return _INNER.sub("_", escape_markdown(printable(str(value))))
+
+
+def _code(text: str) -> _Markdown:
+    """A text from data as code in a line or in a table."""
+    return _Markdown(f"`{printable(one_line(text)).replace('`', chr(39)).replace('|', chr(92) + '|')}`")
+
+
+def _word(name: object) -> object:
+    """The name of a split as it is; whatever else the column holds is escaped."""
+    return _Markdown(name) if isinstance(name, str) and name.isidentifier() else name

@@ -8,27 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from olrd.dataset.folder import Dataset, batch_rows, row_triplet
+from olrd.arrays import MAX_PIXELS
+from olrd.dataset.card import card_problems, stray_files
+from olrd.dataset.folder import READ_ERRORS, Dataset, batch_rows, group_batches, row_triplet
 from olrd.dataset.schema import schema
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, Rejected
 from olrd.masks import mask_box
 from olrd.panoptic import decode_rle
 from olrd.progress import progress_bar
-from olrd.storage.files import children, sha256, sha256_file
+from olrd.storage.files import sha256, sha256_file
 from olrd.triplets.compose import Triplet, check_fit, pixels_sha256, prove
 from olrd.triplets.recipe import Recipe
-from olrd.trust import shown
+from olrd.trust import printable, shown
+
+NEVER_NULL = ("id", "source", "split", "image_id", "donor_image_id", "category", "recipe")
+MAX_GROUP_VALUES = 10_000_000
+"""Most values of a column in a row group: a row has a few labels of its background."""
 
 
-def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
-    """Check a dataset folder.
+def verify(folder: Path | str, workers: int = 1, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
+    """Check a dataset folder. It may be from a stranger: whatever it holds, the result is a list of problems.
 
     Per shard: size, sha256, rows and columns. Per row: its pictures decode, have one size and equal the background
     outside the mask; its recipe, the hash in it, and the columns that follow from them. Over all rows: ids are unique,
-    no photo is in two splits, the counts add up.
+    no photo is in two splits, the counts add up. In the folder: the card names the same files, and there are no others.
+
+    Args:
+        folder: of the dataset, or its URL.
+        workers: number of processes.
+        max_pixels: larger pictures are not decoded and are a problem.
 
     Returns:
         Counts, and `problems`: a list of sentences, empty if nothing is wrong.
@@ -42,7 +52,7 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
     tasks = [(number, group) for number in range(len(shards)) for group in _groups(dataset, number, problems)]
     with progress_bar("verifying", len(dataset), unit=" triplets") as bar:
         engine = open_engine(EngineSpec(workers=workers))
-        for number, found, facts in engine.run(GroupVerifier(str(folder)), tasks):
+        for number, found, facts in engine.run(GroupVerifier(str(folder), max_pixels), tasks):
             problems += found
             rows += len(facts)
             bar.update(len(facts))
@@ -54,6 +64,8 @@ def verify(folder: Path | str, workers: int = 1) -> dict[str, Any]:
                     if splits.setdefault(photo, split) != split:
                         problems.append(f"photo {photo} is in the splits {splits[photo]} and {split}")
     problems += _check_totals(dataset, rows)
+    problems += card_problems(dataset)
+    problems += stray_files(dataset)
     return {
         "folder": str(folder),
         "form": dataset.form,
@@ -69,6 +81,9 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
     shard = dataset.record.shards[number]
     path = dataset.folder / shard.file
     try:
+        if not path.is_file():  # a named pipe would wait forever
+            problems.append(f"{path} is missing")
+            return range(0)
         if path.stat().st_size != shard.bytes or sha256_file(path) != shard.sha256:
             problems.append(f"{path}: its bytes are not those that were written (sha256 differs)")
         with dataset.open(path) as file:
@@ -79,10 +94,29 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
             if not found.equals(expected) or not same_features:
                 problems.append(f"{path}: its columns or features are not those of {dataset.form}")
                 return range(0)
+            if packed := foreign_codecs(file):
+                problems.append(f"{path}: {packed}")
+                return range(0)
             return range(file.metadata.num_row_groups)
-    except (OSError, IntegrityError) as error:
+    except (*READ_ERRORS, IntegrityError) as error:
         problems.append(f"{path}: {error}")
         return range(0)
+
+
+def foreign_codecs(file: Any) -> str | None:
+    """What is wrong with the columns of a Parquet file as they are stored; None if nothing is.
+
+    Other codecs than a build's can make gigabytes of a few bytes.
+    """
+    for group in range(file.metadata.num_row_groups):
+        described = file.metadata.row_group(group)
+        for place in range(described.num_columns):
+            column = described.column(place)
+            if column.compression not in ("UNCOMPRESSED", "SNAPPY"):
+                return f"{column.path_in_schema} is compressed with {column.compression}, which no build writes"
+            if column.num_values > MAX_GROUP_VALUES:
+                return f"{column.path_in_schema} has {column.num_values:,} values in row group {group}"
+    return None
 
 
 @dataclass
@@ -90,6 +124,7 @@ class GroupVerifier:
     """Checks row groups of the dataset in `folder` (see `olrd.engines.Worker`)."""
 
     folder: str
+    max_pixels: int = MAX_PIXELS
     _dataset: Dataset = field(init=False, repr=False)
 
     def start(self) -> None:
@@ -102,22 +137,33 @@ class GroupVerifier:
         shard = self._dataset.record.shards[number]
         problems: list[str] = []
         facts = []
+        path = self._dataset.folder / shard.file
         try:
-            with self._dataset.open(self._dataset.folder / shard.file) as file:
-                for batch in file.iter_batches(batch_size=16, row_groups=[group]):
+            with self._dataset.open(path) as file:
+                for batch in group_batches(path, file, [group]):
                     for row in batch_rows(batch):
-                        problems += [f"{row['id']}: {p}" for p in row_problems(row, self._dataset.form)]
-                        photos = {row["image_id"], row["donor_image_id"]}
-                        facts.append((row["id"], photos, row["split"]))
+                        name = printable(str(row["id"])[:100])
+                        problems += [f"{name}: {p}" for p in self._row_problems(row)]
+                        photos = {str(row["image_id"]), str(row["donor_image_id"])}
+                        facts.append((str(row["id"]), photos, str(row["split"])))
                         if row["split"] != shard.split:
-                            problems.append(f"{row['id']}: split {row['split']} in {shard.file}")
-        except (OSError, pa.ArrowException, IntegrityError) as error:
-            problems.append(f"{shard.file}, row group {group}: {error}")
+                            problems.append(f"{name}: split {printable(str(row['split'])[:80])} in {shard.file}")
+        except (*READ_ERRORS, IntegrityError) as error:
+            problems.append(f"{shard.file}, row group {group}: {printable(str(error))}")
         return number, problems, facts
 
+    def _row_problems(self, row: dict[str, Any]) -> list[str]:
+        try:
+            return list(row_problems(row, self._dataset.form, self.max_pixels))
+        except Exception as error:  # a value that no check expects is a problem of the row
+            return [f"cannot be checked: {type(error).__name__}: {printable(str(error)[:200])}"]
 
-def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
+
+def row_problems(row: dict[str, Any], form: str, max_pixels: int = MAX_PIXELS) -> Iterator[str]:
     """The problems of one row."""
+    if missing := [name for name in NEVER_NULL if row[name] is None]:
+        yield f"column {missing[0]} is null"
+        return
     try:
         recipe = Recipe.from_json(row["recipe"])
         check_fit(recipe, *_size(row))
@@ -129,7 +175,7 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
     if form == "recipes":
         return
     try:
-        triplet = row_triplet(row)
+        triplet = row_triplet(row, max_pixels)
         prove(*triplet)
     except IntegrityError as error:
         yield str(error)
@@ -137,7 +183,7 @@ def row_problems(row: dict[str, Any], form: str) -> Iterator[str]:
     if pixels_sha256(triplet) != recipe.pixels_sha256:
         yield "the pixels are not those of the recipe (sha256 differs)"
     yield from picture_problems(row, triplet)
-    own = not row["background"]["path"].startswith(f"{row['id']}-background.")
+    own = not (row["background"]["path"] or "").startswith(f"{row['id']}-background.")
     if own and sha256(row["background"]["bytes"]) != recipe.background.sha256:
         yield "the background is not the photo's own file (sha256 differs)"
 
@@ -179,10 +225,6 @@ def _check_totals(dataset: Dataset, rows: int) -> Iterator[str]:
         yield "the counts in build.json do not add up to the photos and segments read"
     if not record.rows_add_up(rows):
         yield f"{rows} rows found, build.json counts {totals.triplets} triplets and {len(dataset)} rows"
-    listed = {dataset.folder / shard.file for shard in record.shards}
-    for path in children(dataset.folder / "data"):
-        if path not in listed:
-            yield f"{path} is not part of the build"
 
 
 def _size(row: dict[str, Any]) -> tuple[int, int]:

@@ -81,7 +81,7 @@ class Recipe:
         if not isinstance(text, str) or len(text) > MAX_TEXT:
             raise IntegrityError(f"not a recipe: expected a text of at most {MAX_TEXT:,} characters, got {shown(text)}")
         try:
-            raw = parse_json(text, "recipe")
+            raw = parse_json(text, "not a recipe: the text")
             if raw["version"] != RECIPE_VERSION:
                 raise IntegrityError(
                     f"expected recipe version {RECIPE_VERSION}, got {shown(raw['version'])}: "
