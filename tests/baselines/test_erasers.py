@@ -392,8 +392,11 @@ def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32(diffusi
     half, full = diffusion("float16"), diffusion()
     for eraser in (half, full):
         first = eraser._pipeline.vae.decoder.conv_in
-        first.weight.data.mul_(1e4)  # the normalization after it brings the numbers back
+        first.weight.data.mul_(3e5)  # the normalization after it brings the numbers back
+    dtypes: list[torch.dtype] = []
+    half._pipeline.vae.decoder.register_forward_pre_hook(lambda _, inputs: dtypes.append(inputs[0].dtype))
     picture = painted_once(half)
+    assert dtypes == [torch.float16, torch.float32]
     assert half._pipeline.vae.dtype == torch.float16
     assert np.abs(picture.astype(int) - painted_once(full)).max() <= 8
     assert picture.std() > 1
