@@ -93,6 +93,11 @@ def _loading(checkpoint: str, revision: str | None) -> Any:
         except ImportError as error:
             raise MissingExtraError(f"the checkpoint {checkpoint} ({error})", EXTRA) from error
         except Exception as error:  # a stranger's configuration can make transformers raise anything
+            if "trust_remote_code" in str(error):
+                raise SourceError(
+                    f"the checkpoint '{checkpoint}' needs Python code of its own, which is never run: expected a "
+                    "checkpoint of a class that transformers contains"
+                ) from error
             raise SourceError(
                 f"the checkpoint '{checkpoint}' (revision {revision or 'default'}) cannot be "
                 "loaded: expected the name of a hub repository or a local folder with config.json, "

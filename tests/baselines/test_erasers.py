@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -362,6 +363,16 @@ def diffusion(built: Any) -> Any:
     return opened
 
 
+class Calls:
+    """Pickles as a call that makes a file."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.target,)
+
+
 def painted_once(eraser: Any) -> Image:
     one = CASES["7x5 corner"]
     return erased(eraser, [one._replace(hint=Hints("set/7"))])[0]
@@ -414,7 +425,7 @@ def test_a_black_picture_of_a_safety_checker_is_no_result(
     assert "set/7: the checkpoint's safety checker replaced the picture" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", ["code", "header", "width"])
+@pytest.mark.parametrize("damage", ["code", "header", "width", "unet/diffusion_pytorch", "text_encoder/pytorch"])
 def test_a_checkpoint_of_a_stranger_does_no_harm(damage: str, built: Any, tmp_path: Path) -> None:
     folder = shutil.copytree(built("sd-inpainting")["checkpoint"], tmp_path / "strange")
     if damage == "code":
@@ -423,6 +434,13 @@ def test_a_checkpoint_of_a_stranger_does_no_harm(damage: str, built: Any, tmp_pa
         (folder / "model_index.json").write_text(json.dumps(index | {"unet": ["evil_unet", "EvilUNet"]}))
     elif damage == "header":
         (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + b"{}")
+    elif "/" in damage:  # a pickle in place of the safetensors
+        import torch
+
+        path = folder / f"{damage}_model.bin"
+        for safe in path.parent.glob("*.safetensors"):
+            safe.unlink()
+        torch.save(Calls(str(tmp_path / "ran")), path)
     else:
         config = json.loads((folder / "unet" / "config.json").read_text())
         (folder / "unet" / "config.json").write_text(json.dumps(config | {"cross_attention_dim": 10**9}))

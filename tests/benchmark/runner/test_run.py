@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -195,6 +196,21 @@ def test_missing_weights_end_the_command_with_2_and_the_way_to_get_them(
     for part in ("benchmark fetch lama", "https://", str(tmp_path / "weights" / "big-lama.pt"), "LAMA_MODEL"):
         assert part in said
     assert not (tmp_path / "out").exists()
+
+
+def test_unknown_weights_end_the_command_unless_their_sha256_is_trusted(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("OLRD_TRUST_WEIGHTS", "")  # also takes back what the command sets
+    monkeypatch.setenv("LAMA_MODEL", str(tmp_path / "mine.pt"))
+    (tmp_path / "mine.pt").write_bytes(b"mine")
+    sha256 = hashlib.sha256(b"mine").hexdigest()
+    words = ["run", "--method", "lama", "--dataset", "pairs", "--root", str(root), "--dry-run"]
+    assert main([*words, "--trust-weights", "0" * 64]) == 1
+    assert f"--trust-weights {sha256}" in capsys.readouterr().err
+    assert main([*words, "--trust-weights", "all"]) == 2
+    assert main([*words, "--trust-weights", sha256]) == 0
 
 
 @pytest.mark.parametrize(
