@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from benchmark.runner.summary import MetricSummary, Summary
+from olrd.errors import IntegrityError
+from olrd.storage.typed_json import DAMAGED
+from olrd.trust import shown
 
 CHANGE = "change/outside/raw"
 TRUTH = "= truth"
@@ -122,7 +125,7 @@ def _section(records: list[Summary]) -> Section:
     rows = [_row(record, main, further) for record in records]
     ranked = _ranked([row for row in rows if not row.why], main[0])
     partial = sorted((row for row in rows if row.why), key=_name)
-    warnings = sorted({text for record in records for text in record.dataset.warnings})
+    warnings = sorted({text for record in records for text in record.every_warning})
     return Section(
         sample.dataset.name,
         sample.dataset.fingerprint,
@@ -151,7 +154,9 @@ def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]
             columns.append(Column(name, info.higher_is_better, info.unit, counted=whole))
 
     for metric in record.protocol.metrics:
-        info = record.metrics[metric]
+        info = record.metrics.get(metric)
+        if info is None:
+            raise IntegrityError(f"{record.label}: the results lack metrics.{shown(metric)}: {DAMAGED}")
         if f"{metric}/mask/raw" in record.scores:
             put(main, f"{metric}/mask/raw", info)
             put(further, f"{metric}/ring/raw", info)

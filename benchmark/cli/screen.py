@@ -139,7 +139,7 @@ def _head(summary: Summary) -> Iterator[str]:
     part = f" of {summary.dataset.total}" if summary.dataset.n < summary.dataset.total else ""
     yield f"{one_line(summary.label)} on {summary.dataset.name}, protocol {one_line(summary.protocol_id)}"
     yield f"{summary.n}{part} samples scored, {failed}"
-    yield from (f"warning: {one_line(text)}" for text in summary.dataset.warnings)
+    yield from (f"warning: {one_line(text)}" for text in (*summary.dataset.warnings, *summary.warnings))
     yield from (f"{name}: {value:.4f} on average" for name, value in summary.facts.items())
     common = sorted(summary.failures.items(), key=lambda item: (-item[1], item[0]))
     yield from (f"failed: {count} x {one_line(reason)}" for reason, count in common[:MOST])

@@ -262,7 +262,7 @@ def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: 
         "fingerprint": data.fingerprint,
         "total": len(data.ids()),
         "count": count,
-        "warnings": list(dict.fromkeys(t for r in runs for t in r.summary.dataset.warnings)),
+        "warnings": list(dict.fromkeys(t for r in runs for t in r.summary.every_warning)),
         "methods": [run.label for run in shown],
         "controls": [run.run.summary.method.control for run in shown],
         "columns": [run.columns for run in shown],

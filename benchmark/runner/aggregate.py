@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.regions import MODES
+from benchmark.runner.erasing import DOUBTS
 from benchmark.runner.results import git_revision
 from benchmark.runner.summary import (
     DatasetSummary,
@@ -64,6 +65,7 @@ def summarise(
         scores=scores(frame, protocol.bootstrap, protocol.seed),
         sets=set_scores(inputs.metrics, features, good, protocol.seed),
         facts=facts(good),
+        warnings=warnings(good),
         versions=versions(),
         git=git_revision(),
         request=RequestSummary(request.limit, request.batch, request.dataset, request.protocol, request.options),
@@ -134,7 +136,13 @@ def facts(good: pd.DataFrame) -> dict[str, float]:
     for text in good.facts:
         for name, value in json.loads(text).items():
             gathered.setdefault(name, []).append(value)
-    return {name: float(np.mean(values)) for name, values in sorted(gathered.items())}
+    return {name: float(np.mean(values)) for name, values in sorted(gathered.items()) if name not in DOUBTS}
+
+
+def warnings(good: pd.DataFrame) -> tuple[str, ...]:
+    """What the outputs say about the eraser: how many are unchanged or flat. good: the rows that did not fail."""
+    counts = Counter(name for text in good.facts for name in json.loads(text) if name in DOUBTS)
+    return tuple(f"{counts[name]} of {len(good)} outputs {text}" for name, text in DOUBTS.items() if counts[name])
 
 
 def versions() -> dict[str, str]:

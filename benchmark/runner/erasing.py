@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from baselines.eraser import Eraser, Hints
 from benchmark.datasets import Sample
 from olrd.arrays import Image, resize_ids
 from olrd.errors import MissingExtraError, SourceError, UsageError
+from olrd.masks import grown
 from olrd.panoptic import PanopticMap
 
 HOPELESS = (UsageError, MissingExtraError, SourceError)
@@ -56,6 +59,34 @@ def erase(eraser: Eraser, samples: Sequence[Sample]) -> Iterator[Erased]:
     seconds, peak_mb = meter.seconds() / len(samples), meter.peak_mb()
     for sample, output in zip(samples, outputs, strict=True):
         yield Erased(sample, output, seconds, peak_mb)
+
+
+UNCHANGED, FLAT = "unchanged_in_mask", "flat_in_mask"
+"""Facts of an output that looks as if the eraser did not work."""
+DOUBTS = {
+    UNCHANGED: "equal the input inside the mask: nothing was erased there",
+    FLAT: "are one flat colour inside the mask, while the photo around it is not",
+}
+"""What a run's warnings say about such outputs, by fact."""
+NEAR = 8
+"""Width in pixels of the surroundings that a flat output is compared with."""
+
+
+def doubt_of(sample: Sample, output: Image) -> str:
+    """`UNCHANGED`, `FLAT`, or an empty text for an output that shows no sign of a broken eraser."""
+    inside = output[sample.mask]
+    if not len(inside):
+        return ""
+    if np.array_equal(inside, sample.image[sample.mask]):
+        return UNCHANGED
+    if not _one_colour(inside):
+        return ""
+    around = sample.image[grown(sample.mask, NEAR, square=True) & ~sample.mask]
+    return "" if _one_colour(around) else FLAT
+
+
+def _one_colour(pixels: np.ndarray) -> bool:
+    return not len(pixels) or bool((pixels == pixels[0]).all())
 
 
 def wants_maps(eraser: Eraser) -> bool:

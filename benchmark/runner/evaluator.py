@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.datasets import AlteredError, Sample
-from benchmark.runner.erasing import HOPELESS, Erased, erase, wants_maps
+from benchmark.runner.erasing import HOPELESS, Erased, doubt_of, erase, wants_maps
 from benchmark.runner.inputs import Inputs, open_inputs
 from benchmark.runner.request import Request
 from benchmark.runner.results import FIXED, write_rows
@@ -149,13 +149,15 @@ class Evaluator:
 
     def _row(self, erased: Erased) -> Row:
         """Score an output, and write what is kept of it."""
-        sample, output = erased.sample, erased.output
+        sample, output, facts = erased.sample, erased.output, dict(erased.sample.facts)
         if isinstance(output, Exception):
             row = _failed(sample.id, sample.cluster, output)
         else:
             scored = score(sample, output, self.inputs.metrics, self.inputs.protocol)
             row = {"id": sample.id, "cluster": sample.cluster, "status": "ok", "reason": ""}
             row |= scored.values | {"output_sha256": scored.output_sha256}
+            if not self.inputs.eraser.info.control and (doubt := doubt_of(sample, output)):
+                facts[doubt] = 1.0
             row["reasons"] = json.dumps(scored.reasons, sort_keys=True)
             if scored.features:
                 with atomic_path(self._features(sample.id)) as path, path.open("wb") as file:
@@ -170,7 +172,7 @@ class Evaluator:
             "width": width,
             "height": height,
             "mask_share": np.count_nonzero(sample.mask) / sample.mask.size,
-            "facts": json.dumps(dict(sample.facts), sort_keys=True),
+            "facts": json.dumps(facts, sort_keys=True),
             "seconds": erased.seconds,
             "peak_mb": erased.peak_mb,
         }

@@ -187,6 +187,7 @@ class Summary:
         scores: by column, e.g. `psnr/mask/raw`.
         sets: scores of the whole set by column, e.g. `fid/raw`.
         facts: means of the numbers that the samples carry.
+        warnings: signs that the eraser did not work, e.g. flat outputs. The file has them only if there are some.
         versions: Python and the packages that decide the numbers.
         git: commit of the code; empty if not known.
     """
@@ -204,6 +205,7 @@ class Summary:
     times: Times
     failures: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     git: str = ""
     request: RequestSummary = field(default_factory=RequestSummary)
@@ -236,10 +238,17 @@ class Summary:
         """Plain JSON values, as `summary.json` holds them."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         del values["protocol_id"], values["times"]["interval"]
+        if not self.warnings:
+            del values["warnings"]
         values["format"] = FORMAT
         values["protocol"]["id"] = self.protocol_id
         values["sets"] = {name: found.to_json() for name, found in self.sets.items()}
         return values
+
+    @property
+    def every_warning(self) -> tuple[str, ...]:
+        """The warnings of the data set, and those of this run with the method's name."""
+        return (*self.dataset.warnings, *(f"{self.label}: {text}" for text in self.warnings))
 
     @property
     def label(self) -> str:

@@ -20,12 +20,16 @@ from plugin.install import install
 from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples, use
 
 from baselines.eraser import WeightsMissingError, WeightsUnusableError
+from baselines.finite import NotFiniteError
 from benchmark import scoring
+from benchmark.board.leaderboard import leaderboard
 from benchmark.board.records import add_record
+from benchmark.cli.commands import main
 from benchmark.cli.screen import result
-from benchmark.datasets import open_dataset
+from benchmark.datasets import Sample, open_dataset
 from benchmark.metrics import MetricInfo, Score, open_metric
 from benchmark.runner import evaluator
+from benchmark.runner.erasing import UNCHANGED, doubt_of
 from benchmark.runner.results import Run, read_rows
 from benchmark.runner.run import run
 from olrd.arrays import Image
@@ -293,3 +297,48 @@ def test_a_killed_run_resumes_to_the_same_rows(root: Path, tmp_path: Path) -> No
     assert again == [name for name in every if name not in kept] + every
     same(out, tmp_path / "whole")
     assert Run(out).summary.scores == Run(tmp_path / "whole").summary.scores
+
+
+# --- outputs that look like a broken eraser ------------------------------------------------------
+
+
+def test_flat_and_unchanged_outputs_are_said_wherever_the_scores_are_shown(
+    root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acts: dict[str, Callable[[Image], Any]] = {
+        STEMS[0]: lambda output: np.zeros_like(output),
+        STEMS[1]: lambda output: drawn(1),
+        STEMS[2]: lambda output: drawn(2),
+        STEMS[3]: lambda output: np.zeros_like(output),  # its mask is empty
+    }
+    use(monkeypatch, Scripted(acts))
+    done = run(request(root), tmp_path / "out")
+    flat = "1 of 7 outputs are one flat colour inside the mask, while the photo around it is not"
+    same_as_input = "2 of 7 outputs equal the input inside the mask: nothing was erased there"
+    assert done.summary.warnings == (same_as_input, flat) and done.summary.facts == {}
+    assert f"warning: {flat}" in result(done)
+    add_record(done, tmp_path / "board")
+    leaderboard(tmp_path / "board")
+    for suffix in ("md", "html"):
+        assert f"{same_as_input}" in (tmp_path / "board" / f"pairs.{suffix}").read_text()
+    assert "warnings" not in json.loads((plain / "summary.json").read_text())
+
+
+def test_a_control_that_does_nothing_and_a_flat_photo_give_no_warning(root: Path, tmp_path: Path) -> None:
+    assert run(request(root, "identity"), tmp_path / "identity").summary.warnings == ()
+    sky, mask = np.full((24, 30, 3), 9, np.uint8), np.zeros((24, 30), bool)
+    mask[8:16, 8:16] = True
+    photo = np.where(mask[..., None], np.uint8(200), sky)
+    assert doubt_of(Sample("a", "a", photo, mask, None), sky) == ""
+    assert doubt_of(Sample("a", "a", photo, mask, None), photo) == UNCHANGED
+    photo[:, 29] = 7
+    assert doubt_of(Sample("a", "a", photo, mask, None), sky) == "", "only the surroundings count"
+
+
+def test_a_run_whose_samples_all_fail_is_a_failed_command(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Scripted(dict.fromkeys(STEMS, raising(NotFiniteError("a: 3 values are NaN\nor infinite")))))
+    words = ["--dataset", "pairs", "--root", str(root), "--protocol", str(root / "small.json"), "--device", "cpu"]
+    assert main(["run", "--method", "opencv-telea", *words, "--out", str(tmp_path / "out")]) == 1
+    assert "failed: 7 x NotFiniteError: a: 3 values are NaN or infinite" in capsys.readouterr().out
