@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from olrd.builder.finish import finish, note_shards
+from olrd.builder.ownership import begun_identity, check_ours, remove_leftovers, remove_parts
 from olrd.builder.parts import PLAN_FILE, mark_path, read_marks, write_mark
 from olrd.builder.repair import damaged_shards, unit_rows, units_in
 from olrd.builder.units import Share, Unit, plan_units
@@ -24,7 +25,7 @@ from olrd.engines import Engine, EngineSpec, open_engine
 from olrd.errors import OutputError
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceInfo, open_source, source_info
-from olrd.storage.files import children, remove_tree, write_atomic
+from olrd.storage.files import write_atomic
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
 
@@ -59,6 +60,7 @@ def build(
     out = location(out)
     source = open_source(config.source)
     identity = config.hash(source.fingerprint)
+    check_ours(out)  # before the lock, which writes into the folder
     with locked(out):
         units = plan_units(source, config)
         if not open_parts(out, identity, _about(config, source_info(source), units)):
@@ -110,13 +112,11 @@ def open_parts(out: Path | Remote, identity: str, about: dict[str, Any] | None =
 
     about: stored in plan.json beside the identity. Raises `OutputError` if `out` holds anything else.
     """
-    if isinstance(out, Path):
-        for folder in (out, out / "data", out / "parts"):
-            for leftover in folder.glob(".*.tmp"):  # left by a killed process
-                leftover.unlink(missing_ok=True)
     if _is_finished(out, identity):
-        remove_tree(out / "parts")
+        remove_leftovers(out)
+        remove_parts(out / "parts")
         return False
+    remove_leftovers(out)
     _start_parts(out / "parts", identity, about)
     return True
 
@@ -141,9 +141,7 @@ def _is_finished(out: Path | Remote, identity: str) -> bool:
                 "give another --out, or delete that folder first"
             )
         return True
-    strangers = sorted({p.name for p in children(out)} - {".lock", "parts", "data", "README.md", "sample.png"})
-    if strangers or ((out / "data").exists() and not (out / "parts" / PLAN_FILE).exists()):
-        raise OutputError(f"{out} is not empty and holds no build of ours: {strangers[:3] or 'data'}")
+    check_ours(out)
     return False
 
 
@@ -151,16 +149,11 @@ def _start_parts(parts: Path | Remote, identity: str, about: dict[str, Any] | No
     """Open `parts/` for this build. Raises `OutputError` if another build began it."""
     parts.mkdir(exist_ok=True)
     plan = parts / PLAN_FILE
-    if plan.exists():
-        try:
-            begun = json.loads(plan.read_text()).get("identity")
-        except ValueError:
-            begun = None
-        if begun != identity:
-            raise OutputError(
-                f"{str(parts).removesuffix('/parts')} holds an unfinished build with other options, annotations or olrd "
-                "version: finish that one with its own command, or delete the folder first"
-            )
+    if plan.exists() and begun_identity(parts) != identity:
+        raise OutputError(
+            f"{str(parts).removesuffix('/parts')} holds an unfinished build with other options, annotations or olrd "
+            "version: finish that one with its own command, or delete the folder first"
+        )
     write_atomic(plan, json.dumps({"identity": identity} | (about or {})))
 
 
@@ -171,7 +164,7 @@ def reopen(out: Path | Remote, units: list[Unit], config: BuildConfig, identity:
     """
     dataset = Dataset(out)
     parts = out / "parts"
-    remove_tree(parts)
+    remove_parts(parts)
     _start_parts(parts, identity, _about(config, dataset.record.source, units))
     note_shards(parts, {shard.name for shard in dataset.shards})
     by_name = {unit.name: unit for unit in units}

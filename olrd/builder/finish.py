@@ -8,6 +8,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 
 import olrd
+from olrd.builder.ownership import remove_parts
 from olrd.builder.parts import mark_path, read_marks
 from olrd.builder.units import Unit
 from olrd.config import BuildConfig
@@ -17,9 +18,10 @@ from olrd.dataset.shards import Written, join_files
 from olrd.errors import OutputError
 from olrd.progress import progress_bar
 from olrd.sources import SourceInfo
-from olrd.storage.files import children, disk_errors, link_or_copy, remove_tree, sha256_file, to_json, write_atomic
+from olrd.storage.files import disk_errors, link_or_copy, sha256_file, to_json, write_atomic
 from olrd.storage.remote import Remote
 from olrd.triplets.tally import Tally
+from olrd.trust import parse_json, plain_name
 
 SHARD_ROWS = 50_000
 """Largest number of rows of a joined shard, because the metadata of all row groups of a file is held in memory."""
@@ -52,9 +54,8 @@ def finish(
     begun = note_shards(parts, kept)
     for split, batches in packed.items():
         shards += _write_split(parts, data, split, batches, config, fresh)
-    for old in sorted(begun | {path.name for path in children(data)}):
-        if old not in kept:
-            (data / old).unlink(missing_ok=True)
+    for old in sorted(begun - kept):
+        (data / old).unlink(missing_ok=True)
     total = Tally()
     for _, tally in marks.values():
         total.add(tally)
@@ -73,7 +74,7 @@ def finish(
         versions=versions(),
     )
     write_record(out, record)
-    remove_tree(parts)
+    remove_parts(parts)
     return record
 
 
@@ -90,7 +91,7 @@ def note_shards(parts: Path | Remote, names: Set[str]) -> set[str]:
     """
     path = parts / "shards.json"
     try:
-        begun = {*names, *json.loads(path.read_text())}
+        begun = {*names, *(plain_name(name, path, OutputError) for name in parse_json(path.read_text(), path))}
     except FileNotFoundError:
         begun = set(names)
     write_atomic(path, json.dumps(sorted(begun)), durable=False)
@@ -99,7 +100,7 @@ def note_shards(parts: Path | Remote, names: Set[str]) -> set[str]:
 
 def shard_name(split: str, number: int, count: int) -> str:
     """The file name in `data/` of a split's shard."""
-    return f"{split}-{number:05d}-of-{count:05d}.parquet"
+    return plain_name(f"{split}-{number:05d}-of-{count:05d}.parquet", "the name of a split", OutputError)
 
 
 def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:

@@ -6,24 +6,25 @@ whole build.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from olrd.builder.build import open_parts
 from olrd.builder.finish import finish
+from olrd.builder.ownership import check_ours
 from olrd.builder.parts import PLAN_FILE, mark_path, read_mark
 from olrd.builder.units import Unit
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE
-from olrd.errors import SourceError, UsageError
+from olrd.errors import OlrdError, SourceError, UsageError
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceInfo
 from olrd.storage.files import link_or_copy, sha256_file
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
+from olrd.trust import parse_json, reading
 
 
 class _Plan(NamedTuple):
@@ -57,6 +58,7 @@ def merge(folders: Sequence[Path | Remote | str], out: Path | Remote | str) -> d
                 f"{share} is a share of another build than {shares[0]}: other options, annotations or olrd version"
             )
     where = _where(shares, first.units)
+    check_ours(out)
     with locked(out):
         about = {"merged_from": len(shares)}
         if not open_parts(out, first.identity, about):
@@ -80,17 +82,17 @@ def _read_plan(share: Path | Remote) -> _Plan:
         raise SourceError(f"{share} is a finished dataset, not a share of one")
     path = share / "parts" / PLAN_FILE
     try:
-        raw = json.loads(path.read_text())
-        return _Plan(
-            raw["identity"],
-            BuildConfig.from_resolved(raw["config"]),
-            SourceInfo(**raw["source"]),
-            [Unit.named(name) for name in raw["units"]],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        with reading(path, "the plan of a build", SourceError):
+            raw = parse_json(path.read_text(), path, SourceError)
+            return _Plan(
+                raw["identity"],
+                BuildConfig.from_resolved(raw["config"]),
+                SourceInfo(**raw["source"]),
+                [Unit.named(name) for name in raw["units"]],
+            )
+    except (OSError, OlrdError) as error:
         raise SourceError(
-            f"{share} is no share of a build ({path}: {error!r}); expected a folder that "
-            "`olrd-build --shards PART/OF` wrote"
+            f"{share} is no share of a build ({error}); expected a folder that `olrd-build --shards PART/OF` wrote"
         ) from error
 
 

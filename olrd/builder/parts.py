@@ -13,9 +13,11 @@ from pathlib import Path
 
 from olrd.builder.units import Unit
 from olrd.dataset.shards import Written
+from olrd.errors import IntegrityError, SourceError
 from olrd.storage.files import write_atomic
 from olrd.storage.remote import Remote, many
 from olrd.triplets.tally import Tally
+from olrd.trust import parse_json, plain_name, shown
 
 PLAN_FILE = "plan.json"
 
@@ -33,13 +35,24 @@ def mark_path(parts: Path | Remote, unit: Unit) -> Path | Remote:
 
 
 def read_mark(parts: Path | Remote, unit: Unit) -> tuple[list[Written], Tally] | None:
-    """The files and the tally of a unit, or None if it is not done or a file is incomplete."""
+    """The files and the tally of a unit, or None if it is not done or a file is incomplete.
+
+    Raises `SourceError` if the mark names a file that is not a part of this unit: no build writes such a mark.
+    """
+    path = mark_path(parts, unit)
     try:
-        mark = json.loads(mark_path(parts, unit).read_text())
+        mark = parse_json(path.read_text(), path)
         files = [Written(**file) for file in mark["files"]]
         tally = Tally.from_dict(mark["tally"])
-        whole = all((parts / f.file).stat().st_size == f.bytes for f in files)
-    except (OSError, ValueError, KeyError, TypeError):
+        balanced = tally.balanced()
+    except (OSError, IntegrityError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    for file in files:
+        if not plain_name(file.file, path, SourceError).startswith(f"{unit.name}."):
+            raise SourceError(f"{path} names {shown(file.file)}, which is not a part of the unit {unit.name}")
+    try:
+        whole = balanced and all((parts / f.file).stat().st_size == f.bytes for f in files)
+    except OSError:
         return None
     return (files, tally) if whole else None
 

@@ -1,18 +1,22 @@
 """What all commands share: their options, their help, their results and their errors.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from olrd.engines import EngineSpec
 from olrd.errors import OlrdError, UsageError
+from olrd.trust import printable
 
 
 def new_parser(prog: str, description: str, example: str = "", note: str = "") -> argparse.ArgumentParser:
@@ -78,20 +82,53 @@ def engine_from(args: argparse.Namespace, usual: int | None = None) -> EngineSpe
 
 
 def guarded(main: Callable[[], int]) -> int:
-    """Run a command; print a user's error as one line on stderr instead of a traceback."""
+    """Run a command; print what goes wrong as one line on stderr instead of a traceback.
+
+    SIGTERM ends it in the same way as Ctrl-C: workers are stopped, unfinished files removed, the lock given back.
+    """
+    with suppress(ValueError):  # not the main thread: whoever runs it there handles signals
+        signal.signal(signal.SIGTERM, _terminate)
     try:
-        return main()
+        status = main()
+        sys.stdout.flush()
+        return status
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _say_error(error, 2)
     except OlrdError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _say_error(error, 1)
+    except MemoryError:
+        return _say_error("there is not enough memory: use fewer --workers, or smaller pictures", 1)
+    except Terminated:
+        return _say_error("terminated; run the same command again to go on from here", 143, "")
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on from here", file=sys.stderr)
-        return 130
+        return _say_error("interrupted; run the same command again to go on from here", 130, "")
     except BrokenPipeError:
-        return 0
+        return _closed(0)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _closed(_say_error(f"{where}{error.strerror or error}", 1))
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _terminate(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not stop the clean-up
+    raise Terminated
+
+
+def _say_error(error: object, status: int, prefix: str = "error: ") -> int:
+    with suppress(OSError):
+        print(printable(f"{prefix}{error}"), file=sys.stderr)
+    return status
+
+
+def _closed(status: int) -> int:
+    """Python writes what is left for stdout when it ends, and would fail again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
 
 
 def emit(result: Any, text: str, as_json: bool) -> None:

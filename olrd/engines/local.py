@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -55,8 +56,7 @@ class LocalEngine:
                     yield result
                 # All tasks are done. Workers that are asked to leave queue for a lock. If the one that holds it is
                 # killed now, the pool waits for the others without end. So all of them are killed.
-                for process in list(pool._processes.values()):
-                    process.kill()
+                _kill(pool)
             except BrokenProcessPool as error:
                 deaths = 0 if len(left) < before else deaths + 1
                 if deaths >= RETRIES:
@@ -65,6 +65,10 @@ class LocalEngine:
                         "--workers. In a script of your own, the call must stand under "
                         "`if __name__ == '__main__':`. Run again to go on from here"
                     ) from error
+            except BaseException:  # an error of a task, Ctrl-C, or the end of this iterator
+                # What the workers are doing is not wanted any more. They write files that are whole or absent.
+                _kill(pool)
+                raise
             finally:
                 # `cancel_futures` does not serve here: the pool's thread cancels them only while the pool exists, and
                 # it is gone once this iterator is closed.
@@ -73,8 +77,14 @@ class LocalEngine:
                 pool.shutdown(wait=False)
 
 
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):
+        process.kill()
+
+
 def _prepare(parent: int, worker: Worker[Any, Any]) -> None:
     """Start the worker of this process. The process object holds it for as long as the process lives."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True).start()
     worker.start()
     vars(multiprocessing.current_process())["worker"] = worker

@@ -146,14 +146,6 @@ def children(folder: Path | Remote) -> list[Path] | list[Remote]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def remove_tree(folder: Path | Remote) -> None:
-    """Remove a folder and its content, if it exists."""
-    if isinstance(folder, Remote):
-        folder.rmtree()
-    elif folder.exists():
-        shutil.rmtree(folder)
-
-
 def sha256_file(path: Path | Remote) -> str:
     """The sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:

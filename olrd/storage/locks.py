@@ -12,6 +12,7 @@ and uploads appear whole.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -22,7 +23,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from olrd.errors import OlrdError, OutputError, UsageError
 from olrd.progress import say
@@ -45,12 +46,12 @@ def _file_lock(out: Path) -> Iterator[None]:
     path = out / ".lock"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
+        lock = path.open("a")  # a file of that name keeps its content
     except OSError as error:
         raise OutputError(f"{out} cannot be used as an output folder: {error}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(lock, out)
             # A build that ended between the two calls has removed the file: a lock on it protects nothing.
             if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 raise FileNotFoundError(path)
@@ -60,6 +61,16 @@ def _file_lock(out: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _flock(lock: IO[Any], out: Path) -> None:
+    """Lock an open file. Raises OSError if another process holds it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
+            raise
+        say(f"the file system of {out} has no locks ({error.strerror}): two builds into one folder are not refused")
 
 
 @contextmanager

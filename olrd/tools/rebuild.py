@@ -9,6 +9,7 @@ from typing import Any
 
 from olrd.builder.build import open_parts
 from olrd.builder.finish import finish, write_record
+from olrd.builder.ownership import check_ours
 from olrd.builder.parts import read_mark, write_mark
 from olrd.builder.units import Unit
 from olrd.config import BuildConfig
@@ -45,6 +46,7 @@ def rebuild(
     _check_record(dataset, config)
     units = [unit_of(record) for record in dataset.record.units]
     Renderer(root)  # fails on a wrong --root before anything is written
+    check_ours(out)
     with locked(out):
         if not open_parts(out, identity):
             say(f"{out} is complete already")
