@@ -88,5 +88,5 @@ def no_sample_sheets() -> Iterator[None]:
         yield
 
 
-def _blank(rows: object) -> Image:
+def _blank(rows: object, max_pixels: int | None = None) -> Image:
     return np.zeros((8, 8, 3), np.uint8)
