@@ -35,7 +35,7 @@ def open_ground_truth(spec: EraserSpec) -> Eraser:
 
 def _truth(image: Image, mask: Mask, hint: Hints) -> Image:
     if hint.truth is None:
-        raise UsageError("the control ground-truth needs a data set with a truth; this one has none")
+        raise UsageError("the control ground-truth needs a dataset with a truth; this one has none")
     return hint.truth.copy()
 
 

@@ -65,7 +65,7 @@ class State(NamedTuple):
 def state_of(name: str, open_it: Callable[[str], object] = open_eraser) -> State:
     """Try to open an eraser with its default options.
 
-    open_it: opens it by its name; another function makes this work for other kinds, such as data sets.
+    open_it: opens it by its name; another function makes this work for other kinds, such as datasets.
     """
     try:
         open_it(name)

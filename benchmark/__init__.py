@@ -1,4 +1,4 @@
-"""Scores for erasers: `run` one on a data set, `compare` two runs, `score` one picture.
+"""Scores for erasers: `run` one on a dataset, `compare` two runs, `score` one picture.
 
 Score an eraser triplet by triplet:
 
@@ -16,7 +16,7 @@ demo-1-2612669-0 24 dB
 demo-1-2612669-1 26 dB
 demo-1-2612669-2 26 dB
 
-Score it on a whole data set, with intervals:
+Score it on a whole dataset, with intervals:
 
 >>> run = benchmark.run("opencv-telea", limit=2, device="cpu")
 >>> run.summary.n

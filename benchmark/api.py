@@ -32,14 +32,14 @@ def run(
     workers: int = 1,
     **settings: Any,
 ) -> Run:
-    """Erase and score every sample of a data set, as `benchmark run` does.
+    """Erase and score every sample of a dataset, as `benchmark run` does.
 
     An interrupted run continues. A finished run is opened and not made again.
 
     Args:
         method: name of an eraser, e.g. `opencv-telea`; `benchmark list` shows all.
-        dataset: name of a data set.
-        root: folder or hub id of the data set. Without it, `olrd` is the embedded photos.
+        dataset: name of a dataset.
+        root: folder or hub id of the dataset. Without it, `olrd` is the embedded photos.
         out: folder of the run; by default `runs/DATASET/PROTOCOL/METHOD`.
         workers: processes that erase and score.
         **settings: further fields of `benchmark.runner.request.Request`: `protocol`, `options` (of the eraser),

@@ -1,4 +1,4 @@
-"""Write the inputs of a data set as files, for programs that this package cannot call.
+"""Write the inputs of a dataset as files, for programs that this package cannot call.
 
 Their results are then scored with `--method folder`.
 """

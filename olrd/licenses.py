@@ -1,4 +1,4 @@
-"""Licences: one short code per licence, however a data set writes it.
+"""Licences: one short code per licence, however a dataset writes it.
 
 The codes are those of SPDX where it has one (CC-BY-2.0, CC0-1.0). A composite is a derivative of its two photos, so
 these codes decide what may be published.

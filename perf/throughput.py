@@ -47,8 +47,8 @@ Job = tuple[Callable[[Any], object], Any]
 def repeated(root: Path, times: int, target: Path) -> Path:
     """Write a COCO folder `target` that lists the photos of `root` several times under new ids.
 
-    With more photos, the fixed costs of a build (card, sample sheet) have the small share that they have on a real data
-    set.
+    With more photos, the fixed costs of a build (card, sample sheet) have the small share that they have on a real
+    dataset.
     """
     (json_path,) = root.glob("annotations/panoptic_*.json")
     subset = json_path.stem.removeprefix("panoptic_")

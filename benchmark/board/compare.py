@@ -31,7 +31,7 @@ def compare(a: Run, b: Run, columns: list[str] | None = None) -> pd.DataFrame:
     """
     for what, left, right in (
         ("protocol", a.summary.protocol_id, b.summary.protocol_id),
-        ("data set", a.summary.dataset.fingerprint, b.summary.dataset.fingerprint),
+        ("dataset", a.summary.dataset.fingerprint, b.summary.dataset.fingerprint),
         ("revision of the metrics", *(_revisions(run) for run in (a, b))),
     ):
         if left != right:

@@ -1,6 +1,6 @@
 """Which records are ranked together, and in which order.
 
-Records are ranked together only if data set, fingerprint, protocol id and metric revisions are equal. Incomplete runs
+Records are ranked together only if dataset, fingerprint, protocol id and metric revisions are equal. Incomplete runs
 are listed but not ranked.
 """
 

@@ -37,7 +37,7 @@ def add_record(run: Run, board: Path) -> Path:
     A record that is there already is never changed. Paths on this machine are cut to their last name.
 
     Raises:
-        OutputError: the board holds other results of the same method, data set and protocol. Times and
+        OutputError: the board holds other results of the same method, dataset and protocol. Times and
             provenance may differ.
     """
     frame, protocol = run.samples(), run.summary.protocol
@@ -87,7 +87,7 @@ def record_path(record: Summary, board: Path) -> Path:
 def key_of(record: Summary) -> str:
     """Eight hex digits that identify a result.
 
-    They are a hash of method, revision, options, device, data set, fingerprint, the numbers of samples (asked for, in
+    They are a hash of method, revision, options, device, dataset, fingerprint, the numbers of samples (asked for, in
     the set, scored, failed), protocol, seed and metric revisions.
     """
     method, data = record.method, record.dataset

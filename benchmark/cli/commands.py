@@ -21,7 +21,7 @@ Subcommand = Callable[[argparse.Namespace], int]
 def parser() -> argparse.ArgumentParser:
     """The command line of `benchmark`."""
     top = new_parser(
-        "benchmark", "Score erasers on data sets with a known truth.", "benchmark run --method opencv-telea"
+        "benchmark", "Score erasers on datasets with a known truth.", "benchmark run --method opencv-telea"
     )
     top.add_argument("--version", action="version", version=f"benchmark {olrd.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     run = add(
         "run",
         run_run,
-        "Run an eraser on a data set and score it. A run that was interrupted continues.",
+        "Run an eraser on a dataset and score it. A run that was interrupted continues.",
         "benchmark run --method opencv-telea --root triplets/coco --save",
     )
     add_out(run, "folder of the run (default: runs/DATASET/PROTOCOL/METHOD)")
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--all", action="store_true", help="print every score, not only the headline scores")
     add_json(run)
 
-    listed = add("list", run_list, "List erasers, metrics, data sets and protocols.", "benchmark list")
+    listed = add("list", run_list, "List erasers, metrics, datasets and protocols.", "benchmark list")
     add_json(listed)
 
     fetch = add("fetch", run_fetch, "Download published weights and check their sha256.", "benchmark fetch lama")
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     export = add(
         "export",
         run_export,
-        "Write the photos and masks of a data set as files, to erase them with another program.",
+        "Write the photos and masks of a dataset as files, to erase them with another program.",
         "benchmark export --root triplets/coco --out to-erase",
     )
     add_out(export, "folder to write", required=True)

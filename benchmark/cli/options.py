@@ -34,9 +34,9 @@ class CompareOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(DataChoice):
-    """The data set that runs were made on, and how much of it a report shows."""
+    """The dataset that runs were made on, and how much of it a report shows."""
 
-    dataset: str = option("", "the data set of the runs (default: the first run's)", metavar="NAME", group=DATA)
+    dataset: str = option("", "the dataset of the runs (default: the first run's)", metavar="NAME", group=DATA)
     limit: int = option(200, "samples to show", metavar="N", group=DATA, least=1)
 
 

@@ -1,6 +1,6 @@
-"""Data sets to score on.
+"""Datasets to score on.
 
-To add a data set, write one file and add one line to `DATASETS`, or, in another distribution, one entry point in the
+To add a dataset, write one file and add one line to `DATASETS`, or, in another distribution, one entry point in the
 group `benchmark.datasets`.
 """
 
@@ -17,7 +17,7 @@ from olrd.registry import Registry
 from olrd.storage.files import file_name_of
 
 DATASETS = Registry(
-    "data set",
+    "dataset",
     "benchmark.datasets",
     {
         "olrd": "benchmark.datasets.olrd:open_olrd",
@@ -30,7 +30,7 @@ DATASETS = Registry(
 
 
 class AlteredError(IntegrityError):
-    """A sample is not the one that the fingerprint of its data set stands for. No score may be given: a run stops."""
+    """A sample is not the one that the fingerprint of its dataset stands for. No score may be given: a run stops."""
 
 
 class Annotated(NamedTuple):
@@ -45,7 +45,7 @@ class Sample:
     """A photo in which an object is erased.
 
     Attributes:
-        id: unique in its data set.
+        id: unique in its dataset.
         cluster: the source photo. Samples of one cluster are not independent.
         image: the photo, uint8 [H, W, 3].
         mask: bool [H, W], True = erase.
@@ -96,16 +96,16 @@ class DataSet(Protocol):
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a data set is opened with. root: its folder or hub id. options: its own settings, as texts."""
+    """What a dataset is opened with. root: its folder or hub id. options: its own settings, as texts."""
 
-    kind: ClassVar[str] = "data set"
+    kind: ClassVar[str] = "dataset"
     name: str
     root: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_dataset(name: str, root: str | None = None, options: Mapping[str, str] | None = None) -> DataSet:
-    """Open a data set by name.
+    """Open a dataset by name.
 
     Raises:
         UsageError: a name or a setting is unknown.

@@ -49,9 +49,7 @@ def open_olrd(spec: DataSpec) -> OlrdTriplets:
     defaults = {"split": "all", "photos": "", "maps": "", "name": "olrd" if spec.root else "olrd-demo"}
     options = checked_options(spec, defaults)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", options["name"]):
-        raise UsageError(
-            f"a data set's name must consist of letters, digits, '.', '_' and '-', got '{options['name']}'"
-        )
+        raise UsageError(f"a dataset's name must consist of letters, digits, '.', '_' and '-', got '{options['name']}'")
     root = spec.root or str(demo_triplets())
     maps = source_maps(root, options["maps"])
     return OlrdTriplets(options["name"], root, options["split"], options["photos"], maps)
@@ -127,7 +125,7 @@ class OlrdTriplets:
 def check_recipe(row: dict[str, Any], triplet: Triplet, where: str) -> None:
     """Raise `AlteredError` if a row's pixels, photos or box are not those of its recipe.
 
-    A recipe of another tool, without `pixels_sha256`, promises nothing and is not checked. where: the data set.
+    A recipe of another tool, without `pixels_sha256`, promises nothing and is not checked. where: the dataset.
     """
     recipe: Any = None
     with suppress(ValueError, TypeError, RecursionError):
@@ -149,6 +147,6 @@ def check_recipe(row: dict[str, Any], triplet: Triplet, where: str) -> None:
         if found[name] != value:
             raise AlteredError(
                 f"{where}, triplet {shown(row['id'])}: {name} is {shown(found[name])}, the recipe says {shown(value)}: "
-                "the data set was changed after it was built, and scores on it mean nothing. Get the original again; "
+                "the dataset was changed after it was built, and scores on it mean nothing. Get the original again; "
                 "`olrd verify` finds every such triplet"
             )

@@ -1,4 +1,4 @@
-"""Two data sets of Open Images V5-V7.
+"""Two datasets of Open Images V5-V7.
 
 - `openimages-shift`: pairs with an exact truth, which `olrd` builds from photos and instance masks. An object is moved
   inside its photo and then erased.

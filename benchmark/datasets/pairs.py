@@ -1,4 +1,4 @@
-"""`pairs`: a folder of photos, masks and truths with equal file names, in the layouts of published data sets."""
+"""`pairs`: a folder of photos, masks and truths with equal file names, in the layouts of published datasets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAYOUTS: Mapping[str, tuple[str, str, str]] = {
     "rorem": ("source", "mask", "GT"),
     "syn4removal": ("paste", "mask", "gt"),
 }
-"""The folders of photos, masks and truths, by the name of the data set that has them."""
+"""The folders of photos, masks and truths, by the name of the dataset that has them."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 

@@ -19,7 +19,7 @@ def source_maps(root: str, maps: str) -> SourceMaps | None:
     """The maps of a built folder, or None if its source is not known.
 
     Args:
-        root: folder of the data set.
+        root: folder of the dataset.
         maps: folder of the source, which was the --root of the build. A build of the embedded photos needs none.
 
     Raises:
@@ -51,7 +51,7 @@ class SourceMaps:
         source = open_source(self._spec)
         if source.fingerprint != self._fingerprint:
             raise SourceError(
-                f"maps={self._spec.root}: its annotations are not those that the data set was built from "
+                f"maps={self._spec.root}: its annotations are not those that the dataset was built from "
                 f"(fingerprint {source.fingerprint[:12]}, expected {self._fingerprint[:12]})"
             )
         return source

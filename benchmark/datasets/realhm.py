@@ -1,4 +1,4 @@
-"""RealHM (216 pairs): a data set for harmonisation, used for removal.
+"""RealHM (216 pairs): a dataset for harmonisation, used for removal.
 
 The input is `X_gt.jpg` (the composite that an artist harmonised), the mask `X_mask.jpg`, and the truth `X_fore.jpg`
 (the background photo, despite its name). No publication describes this use; it follows from the files. The artists may

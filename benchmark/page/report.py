@@ -53,16 +53,16 @@ def report(runs: list[Run], data: DataSet, out: Path, limit: int = 200, page_byt
 
     Args:
         runs: finished runs with saved pictures, all on `data` with one protocol.
-        data: the data set of the runs.
+        data: the dataset of the runs.
         out: folder to write to.
-        limit: number of samples on the page: failed ones first, the others evenly spread over the data set.
+        limit: number of samples on the page: failed ones first, the others evenly spread over the dataset.
         page_bytes: largest size of the page.
 
     Returns:
         The path of the page.
 
     Raises:
-        UsageError: data sets or protocols differ, or the page becomes too large.
+        UsageError: datasets or protocols differ, or the page becomes too large.
         SourceError: a run has no saved pictures.
         IntegrityError: a saved picture is not the one that was scored.
     """
@@ -102,7 +102,7 @@ def shared_protocol(runs: Sequence[Run], data: DataSet) -> Protocol:
     first = runs[0].summary
     for run in runs:
         for what, found, expected in (
-            ("data set", run.summary.dataset.fingerprint, data.fingerprint),
+            ("dataset", run.summary.dataset.fingerprint, data.fingerprint),
             ("protocol", run.summary.protocol_id, first.protocol_id),
         ):
             if found != expected:

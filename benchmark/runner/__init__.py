@@ -1,1 +1,1 @@
-"""One run: an eraser on a data set under a protocol, its rows and its summary."""
+"""One run: an eraser on a dataset under a protocol, its rows and its summary."""

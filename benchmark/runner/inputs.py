@@ -1,4 +1,4 @@
-"""The eraser, metrics and data set that a request names, opened and checked."""
+"""The eraser, metrics and dataset that a request names, opened and checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Inputs(NamedTuple):
 
 
 def open_inputs(request: Request) -> Inputs:
-    """Open the eraser, the metrics and the data set of a request. Raises `OlrdError` if something is missing."""
+    """Open the eraser, the metrics and the dataset of a request. Raises `OlrdError` if something is missing."""
     protocol = load_protocol(request.protocol)
     seed = protocol.seed if request.seed is None else request.seed
     eraser = open_eraser(request.method, dict(request.options), request.device, seed)

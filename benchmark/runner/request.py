@@ -14,15 +14,15 @@ METHOD, DATA, RUNNING = "method", "data", "running"
 
 @dataclass(frozen=True, kw_only=True)
 class DataChoice:
-    """A data set: its name, its folder or hub id, and its own settings."""
+    """A dataset: its name, its folder or hub id, and its own settings."""
 
-    dataset: str = option("olrd", "a data set; `benchmark list` shows all", metavar="NAME", group=DATA)
+    dataset: str = option("olrd", "a dataset; `benchmark list` shows all", metavar="NAME", group=DATA)
     root: str | None = option(
         None, "its folder or hub id (olrd without it: the embedded photos)", metavar="DIR", group=DATA
     )
     data_options: Mapping[str, str] = option(
         {},
-        "a setting of the data set; repeatable",
+        "a setting of the dataset; repeatable",
         flag="--data-option",
         metavar="KEY=VALUE",
         group=DATA,
@@ -35,7 +35,7 @@ class DataChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleChoice(DataChoice):
-    """The samples of a data set, as a protocol prepares them."""
+    """The samples of a dataset, as a protocol prepares them."""
 
     protocol: str = option("native", "a protocol's name, or a JSON file", metavar="NAME", group=DATA)
     limit: int | None = option(None, "use the first N samples only", metavar="N", group=DATA, least=1)

@@ -2,7 +2,7 @@
 
     RUN/run.json                what is run (`benchmark.runner.summary.RunIdentity`)
     RUN/parts/<hash>.parquet    finished rows, a few at a time; deleted when the run is finished
-    RUN/samples.parquet         all rows, in the order of the data set
+    RUN/samples.parquet         all rows, in the order of the dataset
     RUN/summary.json            means and intervals; it is written last and marks the run as finished
     RUN/outputs/<id>.webp       the erased pictures, with --save
 

@@ -1,4 +1,4 @@
-"""A run: one method, one data set, one protocol, on any engine.
+"""A run: one method, one dataset, one protocol, on any engine.
 
 Rows are written a few at a time. A run that was interrupted continues from the rows on the disk and ends with the same
 rows as an undisturbed one; only times differ.

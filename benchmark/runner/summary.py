@@ -41,7 +41,7 @@ class MethodIdentity:
 
 @dataclass(frozen=True)
 class DatasetIdentity:
-    """The data set. n: samples that the run was asked for. total: samples that the set has."""
+    """The dataset. n: samples that the run was asked for. total: samples that the set has."""
 
     name: str
     fingerprint: str
@@ -57,7 +57,7 @@ class RunIdentity:
         protocol: id of the protocol.
         metrics: revision of each metric by name.
         saved: whether the pictures are kept.
-        hints: what the data set offers and the eraser uses, e.g. `panoptic`; None if nothing.
+        hints: what the dataset offers and the eraser uses, e.g. `panoptic`; None if nothing.
     """
 
     method: MethodIdentity
@@ -93,7 +93,7 @@ class MethodSummary(MethodIdentity):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSummary(DatasetIdentity):
-    """The data set, with the warnings that every table of its results shows."""
+    """The dataset, with the warnings that every table of its results shows."""
 
     warnings: tuple[str, ...]
 

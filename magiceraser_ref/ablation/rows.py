@@ -158,7 +158,7 @@ class Ablation:
         models: Finished weights by the name of a training (`TRAININGS`), which is then left out.
         train: Further words of `magiceraser train`.
         method: Further options of the eraser.
-        data: Options of the data set `held_out`, e.g. maps=COCO.
+        data: Options of the dataset `held_out`, e.g. maps=COCO.
     """
 
     base: str = option("small", "model to train on and to run; small is the shipped one", metavar="MODEL")

@@ -1,4 +1,4 @@
-"""Triplets by number, for training, of any folder or hub id with the columns of an OLRD data set."""
+"""Triplets by number, for training, of any folder or hub id with the columns of an OLRD dataset."""
 
 from __future__ import annotations
 

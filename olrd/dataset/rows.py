@@ -56,7 +56,7 @@ class Rows:
             raise UsageError(f"{photos_option}: '{photos}' is not a folder")
         held = stored | {*(PICTURES if recipes else ())}
         if missing := sorted({*columns, *PICTURES} - held):
-            raise SourceError(f"{root}: expected the columns of an OLRD data set, missing {', '.join(missing)}")
+            raise SourceError(f"{root}: expected the columns of an OLRD dataset, missing {', '.join(missing)}")
         if not len(rows):
             raise SourceError(f"{root}: the split {split} holds no triplets")
         if recipes:

@@ -120,7 +120,7 @@ def test_identity_and_the_truth() -> None:
 
 
 def test_the_truth_cannot_be_returned_where_there_is_none() -> None:
-    with pytest.raises(UsageError, match="ground-truth needs a data set with a truth"):
+    with pytest.raises(UsageError, match="ground-truth needs a dataset with a truth"):
         one("ground-truth", photo(4, 5), np.ones((4, 5), bool))
 
 

@@ -1,4 +1,4 @@
-"""A third party's eraser, metric and data set, found by entry point and run by the command."""
+"""A third party's eraser, metric and dataset, found by entry point and run by the command."""
 
 from __future__ import annotations
 
@@ -105,5 +105,5 @@ def test_a_broken_toy_spoils_nothing_but_itself() -> None:
 def test_without_the_distribution_they_are_unknown() -> None:
     with pytest.raises(UsageError, match="no eraser is called 'toy-stamp'"):
         open_eraser("toy-stamp")
-    with pytest.raises(UsageError, match="no data set is called 'toy-noise'"):
+    with pytest.raises(UsageError, match="no dataset is called 'toy-noise'"):
         open_dataset("toy-noise")

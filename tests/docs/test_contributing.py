@@ -25,11 +25,11 @@ EXAMPLES = {found["title"]: found.groupdict() for found in EXAMPLE.finditer(PAGE
 
 
 def test_there_is_an_example_of_every_kind() -> None:
-    assert list(EXAMPLES) == ["A source", "A blend", "An eraser", "A metric", "A data set"]
+    assert list(EXAMPLES) == ["A source", "A blend", "An eraser", "A metric", "A dataset"]
 
 
 def draw_inputs(folder: Path) -> None:
-    """What the examples read: `photos/` for the source, `pictures/` for the data set."""
+    """What the examples read: `photos/` for the source, `pictures/` for the dataset."""
     rng = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for number in range(3):

@@ -1,4 +1,4 @@
-"""What every data set promises, and drawn samples for tests of data sets."""
+"""What every dataset promises, and drawn samples for tests of datasets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from olrd.arrays import Image, Mask
 
 
 def check(data: DataSet) -> None:
-    """What every data set promises."""
+    """What every dataset promises."""
     ids = data.ids()
     assert ids and len(set(ids)) == len(ids)
     assert data.name and data.fingerprint

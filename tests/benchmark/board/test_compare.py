@@ -128,7 +128,7 @@ def test_runs_without_a_shared_sample_have_no_difference(tmp_path: Path) -> None
     [
         ({"protocol": Protocol("test", 1, metrics=("psnr",), bootstrap=201)}, "another protocol"),
         ({"protocol": Protocol("test", 2, metrics=("psnr",), bootstrap=200)}, "another protocol"),
-        ({"data": "abd"}, "another data set"),
+        ({"data": "abd"}, "another dataset"),
         ({"revision": "2"}, "another revision of the metrics"),
     ],
 )

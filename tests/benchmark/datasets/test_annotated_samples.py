@@ -76,7 +76,7 @@ def test_the_maps_of_another_source_are_refused(built: tuple[Path, Path], tmp_pa
     other = write_coco(tmp_path / "other", seed=99)
     sample = open_dataset("olrd", str(built[1]), {"maps": str(other)}).sample(0)
     assert sample.annotated is not None
-    with pytest.raises(SourceError, match="not those that the data set was built from"):
+    with pytest.raises(SourceError, match="not those that the dataset was built from"):
         sample.annotated()
 
 

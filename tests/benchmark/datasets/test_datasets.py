@@ -1,4 +1,4 @@
-"""The benchmark's data sets: layouts, errors that name the file, and fingerprints that tell sets apart."""
+"""The benchmark's datasets: layouts, errors that name the file, and fingerprints that tell sets apart."""
 
 from __future__ import annotations
 

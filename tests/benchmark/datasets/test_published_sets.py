@@ -1,4 +1,4 @@
-"""RealHM and Open Images as data sets: look-alikes written here, and the real ones where they are."""
+"""RealHM and Open Images as datasets: look-alikes written here, and the real ones where they are."""
 
 from __future__ import annotations
 

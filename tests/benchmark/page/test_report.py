@@ -102,7 +102,7 @@ def test_runs_that_do_not_belong_together_are_refused(world: World, tmp_path: Pa
     with pytest.raises(UsageError, match="another protocol"):
         report([world.runs[0], stranger], world.data, tmp_path / "out")
     moved = open_dataset("pairs", str(world.root), {"threshold": "99"})
-    with pytest.raises(UsageError, match="another data set"):
+    with pytest.raises(UsageError, match="another dataset"):
         report(world.runs, moved, tmp_path / "out")
     with pytest.raises(UsageError, match="at least one run"):
         report([], world.data, tmp_path / "out")

@@ -238,7 +238,7 @@ def test_the_control_that_needs_a_truth_stops_where_there_is_none(
     sample = data.sample
     monkeypatch.setattr(data, "sample", lambda k: replace(sample(k), truth=None))
     monkeypatch.setattr("benchmark.runner.inputs.open_dataset", lambda *_: data)
-    with pytest.raises(UsageError, match="needs a data set with a truth"):
+    with pytest.raises(UsageError, match="needs a dataset with a truth"):
         run(request(root, "ground-truth"), tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""What a third party would write: an eraser, a metric and a data set for the benchmark."""
+"""What a third party would write: an eraser, a metric and a dataset for the benchmark."""
 
 from __future__ import annotations
 
