@@ -247,7 +247,7 @@ class Summary:
 
     @property
     def every_warning(self) -> tuple[str, ...]:
-        """The warnings of the data set, and those of this run with the method's name."""
+        """The warnings of the dataset, and those of this run with the method's name."""
         return (*self.dataset.warnings, *(f"{self.label}: {text}" for text in self.warnings))
 
     @property
