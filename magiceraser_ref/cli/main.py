@@ -15,6 +15,7 @@ import olrd
 from olrd.cli.shell import add_device, add_json, emit, guarded, help_text
 from olrd.errors import UsageError
 from olrd.options import add_options, from_arguments
+from olrd.progress import say
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 SUFFIXES = (".png", ".webp")
@@ -97,9 +98,9 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
 
 def run_erase(args: argparse.Namespace) -> int:
     """`magiceraser erase`."""
-    from magiceraser_ref.cli.pictures import check_out, open_inputs, write_picture
+    from magiceraser_ref.cli.pictures import check_out, doubt, open_inputs, write_picture
 
-    check_out(args.out, args.force, SUFFIXES)
+    check_out(args.out, args.force, SUFFIXES, (args.photo, args.mask, args.panoptic, args.segments))
     if (args.panoptic is None) != (args.segments is None):
         raise UsageError("--panoptic and --segments go together: the map, and what its ids are")
     if args.segmenter not in (None, "mask2former", "none"):
@@ -116,6 +117,8 @@ def run_erase(args: argparse.Namespace) -> int:
     (clean,) = eraser.erase([inputs.photo.pixels], [inputs.mask], [inputs.hints])
     seconds = time.perf_counter() - began
     write_picture(args.out, clean, inputs.photo.icc)
+    if warning := doubt(inputs.photo.pixels, inputs.mask, clean):
+        say(f"warning: {args.out}: {warning}")
     height, width = inputs.mask.shape
     result = {
         "path": str(args.out),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from magiceraser_ref.cli.pictures import read_input
 from olrd.arrays import decode_ids
 from olrd.errors import SourceError, UsageError
 from olrd.masks import mask_box
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Category, PanopticMap, Segment
+from olrd.trust import one_line, parse_json, printable, shown
 
 Categories = Mapping[int, Category]
 
@@ -33,17 +34,18 @@ def read_map(png: Path, segments: Path) -> tuple[PanopticMap, Categories]:
         SourceError: If the JSON has another form.
         UsageError: If ids do not fit each other.
     """
-    ids = decode_ids(png.read_bytes(), str(png))
+    ids = decode_ids(read_input(png), str(png))
+    found = parse_json(read_input(segments), segments, SourceError)
     try:
-        found = json.loads(segments.read_text("utf-8"))
         listed = [
-            (int(s["id"]), int(s["category_id"]), bool(s.get("iscrowd", 0))) for s in _segments_of(found, png, segments)
+            (_whole(s["id"]), _whole(s["category_id"]), bool(s.get("iscrowd", 0)))
+            for s in _segments_of(found, png, segments)
         ]
         categories = _categories(found)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(
             f'{segments}: expected JSON with segments as [{{"id": ..., "category_id": ...}}], or a COCO '
-            f"panoptic annotation; {error!r}"
+            f"panoptic annotation; {type(error).__name__}: {one_line(printable(str(error)))}"
         ) from error
     for number, category, _ in listed:
         if category not in categories:
@@ -76,10 +78,22 @@ def _segments_of(found: Any, png: Path, name: Path) -> list[dict[str, Any]]:
     return listed
 
 
+def _whole(value: object) -> int:
+    """Return a whole number of at most 63 bits. Files of other tools have `5.0` or `"5"` for 5."""
+    if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and len(value) < 20):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"{shown(value)} is not a whole number")
+    return value
+
+
 def _categories(found: Any) -> Categories:
     if isinstance(found, dict) and "categories" in found:
-        return {
-            int(c["id"]): Category(int(c["id"]), c["name"], c.get("supercategory", ""), bool(c["isthing"]))
-            for c in found["categories"]
-        }
+        made = {}
+        for c in found["categories"]:
+            number, name, above = _whole(c["id"]), c["name"], c.get("supercategory", "")
+            if not isinstance(name, str) or not isinstance(above, str) or printable(name) != name:
+                raise ValueError(f"the category {number} has the name {shown(name)}, expected a text")
+            made[number] = Category(number, name, above, bool(c["isthing"]))
+        return made
     return {c.id: c for c in coco_categories().values()}

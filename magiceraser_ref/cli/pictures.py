@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,10 @@ from typing import NamedTuple
 from baselines.eraser import Hints
 from olrd.arrays import Image, Mask, Photo, decode_mask, decode_photo, encode_image, encode_png
 from olrd.errors import OutputError, UsageError, did_you_mean
-from olrd.storage.files import write_atomic
+from olrd.storage.files import read_regular, write_atomic
+
+FEWEST = 64
+"""Smallest number of masked pixels of which `doubt` says something."""
 
 
 class Inputs(NamedTuple):
@@ -26,14 +30,27 @@ class Inputs(NamedTuple):
     hints: Hints
 
 
-def check_out(out: Path, force: bool, suffixes: Sequence[str]) -> None:
-    """Raise an error for a result that could not be written, before any work."""
+def check_out(out: Path, force: bool, suffixes: Sequence[str], inputs: Sequence[Path | None] = ()) -> None:
+    """Raise an error for a result that could not be written, or would replace an input, before any work.
+
+    inputs: the files that are read. They are never overwritten, not even with `force`.
+    """
     if out.suffix.lower() not in suffixes:
         raise UsageError(f"{out}: the result is written without loss, as {' or '.join(suffixes)}")
-    if out.exists() and not force:
-        raise UsageError(f"{out} exists already: give another --out, or --force to overwrite it")
-    if not out.parent.is_dir():
-        raise OutputError(f"{out.parent} is not a folder: make it first, or give another --out")
+    try:
+        for path in inputs:
+            if path is not None and path.exists() and out.exists() and out.samefile(path):
+                raise UsageError(f"{out} is the same file as the input {path}: give another --out, so that it is kept")
+        if out.is_dir():
+            raise UsageError(f"{out} is a folder: give the name of a picture as --out")
+        if (out.exists() or out.is_symlink()) and not force:
+            raise UsageError(f"{out} exists already: give another --out, or --force to overwrite it")
+        if not out.parent.is_dir():
+            raise OutputError(f"{out.parent} is not a folder: make it first, or give another --out")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from error
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{out.parent} cannot be written to: give another --out")
 
 
 def open_inputs(
@@ -45,8 +62,8 @@ def open_inputs(
         UsageError: If a file does not exist or has another size.
         Rejected: If a file cannot be decoded.
     """
-    image = decode_photo(_bytes(photo), str(photo))
-    hole = decode_mask(_bytes(mask), str(mask))
+    image = decode_photo(read_input(photo), str(photo))
+    hole = decode_mask(read_input(mask), str(mask))
     height, width = image.pixels.shape[:2]
     if hole.shape != (height, width):
         raise UsageError(
@@ -60,8 +77,6 @@ def open_inputs(
 
     from magiceraser_ref.cli.panoptic_file import read_map
 
-    for path in (panoptic, segments):
-        _bytes(path)
     found, categories = read_map(panoptic, segments)
     if found.ids.shape != hole.shape:
         raise UsageError(
@@ -75,17 +90,36 @@ def open_inputs(
     return Inputs(image, hole, hints)
 
 
-def _bytes(path: Path) -> bytes:
+def read_input(path: Path) -> bytes:
+    """Read a file that the user names. Raises `UsageError` if it cannot be read, or is a pipe or a device."""
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def write_picture(out: Path, pixels: Image, icc: bytes | None) -> None:
-    """Write the result without loss, with the photo's colour profile."""
+    """Write the result without loss, with the photo's colour profile. Raises `OutputError`."""
     if out.suffix.lower() == ".webp":
         data = encode_image(pixels, icc)
     else:
         data = encode_png(pixels, **({"icc_profile": icc} if icc else {}))
-    write_atomic(out, data)
+    try:
+        write_atomic(out, data)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def doubt(photo: Image, mask: Mask, result: Image) -> str | None:
+    """What makes a result look like a failure, in words; None for an ordinary one.
+
+    A few pixels, or a photo of one colour, say nothing.
+    """
+    inside = result[mask]
+    if len(inside) < FEWEST or (photo == photo[0, 0]).all():
+        return None
+    if (inside == photo[mask]).all():
+        return "the result is the photo: no pixel of the mask has changed"
+    if (inside == inside[0]).all():
+        return f"the mask is filled with one flat colour, {tuple(inside[0].tolist())}: the model may be broken"
+    return None

@@ -6,18 +6,23 @@ masked photo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
 
+from baselines.eraser import WeightsUnusableError
+from baselines.finite import NotFiniteError, to_uint8
 from magiceraser_ref.erase.canvas import Canvas
 from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.extras import need
 from magiceraser_ref.refocus.regions import Regions
 from olrd.arrays import Image, Mask
+from olrd.trust import one_line
+
+REMEDY = "give dtype=float32, a model with another VAE, or other weights"
 
 
 class Job(NamedTuple):
@@ -30,6 +35,7 @@ class Job(NamedTuple):
         regions: The regions of refocused attention, bool [H, W] each, or None.
         prompt: Text that describes the background.
         seed: Seed of the window's own noise generator.
+        key: Name of the sample, for messages.
     """
 
     canvas: Canvas
@@ -38,6 +44,7 @@ class Job(NamedTuple):
     regions: Regions | None
     prompt: str
     seed: int
+    key: str = ""
 
 
 def paint(
@@ -55,10 +62,15 @@ def paint(
 
     Returns:
         The model's pictures, uint8 [H, W, 3] of the canvas's padded size, one per window.
+
+    Raises:
+        NotFiniteError: If the latents or the pixels of a window are NaN or infinite.
+        WeightsUnusableError: If the model's configuration does not work.
     """
     torch = need("torch", "MagicEraser")
     width, height = jobs[0].canvas.padded
-    with _refocusing(pipeline, jobs, choices):
+    names = [f"magiceraser, {job.key or 'the photo'}" for job in jobs]
+    with _refocusing(pipeline, jobs, choices), _named(names):
         result = pipeline(
             prompt=[job.prompt for job in jobs],
             negative_prompt=[choices.negative] * len(jobs),
@@ -71,14 +83,41 @@ def paint(
             guidance_scale=choices.guidance,
             generator=[torch.Generator("cpu").manual_seed(job.seed) for job in jobs],
             output_type="np",
-            callback_on_step_end=_after_step(tick) if tick else None,
+            callback_on_step_end=_after_step(names, tick),
         ).images
-    return [np.clip(np.rint(one * 255), 0, 255).astype(np.uint8) for one in result]
+    return [to_uint8(one * 255, name, REMEDY) for one, name in zip(result, names, strict=True)]
 
 
-def _after_step(tick: Callable[[], object]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+@contextmanager
+def _named(names: Sequence[str]) -> Iterator[None]:
+    """Name the samples in an error of the decoder, and turn errors of a model's configuration into ours."""
+    try:
+        yield
+    except NotFiniteError as error:
+        text = str(error)
+        raise error if text.startswith(tuple(names)) else NotFiniteError(f"{' and '.join(names)}: {text}") from error
+    except (TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
+        raise WeightsUnusableError(
+            f"the model cannot be run: expected the configuration of an inpainting model, got {type(error).__name__} "
+            f"({one_line(str(error))})"
+        ) from error
+
+
+def _after_step(
+    names: Sequence[str], tick: Callable[[], object] | None
+) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    """Return a callback that checks the latents, so that a broken model stops at once."""
+
     def after(pipeline: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        tick()
+        finite = tensors["latents"].isfinite().flatten(1).all(1).tolist()
+        if False in finite:
+            wrong = names[finite.index(False) % len(names)]
+            raise NotFiniteError(
+                f"{wrong}: the model's latents are NaN or infinite after denoising step {step + 1}. Nothing is written "
+                f"for it; {REMEDY}"
+            )
+        if tick is not None:
+            tick()
         return tensors
 
     return after

@@ -20,6 +20,7 @@ import numpy as np
 from baselines import open_eraser
 from baselines.checked import check_pair
 from baselines.eraser import Eraser, Hints
+from baselines.sd_inpainting import guard_decoder
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
 from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.erase.initialization import content_initialization
@@ -65,6 +66,7 @@ class MagicEraser:
         self.choices = choices or Choices.of(parts.settings)
         self._initializer: str | Eraser = initializer or parts.settings.initializer
         self._device = device
+        guard_decoder(parts.pipeline)
         if isinstance(segmenter, str):
             segmenter = Segmenter(segmenter, device)
         self.segmenter = segmenter
@@ -190,6 +192,7 @@ class MagicEraser:
 
         Raises:
             UsageError: If inputs do not fit each other, or if a choice does not exist or is out of its range.
+            NotFiniteError: If the model's output is not a picture.
         """
         choices = changed(self.choices, changes)
         given = {"panoptic": panoptic, "erased": erased, "prompts": prompts, "keys": keys}
@@ -289,6 +292,7 @@ class MagicEraser:
             regions=photo.regions_of(hole, wide, choices),
             prompt=worded(photo.prompt_of(part), self.parts.token if choices.token else None),
             seed=digest(seed, photo.key, "magiceraser", number) % (1 << 63),
+            key=photo.key,
         )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from baselines.eraser import WeightsMissingError
 from olrd.arrays import Ids, Image
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Category, PanopticMap, Segment
 from olrd.progress import say
 
@@ -77,6 +78,7 @@ class Segmenter:
 
         Raises:
             UsageError: If a given map has no categories.
+            WeightsMissingError: If the network has no weights. No map is never used in its place.
         """
         given: list[PanopticMap | None] = [None] * len(images)
         if panoptic is not None and self.kind != "none":
@@ -113,6 +115,12 @@ class Segmenter:
             )
 
     def _mask2former(self) -> Network:
-        from olrd.models.mask2former import Mask2FormerSegmenter
+        from olrd.models.mask2former import CHECKPOINT, Mask2FormerSegmenter
 
-        return Mask2FormerSegmenter(device=self._device)
+        try:
+            return Mask2FormerSegmenter(device=self._device)
+        except SourceError as error:
+            raise WeightsMissingError(
+                f"the segmenter mask2former has no weights that can be used: {error}. Get them with `hf download "
+                f"{CHECKPOINT}`, give a panoptic map, or give the segmenter none"
+            ) from error

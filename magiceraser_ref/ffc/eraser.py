@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from baselines.checkpoints import content_hash
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError, WeightsUnusableError
+from baselines.finite import to_uint8
 from magiceraser_ref.erase.canvas import canvas_of, enlarged, padded, seen
 from magiceraser_ref.erase.pasting import paste_back
 from magiceraser_ref.erase.windows import Part, parts_of
@@ -19,11 +17,14 @@ from magiceraser_ref.extras import need
 from olrd.arrays import Image, Mask, resize_ids
 from olrd.models.checkpoints import choose_device
 from olrd.registry import checked_options
+from olrd.trust import one_line, parse_json, shown
 
 NAME = "ffc-small"
 FOLDER = Path(__file__).parents[1] / "weights" / "ffc"
 RESOLUTION = 256
 """Short side in pixels at which windows are filled; the result is enlarged."""
+SIZES = ("widths", "blocks", "share")
+LARGEST_WIDTH, LARGEST_BLOCKS = 2048, 100
 LICENSE = "research use, see docs/small-model.md"
 
 
@@ -65,27 +66,30 @@ class FfcEraser:
         from magiceraser_ref.ffc.network import FfcGenerator, FfcSizes
 
         try:
-            sizes = json.loads((self.folder / "config.json").read_text("utf-8"))
-            network = FfcGenerator(FfcSizes(**sizes | {"widths": tuple(sizes["widths"])}))
+            sizes = _sizes(self.folder / "config.json")
+            network = FfcGenerator(FfcSizes(**sizes))
             network.load_state_dict(load_file(self.folder / "model.safetensors"))
-        except Exception as error:  # torch, safetensors and JSON raise many kinds of errors
-            raise WeightsUnusableError(f"{self.folder} has no weights of {NAME}: {error}") from error
+        except WeightsUnusableError:
+            raise
+        except Exception as error:  # torch and safetensors raise many kinds of errors
+            raise WeightsUnusableError(f"{self.folder} has no weights of {NAME}: {one_line(str(error))}") from error
         return network.to(self.device).float().eval().requires_grad_(False)
 
     def erase(
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`. Pixels outside the mask do not change."""
-        return [self._erased(image, mask) for image, mask in zip(images, masks, strict=True)]
+        keys = [hint.key for hint in hints] if hints else [""] * len(images)
+        return [self._erased(*one) for one in zip(images, masks, keys, strict=True)]
 
-    def _erased(self, image: Image, mask: Mask) -> Image:
+    def _erased(self, image: Image, mask: Mask, key: str) -> Image:
         left, image = mask, image.copy()
         for part in parts_of(mask, RESOLUTION):
-            image = self._filled(image, part, left)
+            image = self._filled(image, part, left, key)
             left = left & ~part.mask
         return image
 
-    def _filled(self, image: Image, part: Part, left: Mask) -> Image:
+    def _filled(self, image: Image, part: Part, left: Mask, key: str) -> Image:
         import torch
 
         from magiceraser_ref.ffc.network import FACTOR
@@ -99,7 +103,23 @@ class FfcEraser:
             found = self.network(tensor[None] / 127.5 - 1, torch.from_numpy(hole[None, None]).to(self.device).float())[
                 0
             ]
-        filled = ((found.cpu().numpy().transpose(1, 2, 0) + 1) * 127.5).round().astype(np.uint8)
+        levels = (found.cpu().numpy().transpose(1, 2, 0) + 1) * 127.5
+        filled = to_uint8(levels, f"{NAME}, {key or 'the photo'}", "give other weights")
         size = window.w, window.h
         repainted = resize_ids(view.hole, size) | left[crop]
         return paste_back(image, enlarged(filled, canvas, size), window, part.mask, repainted)
+
+
+def _sizes(path: Path) -> dict[str, Any]:
+    """Read the sizes of a network. Those that would fill the memory before the weights are compared are refused."""
+    found = parse_json(path.read_bytes(), path, WeightsUnusableError)
+    widths, blocks, share = (found.get(name) for name in SIZES) if isinstance(found, dict) else (None,) * len(SIZES)
+    fits = isinstance(widths, list) and len(widths) == 3
+    fits = fits and all(type(width) is int and 1 <= width <= LARGEST_WIDTH for width in widths)
+    fits = fits and type(blocks) is int and 0 <= blocks <= LARGEST_BLOCKS
+    if not (fits and isinstance(share, int | float) and 0 < share <= 1) or set(found) != set(SIZES):
+        raise WeightsUnusableError(
+            f"{path}: expected three widths up to {LARGEST_WIDTH:,}, up to {LARGEST_BLOCKS} blocks, and a share; found "
+            f"{shown(found)}"
+        )
+    return {"widths": tuple(widths), "blocks": blocks, "share": share}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from baselines.finite import to_uint8
 from olrd.arrays import Image, encode_png
 from olrd.progress import say
 from olrd.storage.files import write_atomic
@@ -115,6 +116,8 @@ def strip(masked: np.ndarray, result: np.ndarray, target: np.ndarray) -> Image:
         masked: float [3, S, S] in -1..1.
         result: float [S, S, 3] in 0..1.
         target: float [3, S, S] in -1..1.
+
+    Raises `NotFiniteError` for values that are not finite.
     """
     parts = [masked.transpose(1, 2, 0) / 2 + 0.5, result, target.transpose(1, 2, 0) / 2 + 0.5]
-    return np.clip(np.rint(np.concatenate(parts, axis=1) * 255), 0, 255).astype(np.uint8)
+    return to_uint8(np.concatenate(parts, axis=1) * 255, "a validation picture")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from baselines.finite import NotFiniteError
 from magiceraser_ref.model.checkpoint import save
 from magiceraser_ref.model.settings import LoraSettings, Settings
 from magiceraser_ref.model.token import TOKEN
@@ -161,8 +162,15 @@ def _not_finite(step: int, what: str) -> IntegrityError:
 
 
 def _show(trainer: Trainer, out: Path, running: Running, shown: Rows, step: int, log: LossLog) -> None:
-    """Make validation pictures and write them as files and to TensorBoard."""
-    strips = trainer.pictures(shown, running.validation_count, running.validation_steps)
+    """Make validation pictures and write them as files and to TensorBoard.
+
+    Pictures that are not finite are told to the user and left out: the loss decides whether the training goes on.
+    """
+    try:
+        strips = trainer.pictures(shown, running.validation_count, running.validation_steps)
+    except NotFiniteError as error:
+        say(f"step {step}: {error}")
+        return
     write_strips(out / "validation" / f"step-{step:08d}", strips)
     for name, pixels in strips.items():
         log.picture(step, name, pixels)

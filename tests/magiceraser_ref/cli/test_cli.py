@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from synthetic_dataset import write_dataset
 
 from magiceraser_ref.cli.main import main
 from olrd.arrays import decode_photo, encode_ids, encode_mask, encode_png
+from olrd.errors import OlrdError
 
 TELEA = ["--initializer", "opencv-telea", "--steps", "2", "--device", "cpu"]
 
@@ -142,6 +144,117 @@ def test_segments_come_in_three_forms(files: Path) -> None:
     (files / "map.json").write_text('{"other": 1}')
     with pytest.raises(Exception, match="expected JSON with segments"):
         read_map(files / "map.png", files / "map.json")
+
+
+STRANGE = (None, "", "x", [], {}, -1, 1e400, float("nan"), 10**30, True, "\x1b[2J")
+
+
+@pytest.mark.parametrize("form", ["list", "object", "coco"])
+def test_any_segments_are_either_right_or_refused(files: Path, form: str) -> None:
+    from magiceraser_ref.cli.panoptic_file import read_map
+
+    listed: Any = [{"id": 5, "category_id": 21, "iscrowd": 0}, {"id": 9, "category_id": 193}]
+    category = {"id": 21, "name": "ox", "supercategory": "animal", "isthing": 1}
+    whole = {"annotations": [{"file_name": "map.png", "segments_info": listed}], "categories": [category]}
+    honest = json.dumps({"list": listed, "object": {"segments_info": listed}, "coco": whole}[form])
+    texts = ["", honest[:40], "[" * 100_000, "\xff"]
+    for number in range(len(list(places(json.loads(honest))))):
+        for value in STRANGE:
+            record = json.loads(honest)
+            container, key = list(places(record))[number]
+            container[key] = value
+            texts.append(json.dumps(record))
+        del container[key]
+        texts.append(json.dumps(record))
+    for text in texts:
+        (files / "map.json").write_text(text, "latin-1")
+        try:
+            read_map(files / "map.png", files / "map.json")
+        except OlrdError as error:
+            assert "map." in str(error) and "\x1b" not in str(error)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key or index) in JSON values."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, inner in inside for place in ((value, key), *places(inner))]
+
+
+@pytest.mark.parametrize("name", ["photo.png", "mask.png", "map.png", "link.png", "hard.png"])
+def test_an_input_is_never_overwritten(files: Path, micro: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (files / "link.png").symlink_to(files / "photo.png")
+    os.link(files / "mask.png", files / "hard.png")
+    before = {path: path.read_bytes() for path in files.iterdir()}
+    assert erase(files, micro, *with_map(files), "--force", "--out", str(files / name)) == 2
+    assert "is the same file as the input" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in files.iterdir()} == before
+
+
+@pytest.mark.parametrize("what", ["folder", "no folder", "long", "read-only", "later"])
+def test_an_output_that_cannot_be_written_is_an_error(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def full(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (files / "folder.png").mkdir()
+    names = {"folder": "folder.png", "no folder": "photo.png/x.png", "long": "x" * 300 + ".png"}
+    if what == "read-only":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    if what == "later":
+        monkeypatch.setattr("magiceraser_ref.cli.pictures.write_atomic", full)
+    out = files / names.get(what, "new.png")
+    assert erase(files, micro, "--force", "--out", str(out)) in (1, 2)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    assert not (files / "new.png").exists() and not any((files / "folder.png").iterdir())
+
+
+@pytest.mark.parametrize("name", ["photo.png", "mask.png", "map.png"])
+@pytest.mark.parametrize("content", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\x89PNG\r\n\x1a\n cut", b"DDS |", None])
+def test_what_is_no_picture_is_an_error(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None
+) -> None:
+    (files / name).unlink()
+    if content is None:
+        os.mkfifo(files / name)
+    else:
+        (files / name).write_bytes(content)
+    assert erase(files, micro, *with_map(files)) in (1, 2)
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and name in error and not (files / "out.png").exists()
+
+
+def test_a_result_that_looks_like_a_failure_is_said(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from magiceraser_ref.eraser import RegisteredMagicEraser
+
+    for change, said in ((None, "no pixel of the mask has changed"), (32, "one flat colour, (32, 32, 32)")):
+
+        def erased(self: Any, images: Any, masks: Any, hints: Any, change: int | None = change) -> Any:
+            result = images[0].copy()
+            if change is not None:
+                result[masks[0]] = change
+            return [result]
+
+        monkeypatch.setattr(RegisteredMagicEraser, "erase", erased)
+        assert erase(files, micro, "--force") == 0
+        captured = capsys.readouterr()
+        assert f"warning: {files / 'out.png'}: " in captured.err and said in captured.err
+        assert captured.out.strip() == str(files / "out.png")
+
+
+def test_an_ordinary_result_gives_no_warning() -> None:
+    from magiceraser_ref.cli.pictures import doubt
+
+    photo = np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+    mask = np.zeros((20, 20), np.bool_)
+    mask[3:13, 3:13] = True
+    few = mask & (np.arange(20) < 5)
+    assert doubt(photo, mask, 255 - photo) is None
+    assert doubt(photo, few, photo) is None
+    white = np.full_like(photo, 255)
+    assert doubt(white, mask, white) is None
 
 
 def train(micro: Path, triplets: Path, out: Path, *more: str) -> int:

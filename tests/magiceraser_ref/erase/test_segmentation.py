@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from micro_model import CATEGORIES, SHEEP, drawn, meadow
 
+from baselines.eraser import WeightsMissingError
 from magiceraser_ref.erase.segmentation import Segmenter
 from olrd.arrays import Ids, Image
-from olrd.errors import UsageError
+from olrd.errors import SourceError, UsageError
 from olrd.panoptic import Category, Segment
 
 
@@ -81,3 +82,12 @@ def test_the_network_is_opened_once_and_asked_only_where_no_map_is_given() -> No
 def test_an_unknown_segmenter_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no segmenter is called 'mask2fromer'\. Did you mean"):
         Segmenter("mask2fromer")
+
+
+def test_missing_weights_stop_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(**_: object) -> None:
+        raise SourceError("not there")
+
+    monkeypatch.setattr("olrd.models.mask2former.Mask2FormerSegmenter", missing)
+    with pytest.raises(WeightsMissingError, match="hf download facebook/mask2former"):
+        Segmenter("mask2former").maps([drawn(9, 9)], None, None)
