@@ -31,7 +31,7 @@ from olrd.dataset.sampling import pick_evenly
 from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.progress import progress_bar
 from olrd.storage.files import file_name_of, sha256, write_atomic
-from olrd.trust import parse_json, without_folders
+from olrd.trust import parse_json, shown, without_folders
 
 PAGE_BYTES = 10_000_000
 """Largest size of the page."""
@@ -172,7 +172,10 @@ def _words(name: str, shown: Sequence[Shown]) -> dict[str, Any]:
 
 
 def _scores(run: Shown, row: dict[str, Any]) -> list[float | str | None]:
-    reasons = without_folders(parse_json(row["reasons"] or "{}", f"{run.run.folder}/samples.parquet, reasons"))
+    file = run.run.folder / "samples.parquet"
+    reasons = without_folders(parse_json(row["reasons"] or "{}", f"{file}, reasons"))
+    if not isinstance(reasons, dict):
+        raise IntegrityError(f"{file}: the reasons of {shown(row['id'])} are {shown(reasons)}, expected an object")
     found: list[float | str | None] = []
     for column in run.columns:
         value = _number(row[column])

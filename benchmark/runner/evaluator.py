@@ -6,8 +6,10 @@ every process has a `ChunkEvaluator`, which opens everything once and handles on
 
 from __future__ import annotations
 
+import io
 import json
 import platform
+import zipfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,12 +25,12 @@ from benchmark.runner.erasing import HOPELESS, Erased, doubt_of, erase, wants_ma
 from benchmark.runner.inputs import Inputs, open_inputs
 from benchmark.runner.request import Request
 from benchmark.runner.results import FIXED, write_rows
-from benchmark.runner.summary import RunIdentity
+from benchmark.runner.summary import AGAIN, RunIdentity
 from benchmark.scoring import prepared, score, score_columns
 from olrd.arrays import encode_image
 from olrd.engines import EngineError
-from olrd.errors import OutputError
-from olrd.storage.files import atomic_path, file_name_of, sha256, write_atomic
+from olrd.errors import IntegrityError, OutputError
+from olrd.storage.files import atomic_path, file_name_of, read_regular, sha256, write_atomic
 
 PART = 16
 """Number of rows that are written together. After a kill, at most this number of samples is erased again."""
@@ -115,15 +117,39 @@ class Evaluator:
                     self._write(part)
                     yield part
 
+    def holds(self, row: Row) -> bool:
+        """Whether everything that belongs to a row of an interrupted run is on the disk: its features, with `save` its
+        picture."""
+        if row["status"] != "ok":
+            return True
+        if self.save and not (self.out / "outputs" / f"{file_name_of(row['id'])}.webp").is_file():
+            return False
+        reasons = json.loads(row["reasons"])
+        if all(metric.info.name in reasons for metric in self.inputs.metrics.sets):
+            return True
+        try:
+            self._stored(row["id"])
+        except IntegrityError:
+            return False
+        return True
+
+    def _stored(self, sample_id: str) -> dict[str, np.ndarray]:
+        """The features of a sample. Raises `IntegrityError` if their file is missing or damaged."""
+        path = self._features(sample_id)
+        try:
+            with np.load(io.BytesIO(read_regular(path))) as stored:
+                return {key: stored[key] for key in stored.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise IntegrityError(f"{path} is missing or damaged: {error}; {AGAIN}") from error
+
     def features(self) -> dict[str, list[np.ndarray]]:
         """The features of all samples that have them, in order, by set metric and picture."""
         gathered: dict[str, list[np.ndarray]] = {}
         if self.inputs.metrics.sets:
             for name in self.inputs.ids:
-                if (path := self._features(name)).is_file():
-                    with np.load(path) as stored:
-                        for key in stored.files:
-                            gathered.setdefault(key, []).append(stored[key])
+                if self._features(name).is_file():
+                    for key, values in self._stored(name).items():
+                        gathered.setdefault(key, []).append(values)
         return gathered
 
     def _read(self, indices: Sequence[int]) -> list[Sample | Row]:

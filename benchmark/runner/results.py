@@ -65,13 +65,15 @@ def _table(path: Path) -> pa.Table:
         raise IntegrityError(f"{path} is missing or damaged: it is not there, or it is not a file")
     try:
         table = pq.read_table(path)
+        table.validate(full=True)  # also that texts are UTF-8
+        names = table.column_names
     except (OSError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(f"{path} is missing or damaged: {error}") from error
-    for name in table.column_names:
+    for name in names:
         expected, found = FIXED.get(name, pa.float64()), table.schema.field(name).type
         if found != expected:
             raise IntegrityError(f"{path}: the column {shown(name)} holds {found}, expected {expected}")
-    if missing := [name for name in FIXED if name not in table.column_names]:
+    if missing := [name for name in FIXED if name not in names]:
         raise IntegrityError(f"{path} lacks the column {missing[0]}")
     for name in ("id", "cluster", "status"):
         if table[name].null_count:

@@ -20,10 +20,11 @@ from benchmark.runner.results import Run, read_rows, read_samples, write_rows
 from benchmark.runner.summary import RunIdentity
 from benchmark.scoring import score_columns
 from olrd.engines import EngineSpec, open_engine
-from olrd.errors import OutputError
-from olrd.progress import progress_bar
+from olrd.errors import IntegrityError, OutputError
+from olrd.progress import progress_bar, say
 from olrd.storage.files import to_json, write_atomic
 from olrd.storage.locks import locked
+from olrd.trust import printable
 
 
 def plan(request: Request) -> dict[str, Any]:
@@ -50,11 +51,12 @@ def run(request: Request, out: Path | str, engine: EngineSpec | None = None) -> 
     crew = open_engine(replace(engine, gpu=info.device.startswith("cuda")))
     with locked(out):
         rows = {row["id"]: row for row in _begun(out, inputs.identity)}
-        if (out / "summary.json").is_file():
+        if (out / "summary.json").is_file() and not is_empty(out / "summary.json"):
             shutil.rmtree(out / "parts", ignore_errors=True)
             return Run(out)
-        todo = [index for index, name in enumerate(inputs.ids) if name not in rows]
         evaluator = Evaluator(inputs, out, request.save)
+        rows = {name: row for name, row in rows.items() if evaluator.holds(row)}
+        todo = [index for index, name in enumerate(inputs.ids) if name not in rows]
         if engine == EngineSpec():
             parts = evaluator.parts(todo, request.batch)  # one loop over all samples: no wait between chunks
         else:
@@ -76,16 +78,30 @@ def run(request: Request, out: Path | str, engine: EngineSpec | None = None) -> 
 def _begun(out: Path, identity: RunIdentity) -> list[dict[str, Any]]:
     """Begin a run in `out`, or find the rows of an interrupted one. Raises `OutputError` if `out` holds another run."""
     mark = out / "run.json"
-    if mark.is_file():
+    if mark.exists() and not is_empty(mark):
         if RunIdentity.read(mark) != identity:
             raise OutputError(
                 f"{out} holds another run (method, options, device, data or protocol differ): give another --out"
             )
     else:
         # Hidden files are the lock, and half-written files that a kill leaves.
-        strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+        ours = {"parts", "run.json"}
+        strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith(".") and p.name not in ours)
+        strangers += sorted(f"parts/{p.name}" for p in (out / "parts").glob("[!.]*"))
         if strangers:
             raise OutputError(f"{out} is not empty and holds no run: {strangers[:3]}")
         write_atomic(mark, to_json(identity.to_json()))
     (out / "parts").mkdir(exist_ok=True)
-    return [row for path in sorted((out / "parts").glob("*.parquet")) for row in read_rows(path)]
+    rows: list[dict[str, Any]] = []
+    for path in sorted((out / "parts").glob("*.parquet")):
+        try:
+            rows += read_rows(path)
+        except IntegrityError as error:
+            say(f"{printable(str(error))}; its samples are erased again")
+            path.unlink()
+    return rows
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a file was created and never filled: a power cut can leave one."""
+    return path.is_file() and path.stat().st_size == 0

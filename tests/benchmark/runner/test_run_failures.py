@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from plugin.install import install
 from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples, use
@@ -255,6 +257,41 @@ def test_a_kill_before_the_first_file_was_whole_blocks_nothing(root: Path, plain
         (tmp_path / "out" / name).write_bytes(b"")
     run(request(root), tmp_path / "out")
     same(tmp_path / "out", plain)
+
+
+def test_files_that_a_power_cut_left_empty_or_damaged_are_made_again(
+    root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(evaluator, "PART", 2)
+    monkeypatch.setattr(scoring, "open_metric", lambda name, device: Mean())
+    run(request(root, save=True), tmp_path / "whole")
+    use(monkeypatch, Scripted({STEMS[6]: raising(KeyboardInterrupt())}))
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(request(root, save=True), out)
+    (first, second, *_) = sorted((out / "parts").glob("*.parquet"))
+    first.write_bytes(b"PAR1")
+    pq.write_table(pa.table({"id": ["x"]}), second)
+    next((out / "parts").glob("*.npz")).write_bytes(b"")
+    next((out / "outputs").glob("*.webp")).unlink()
+    (out / "summary.json").write_bytes(b"")
+    use(monkeypatch, Scripted({}))
+    done = run(request(root, save=True), out)
+    same(out, tmp_path / "whole")
+    assert done.summary.sets == Run(tmp_path / "whole").summary.sets
+    assert len(list((out / "outputs").glob("*.webp"))) == 7
+    assert "its samples are erased again" in capsys.readouterr().err
+
+
+def test_an_empty_run_json_is_written_again_unless_the_folder_holds_something(root: Path, tmp_path: Path) -> None:
+    for name in ("out", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_bytes(b"")
+    assert run(request(root, limit=1), tmp_path / "out").summary.n == 1
+    (tmp_path / "theirs" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"is not empty and holds no run: \['notes.txt'\]"):
+        run(request(root, limit=1), tmp_path / "theirs")
+    assert sorted(p.name for p in (tmp_path / "theirs").iterdir() if p.name[0] != ".") == ["notes.txt", "run.json"]
 
 
 @pytest.mark.slow
