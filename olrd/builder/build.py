@@ -14,7 +14,7 @@ from typing import Any
 from olrd.builder.finish import finish, note_shards
 from olrd.builder.ownership import begun_identity, check_ours, remove_leftovers, remove_parts
 from olrd.builder.parts import PLAN_FILE, mark_path, read_marks, write_mark
-from olrd.builder.repair import damaged_shards, unit_rows, units_in
+from olrd.builder.repair import damaged_shards, renew_card, unit_rows, units_in
 from olrd.builder.units import Share, Unit, plan_units
 from olrd.builder.worker import UnitBuilder
 from olrd.config import BuildConfig
@@ -66,6 +66,8 @@ def build(
         if not open_parts(out, identity, _about(config, source_info(source), units)):
             again = _to_build_again(Dataset(out), retry_failed, repair)
             if not again:
+                if repair:
+                    renew_card(Dataset(out))
                 say(f"{out} is complete already" + (", every hash holds" if repair else ""))
                 return Dataset(out).record.to_json()
             reopen(out, units, config, identity, again)

@@ -7,9 +7,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
+from olrd.dataset.card import changed_card_files, write_card
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import ShardRecord, UnitRecord
-from olrd.progress import progress_bar
+from olrd.progress import progress_bar, say
 from olrd.storage.files import sha256_file
 
 Counted = TypeVar("Counted", ShardRecord, UnitRecord)
@@ -31,6 +32,13 @@ def damaged_shards(dataset: Dataset) -> list[ShardRecord]:
                 damaged.append(shard)
             bar.update(shard.bytes)
     return damaged
+
+
+def renew_card(dataset: Dataset) -> None:
+    """Write README.md and sample.png of a finished build anew if they are not as built."""
+    if changed := changed_card_files(dataset):
+        say(f"not as built: {', '.join(changed)}; written anew")
+        write_card(dataset.folder, dataset.record)
 
 
 def units_in(dataset: Dataset, shards: Collection[ShardRecord]) -> set[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,12 @@ _STATISTICS = [
 
 def write_card(out: Path | Remote, record: BuildRecord) -> None:
     """Write README.md, and sample.png where there are pixels, for the shards in `out/data`."""
-    dataset = Dataset(out, record)
-    if dataset.form == "full" and len(dataset):
+    write_card_of(Dataset(out, record), out)
+
+
+def write_card_of(dataset: Dataset, out: Path | Remote) -> None:
+    """Write the card of a dataset into any folder."""
+    if SAMPLE_FILE in card_files(dataset):
         with atomic_path(out / SAMPLE_FILE) as temporary:
             Pillow.fromarray(sample_sheet(dataset)).save(temporary, "PNG")
     write_atomic(out / CARD_FILE, card_text(dataset))
@@ -58,6 +64,41 @@ def sample_sheet(dataset: Dataset) -> Image:
 
     rows = rows_at(dataset, pick_evenly(len(dataset), SAMPLES))
     return contact_sheet(rows, max_pixels=dataset.record.settings().source.max_pixels)
+
+
+def card_files(dataset: Dataset) -> list[str]:
+    """The names of the files that `write_card` writes."""
+    return [*([SAMPLE_FILE] if dataset.form == "full" and len(dataset) else []), CARD_FILE]
+
+
+def changed_card_files(dataset: Dataset) -> list[str]:
+    """The names of `card_files` that are not as `write_card` would write them, or are links."""
+    changed = []
+    for name in card_files(dataset):
+        path = dataset.folder / name
+        link = isinstance(path, Path) and path.is_symlink()
+        same = not link and path.is_file() and path.stat().st_size <= _LONGEST_CARD
+        if same and name == CARD_FILE:
+            same = path.read_bytes().decode(errors="replace") in _card_texts(dataset)
+        elif same:
+            same = _shows(path.read_bytes(), sample_sheet(dataset))
+        if not same:
+            changed.append(name)
+    return changed
+
+
+def _card_texts(dataset: Dataset) -> Iterator[str]:
+    """The card, and the card as `olrd caption` wrote it in 0.1: with the libraries by name."""
+    yield card_text(dataset)
+    by_name = dict(sorted(dataset.record.versions.items()))
+    yield card_text(Dataset(dataset.folder, replace(dataset.record, versions=by_name)))
+
+
+def _shows(data: bytes, pixels: Image) -> bool:
+    """Whether a picture file has exactly these pixels, and nothing else such as a text in its metadata."""
+    with BytesIO() as written:
+        Pillow.fromarray(pixels).save(written, "PNG")
+        return written.getvalue() == data
 
 
 def card_problems(dataset: Dataset) -> Iterator[str]:

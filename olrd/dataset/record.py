@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import olrd
 from olrd.config import FORMS, BuildConfig
 from olrd.errors import IntegrityError, UsageError
 from olrd.reasons import ALL_REASONS
@@ -24,6 +25,7 @@ from olrd.trust import MAX_JSON_BYTES, DepthGuard, parse_json, plain_name, shown
 
 BUILD_FILE = "build.json"
 FORMAT = 1
+VERSIONS = ("python", "numpy", "pillow", "libwebp", "libjpeg-turbo", "opencv", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class BuildRecord:
             units=units,
             olrd=plain.olrd,
             command=plain.command,
-            versions=plain.versions or {},
+            versions=_in_order(plain.versions or {}),
             captions=_captions(values.get("captions"), file),
         )
 
@@ -172,6 +174,19 @@ class BuildRecord:
             unit.rows == unit.tally.triplets for unit in self.units
         )
 
+    def check_settings(self) -> None:
+        """Check that the configuration is the one that `identity` and `command` tell of, as far as this version can.
+
+        Raises `IntegrityError`.
+        """
+        config = self.settings()
+        if self.olrd != olrd.__version__:  # the hash covers the version
+            return
+        if self.identity != config.hash(self.source.fingerprint) or self.command != config.command():
+            raise IntegrityError(
+                f"the configuration in {BUILD_FILE} is not that of its identity and command: {DAMAGED}"
+            )
+
     def with_shard(self, shard: ShardRecord) -> Self:
         """The record with another entry for the shard of that name."""
         return replace(self, shards=tuple(shard if one.file == shard.file else one for one in self.shards))
@@ -194,6 +209,11 @@ class BuildRecord:
             ],
         }
         return values if self.captions is None else values | {"captions": dict(self.captions)}
+
+
+def _in_order(versions: Mapping[str, str]) -> dict[str, str]:
+    """The versions in the order in which cards list them; JSON has them by name."""
+    return {name: versions[name] for name in sorted(versions, key=lambda name: (*VERSIONS, name).index(name))}
 
 
 def _check_shards(shards: tuple[ShardRecord, ...], file: str) -> None:

@@ -9,13 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import olrd
+from olrd.builder.finish import versions
 from olrd.builder.repair import damaged_shards
-from olrd.dataset.folder import Dataset
+from olrd.dataset.card import card_files, changed_card_files, write_card_of
+from olrd.dataset.folder import Dataset, batch_rows
 from olrd.dataset.record import BUILD_FILE
 from olrd.errors import IntegrityError, OlrdError, UsageError
 from olrd.licenses import is_permissive
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote
+from olrd.trust import shown
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -66,20 +70,16 @@ def publish(
     if pixels and dataset.form != "full":
         raise UsageError(f"{folder} holds recipes: there are no pixels to redistribute")
     with locked(dataset.folder), tempfile.TemporaryDirectory(prefix="olrd-recipes-") as spare:
-        if damaged := damaged_shards(dataset):
-            raise IntegrityError(
-                f"{folder} is not published: {', '.join(shard.file for shard in damaged)} not as built; "
-                "run its olrd-build command with --repair first"
-            )
-        licenses = _licenses(dataset)
+        _check_files(dataset)
+        licenses = _check_rows(dataset)
         if pixels:
             _check_licenses(folder, licenses)
         elif dataset.form == "full":
             from olrd.tools.rebuild import strip_pixels
 
             dataset = strip_pixels(dataset, Path(spare))
-        files = _files(dataset)
-        sizes = {name: (dataset.folder / name).stat().st_size for name in files}
+        files = _files(dataset, Path(spare))
+        sizes = {name: path.stat().st_size for name, path in files.items()}
         result: dict[str, Any] = {
             "repo": repo,
             "revision": revision or "main",
@@ -92,15 +92,56 @@ def publish(
         }
         if not dry_run:
             with _hub_errors(repo):
-                _upload(Path(str(dataset.folder)), files, repo, private, revision)
+                _upload(files, repo, private, revision)
     return result
 
 
-def _licenses(dataset: Dataset) -> Counter[str]:
-    """The number of triplets by licence. A triplet of two photos counts for both licences."""
+def _check_files(dataset: Dataset) -> None:
+    """Refuse a folder that is not as built: what is uploaded cannot be taken back.
+
+    A link could send a file from elsewhere. What can be made again from the rows is compared with that.
+    """
+    folder, record = Path(str(dataset.folder)), dataset.record
+    for path in (folder / "data", folder / BUILD_FILE, *(folder / shard.file for shard in record.shards)):
+        if path.is_symlink():
+            raise IntegrityError(f"{folder} is not published: {path} is a link; put the file itself there")
+    damaged = [shard.file for shard in damaged_shards(dataset)]
+    if not damaged and record.olrd == olrd.__version__ and record.versions == versions():
+        damaged = changed_card_files(dataset)
+    if damaged:
+        raise IntegrityError(
+            f"{folder} is not published: {', '.join(damaged)} not as built; "
+            "run its olrd-build command with --repair first"
+        )
+    if not record.counts_add_up() or not record.rows_add_up(record.rows):
+        raise IntegrityError(f"{folder} is not published: the counts in its {BUILD_FILE} do not add up; build it again")
+    record.check_settings()
+
+
+def _check_rows(dataset: Dataset) -> Counter[str]:
+    """The number of triplets by licence. A triplet of two photos counts for both licences.
+
+    Raises `IntegrityError` if the rows are not those that build.json tells of.
+    """
     counts: Counter[str] = Counter()
-    for row in dataset.rows(["license", "donor_license"]):
-        counts.update({row["license"], row["donor_license"]})
+    ids: set[str] = set()
+    for shard, path in zip(dataset.record.shards, dataset.shards, strict=True):
+        rows = 0
+        for batch in dataset.batches(["id", "split", "license", "donor_license"], [path]):
+            for row in batch_rows(batch):
+                rows += 1
+                ids.add(row["id"])
+                counts.update({str(row["license"]), str(row["donor_license"])})
+                if row["split"] != shard.split:
+                    raise IntegrityError(
+                        f"{path}: {shown(row['id'])} is of split {shown(row['split'])}, not {shard.split}"
+                    )
+        if rows != shard.rows:
+            raise IntegrityError(f"{path}: {rows} rows, {BUILD_FILE} says {shard.rows}")
+    if len(ids) != len(dataset):
+        raise IntegrityError(
+            f"{dataset.folder}: {len(dataset) - len(ids)} ids are there twice; `olrd verify` names them"
+        )
     return counts
 
 
@@ -113,13 +154,25 @@ def _check_licenses(folder: Path | str, licenses: Counter[str]) -> None:
         )
 
 
-def _files(dataset: Dataset) -> list[str]:
-    """The files to upload: those that the build wrote, build.json last."""
-    extra = ["sample.png"] if dataset.form == "full" and len(dataset) else []
-    return [*(shard.file for shard in dataset.record.shards), *extra, "README.md", BUILD_FILE]
+def _files(dataset: Dataset, spare: Path) -> dict[str, Path]:
+    """The files to upload by their names there: those that the build wrote, build.json last.
+
+    The card of another version of olrd is made anew in the folder `spare`, because it cannot be compared.
+    """
+    folder = Path(str(dataset.folder))
+    card = folder
+    if changed_card_files(dataset):
+        card = spare / "card"
+        card.mkdir()
+        write_card_of(dataset, card)
+    return {
+        **{shard.file: folder / shard.file for shard in dataset.record.shards},
+        **{name: card / name for name in card_files(dataset)},
+        BUILD_FILE: folder / BUILD_FILE,
+    }
 
 
-def _upload(folder: Path, files: list[str], repo: str, private: bool, revision: str | None) -> None:
+def _upload(files: dict[str, Path], repo: str, private: bool, revision: str | None) -> None:
     """Upload in commits of at most 50 files. The library skips files that the repository has already."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -131,9 +184,9 @@ def _upload(folder: Path, files: list[str], repo: str, private: bool, revision: 
         api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
     stale = _stale(api, repo, revision, set(files))
     for start in range(0, len(files), COMMIT_FILES):
-        names = files[start : start + COMMIT_FILES]
+        names = list(files)[start : start + COMMIT_FILES]
         last = BUILD_FILE in names
-        operations: list[Any] = [CommitOperationAdd(name, folder / name) for name in names]
+        operations: list[Any] = [CommitOperationAdd(name, files[name]) for name in names]
         operations += [CommitOperationDelete(name) for name in stale if last]
         message = f"olrd publish: {start + len(names)} of {len(files)} files"
         api.create_commit(repo, operations, commit_message=message, repo_type=kind, revision=revision)

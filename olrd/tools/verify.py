@@ -223,6 +223,10 @@ def _check_totals(dataset: Dataset, rows: int) -> Iterator[str]:
     totals = record.totals
     if not record.counts_add_up():
         yield "the counts in build.json do not add up to the photos and segments read"
+    try:
+        record.check_settings()
+    except IntegrityError as error:
+        yield str(error)
     if not record.rows_add_up(rows):
         yield f"{rows} rows found, build.json counts {totals.triplets} triplets and {len(dataset)} rows"
 

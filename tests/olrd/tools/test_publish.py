@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from built_folders import digest
@@ -214,3 +215,99 @@ def test_recipes_have_no_pixels_to_redistribute(hub: Hub, config: BuildConfig, t
         publish(tmp_path / "out", REPO, pixels=True)
     publish(tmp_path / "out", REPO)
     assert digest(hub.download(REPO, tmp_path / "arrived")) == digest(tmp_path / "out")
+
+
+# --- a folder that is not as built ----------------------------------------------------------------
+
+
+def sample_is_a_link(folder: Path) -> None:
+    secret = folder.parent / "secret.txt"
+    secret.write_text("a password")
+    (folder / "sample.png").unlink()
+    (folder / "sample.png").symlink_to(secret)
+
+
+def sample_is_another_picture(folder: Path) -> None:
+    data = (folder / "sample.png").read_bytes()
+    (folder / "sample.png").write_bytes(data + b"hidden")
+
+
+def card_is_edited(folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    (folder / "README.md").write_text(text.replace("Object-removal", "Perfect object-removal"))
+
+
+def card_is_gone(folder: Path) -> None:
+    (folder / "README.md").unlink()
+
+
+def record_edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        record = json.loads((folder / BUILD_FILE).read_text())
+        change(record)
+        (folder / BUILD_FILE).write_text(to_json(record))
+
+    return edit
+
+
+def shard_is_a_link(folder: Path) -> None:
+    shard = sorted((folder / "data").iterdir())[0]
+    shard.rename(folder.parent / shard.name)
+    shard.symlink_to(folder.parent / shard.name)
+
+
+REMEDY = "with --repair first"
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (sample_is_a_link, f"sample.png not as built.*{REMEDY}"),
+        (sample_is_another_picture, f"sample.png not as built.*{REMEDY}"),
+        (card_is_edited, f"README.md not as built.*{REMEDY}"),
+        (card_is_gone, f"README.md not as built.*{REMEDY}"),
+        (shard_is_a_link, "is a link"),
+        (record_edit(lambda record: record["totals"].update(photos_read=10**9)), "README.md not as built"),
+        (record_edit(lambda record: record["units"][0].update(rows=1)), "do not add up"),
+        (record_edit(lambda record: record["config"].update(seed=99)), "is not that of its identity"),
+        (record_edit(lambda record: record.update(command="olrd-build; rm")), "README.md not as built"),
+    ],
+)
+def test_what_is_not_as_built_is_refused(
+    change: Callable[[Path], None], said: str, pixels: bool, hub: Hub, free: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(free, tmp_path / "copy"))
+    change(copy)
+    with pytest.raises(IntegrityError, match=said):
+        publish(copy, REPO, pixels=pixels)
+    assert hub.repos == {}
+
+
+def test_only_what_the_build_wrote_is_sent(hub: Hub, free: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(free, tmp_path / "copy"))
+    (copy / "notes.txt").write_text("private")
+    (copy / "data" / "train-notes.parquet").write_bytes(b"private")
+    publish(copy, REPO, pixels=True)
+    assert digest(hub.download(REPO, tmp_path / "arrived")) == digest(free)
+
+
+def test_the_card_of_another_version_is_made_anew(hub: Hub, free: Path, tmp_path: Path) -> None:
+    """It cannot be compared, so what is in the folder is not sent."""
+    copy = Path(shutil.copytree(free, tmp_path / "copy"))
+    record_edit(lambda record: record.update(olrd="0.0.1"))(copy)
+    sample_is_a_link(copy)
+    (copy / "README.md").write_text("any words")
+    publish(copy, REPO, pixels=True)
+    arrived = hub.download(REPO, tmp_path / "arrived")
+    assert "olrd 0.0.1" in (arrived / "README.md").read_text()
+    assert (arrived / "sample.png").read_bytes() == (free / "sample.png").read_bytes()
+
+
+def test_repair_writes_the_card_anew(config: BuildConfig, free: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(free, tmp_path / "copy"))
+    card_is_edited(copy)
+    sample_is_a_link(copy)
+    build(replace(config, licenses="permissive"), copy, repair=True)
+    assert digest(copy) == digest(free) and not (copy / "sample.png").is_symlink()
+    assert (tmp_path / "secret.txt").read_text() == "a password"
