@@ -28,9 +28,9 @@ Target = Callable[[Path, Path], Example]
 MEMORY = 3 << 30
 """Memory that an example may take beyond what the started process has."""
 SLOW = 10
-"""Seconds after which an example is a finding."""
-STUCK = 20
-"""Seconds after which the process is killed: the interpreter does not get to its clock."""
+"""Seconds of processor time after which an example is a finding. Time in which other programs run does not count."""
+STUCK = 60
+"""Seconds after which the process is killed: it waits for something, or a library does not return."""
 ENOUGH = 40
 """Number of different findings after which a target ends."""
 _OURS = ("olrd", "baselines", "magiceraser_ref", "benchmark")
@@ -84,6 +84,7 @@ def run_target(
     most: int | None = None,
     slow: int = SLOW,
     memory: int = MEMORY,
+    stuck: int = STUCK,
 ) -> Outcome:
     """Feed a target with examples until the time is over.
 
@@ -95,8 +96,9 @@ def run_target(
         seconds: length of the run.
         seed: of all draws.
         most: largest number of examples, for tests.
-        slow: seconds that an example may take.
+        slow: seconds of processor time that an example may take.
         memory: bytes that an example may take.
+        stuck: seconds that an example may take by the clock.
     """
     outcome = Outcome(name)
     context = multiprocessing.get_context("spawn")
@@ -108,7 +110,7 @@ def run_target(
         process = context.Process(target=_child, args=(theirs, name, target, honest, scratch, seed, number, limits))
         process.start()
         theirs.close()
-        following = _listen(ours, process, outcome, number, slow)
+        following = _listen(ours, process, outcome, number, stuck)
         ours.close()
         if following == number:
             break  # no example was begun; `_listen` has noted why
@@ -116,15 +118,15 @@ def run_target(
     return outcome
 
 
-def _listen(pipe: Connection, process: Any, outcome: Outcome, number: int, slow: int) -> int:
+def _listen(pipe: Connection, process: Any, outcome: Outcome, number: int, stuck: int) -> int:
     """Note what the child says until it ends. Returns the number of the next example."""
     begun, started = False, time.monotonic()
     while True:
-        patience = slow + STUCK if begun else 300
+        patience = stuck if begun else 300
         if not wait([pipe], patience):
             process.kill()
             process.join()
-            outcome.add("hang", "the interpreter does not answer", f"no end after {patience} s", number)
+            outcome.add("hang", "the process does not answer", f"no end after {patience} s", number)
             break
         try:
             word, *rest = pipe.recv()
@@ -202,10 +204,10 @@ def attempt(example: Example, random: Random, slow: int = SLOW) -> BaseException
     """Run an example under the time limit. Returns what it raised, unless it is an error of ours."""
 
     def late(_number: int, _frame: FrameType | None) -> None:
-        raise TooSlowError(f"takes more than {slow} s")
+        raise TooSlowError(f"takes more than {slow} s of processor time")
 
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(slow)
+    signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, slow)
     try:
         example(random)
     except OlrdError as error:
@@ -217,7 +219,7 @@ def attempt(example: Example, random: Random, slow: int = SLOW) -> BaseException
     except BaseException as error:
         return error
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return None
 
 

@@ -12,7 +12,7 @@ from perf.fuzz.harness import Example
 
 
 def planted(honest: Path, scratch: Path) -> Example:
-    """One reader with four faults: an exception, a crash, no end, and too much memory."""
+    """One reader with five faults: an exception, a crash, no end, too much memory, and waiting."""
 
     def example(random: Random) -> None:
         draw = random.randrange(10)
@@ -21,10 +21,13 @@ def planted(honest: Path, scratch: Path) -> Example:
         if draw == 1:
             ctypes.string_at(0)
         if draw == 2:
-            time.sleep(30)
+            while True:
+                pass
+        if draw == 4:
+            time.sleep(60)
         if draw == 3:
             bytearray(1 << 34)
-        if draw < 7:
+        if draw < 8:
             raise IntegrityError("an error of ours is what is expected")
 
     return example

@@ -16,13 +16,14 @@ pytestmark = pytest.mark.slow
 
 
 def test_each_planted_fault_is_found_and_repeated(tmp_path: Path) -> None:
-    outcome = run_target("planted", planted, tmp_path, tmp_path, seconds=60, most=30, slow=1)
+    outcome = run_target("planted", planted, tmp_path, tmp_path, seconds=120, most=30, slow=1, stuck=5)
     assert outcome.examples == 30
     found = {what: finding for (what, _), finding in outcome.findings.items()}
-    assert set(found) == {"KeyError", "crash by SIGSEGV", "TooSlowError", "MemoryError"}
+    assert set(found) == {"KeyError", "crash by SIGSEGV", "TooSlowError", "MemoryError", "hang"}
     assert found["KeyError"].where.startswith("tests/helpers/planted_faults.py:")
     draws = [random_of("planted", 0, number).randrange(10) for number in range(30)]
-    for what, draw in (("KeyError", 0), ("crash by SIGSEGV", 1), ("TooSlowError", 2), ("MemoryError", 3)):
+    faults = ("KeyError", "crash by SIGSEGV", "TooSlowError", "MemoryError", "hang")
+    for draw, what in enumerate(faults):
         assert found[what].count == draws.count(draw) > 0
         assert found[what].example == draws.index(draw)
     error = attempt(planted(tmp_path, tmp_path), random_of("planted", 0, found["KeyError"].example))
