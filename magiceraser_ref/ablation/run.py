@@ -7,20 +7,24 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from magiceraser_ref.ablation.rows import Ablation, Command, Row, plan, run_folder
-from olrd.errors import OlrdError, OutputError, did_you_mean
+from olrd.errors import IntegrityError, OlrdError, OutputError, did_you_mean
 from olrd.progress import say
 from olrd.storage.files import to_json, write_atomic
+from olrd.trust import parse_json
 
 MODULES = {"magiceraser": "magiceraser_ref.cli.main", "benchmark": "benchmark.cli"}
 """The modules of the commands, which run with the Python of this process."""
 SHOWN = ("psnr/mask/composited", "ssim/mask/composited", "lpips-alex/mask/composited")
 """Default columns of the table: the paper's per-photo metrics in the mask."""
+MARK, KINDS = "ablation.json", ("json", "csv", "md")
+_INTERVAL = ("mean", "low", "high")
 PAPER = {"psnr": "psnr", "ssim": "ssim", "lpips": "lpips", "fid": "fid"}
 Runner = Callable[[Sequence[str]], str]
 """Takes the words of a command and returns its stdout. Raises `OlrdError` if the command fails."""
@@ -56,10 +60,10 @@ def run_ablation(ablation: Ablation, out: Path, scores: Sequence[str] = (), runn
 
     Raises:
         CommandError: If a command fails.
-        OutputError: If `out` contains another ablation.
+        OutputError: If `out` contains another ablation or cannot be written.
+        IntegrityError: If the summary of a run is damaged.
     """
     commands = plan(ablation, out)
-    out.mkdir(parents=True, exist_ok=True)
     _begin(out, commands)
     for number, command in enumerate(commands, start=1):
         if Path(command.done).is_file():
@@ -70,23 +74,83 @@ def run_ablation(ablation: Ablation, out: Path, scores: Sequence[str] = (), runn
 
 
 def write_table(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: Runner = execute) -> dict[str, Any]:
-    """Write table.md, table.csv and table.json of finished runs, and return the table."""
+    """Write table.md, table.csv and table.json of finished runs, and return the table.
+
+    Raises `OutputError` if `out` contains files of something else with these names, or cannot be written.
+    """
+    _check_folder(out, plan(ablation, out))
     table = collect(ablation, out, scores, runner)
-    for name, text in (("json", to_json(table)), ("csv", as_csv(table)), ("md", as_markdown(table))):
-        write_atomic(out / f"table.{name}", text)
+    with _writing(out):
+        for name, text in (("json", to_json(table)), ("csv", as_csv(table)), ("md", as_markdown(table))):
+            write_atomic(out / f"table.{name}", text)
     return table
 
 
 def _begin(out: Path, commands: Sequence[Command]) -> None:
-    """Raise `OutputError` if another ablation wrote to a folder that this one uses."""
-    mark = out / "ablation.json"
-    known = json.loads(mark.read_text()) if mark.is_file() else {}
-    wanted = {command.out: list(command.words) for command in commands}
-    if clash := [name for name, words in wanted.items() if known.get(name, words) != words]:
-        raise OutputError(
-            f"{out} contains another ablation ({clash[0]} was made with other options): give another --out"
-        )
-    write_atomic(mark, to_json(known | wanted))
+    """Note in ablation.json what is run. Raises `OutputError` if the folder cannot be used."""
+    known = _check_folder(out, commands)
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(out / MARK, to_json(known | {command.out: list(command.words) for command in commands}))
+
+
+def _check_folder(out: Path, commands: Sequence[Command]) -> dict[str, Any]:
+    """Return the commands that were run in a folder, by what they write.
+
+    Raises `OutputError` if another ablation, or somebody else, wrote to a place that this one uses.
+    """
+    mark = out / MARK
+    if not mark.is_file():
+        if foreign := [path.name for path in (out / f"table.{kind}" for kind in KINDS) if path.exists()]:
+            raise OutputError(f"{out / foreign[0]} is not of an ablation: give another --out, so that it is kept")
+        return {}
+    known = parse_json(mark.read_bytes(), mark, OutputError) if mark.stat().st_size else {}
+    if not isinstance(known, dict) or not all(isinstance(words, list) for words in known.values()):
+        raise OutputError(f"{mark} is not the record of an ablation: give another --out")
+    for command in commands:
+        if known.get(command.out, list(command.words)) != list(command.words):
+            raise OutputError(
+                f"{out} contains another ablation ({command.out} was made with other options): give another --out"
+            )
+    return known
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{out} cannot be used as the folder of an ablation: {error}") from error
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """Read the summary of a finished run. Raises `IntegrityError`, which says how to go on."""
+    path = folder / "summary.json"
+    again = f"remove {folder} and give the same command with --run, to score it again"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(
+            f"{path} cannot be read ({error.strerror}): is the run finished? If it is, {again}"
+        ) from error
+    found = parse_json(data, path)
+    if not _is_summary(found):
+        raise IntegrityError(f"{path} is not the summary of a run: {again}")
+    summary: dict[str, Any] = found
+    return summary
+
+
+def _is_summary(found: Any) -> bool:
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), int) for name in ("n", "n_failed")):
+        return False
+    parts = [found.get(name) for name in ("scores", "sets", "dataset", "protocol")]
+    if not all(isinstance(part, dict) for part in parts):
+        return False
+    scores, sets, dataset, protocol = (part or {} for part in parts)
+    numbers = [score.get(key) if isinstance(score, dict) else "" for score in scores.values() for key in _INTERVAL]
+    numbers += [one.get("value") if isinstance(one, dict) else "" for one in sets.values()]
+    fits = all(number is None or isinstance(number, int | float) for number in numbers)
+    return fits and isinstance(dataset.get("name"), str) and isinstance(protocol.get("id"), str)
 
 
 def collect(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: Runner = execute) -> dict[str, Any]:
@@ -94,11 +158,9 @@ def collect(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: R
     rows, names = [], {row.name for row in ablation.chosen}
     columns: tuple[str, ...] = tuple(scores)
     for row in ablation.chosen:
-        summaries = [
-            json.loads((run_folder(out, row.name, seed) / "summary.json").read_text()) for seed in ablation.seeds
-        ]
+        summaries = [_summary(run_folder(out, row.name, seed)) for seed in ablation.seeds]
         columns = columns or _default_columns(summaries[0])
-        known = [*summaries[0]["scores"], *summaries[0]["sets"]]
+        known = [name for name in _names(summaries[0]) if all(name in _names(other) for other in summaries)]
         for name in columns:
             if name not in known:
                 raise did_you_mean("score", name, known)
@@ -127,6 +189,10 @@ def collect(ablation: Ablation, out: Path, scores: Sequence[str] = (), runner: R
     }
 
 
+def _names(summary: dict[str, Any]) -> list[str]:
+    return [*summary["scores"], *summary["sets"]]
+
+
 def _default_columns(summary: dict[str, Any]) -> tuple[str, ...]:
     """Return those of `SHOWN` that the protocol has, and every set metric, composited."""
     per_photo = tuple(name for name in SHOWN if name in summary["scores"])
@@ -150,7 +216,7 @@ def _over_seeds(name: str, summaries: Sequence[dict[str, Any]]) -> dict[str, Any
 def _pooled(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {
         key: fmean(one[key] for one in found) if all(one[key] is not None for one in found) else None
-        for key in ("mean", "low", "high")
+        for key in _INTERVAL
     }
     means = [one["mean"] for one in found if one["mean"] is not None]
     values["seed_min"], values["seed_max"] = (min(means), max(means)) if means else (None, None)

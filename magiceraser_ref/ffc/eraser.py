@@ -112,14 +112,17 @@ class FfcEraser:
 
 def _sizes(path: Path) -> dict[str, Any]:
     """Read the sizes of a network. Those that would fill the memory before the weights are compared are refused."""
-    found = parse_json(path.read_bytes(), path, WeightsUnusableError)
-    widths, blocks, share = (found.get(name) for name in SIZES) if isinstance(found, dict) else (None,) * len(SIZES)
-    fits = isinstance(widths, list) and len(widths) == 3
-    fits = fits and all(type(width) is int and 1 <= width <= LARGEST_WIDTH for width in widths)
-    fits = fits and type(blocks) is int and 0 <= blocks <= LARGEST_BLOCKS
-    if not (fits and isinstance(share, int | float) and 0 < share <= 1) or set(found) != set(SIZES):
+    found: Any = parse_json(path.read_bytes(), path, WeightsUnusableError)
+    if not isinstance(found, dict) or set(found) != set(SIZES) or not _fits(**found):
         raise WeightsUnusableError(
             f"{path}: expected three widths up to {LARGEST_WIDTH:,}, up to {LARGEST_BLOCKS} blocks, and a share; found "
             f"{shown(found)}"
         )
-    return {"widths": tuple(widths), "blocks": blocks, "share": share}
+    return found | {"widths": tuple(found["widths"])}
+
+
+def _fits(widths: Any, blocks: Any, share: Any) -> bool:
+    if not isinstance(widths, list) or len(widths) != 3:
+        return False
+    small = all(type(width) is int and 1 <= width <= LARGEST_WIDTH for width in widths)
+    return small and type(blocks) is int and 0 <= blocks <= LARGEST_BLOCKS and type(share) is float and 0 < share <= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from magiceraser_ref.extras import need
-from olrd.errors import UsageError
+from olrd.errors import IntegrityError, UsageError
 from olrd.progress import progress_bar
+from olrd.storage.files import atomic_path
+from olrd.trust import one_line
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,12 @@ def train(
             with half:
                 losses = loss_of(batch, step)
             losses["loss"].backward()
-            torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
+            if not math.isfinite(float(norm)):
+                raise IntegrityError(
+                    f"{folder}: the gradient of step {step + 1} is {float(norm)}: lower --rate; the last checkpoint is "
+                    "valid"
+                )
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             ema.step(parameters)
@@ -156,9 +163,8 @@ def _save(folder: Path, schedule: Schedule, step: int, learned: _Learned) -> Non
         "optimiser": learned.optimiser.state_dict(),
         "ema": learned.ema.state_dict(),
     }
-    temporary = folder / ".checkpoint.tmp"
-    torch.save(state, temporary)
-    os.replace(temporary, folder / "checkpoint.pt")
+    with atomic_path(folder / "checkpoint.pt") as temporary:
+        torch.save(state, temporary)
 
 
 def _resume(folder: Path, schedule: Schedule, learned: _Learned, device: str) -> int:
@@ -167,15 +173,23 @@ def _resume(folder: Path, schedule: Schedule, learned: _Learned, device: str) ->
     path = folder / "checkpoint.pt"
     if not path.exists():
         return 0
-    state = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds of errors for damaged bytes
+        raise IntegrityError(f"{path} is damaged ({one_line(str(error))}): delete it to begin again") from error
+    if not isinstance(state, dict) or not state.keys() >= {"step", "schedule", "modules", "optimiser", "ema"}:
+        raise IntegrityError(f"{path} is not a checkpoint of this training: give another --out")
     if state["schedule"] != vars(schedule):
         raise UsageError(
             f"{path} was trained with {state['schedule']}, not with {vars(schedule)}: give the same "
             "values, or another folder"
         )
-    for name, module in learned.modules.items():
-        module.load_state_dict(state["modules"][name])
-    learned.optimiser.load_state_dict(state["optimiser"])
-    learned.ema.load_state_dict(state["ema"])
+    try:
+        for name, module in learned.modules.items():
+            module.load_state_dict(state["modules"][name])
+        learned.optimiser.load_state_dict(state["optimiser"])
+        learned.ema.load_state_dict(state["ema"])
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise IntegrityError(f"{path} is of another network ({one_line(str(error))}): give another --out") from error
     step: int = state["step"]
     return step

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from magiceraser_ref.ablation.rows import FREE, LADDER, TRAININGS, Ablation, plan, run_folder
-from magiceraser_ref.ablation.run import CommandError, as_markdown, execute, run_ablation
-from olrd.errors import OutputError, UsageError
+from magiceraser_ref.ablation.run import CommandError, as_markdown, execute, run_ablation, write_table
+from olrd.errors import IntegrityError, OutputError, UsageError
 
 SCORE = "psnr/mask/composited"
 
@@ -109,6 +109,43 @@ def test_another_ablation_in_the_folder_is_refused(tmp_path: Path) -> None:
     run_ablation(Ablation("base", rows="free", seeds=(0, 1)), tmp_path, runner=Fake())  # more seeds
     with pytest.raises(OutputError, match="another ablation"):
         run_ablation(Ablation("base2", rows="free", seeds=(0,)), tmp_path, runner=Fake())
+
+
+FREE_ROWS = Ablation("base", rows="free", seeds=(0,))
+
+
+def test_a_table_of_someone_else_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "table.md").write_text("precious")
+    for run in (run_ablation, write_table):
+        with pytest.raises(OutputError, match="so that it is kept"):
+            run(FREE_ROWS, tmp_path, runner=Fake())
+    assert (tmp_path / "table.md").read_text() == "precious" and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(OutputError, match="cannot be used"):
+        run_ablation(FREE_ROWS, tmp_path / "table.md" / "inside", runner=Fake())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 3}', "[" * 100_000])
+def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "ablation.json").write_text(text)
+    with pytest.raises(OutputError, match=r"ablation\.json"):
+        run_ablation(FREE_ROWS, tmp_path, runner=Fake())
+    (tmp_path / "ablation.json").write_text("")  # the machine lost power
+    run_ablation(FREE_ROWS, tmp_path, runner=Fake())
+
+
+@pytest.mark.parametrize("value", [None, "", "x", [], {"a": 3}, "cut", "missing"])
+@pytest.mark.parametrize("name", ["scores", "sets", "n", "dataset", "protocol"])
+def test_a_damaged_summary_is_named(tmp_path: Path, name: str, value: object) -> None:
+    run_ablation(FREE_ROWS, tmp_path, runner=Fake())
+    path = run_folder(tmp_path, "base+content", 0) / "summary.json"
+    whole = path.read_text()
+    path.write_text(json.dumps(json.loads(whole) | {name: value}))
+    if value == "cut":
+        path.write_text(whole[:20])
+    if value == "missing":
+        path.unlink()
+    with pytest.raises(IntegrityError, match=r"content/seed-0/summary\.json"):
+        write_table(FREE_ROWS, tmp_path, runner=Fake())
 
 
 @pytest.mark.slow

@@ -306,6 +306,14 @@ def test_the_trained_model_erases(files: Path, micro: Path, tmp_path: Path) -> N
     assert erase(files, tmp_path / "out" / "model", *with_map(files)) == 0
 
 
+def test_a_missing_shard_is_named(tmp_path: Path, micro: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    triplets = write_dataset(tmp_path / "t", photos=2, splits=("train",))
+    for shard in (triplets / "data").glob("train*"):
+        shard.unlink()
+    assert train(micro, triplets, tmp_path / "out", "--dry-run") == 1
+    assert capsys.readouterr().err.startswith("error: ") and not (tmp_path / "out").exists()
+
+
 def test_a_base_that_is_none_is_named(tmp_path: Path, micro: Path, capsys: pytest.CaptureFixture[str]) -> None:
     triplets = write_dataset(tmp_path / "t", photos=2, splits=("train",))
     assert train(tmp_path / "none", triplets, tmp_path / "out") == 2

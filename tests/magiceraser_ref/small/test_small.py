@@ -21,7 +21,7 @@ from magiceraser_ref.small.perceptual import perceptual_loss
 from magiceraser_ref.small.photos import HELD_OUT, TrainingPhotos
 from magiceraser_ref.small.vocabulary import known_words, small_tokenizer
 from magiceraser_ref.training.masks import LARGEST, SMALLEST, random_mask
-from olrd.errors import SourceError, UsageError
+from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.models.coco_categories import coco_categories
 
 torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
@@ -108,6 +108,28 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
 def test_training_learns(tmp_path: Path) -> None:
     _, (slope, offset) = _fit(tmp_path, Schedule(400, 8, 0.1, warmup=10, ema=0.9, decay=0.0))
     assert slope == pytest.approx(3, abs=0.1) and offset == pytest.approx(1, abs=0.1)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    schedule = Schedule(steps=2, batch=4, rate=0.1)
+    _fit(tmp_path, schedule)
+    assert not list(tmp_path.glob(".*"))
+    path = tmp_path / "checkpoint.pt"
+    whole = torch.load(path, weights_only=True)
+    for state in ([1], {"step": 1}, whole | {"modules": {}}, whole | {"optimiser": 3}):
+        torch.save(state, path)
+        with pytest.raises(IntegrityError, match=r"checkpoint\.pt is"):
+            _fit(tmp_path, schedule)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(IntegrityError, match=r"checkpoint\.pt is damaged"):
+        _fit(tmp_path, schedule)
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="the gradient of step"):
+        _fit(tmp_path, Schedule(steps=10, batch=4, rate=1e30, warmup=1, save_every=1))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert all(values.isfinite().all() for values in state["modules"]["line"].values())
 
 
 def test_a_checkpoint_of_another_schedule_is_refused(tmp_path: Path) -> None:
