@@ -147,6 +147,8 @@ def read_file(root: Traversable, file_name: str, what: str) -> bytes:
         Rejected: `<what>_missing`; `<what>_unreadable`, also for a pipe, a device, a link that leaves `root` or a
             file of more than `MAX_FILE_BYTES`; or `path_outside_root`.
     """
+    if not file_name:
+        raise Rejected(f"{what}_missing", "the annotations name no file")
     path = safe_path(root, file_name)
     try:
         return read_regular(path, root) if isinstance(path, Path) and isinstance(root, Path) else path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import zlib
@@ -36,6 +37,40 @@ def photo_missing(folder: Folder) -> None:
 def photo_is_a_folder(folder: Folder) -> None:
     folder.photo().unlink()
     folder.photo().mkdir()
+
+
+def photo_is_a_pipe(folder: Folder) -> None:
+    """Opening it waits for a writer, without end."""
+    folder.photo().unlink()
+    os.mkfifo(folder.photo())
+
+
+def photo_is_an_endless_device(folder: Folder) -> None:
+    folder.photo().unlink()
+    folder.photo().symlink_to("/dev/zero")
+
+
+def photo_is_a_link_that_leaves(folder: Folder) -> None:
+    folder.photo().rename(outside := folder.root.parent / f"{folder.root.name}-outside.jpg")
+    folder.photo().symlink_to(outside)
+
+
+def photo_is_postscript(folder: Folder) -> None:
+    """Pillow would start Ghostscript for it."""
+    folder.photo().write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\n(x) print\n%%EOF\n")
+
+
+def photo_has_a_thousand_scans(folder: Folder) -> None:
+    """A progressive JPEG whose last scan is repeated: decoding takes time for each."""
+    with Pillow.open(folder.photo()) as image:
+        image.convert("L").save(folder.photo(), "JPEG", progressive=True)
+    data = folder.photo().read_bytes()
+    last = data.rindex(b"\xff\xda")
+    folder.photo().write_bytes(data[:-2] + data[last:-2] * 1000 + data[-2:])
+
+
+def photo_is_nameless(folder: Folder) -> None:
+    folder.image["file_name"] = None
 
 
 def photo_of_another_size(folder: Folder) -> None:
@@ -229,6 +264,12 @@ def annotation_missing(folder: Folder) -> None:
 DAMAGES: list[tuple[Callable[[Folder], None], str]] = [
     (photo_missing, "photo_missing"),
     (photo_is_a_folder, "photo_unreadable"),
+    (photo_is_a_pipe, "photo_unreadable"),
+    (photo_is_an_endless_device, "photo_unreadable"),
+    (photo_is_a_link_that_leaves, "photo_unreadable"),
+    (photo_is_postscript, "photo_unreadable"),
+    (photo_has_a_thousand_scans, "photo_unreadable"),
+    (photo_is_nameless, "photo_missing"),
     (photo_of_another_size, "photo_size"),
     (photo_truncated, "photo_unreadable"),
     (photo_empty, "photo_unreadable"),

@@ -151,3 +151,33 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert olrd_main(["merge", str(tmp_path / "0"), str(tmp_path / "1"), "--out", out]) == 0
     assert f"written to {out}" in capsys.readouterr().out
     assert olrd_main(["verify", out, "--workers", "1"]) == 0
+
+
+def test_a_mark_that_names_a_file_elsewhere_is_refused(copies: list[Path], tmp_path: Path) -> None:
+    """A share from a stranger must not overwrite a file of the user's."""
+    (tmp_path / ".bashrc").write_text("theirs")
+    (home := tmp_path / "home").mkdir()
+    (home / ".bashrc").write_text("mine")
+    mark = min((copies[0] / "parts").glob("train-*.json"))
+    content = json.loads(mark.read_text())
+    for name in ("../../.bashrc", str(home / ".bashrc"), "..", "shards.json", ".hidden", "a\\b"):
+        content["files"][0]["file"] = name
+        mark.write_text(json.dumps(content))
+        with pytest.raises(SourceError, match=r"plain file name|not a part of the unit"):
+            merge(copies, home / "out")
+        assert (home / ".bashrc").read_text() == "mine"
+        assert {path.name for path in home.iterdir()} <= {".bashrc", "out"}
+
+
+PLANS = [
+    *("", "[]", "{}", "[" * 100_000, '{"identity": 1}'),
+    '{"identity": "a", "config": {}, "source": {}, "units": []}',
+    '{"identity": "a", "config": null, "source": [], "units": 5}',
+]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_plan_that_is_damaged_is_named(plan: str, copies: list[Path], tmp_path: Path) -> None:
+    (copies[0] / "parts" / "plan.json").write_text(plan)
+    with pytest.raises(SourceError, match=r"plan\.json"):
+        merge(copies, tmp_path / "out")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,10 @@ from drawn_sets import DrawnSets
 import olrd
 from olrd.cli.build import main as olrd_build
 from olrd.cli.main import main as olrd_main
+from olrd.cli.shell import guarded
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
+from olrd.errors import UsageError
 from olrd.sources import SourceSpec, open_source
 
 BUILD, MAIN = "olrd.cli.build", "olrd.cli.main"
@@ -402,3 +407,76 @@ def test_a_build_for_a_reader_that_went_away_is_finished(root: Path, tmp_path: P
     os.close(writing)
     assert "BrokenPipeError" not in done.stderr
     assert (tmp_path / "out" / "build.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (MemoryError(), 1, "not enough memory"),
+        (PermissionError(13, "Permission denied", "/x/y"), 1, "/x/y: Permission denied"),
+        (IsADirectoryError(21, "Is a directory", "/x"), 1, "/x: Is a directory"),
+        (UsageError("no \x1b[2J"), 2, "no ?[2J"),
+    ],
+)
+def test_every_end_is_one_line(error: Exception, status: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> int:
+        raise error
+
+    assert guarded(fails) == status
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+
+
+def test_a_full_standard_output_is_an_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "olrd.cli.main", "sources"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == ["error: No space left on device"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_build_soon_and_cleanly(number: int, status: int, workers: int, tmp_path: Path) -> None:
+    """No worker stays, no unfinished file, no lock, no warning of a semaphore."""
+    out = tmp_path / "out"
+    words = ["--source", "synthetic", "--source-option", "count=4000", "--out", str(out), "--workers", str(workers)]
+    build = subprocess.Popen(
+        [sys.executable, "-m", "olrd.cli.build", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+    )
+    wait_for(lambda: any((out / "parts").glob("*.parquet")) or any((out / "parts").glob(".*.tmp")))
+    os.killpg(build.pid, number)
+    start = time.monotonic()
+    _, err = build.communicate(timeout=60)
+    # Twice the promise of three seconds, because the machine of a test run is busy.
+    assert time.monotonic() - start < 6
+    assert build.returncode == status
+    assert err.splitlines()[-1].endswith("run the same command again to go on from here")
+    assert "Traceback" not in err and "semaphore" not in err
+    wait_for(lambda: not group_lives(build.pid))
+    assert not (out / ".lock").exists()
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
