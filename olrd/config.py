@@ -16,7 +16,7 @@ from olrd.registry import Registry
 from olrd.sources import SourceSpec
 from olrd.storage.files import sha256
 from olrd.storage.typed_json import typed
-from olrd.trust import shown
+from olrd.trust import shown, without_folders
 
 DONORS = ("same", "other")
 FORMS = ("full", "recipes")
@@ -219,9 +219,11 @@ class BuildConfig:
         return {**BLENDS.get(self.blend).defaults, **self.params}
 
     def resolved(self) -> dict[str, Any]:
-        """The configuration as plain JSON values; the source's folder is private: `ROOT`."""
+        """The configuration as plain JSON values. Folders of this machine are private: the source's is `ROOT`, and
+        paths in its options are cut to their last name."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         values["source"]["root"] = values["source"]["root"] and "ROOT"
+        values["source"]["options"] = without_folders(values["source"]["options"])
         values["params"] = self.blend_params
         return values
 
@@ -251,7 +253,8 @@ class BuildConfig:
         Options at their defaults are left out; two equal configurations give the same text. What does not decide
         a byte (--on-error) is left out too.
         """
-        source = replace(self.source, root=self.source.root and "ROOT")
+        options = without_folders(dict(self.source.options))
+        source = replace(self.source, root=self.source.root and "ROOT", options=options)
         usual = BLENDS.get(self.blend).defaults
         differing = {name: value for name, value in self.params.items() if usual[name] != value}
         own = replace(self, params=differing, on_error=BuildConfig.on_error)

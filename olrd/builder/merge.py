@@ -92,7 +92,7 @@ def _read_plan(share: Path | Remote) -> _Plan:
             )
     except (OSError, OlrdError) as error:
         raise SourceError(
-            f"{share} is no share of a build ({error}); expected a folder that `olrd-build --shards PART/OF` wrote"
+            f"{share} is no share of a build: {path} does not describe one ({error}); expected a folder that `olrd-build --shards PART/OF` wrote"
         ) from error
 
 

@@ -260,3 +260,15 @@ def test_the_hash_does_not_change_with_what_does_not_matter() -> None:
 def test_a_value_that_does_not_parse_names_its_option(words: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse(f"olrd-build --source coco {words}")
+
+
+def test_the_record_of_a_build_names_no_folder_of_this_machine() -> None:
+    """Equal builds on two machines have equal records and identities."""
+    records = []
+    for home in ("/home/a/my photos", "C:\\Users\\b", "file:///data/c"):
+        options = {"panoptic": f"{home}/corrected maps", "threshold": "0.5"}
+        config = BuildConfig(SourceSpec("images", f"{home}/photos", options=options))
+        records.append((config.resolved(), config.command(), config.hash("x")))
+        assert home not in str(records[-1])
+    assert records[0] == records[1] == records[2]
+    assert records[0][0]["source"]["options"]["panoptic"] == "corrected maps"

@@ -329,3 +329,84 @@ def test_a_failed_index_leaves_nothing_behind(root: Path, tmp_path: Path, monkey
     with pytest.raises(SourceError):
         opened(root)
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("keep", [0, 4, 0.5, -9])
+def test_an_index_that_is_damaged_is_made_again(
+    keep: float, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OLRD_CACHE", str(tmp_path / "cache"))
+    expected = opened(root).record(0)
+    (index,) = (tmp_path / "cache" / "index").glob("*.arrow")
+    data = index.read_bytes()
+    index.write_bytes(data[: int(len(data) * keep) if isinstance(keep, float) else keep])
+    assert opened(root).record(0) == expected
+    assert "made again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [None, "", " \n", [], {}])
+def test_a_category_without_a_name_is_an_error_in_one_line(name: object, root: Path) -> None:
+    with pytest.raises(SourceError, match=r"panoptic_.*json: a category has the id .* and the name") as error:
+        edit(root, lambda document: document["categories"][0].update(name=name))
+        opened(root)
+    assert "\n" not in str(error.value)
+
+
+def test_names_in_several_lines_or_digits_are_one_line_of_text(root: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["categories"][0]["name"] = "traffic\n# light"
+        document["categories"][1]["name"] = 7
+        document["images"][0]["author"] = ["x"]
+        document["licenses"][0]["url"] = "https://x/\n# heading"
+
+    edit(root, change)
+    source = opened(root)
+    assert {"traffic # light", "7"} <= {kind.name for kind in source.categories.values()}
+    assert all("\n" not in source.record(k).license_url for k in range(len(source)))
+
+
+@pytest.mark.parametrize("text", ['{"info": ' + "[" * 5000, '{"images": [' + '{"a":' * 200, "[" * 3000])
+def test_json_that_is_nested_deeply_is_refused_before_it_fills_the_memory(text: str, root: Path) -> None:
+    (root / "annotations" / f"panoptic_{SUBSET}.json").write_text(text)
+    with pytest.raises(SourceError, match="nested more than"):
+        opened(root)
+
+
+DAMAGED: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
+    ("ids beyond 64 bits", lambda d: d["annotations"][0]["segments_info"][0].update(id=10**30)),
+    ("infinite area", lambda d: d["annotations"][0]["segments_info"][0].update(area=1e400)),
+    ("no segments", lambda d: d["annotations"][0].update(segments_info=None)),
+    ("text as image", lambda d: d["images"].insert(0, "x")),
+    ("text as category", lambda d: d["categories"].insert(0, "x")),
+    ("list as id", lambda d: d["images"][0].update(id=[])),
+    ("list as licence", lambda d: d["licenses"][0].update(id=[])),
+    ("width beyond 32 bits", lambda d: d["images"][0].update(width=10**12)),
+    ("an object as images", lambda d: d.update(images={})),
+]
+
+
+@pytest.mark.parametrize(("what", "change"), DAMAGED, ids=[what for what, _ in DAMAGED])
+def test_an_annotation_file_that_is_damaged_is_named(
+    what: str, change: Callable[[dict[str, Any]], None], root: Path
+) -> None:
+    with pytest.raises(SourceError, match=r"panoptic_.*\.json"):
+        edit(root, change)
+        opened(root)
+
+
+def test_links_may_lead_to_the_folder_of_photos_but_not_out_of_it(root: Path, tmp_path: Path) -> None:
+    photos = root / SUBSET
+    photos.rename(tmp_path / "elsewhere")
+    photos.symlink_to(tmp_path / "elsewhere")
+    source = opened(root)
+    record = source.record(0)
+    data = source.photo_bytes(record)
+    inside = photos / record.file_name
+    inside.rename(photos / "renamed.jpg")
+    inside.symlink_to("renamed.jpg")
+    assert source.photo_bytes(record) == data
+    inside.unlink()
+    (tmp_path / "secret.jpg").write_bytes(data)
+    inside.symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(Rejected, match="symbolic link that leaves"):
+        source.photo_bytes(record)

@@ -31,7 +31,7 @@ from synthetic_coco import ellipse
 
 from olrd.builder.build import build
 from olrd.dataset.folder import Dataset
-from olrd.errors import SourceError, UsageError
+from olrd.errors import Rejected, SourceError, UsageError
 from olrd.sources import SourceSpec, open_source
 from olrd.tools.verify import verify
 
@@ -438,3 +438,19 @@ def test_boxes_beyond_the_frame_are_cut(drawn: Drawn) -> None:
     dog = segment_of(source, record, DOG)
     top = ids[: int(0.49 * HEIGHT)]
     assert set(np.unique(top).tolist()) == {0, dog}
+
+
+@pytest.mark.parametrize("corner", ["", "inf", "-inf", "nan"])
+@pytest.mark.parametrize("name", ["masks", "boxes"])
+def test_a_corner_that_is_no_number_costs_one_photo(name: str, corner: str, drawn: Drawn) -> None:
+    if name == "masks":
+        drawn.rows[0][4] = corner
+    else:
+        header = ["ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf"]
+        drawn.write("test-annotations-bbox.csv", header, [[drawn.rows[0][1], DOG, corner, "0.5", "0.1", "0.2", "0"]])
+    source = opened(drawn.save())
+    one, two = by_id(source)[drawn.rows[0][1]], by_id(source)[f"{2:016x}"]
+    with pytest.raises(Rejected, match="corners") as refused:
+        source.panoptic(one, WIDTH, HEIGHT)
+    assert refused.value.code == "panoptic_unreadable"
+    assert len(np.unique(ids_of(source, two))) > 2
