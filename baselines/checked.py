@@ -10,6 +10,7 @@ import numpy as np
 from baselines.eraser import Eraser, EraserInfo, Hints, WrongOutputError
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
+from olrd.trust import printable
 
 
 class CheckedEraser:
@@ -21,6 +22,9 @@ class CheckedEraser:
 
     def __init__(self, eraser: Eraser) -> None:
         self.eraser = eraser
+
+    def __repr__(self) -> str:
+        return f"<CheckedEraser {printable(self.info.name)}>"
 
     @property
     def info(self) -> EraserInfo:

@@ -1,4 +1,8 @@
-"""The table of erasers, and whether each can run on this machine. Importing this module imports no eraser."""
+"""The table of erasers, and whether each can run on this machine. Importing this module imports no eraser.
+
+To add an eraser, write one file and add one line to `ERASERS`. In another distribution, write one file and one entry
+point in the group `baselines.erasers`. `baselines.eraser` describes what the file contains.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ ERASERS = Registry(
         "opencv-ns": "baselines.classic:open_opencv_ns",
         "opencv-telea": "baselines.classic:open_opencv_telea",
         "sd-inpainting": "baselines.sd_inpainting:open_sd_inpainting",
+        # `magiceraser` and `ffc-small` are entry points in pyproject.toml: their code is in magiceraser_ref.
     },
 )
 

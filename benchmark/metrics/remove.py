@@ -1,4 +1,4 @@
-"""ReMOVE: is the filled region similar to the rest of the picture for SAM's encoder?
+"""ReMOVE: is the filled region similar to the rest of the picture, according to SAM's encoder?
 
 Chandrasekar et al., "ReMOVE: A Reference-free Metric for Object Erasure", CVPR Workshops 2024.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from magiceraser_ref.model.settings import Settings
+from magiceraser_ref.model.settings import DEFAULT_STRENGTH, Settings
 from magiceraser_ref.refocus.settings import VOIDS, Refocus
 from olrd.errors import UsageError, did_you_mean
 from olrd.options import check, option
@@ -51,8 +51,8 @@ class Choices:
     token: bool = option(True, "leave the learned token R* out of prompts")
     composite: bool = option(True, "take the model's own pixels outside the mask too")
     strength: float = option(
-        0.9,
-        "where denoising starts: 1 is pure noise; 0.9 in the paper",
+        DEFAULT_STRENGTH,
+        f"where denoising starts: 1 is pure noise; {DEFAULT_STRENGTH:g} in the paper",
         metavar="SHARE",
         least=0.01,
         most=1,

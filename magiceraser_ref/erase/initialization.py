@@ -1,6 +1,6 @@
 """Content initialisation (section 3): an eraser fills the hole roughly, and denoising starts from the result.
 
-Denoising starts at strength 0.9. The UNet's channels of the masked photo show the hole, not the fill. The paper uses
+Denoising starts at the strength `Choices.strength` (`DEFAULT_STRENGTH`); `painting.py` does this. The UNet's channels of the masked photo show the hole, not the fill. The paper uses
 Big-LaMa to fill. That the image outside the hole is the photo itself, and that the mask is not dilated, are inferred.
 """
 
@@ -16,9 +16,6 @@ from baselines.fill import mean_fill
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.masks import grown
-
-FILLER = "lama"
-"""The initialiser of the full model (section 3)."""
 
 
 def content_initialization(

@@ -1,7 +1,7 @@
 """The whole method: regions and prompt, content initialisation, refocused denoising, window by window.
 
 Example:
-    eraser = MagicEraser.from_pretrained("stable-diffusion-v1-5/stable-diffusion-inpainting")
+    eraser = MagicEraser.from_pretrained("small")
     clean = eraser.erase(image, mask)
 """
 
@@ -93,7 +93,8 @@ class MagicEraser:
             device: `auto`, `cpu`, `cuda`, ...
             dtype: `auto`, `float32`, `float16` or `bfloat16`.
             initializer: An eraser or its name. By default the one that the model's settings name.
-            segmenter: `given`, `mask2former` or `none`, see `Segmenter`.
+            segmenter: `given`, `mask2former` or `none`, see `Segmenter`. For a photo without a map, `given` does
+                the same as `none`, so the help of `magiceraser erase` calls its default `none`.
             lora: False leaves the model's LoRA out.
             choices: How to erase. By default as the model's settings say.
 

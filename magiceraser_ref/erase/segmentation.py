@@ -110,8 +110,8 @@ class Segmenter:
         if not self._said:
             self._said = True
             say(
-                "no panoptic map: attention refocusing runs without n (things like the erased object); "
-                "give a map, or the segmenter mask2former"
+                "no panoptic map of the photo: attention refocusing cannot avoid objects that are like the erased one; "
+                "to change this, give a map or choose the segmenter mask2former"
             )
 
     def _mask2former(self) -> Network:

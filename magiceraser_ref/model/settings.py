@@ -20,6 +20,10 @@ from olrd.trust import one_line, parse_json, printable, shown
 FILE = "magiceraser.json"
 FORMAT = 1
 LONGEST_TEXT = 10_000
+DEFAULT_FILLER = "lama"
+"""The initialiser of the full model (section 3)."""
+DEFAULT_STRENGTH = 0.9
+"""The paper's strength (second-hand): denoising starts here, see `Choices.strength`."""
 SHAPE_KEYS = (
     "in_channels",
     "out_channels",
@@ -52,7 +56,7 @@ class LoraSettings:
 class Settings:
     """What a model consists of and how it is used.
 
-    The strength 0.9 is the paper's (second-hand). Steps, guidance and the empty negative prompt are inferred.
+    Steps, guidance and the empty negative prompt are inferred.
 
     Attributes:
         format: Version of the file's format.
@@ -75,8 +79,8 @@ class Settings:
     token: str | None = "R*"
     lora: LoraSettings | None = field(default_factory=LoraSettings)
     resolution: int = 512
-    initializer: str = "lama"
-    strength: float = 0.9
+    initializer: str = DEFAULT_FILLER
+    strength: float = DEFAULT_STRENGTH
     steps: int = 50
     guidance: float = 7.5
     negative: str = ""

@@ -1,4 +1,4 @@
-"""A CLIP tokenizer whose vocabulary is made in code of the words that it must know."""
+"""A CLIP tokenizer whose vocabulary is generated from a given word list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of a training: those that decide the trained weights, and those that only decide how it runs."""
+"""The settings of a training run: those that decide the trained weights, and those that only decide how it runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The folder of a training: what is trained, its checkpoints, and the file that marks it as finished.
+"""The folder of a training run: what is trained, its checkpoints, and the file that marks it as finished.
 
-OUT/run.json                      what is trained on what; another training in the folder is refused
+OUT/run.json                      what is trained on what; another training run in the folder is refused
 OUT/checkpoints/step-00000500.pt  everything that is needed to continue
 OUT/losses.csv                    one row per step
 OUT/validation/step-00000500/     validation pictures, if requested

@@ -11,7 +11,7 @@ the interval is a bootstrap over photos.
 
 A classifier sees more than the seam, so even a perfect paste scores above 0.5:
 
-- The pasted object lies on other background, and the colours and textures on both sides of the rim fit less well.
+- The pasted object lies on a different background, and the colours and textures on both sides of the rim fit less well.
 - It has no contact with the ground and no shadow.
 - Its JPEG grid is shifted.
 - It lies on background only, while up to a third of a twin's outline may touch other objects.

@@ -4,6 +4,9 @@ A blend gets the object with its surroundings (`patch` and its mask) and the bac
 pixels and the footprint: every pixel that it may have changed. All arithmetic uses integers or single IEEE operations,
 so the same input gives the same bytes on any machine. The exception is `poisson`, which solves a linear system (see
 olrd.triplets.poisson).
+
+To add a blend, write a `Blend` here and add one line to `BLENDS` in olrd/config.py. In another distribution, add one
+entry point in the group `olrd.blends`. tests/olrd/triplets/test_blends.py runs on all registered blends.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 A placement is a function (scene, request) -> (x, y), the corner of the object's box. It raises `Rejected`
 (`no_position`, `no_surface`) if there is no position.
+
+To add a placement, write a function here and add one line to `PLACEMENTS` in olrd/config.py. In another distribution,
+add one entry point in the group `olrd.placements`.
 """
 
 from __future__ import annotations

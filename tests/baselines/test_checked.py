@@ -104,3 +104,7 @@ def test_an_eraser_may_be_written_against_the_protocol_alone() -> None:
     eraser = CheckedEraser(Returning(lambda images: [255 - image for image in images]))
     np.testing.assert_array_equal(eraser.erase([PHOTO], [mask])[0], 255 - PHOTO)
     assert eraser.info.name == "toy"
+
+
+def test_an_eraser_shows_its_name() -> None:
+    assert repr(open_eraser("opencv-telea")) == "<CheckedEraser opencv-telea>"

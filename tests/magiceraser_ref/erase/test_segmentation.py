@@ -44,7 +44,7 @@ def test_given_maps_are_used_and_missing_ones_said_once(capsys: pytest.CaptureFi
     segmenter.say_once()
     segmenter.say_once()
     said = capsys.readouterr()
-    assert said.err.count("without n") == 1 and said.out == ""
+    assert said.err.count("no panoptic map") == 1 and said.out == ""
 
 
 def test_categories_may_differ_by_photo() -> None:
