@@ -64,13 +64,15 @@ class PanopticCache:
             return {}
         import ijson
 
+        panoptic_index(self.json_path)  # checks the file; it is needed next anyway
         # `info` is first in the files that are written here, so that one block is enough.
         try:
             with self.json_path.open("rb") as file:
                 info: Json = next(ijson.items(file, "info", use_float=True), {})
         except ijson.JSONError as error:
             raise SourceError(f"{self.json_path} is not valid JSON: {error}") from error
-        return dict(info.get("olrd") or {})
+        found = info.get("olrd") if isinstance(info, dict) else None
+        return dict(found) if isinstance(found, dict) else {}
 
     def start(self, settings: Json, categories: Iterable[Category]) -> None:
         """Prepare for `add`. Raises `SourceError` if the categories contradict the existing ones."""

@@ -14,6 +14,7 @@ from olrd.errors import SourceError
 from olrd.models.mask2former import Segmentation
 from olrd.panoptic import Category
 from olrd.storage.files import atomic_path
+from olrd.trust import parse_json
 
 Json = dict[str, Any]
 
@@ -136,8 +137,8 @@ def _declared_entry(settings: Json) -> Json:
 def read_json(path: Path) -> Json:
     """Read a JSON file whose content is an object. Raises `SourceError`."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        document = parse_json(path.read_bytes(), path, SourceError)
+    except OSError as error:
         raise SourceError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
         raise SourceError(f"{path}: expected a JSON object, got a {type(document).__name__}")

@@ -125,18 +125,22 @@ def read_regular(path: Path, root: Path | None = None, limit: int = MAX_FILE_BYT
         OSError: it cannot be read, is a pipe or a device, is too large, or is a link that leaves `root`. The
             message names no folder.
     """
-    if root is not None and path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if root is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise OSError(errno.EPERM, "it is a symbolic link that leaves its folder; copy the file, or link the folder")
     # Opening a pipe waits for its other end, unless it is opened without waiting.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        found = os.fstat(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file")
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EPERM, "it is a pipe or a device, not a file")
         if found.st_size > limit:
             raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, expected at most {limit:,}")
-        return file.read(limit + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    finally:
+        os.close(descriptor)
 
 
 def children(folder: Path | Remote) -> list[Path] | list[Remote]:

@@ -25,9 +25,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from olrd.errors import OlrdError, OutputError, UsageError
+from olrd.errors import IntegrityError, OlrdError, OutputError, UsageError
 from olrd.progress import say
 from olrd.storage.remote import OBJECT_STORES, Remote
+from olrd.trust import parse_json
 
 BEAT = 10.0
 STALE = 60.0
@@ -166,9 +167,10 @@ def _content(token: str, count: int) -> bytes:
 def _read(lock: Remote) -> dict[str, Any]:
     """The content of the lock; {} if there is none."""
     try:
-        found = json.loads(lock.read_text())
+        found = parse_json(lock.read_text(), lock)
     except FileNotFoundError:
         return {}
-    except ValueError:
-        return {"host": "unknown"}
-    return found if isinstance(found, dict) else {"host": "unknown"}
+    except (IntegrityError, UnicodeDecodeError):
+        found = None
+    known = isinstance(found, dict) and all(isinstance(found.get(name), int) for name in ("pid", "count"))
+    return found if known else {"host": "unknown"}

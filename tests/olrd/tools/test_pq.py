@@ -168,7 +168,7 @@ def test_clear_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         panoptic_quality(one, one, workers=0)
     broken = tmp_path / "broken.json"
     broken.write_text('{"annotations": [')
-    with pytest.raises(SourceError, match=r"broken\.json cannot be read as JSON"):
+    with pytest.raises(SourceError, match=r"broken\.json is not valid JSON"):
         panoptic_quality(broken, one)
     broken.write_text('{"annotations": []}')
     with pytest.raises(SourceError, match="not a COCO panoptic JSON"):

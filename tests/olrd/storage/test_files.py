@@ -1,0 +1,55 @@
+"""Files: names made from ids, and regular files of strangers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from olrd.storage.files import file_name_of, read_regular
+from olrd.trust import MAX_NAME_BYTES, plain_name
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_the_name_of_an_id_is_short_and_stays_in_its_folder(one: str, other: str) -> None:
+    for key in (one, one * 300, "ä" * 300 + one):
+        name = file_name_of(key)
+        assert len(name.encode()) <= MAX_NAME_BYTES
+        assert "/" not in name and "\0" not in name
+    assert (file_name_of("x" * 300 + one) == file_name_of("x" * 300 + other)) == (one == other)
+
+
+def test_short_ids_keep_their_names() -> None:
+    assert file_name_of("demo/1-2_a.b é") == "demo_1-2_a.b_é"
+    assert plain_name(file_name_of("y" * 200), "x") == "y" * 200
+
+
+def test_a_regular_file_is_read_and_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    (plain := tmp_path / "a").write_bytes(b"abc")
+    assert read_regular(plain, tmp_path) == b"abc"
+    with pytest.raises(OSError, match="at most 2"):
+        read_regular(plain, tmp_path, limit=2)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    for path, said in ((pipe, "a pipe or a device"), (Path("/dev/zero"), "a pipe or a device"), (tmp_path, "a folder")):
+        with pytest.raises(OSError, match=said):
+            read_regular(path)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "gone", tmp_path)
+
+
+def test_a_link_may_not_leave_its_folder(tmp_path: Path) -> None:
+    (root := tmp_path / "root").mkdir()
+    (outside := tmp_path / "secret").write_bytes(b"s")
+    (root / "link").symlink_to(outside)
+    (root / "inside").write_bytes(b"i")
+    (root / "near").symlink_to("inside")
+    (alias := tmp_path / "alias").symlink_to(root)
+    assert read_regular(alias / "near", alias) == b"i"
+    with pytest.raises(OSError, match="leaves its folder"):
+        read_regular(root / "link", root)
+    (root / "folder").symlink_to(tmp_path)
+    with pytest.raises(OSError, match="leaves its folder"):
+        read_regular(root / "folder" / "secret", root)
