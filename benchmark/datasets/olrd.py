@@ -18,7 +18,7 @@ from benchmark.datasets.panoptic_maps import SourceMaps, source_maps
 from olrd.builder.cached import demo_triplets
 from olrd.dataset.rows import Rows
 from olrd.draws import digest as keyed_draw
-from olrd.errors import SourceError, UsageError
+from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.panoptic import Box
 from olrd.registry import checked_options
 from olrd.triplets.compose import Triplet, pixels_sha256
@@ -69,6 +69,8 @@ class OlrdTriplets:
         self.offers = frozenset({"panoptic"} if maps else ())
         self._rows = Rows(root, split, photos, PLAIN, "--data-option photos=FOLDER")
         self._plain = self._rows.plain()
+        for number, row in enumerate(self._plain):
+            check_row(row, f"{root}, row {number}")
         ids = self.ids()
         if again := duplicates(ids):
             raise SourceError(f"{root}: sample ids must be unique, but {again[:3]} occur twice")
@@ -107,8 +109,8 @@ class OlrdTriplets:
             image=image,
             mask=mask,
             truth=truth,
-            category=plain["category"],
-            background=", ".join(plain["background_labels"]),
+            category=plain["category"] or "",
+            background=", ".join(plain["background_labels"] or ()),
             prompt=plain["prompt"],
             caption=plain["caption"],
             twin=Box(*plain["source_bbox"]) if same else None,
@@ -120,6 +122,22 @@ class OlrdTriplets:
         if self._maps is None:
             return None
         return cache(partial(self._maps.of, image_id, (width, height)))
+
+
+def check_row(row: dict[str, Any], where: str) -> None:
+    """Raise `IntegrityError` if a value is not of the type that its column promises. Parquet allows null anywhere."""
+    box, labels = row["source_bbox"], row["background_labels"] or []
+    texts = (row[name] for name in ("donor_image_id", "category", "prompt", "caption", "recipe"))
+    good = (
+        *((name, isinstance(row[name], str) and row[name] != "") for name in ("id", "image_id")),
+        ("source_bbox", isinstance(box, list) and len(box) == 4 and all(type(number) is int for number in box)),
+        ("background_labels", isinstance(labels, list) and all(isinstance(label, str) for label in labels)),
+        ("texts", all(text is None or isinstance(text, str) for text in texts)),
+    )
+    for name, well in good:
+        if not well:
+            found = shown(row.get(name, "another type"))
+            raise IntegrityError(f"{where}: {name} is {found}, which no triplet has: the data set is damaged")
 
 
 def check_recipe(row: dict[str, Any], triplet: Triplet, where: str) -> None:

@@ -23,7 +23,7 @@ from benchmark.datasets.pairs import LAYOUTS
 from olrd.arrays import encode_mask
 from olrd.builder.build import build
 from olrd.config import BuildConfig
-from olrd.errors import OlrdError, Rejected, SourceError, UsageError
+from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError, UsageError
 from olrd.sources import SourceSpec
 
 
@@ -116,6 +116,9 @@ def test_missing_columns_are_named(column: str, tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "drawn", photos=1, per_photo=1, splits=("test",))
     (path,) = (folder / "data").iterdir()
     pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    with pytest.raises(IntegrityError, match=f"{column} is missing"):
+        open_dataset("olrd", str(folder))
+    (folder / "build.json").unlink()  # a folder of somebody else, which `datasets` opens
     with pytest.raises(SourceError, match=f"expected the columns .* missing {column}"):
         open_dataset("olrd", str(folder))
 

@@ -17,6 +17,8 @@ from benchmark.cli.commands import main
 from benchmark.datasets import AlteredError, open_dataset
 from benchmark.export import export
 from benchmark.protocol import Protocol
+from benchmark.runner.results import Run
+from olrd.errors import IntegrityError
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,50 @@ def test_a_run_of_changed_triplets_stops_and_has_no_scores(
     assert not (tmp_path / "run" / "summary.json").exists()
     with pytest.raises(AlteredError):
         export(data, Protocol("p", 1), tmp_path / "out")
+
+
+@pytest.mark.parametrize("column", ["id", "image_id", "source_bbox"])
+def test_a_null_where_no_triplet_has_one_is_named(column: str, honest: Path, tmp_path: Path) -> None:
+    folder = changed(honest, tmp_path / "set", lambda row: row.update({column: None}))
+    with pytest.raises(IntegrityError, match=rf"row 1: {column} is None"):
+        open_dataset("olrd", str(folder))
+
+
+def test_the_rows_are_those_of_build_json_whatever_the_card_says(honest: Path, tmp_path: Path) -> None:
+    folder = changed(honest, tmp_path / "set", lambda row: None)
+    (folder / "extra").mkdir()
+    other = changed(honest, tmp_path / "other", lambda row: row.update(id="other"))
+    (shard,) = (other / "data").iterdir()
+    shutil.copy(shard, folder / "extra" / shard.name)
+    front = "configs:\n- config_name: default\n  data_files:\n  - split: test\n    path: extra/test-*.parquet\n"
+    (folder / "README.md").write_text(f"---\n{front}---\n")
+    assert open_dataset("olrd", str(folder)).ids() == open_dataset("olrd", str(honest)).ids()
+
+
+def test_a_missing_shard_ends_the_command_with_its_name(
+    honest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(honest, tmp_path / "set")
+    (shard,) = (folder / "data").iterdir()
+    shard.unlink()
+    assert main(["run", "--method", "identity", "--root", str(folder), "--out", str(tmp_path / "run")]) == 1
+    assert shard.name in capsys.readouterr().err
+
+
+def test_ids_that_are_long_or_have_lines_give_rows_pictures_and_pages(honest: Path, tmp_path: Path) -> None:
+    name = "x" * 400 + "\n# a heading\n<b>"
+
+    def renamed(row: dict[str, Any]) -> None:
+        row["id"], row["recipe"] = name, json.dumps({"made": "by hand"})
+
+    folder = changed(honest, tmp_path / "set", renamed)
+    words = ["--method", "mean-fill", "--root", str(folder), "--device", "cpu", "--save"]
+    assert main(["run", *words, "--out", str(tmp_path / "run")]) == 0
+    assert name in set(Run(tmp_path / "run").samples().id)
+    assert main(["report", str(tmp_path / "run"), "--root", str(folder), "--out", str(tmp_path / "page")]) == 0
+    assert "<b>" not in (tmp_path / "page" / "report.html").read_text().split('"samples":')[1].split("</script>")[0]
+    export(open_dataset("olrd", str(folder)), Protocol("p", 1), tmp_path / "files")
+    assert len(list((tmp_path / "files" / "image").iterdir())) == 2
 
 
 def test_a_set_of_another_tool_without_hashes_is_read_as_it_is(honest: Path, tmp_path: Path) -> None:
