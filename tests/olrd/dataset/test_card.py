@@ -21,6 +21,7 @@ from PIL import Image as Pillow
 from olrd.builder.build import build
 from olrd.cli.build import parser
 from olrd.config import BuildConfig, CandidateRules
+from olrd.dataset import card
 from olrd.dataset.folder import Dataset
 from olrd.licenses import is_permissive
 from olrd.options import from_arguments
@@ -227,3 +228,52 @@ def test_a_card_without_any_triplet_is_valid(config: BuildConfig, root: Path, tm
     info = datasets.DatasetInfo._from_yaml_dict({"features": values["dataset_info"]["features"], "splits": []})
     assert "image" in info.features
     DatasetCard.load(tmp_path / "out" / "README.md")
+
+
+# --- texts of a stranger --------------------------------------------------------------------------
+
+HOSTILE = "<script>alert(1)</script> ![x](http://evil/t.png) | a\n# New heading\n`code` [l](javascript:1)"
+
+
+def test_texts_from_data_are_no_markup(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of classes and licences are a stranger's; the Hub renders the card."""
+    dataset = Dataset(folder)
+    hostile = dict.fromkeys(("category", "license", "license_url", "split"), HOSTILE)
+    rows = [row | hostile | {"background_labels": [HOSTILE]} for row in dataset.rows(card._STATISTICS)]
+    record = dataset.record
+    record = replace(
+        record,
+        olrd=HOSTILE,
+        source=record.source._replace(name=HOSTILE, fingerprint=HOSTILE, background_kind=HOSTILE),
+        versions={HOSTILE: HOSTILE},
+        command="olrd-build\n```\n# Another heading\n<img src=x>",
+    )
+    broken = Dataset(folder, record)
+    monkeypatch.setattr(broken, "rows", lambda columns: iter(rows))
+    text = card.card_text(broken)
+    assert yaml.safe_load(text.split("---\n")[1])["license"] == "other"
+    body = text.split("---\n", 2)[2]
+    fenced = re.search(r"^(`{3,})sh\n(.*?)\n\1$", body, re.S | re.M)
+    assert fenced is not None and fenced[2] == record.command
+    prose = re.sub(r"`[^`\n]*`", "", body.replace(fenced[0], ""))
+    assert "<script" not in prose and "<img" not in prose
+    assert not re.search(r"(?<!\\)\[", prose.replace("![Sample triplets](sample.png)", ""))
+    assert not re.search(r"^# (?!Object-removal triplets$)", body.replace(fenced[0], ""), re.M)
+    for table in re.findall(r"(?:^\|.*\n)+", body, re.M):
+        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(cells) == 1, table
+
+
+def test_names_of_honest_data_stay_as_they_are() -> None:
+    for name in ("sky-other-merged", "traffic_light", "held_out", "Tree (in a pot)", "http://a.b/c_d/by-nc/2.0/"):
+        assert card._cell(name) == name
+    assert card._cell("_emphasis_") == "\\_emphasis\\_"
+
+
+def test_a_split_with_a_name_that_yaml_knows_is_quoted() -> None:
+    assert [yaml.safe_load(card._yaml_word(name)) for name in ("no", "On", "null", "train")] == [
+        "no",
+        "On",
+        "null",
+        "train",
+    ]
