@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from olrd.dataset.folder import Dataset
+from olrd.errors import IntegrityError
+from olrd.trust import shown
 
 AREA_EDGES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0)
 GRID = 3
@@ -38,9 +40,20 @@ def distributions(dataset: Dataset) -> dict[str, Any]:
     masks' centres from the top left; shift, quantiles in shares of the diagonal.
     """
     rows = dataset.table(_COLUMNS).to_pylist()
+    for row in rows:
+        _check(row)
     splits = sorted({row["split"] for row in rows})
     parts = {name: [row for row in rows if row["split"] == name] for name in splits}
     return {"all": _described(rows)} | {name: _described(part) for name, part in parts.items()}
+
+
+def _check(row: dict[str, Any]) -> None:
+    """Raise `IntegrityError` for a row that has no place in the counts."""
+    whole = all(row[name] is not None for name in _COLUMNS if name not in ("category", "supercategory", "license"))
+    whole = whole and None not in (*row["bbox"], *row["shift"]) and min(row["width"], row["height"]) > 0
+    if not whole or min(row["bbox"]) < 0 or not 0 <= row["mask_area"] <= 1:
+        name = f"{shown(row['source'])}/{shown(row['image_id'])}"
+        raise IntegrityError(f"a row of {name} lacks a value or holds a wrong one; `olrd verify` lists all problems")
 
 
 def _described(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from olrd.audit.hashes import Hash, perceptual_hash, thumbnail
-from olrd.dataset.folder import Dataset
+from olrd.dataset.folder import READ_ERRORS, Dataset, batch_rows
 from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.sampling import rows_at
 from olrd.errors import SourceError
@@ -22,6 +22,7 @@ from olrd.progress import progress_bar
 from olrd.storage.files import sha256
 from olrd.storage.remote import is_url
 from olrd.triplets.recipe import Recipe
+from olrd.trust import printable
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -93,14 +94,17 @@ def photos(dataset: Dataset) -> list[Picture]:
         recipe = Recipe.from_json(row["recipe"])
         for image_id, ref in ((row["image_id"], recipe.background), (row["donor_image_id"], recipe.donor)):
             key = f"{row['source']}/{image_id}"
-            splits.setdefault(key, set()).add(row["split"])
+            splits.setdefault(key, set()).add(str(row["split"]))
             shas[key], files[key] = ref.sha256, PurePosixPath(ref.file_name).name
         first.setdefault(f"{row['source']}/{row['image_id']}", number)
     hashed: dict[str, Picture] = {}
     if dataset.form == "full":
         rows = rows_at(dataset, sorted(first.values()), ["source", "image_id", "background"])
         found = _hashed(
-            ((f"{row['source']}/{row['image_id']}", _constant(row["background"]["bytes"])) for row in rows),
+            (
+                (f"{row['source']}/{row['image_id']}", _constant((row["background"] or {}).get("bytes") or b""))
+                for row in rows
+            ),
             str(dataset.folder),
             len(first),
         )
@@ -125,11 +129,15 @@ def _constant(data: bytes) -> Callable[[], bytes]:
 def _parquet_bytes(shards: list[Path]) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """(name, bytes) of every picture in every image column; columns are struct<bytes, path> or binary."""
     for shard in shards:
-        with pq.ParquetFile(shard, memory_map=True) as file:
-            names = [field.name for field in file.schema_arrow if _is_picture(field.type)]
+        try:
+            opened = pq.ParquetFile(shard, memory_map=True)
+            names = [field.name for field in opened.schema_arrow if _is_picture(field.type)]
+        except READ_ERRORS as error:
+            raise SourceError(f"{shard} is not a readable Parquet file: {printable(str(error))}") from error
+        with opened as file:
             number = 0
-            for batch in file.iter_batches(batch_size=16, columns=names) if names else ():
-                for row in batch.to_pylist():
+            for batch in _batches(shard, file, names):
+                for row in batch_rows(batch):
                     for name in names:
                         value: Any = row[name]
                         data = value["bytes"] if isinstance(value, dict) else value
@@ -137,6 +145,14 @@ def _parquet_bytes(shards: list[Path]) -> Iterator[tuple[str, Callable[[], bytes
                         if data:
                             yield path or f"{shard.name}[{number}].{name}", _constant(data)
                     number += 1
+
+
+def _batches(shard: Path, file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """The batches of any Parquet file. Raises `SourceError` if it is damaged."""
+    try:
+        yield from file.iter_batches(batch_size=16, columns=names) if names else ()
+    except READ_ERRORS as error:
+        raise SourceError(f"{shard} is damaged: {printable(str(error))}") from error
 
 
 def _is_picture(kind: pa.DataType) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from olrd.arrays import Image, decode_photo
 from olrd.builder.finish import write_record
-from olrd.dataset.folder import Dataset
+from olrd.dataset.folder import READ_ERRORS, Dataset
 from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.shards import ROW_GROUP, open_writer
 from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
@@ -22,6 +22,7 @@ from olrd.progress import progress_bar
 from olrd.storage.files import disk_errors, sha256, sha256_file, to_json, write_atomic
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote
+from olrd.trust import printable, without_folders
 
 Rewrite = Callable[[Path, pa.Table], None]
 """Replaces a shard by a table, atomically, together with the record of its hash."""
@@ -48,12 +49,16 @@ def caption_folder(folder: Path | str, checkpoint: str, **options: Any) -> dict[
         raise UsageError(f"{folder} holds recipes without pixels: `olrd rebuild` it first")
     with locked(dataset.folder):
         finish_renames(dataset)
+        for path in dataset.shards:
+            dataset.open(path).close()
+        if strays := sorted({*(dataset.folder / "data").glob("*.parquet")} - {*map(Path, map(str, dataset.shards))}):
+            raise IntegrityError(f"{strays[0]} is not part of the build: remove it first")
         summary = caption_dataset(
             dataset.folder, lambda path, table: replace_shard(dataset, path, table), checkpoint, **options
         )
         kept: dict[str, Any] = {
-            key: summary[key] for key in ("checkpoint", "revision", "commit", "prompt") if key in summary
-        }
+            key: without_folders(summary[key]) for key in ("checkpoint", "revision", "commit") if key in summary
+        } | {"prompt": summary["prompt"]}
         if not summary["captioned"] and dataset.record.captions is not None:
             kept = dict(dataset.record.captions)  # another checkpoint that wrote nothing is not noted
         write_record(dataset.folder, replace(dataset.record, captions=kept))
@@ -110,7 +115,11 @@ def caption_shards(
             if done == total:
                 break
             allowed = min(count, total - done)
-            table = caption_table(pq.read_table(path), captioner, batch, allowed, bar.update)
+            try:
+                whole = pq.read_table(path)
+            except READ_ERRORS as error:
+                raise IntegrityError(f"{path} is damaged: {printable(str(error))}") from error
+            table = caption_table(whole, captioner, batch, allowed, bar.update)
             rewrite(path, table)
             done += allowed
     return done
@@ -165,8 +174,8 @@ def count_missing(path: Path) -> int:
         if missing:
             raise SourceError(f"{path}: expected the columns {_COLUMNS}, lacks {sorted(missing)}")
         return int(pq.read_table(path, columns=["caption"]).column(0).null_count)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise SourceError(f"{path} is not a readable Parquet file: {error}") from error
+    except READ_ERRORS as error:
+        raise SourceError(f"{path} is not a readable Parquet file: {printable(str(error))}") from error
 
 
 def _key(table: pa.Table, row: int) -> tuple[str, ...]:
@@ -175,7 +184,7 @@ def _key(table: pa.Table, row: int) -> tuple[str, ...]:
 
 
 def _tags(table: pa.Table, row: int) -> list[str]:
-    return table.column("background_labels")[row].as_py() or []
+    return [str(tag) for tag in table.column("background_labels")[row].as_py() or []]
 
 
 def _bytes(table: pa.Table, row: int) -> bytes:

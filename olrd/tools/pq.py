@@ -11,6 +11,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL.Image import DecompressionBombError
+
 from olrd.errors import MissingExtraError, OlrdError, SourceError, UsageError
 from olrd.progress import progress_bar
 from olrd.sources.panoptic_json import Json, read_json
@@ -72,7 +74,7 @@ def panoptic_quality(
     try:
         categories = {kind["id"]: kind for kind in truth["categories"]}
         pairs = list(_pairs(truth, predicted, truth_json, predicted_json))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise SourceError(
             f"{truth_json} or {predicted_json} is not a COCO panoptic JSON with 'annotations' and "
             f"'categories' ({error!r})"
@@ -136,7 +138,7 @@ def _score(job: _Job) -> Any:
             # The function without its decorator, which prints the traceback of every error.
             score = _evaluation().pq_compute_single_core.__wrapped__
             return score(0, job.pairs, job.truth_folder, job.predicted_folder, job.categories)
-        except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OSError, DecompressionBombError) as error:
             raise SourceError(
                 f"the annotations in {job.predicted_folder} cannot be scored against those in "
                 f"{job.truth_folder}: {error}"

@@ -15,6 +15,7 @@ from synthetic_dataset import HEIGHT, WIDTH, write_dataset
 from olrd.audit import audit, format_audit
 from olrd.audit.distributions import AREA_EDGES, distributions
 from olrd.dataset.folder import Dataset
+from olrd.errors import IntegrityError
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,14 @@ def test_recipes_form_has_no_edge_leak(tmp_path: Path) -> None:
     result = audit(folder)
     assert result["edge_leak"] is None
     assert "olrd rebuild" in format_audit(result)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{"bbox": None}, {"bbox": [-9, 0, 1, 1]}, {"width": 0}, {"background_labels": None}, {"mask_area": float("nan")}],
+    ids=repr,
+)
+def test_a_row_with_a_wrong_value_is_an_error(meta: dict[str, Any], tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set", photos=2, meta=meta)
+    with pytest.raises(IntegrityError, match="olrd verify"):
+        distributions(Dataset(folder))

@@ -19,6 +19,7 @@ from synthetic_dataset import draw_photo, write_dataset
 from olrd.arrays import Image
 from olrd.audit.duplicates import duplicates
 from olrd.audit.hashes import SIDE, near_pairs, perceptual_hash, thumbnail
+from olrd.audit.pictures import collect
 from olrd.dataset.folder import Dataset
 from olrd.errors import SourceError
 
@@ -209,3 +210,10 @@ def test_folders_without_pictures_are_refused(folder: Path, tmp_path: Path) -> N
         duplicates(Dataset(folder), [tmp_path / "nowhere"])
     with pytest.raises(SourceError, match="no image"):
         duplicates(Dataset(folder), [tmp_path])
+
+
+def test_a_damaged_parquet_file_is_named(folder: Path, tmp_path: Path) -> None:
+    for data in (b"", b"PAR1 and no more PAR1"):
+        (tmp_path / "some.parquet").write_bytes(data)
+        with pytest.raises(SourceError, match=r"some\.parquet"):
+            collect(tmp_path)

@@ -12,8 +12,9 @@ import olrd.tools.captions
 from olrd.arrays import Image
 from olrd.builder.build import build
 from olrd.config import BuildConfig
+from olrd.dataset.card import changed_card_files
 from olrd.dataset.folder import Dataset
-from olrd.errors import UsageError
+from olrd.errors import IntegrityError, UsageError
 from olrd.sources import SourceSpec
 from olrd.tools.captions import caption_folder
 from olrd.tools.verify import verify
@@ -90,3 +91,27 @@ def test_a_checkpoint_that_wrote_nothing_is_not_noted(folder: Path) -> None:
     caption_folder(folder, "another/checkpoint")
     assert Dataset(folder).record == before
     assert before.captions is not None and before.captions["checkpoint"] == "some/checkpoint"
+
+
+def test_the_record_holds_no_folders_of_this_machine(folder: Path) -> None:
+    caption_folder(folder, "/home/somebody/My models/llava-1.5", revision=None)
+    captions = Dataset(folder).record.captions
+    assert captions is not None and captions["checkpoint"] == "llava-1.5"
+    assert "somebody" not in (folder / "build.json").read_text() + (folder / "README.md").read_text()
+
+
+def test_a_captioned_folder_is_as_built(folder: Path) -> None:
+    """Its card may be published, and `--repair` leaves it as it is."""
+    caption_folder(folder, "some/checkpoint")
+    assert changed_card_files(Dataset(folder)) == []
+
+
+def test_a_shard_that_is_not_listed_is_named(folder: Path) -> None:
+    shard = Dataset(folder).shards[0]
+    (folder / "data" / "a-99999-of-99999.parquet").write_bytes(Path(str(shard)).read_bytes())
+    with pytest.raises(IntegrityError, match=r"a-99999-of-99999.parquet is not part of the build"):
+        caption_folder(folder, "some/checkpoint")
+    (folder / "data" / "a-99999-of-99999.parquet").unlink()
+    Path(str(shard)).write_bytes(b"PAR1")
+    with pytest.raises(IntegrityError, match=r"missing or damaged"):
+        caption_folder(folder, "some/checkpoint")
