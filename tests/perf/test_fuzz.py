@@ -1,4 +1,4 @@
-"""The fuzzer finds planted faults, repeats them from their seed, and survives crashes."""
+"""The fuzzer finds planted faults, repeats them from their seed, and survives crashes; no reader has a finding."""
 
 from __future__ import annotations
 
@@ -10,9 +10,35 @@ from planted_faults import never_starts, planted
 
 from perf.fuzz.__main__ import details, table
 from perf.fuzz.harness import Outcome, attempt, described, random_of, run_target
+from perf.fuzz.honest import write_honest
 from perf.fuzz.mutate import damaged_bytes, damaged_json
+from perf.fuzz.targets import TARGETS
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_honest(tmp_path_factory.mktemp("honest"))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_reader_meets_damaged_files_without_a_finding(name: str, honest: Path, tmp_path: Path) -> None:
+    outcome = run_target(name, TARGETS[name], honest, tmp_path, seconds=120, most=40)
+    assert outcome.examples == 40
+    assert not outcome.findings, details(outcome, 0)
+
+
+def test_every_reader_accepts_the_honest_input(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that refuses its own input would find nothing."""
+    monkeypatch.setenv("OLRD_CACHE", str(tmp_path / "cache"))
+    for name in ("damaged_bytes", "damaged_value"):
+        monkeypatch.setattr(f"perf.fuzz.targets.{name}", lambda value, _random: value)
+    monkeypatch.setattr("perf.fuzz.targets.damaged_json", lambda value, _random: json.dumps(value).encode())
+    monkeypatch.setattr("perf.fuzz.targets._damaged_table", lambda data, _random: data)
+    for name in TARGETS.keys() - {"card", "index", "picture", "rle"}:  # these draw odd values themselves
+        (tmp_path / name).mkdir()
+        TARGETS[name](honest, tmp_path / name)(random_of(name, 0, 1))
 
 
 def test_each_planted_fault_is_found_and_repeated(tmp_path: Path) -> None:
