@@ -1,4 +1,4 @@
-"""Erasers behind one protocol, and controls that show whether a benchmark is sound.
+"""Erasers with one interface, and controls: trivial methods for comparison.
 
 Example:
     >>> import numpy as np

@@ -1,6 +1,6 @@
-"""Controls: yardsticks whose rank is known in advance, which shows whether a benchmark is sound.
+"""Controls: trivial methods whose expected rank is known, so that they show whether a benchmark works.
 
-`identity`, `mean-fill` and `blur-fill` score badly on some metrics by construction (see the measuring rules in
+`identity`, `mean-fill` and `blur-fill` score badly on some metrics by construction (see
 docs/benchmark.md). `copy-twin` pastes what a model that memorised the photo would paste. `ground-truth` has the best
 score that is possible. None of them is a method.
 """

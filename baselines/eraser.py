@@ -1,4 +1,4 @@
-"""The `Eraser` protocol: takes photos and masks, returns photos without the masked objects.
+"""The interface `Eraser`: takes photos and masks, returns photos without the masked objects.
 
 To add an eraser, write one file with a function `open_<name>(spec: EraserSpec) -> Eraser` and add one line to
 `ERASERS` in registry.py (from another distribution: one entry point in the group `baselines.erasers`). The

@@ -1,4 +1,4 @@
-"""Erasers without weights: a function fills the hole of one photo, and `Filler` makes an eraser of it."""
+"""Erasers without weights: a function fills the hole of one photo, and `Filler` turns it into an eraser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a network's output to a picture: values that are not finite are an error, never black pixels."""
+"""Turns a network's output into a picture. NaN and infinity are an error and never become black pixels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Results that were made elsewhere, read from files that are named after the samples.
+"""An eraser that reads the results of other programs from files with the samples' names.
 
-This makes it possible to score closed products and other people's code. `benchmark export` writes the inputs and masks
+This makes it possible to score closed-source products and other people's code. `benchmark export` writes the inputs and masks
 under the same names.
 """
 

@@ -1,6 +1,6 @@
 """Write the inputs of a dataset as files, for programs that this package cannot call.
 
-Their results are then scored with `--method folder`.
+`--method folder` scores the results of such a program.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MagicEraser behind the `Eraser` protocol, for `benchmark run --method magiceraser` and others."""
+"""MagicEraser with the interface `Eraser`, for `benchmark run --method magiceraser` and others."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _choices(options: Mapping[str, str], switch: str | None, settings: Settings)
 
 
 class RegisteredMagicEraser:
-    """MagicEraser behind the protocol. Its files are checked; the first call of `erase` loads the networks."""
+    """MagicEraser with the interface `Eraser`. Its files are checked; the first call of `erase` loads the networks."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Prompts (section 4): the short prompt made of the labels around a mask, and where the learned token R* goes.
 
-The template and the 50/50 mix of short and long prompts are the paper's (second-hand). The ring in which labels are
-looked for, their order by area, their number of three, and that long captions have no R* are inferred. The token itself
+The template and the 50/50 mix of short and long prompts are the paper's (second-hand). Four things are inferred: the ring in which
+labels are searched, their order by area, their number of three, and that long captions have no R*. The token itself
 is in model/token.py.
 """
 

@@ -1,4 +1,4 @@
-"""The resolved configuration of a build: made once at the edge, hashed, stored with the output."""
+"""The resolved configuration of a build. It is made once when a build starts, hashed, and stored with the output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Randomness keyed per sample: a draw depends only on its key, e.g. (seed, id, purpose).
+"""Random numbers that are keyed per sample: a draw depends only on its key, e.g. (seed, id, purpose).
 
 Draws are hashes of the key, not values of a generator with a state. So order, batch size, number of workers and
 library versions have no influence.

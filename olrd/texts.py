@@ -1,4 +1,4 @@
-"""The texts that commands print: what a build made, what it left out, and why."""
+"""The texts that commands print: the result of a build, what it left out, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures time and memory of builds of growing size: drawn photos, and an annotation file of COCO's size.
+"""Measures time and memory of builds of growing size: generated images, and an annotation file of COCO's size.
 
     python -m perf.scale photos [--counts 1000,10000,100000] [--form recipes] [--workers 1]
     python -m perf.scale annotations --root COCO [--images 118287]

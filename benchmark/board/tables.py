@@ -1,4 +1,4 @@
-"""A section as tables of texts, which Markdown, LaTeX and HTML share, and as CSV in full precision."""
+"""A section as tables of texts, which the Markdown, LaTeX and HTML pages use, and as CSV in full precision."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 - `openimages-shift`: pairs with an exact truth, which `olrd` builds from photos and instance masks. An object is moved
   inside its photo and then erased.
-- `openimages-original` (legacy): the original photo, with the object in it, is the reference, as in some papers. Doing
-  nothing scores best, and every table says so.
+- `openimages-original` (legacy): the original photo, with the object in it, is the reference, as in some papers. An
+  eraser that does nothing scores best, and every table warns of this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """KID on AlexNet's features of the erased region: a set metric that needs no download.
 
-Use `kid-box` (see `inception`) to compare with other work. This metric answers the same question on machines without
-the weights of Inception. The two have different scales.
+Use `kid-box` (see `inception`) to compare with other work. This metric is for machines without the weights
+of Inception. The two have different scales.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the rows of samples.parquet to the numbers of summary.json: means, intervals, counts."""
+"""Computes the numbers of summary.json from the rows of samples.parquet: means, intervals, counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calling the eraser on samples: what it may know about them, how long it takes, and what happens when it fails."""
+"""Calls the eraser on samples: which hints it gets, how long it takes, and what happens when it fails."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The rows of the paper's ablation: the weights and switches of each, the paper's numbers, and the commands to run.
 
-Scoring belongs to `benchmark`, which lies above this package, so rows are run as its commands. Three trainings serve
+Scoring belongs to `benchmark`, which lies above this package, so rows are run as its commands. Three training runs serve
 all rows: random masks, OLRD, and OLRD with the token R*. Content initialisation and refocusing need no training: their
 rows run the weights of the row before.
 """
@@ -155,7 +155,7 @@ class Ablation:
         protocol: Protocol of the benchmark.
         limit: Largest number of samples to score.
         device: Device of training and scoring.
-        models: Finished weights by the name of a training (`TRAININGS`), which is then left out.
+        models: Finished weights by the name of a training run (`TRAININGS`), which is then left out.
         train: Further words of `magiceraser train`.
         method: Further options of the eraser.
         data: Options of the dataset `held_out`, e.g. maps=COCO.
@@ -238,7 +238,7 @@ class Command(NamedTuple):
         what: What it does, for progress messages.
         out: Folder that it writes to.
         done: File that exists when it is finished.
-        row: Row that it scores; empty for a training.
+        row: Row that it scores; empty for a training run.
         seed: Its seed.
     """
 
@@ -267,7 +267,7 @@ def run_folder(out: Path, row: str, seed: int) -> Path:
 
 
 def plan(ablation: Ablation, out: Path) -> list[Command]:
-    """List all commands in an order in which they can run: trainings first."""
+    """List all commands in an order in which they can run: training runs first."""
     needed = {row.weights for row in ablation.chosen} - {BASE, *ablation.models}
     trained = ablation.seeds if ablation.train_seeds else ablation.seeds[:1]
     commands = [_training(ablation, out, name, seed) for name in TRAININGS if name in needed for seed in trained]

@@ -51,7 +51,7 @@ def run_ablation(ablation: Ablation, out: Path, scores: Sequence[str] = (), runn
 
     Args:
         ablation: What to run.
-        out: Folder of trainings, runs and table.
+        out: Folder of training runs, benchmark runs and the table.
         scores: Columns of the table; by default those of `SHOWN`, and every set metric.
         runner: Runs a command.
 

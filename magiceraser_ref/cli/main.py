@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         add(
             "train",
             run_train,
-            "Train LoRA and the token R*. The same command continues a training that was stopped.",
+            "Train LoRA and the token R*. The same command continues a training run that was stopped.",
             "magiceraser train --triplets triplets/coco --base stable-diffusion-v1-5/stable-diffusion-inpainting "
             "--out trained",
         )
@@ -149,7 +149,7 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     add_options(command, TrainConfig)
     add_options(command, Running)
     groups = {group.title: group for group in command._action_groups}
-    groups[INPUTS].add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the training")
+    groups[INPUTS].add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the training run")
     groups[RUNNING].add_argument(
         "--dry-run", action="store_true", help="print parameters, steps and memory of the training, and write nothing"
     )
@@ -201,7 +201,9 @@ def add_ablate_options(command: argparse.ArgumentParser) -> None:
     what.add_argument("--plan", action="store_true", help="print every command, and whether it is finished (default)")
     what.add_argument("--run", action="store_true", help="run them, then write the table")
     what.add_argument("--collect", action="store_true", help="write the table of finished runs")
-    command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of trainings, runs and table")
+    command.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder of training runs, benchmark runs and the table"
+    )
     add_options(command, Ablation)
     command.add_argument(
         "--score",

@@ -1,4 +1,4 @@
-"""Prepares a window for the model: resized without any trace of the object, padded, with a hole of whole latent cells.
+"""Prepares a window for the model: resized so that no trace of the object is left, padded, with a hole of whole latent cells.
 
 The rules of resizing are inferred; the paper only gives 512 x 512 pixels.
 """

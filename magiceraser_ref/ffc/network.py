@@ -1,11 +1,11 @@
 """A small inpainting network of fast Fourier convolutions, similar to LaMa (WACV 2022).
 
 Fast Fourier convolution: Chi, Jiang, Mu, NeurIPS 2020. Some channels see their surroundings through 3 x 3 convolutions.
-The others see the whole picture through its spectrum, so that even a shallow network fills a hole from everywhere.
+The others see the whole picture through its spectrum, so that even a shallow network uses the whole picture to fill a hole.
 
 The layout is LaMa's (section 2) with these differences: the network is narrower and shallower; squares of 2 x 2 pixels
-become channels first, because two thirds of the work would be at full size; group norms replace batch norms, because
-they need no statistics of a training and therefore work with averaged weights.
+become channels first, because otherwise two thirds of the computation would be at full size; group norms replace batch norms, because
+they need no statistics of a training run and therefore work with averaged weights.
 """
 
 from __future__ import annotations

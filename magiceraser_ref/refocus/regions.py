@@ -1,8 +1,8 @@
 """Which part of a picture is m, p or n: the three regions of attention refocusing (section 5).
 
-m: the hole. p: the semantics of the background. n: what is like the erased object. The paper's figure
-calls them "designed rules" and does not spell them out, so every rule here is inferred; what none of
-them claims is neutral and keeps ordinary attention.
+m: the hole. p: the background. n: objects that are like the erased one. The paper's figure calls them
+"designed rules" and does not define them, so every rule here is inferred. All other pixels are neutral and keep
+ordinary attention.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def estimated(inputs: TrainingInputs, config: TrainConfig, running: Running) -> 
 
 
 def trained(inputs: TrainingInputs, config: TrainConfig, running: Running, out: Path) -> dict[str, Any]:
-    """Train into `out`, or continue a training there. A LoRA and a token that the base has are left out."""
+    """Train into `out`, or continue a training run there. A LoRA and a token that the base has are left out."""
     located = locate(inputs.base, inputs.revision)
     rows = _rows(inputs, inputs.split)
     shown = _rows(inputs, inputs.validation_split) if inputs.validation_split else None

@@ -40,7 +40,7 @@ class TrainingInputs:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the trained weights. It is stored with them and compared when a training continues.
+    """Everything that decides the trained weights. It is stored with them and compared when a training run continues.
 
     From the paper (second-hand): LoRA on Q, K and V, the token R* trained jointly, half short prompts and half long
     captions (`long_share`), resolution 512. Everything else is inferred or an ordinary value: `to_out.0`, rank and
@@ -113,12 +113,12 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Running:
-    """How a training runs. None of it changes the stream of examples, noise and timesteps.
+    """How a training run is executed. None of it changes the stream of examples, noise and timesteps.
 
     `micro_batch` and the number of devices change the weights by rounding only.
 
     Attributes:
-        fixed_samples: Size of the fixed batch whose loss is measured before and after the training.
+        fixed_samples: Size of the fixed batch whose loss is measured before and after the training run.
     """
 
     micro_batch: int = option(

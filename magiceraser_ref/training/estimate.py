@@ -1,4 +1,4 @@
-"""`magiceraser train --dry-run`: parameters, steps and memory of a training, from configuration files alone."""
+"""`magiceraser train --dry-run`: parameters, steps and memory of a training run, from configuration files alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OVERHEAD = 1.5e9
 
 
 def estimate(base: Path, config: TrainConfig, running: Running, triplets: int, devices: int = 1) -> dict[str, Any]:
-    """Estimate parameters, passes and memory of a training.
+    """Estimate parameters, passes and memory of a training run.
 
     Memory is an estimate. Weights and optimiser are counted. What backpropagation keeps is counted on networks without
     data (torch's meta device), without score matrices, because fused attention does not store them. The rest is a round
@@ -26,7 +26,7 @@ def estimate(base: Path, config: TrainConfig, running: Running, triplets: int, d
     Args:
         base: Folder of a checked diffusers pipeline.
         config: What decides the trained weights.
-        running: How the training runs.
+        running: How the training run is executed.
         triplets: Number of triplets.
         devices: Number of devices.
     """

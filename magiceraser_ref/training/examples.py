@@ -1,4 +1,4 @@
-"""Training examples made of triplets. Every random choice is keyed by (seed, step, place in the batch).
+"""Training examples from triplets. Every random choice is keyed by (seed, step, place in the batch).
 
 An example consists of the clean background (the target), the composite with its hole blanked, so that the object is
 never seen, the hole in whole latent cells, and a prompt. That the target is the background and not the composite is

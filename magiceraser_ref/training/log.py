@@ -1,4 +1,4 @@
-"""Records of a training: losses as CSV, TensorBoard logs if it is installed, and pictures."""
+"""Records of a training run: losses as CSV, TensorBoard logs if it is installed, and pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = ("step", "loss", "grad_norm", "lr_lora", "lr_token", "fixed_loss", "se
 """Columns of losses.csv.
 
 step: Number of finished steps. loss: Mean over the step's batch. fixed_loss: Loss on the fixed batch, only at
-checkpoints. seconds: Time since the process began; the only column that differs between repeated trainings."""
+checkpoints. seconds: Time since the process began; the only column that differs between repeated training runs."""
 
 
 class LossLog:

@@ -32,13 +32,13 @@ _PARTS = frozenset({"trained", "optimizer", "scaler", "ema", "fixed_before"})
 
 
 def begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """Prepare the folder of a training. Nothing in a folder of another kind is changed.
+    """Prepare the folder of a training run. Nothing in a folder of another kind is changed.
 
     Returns:
         The content of done.json if the training is finished, otherwise None.
 
     Raises:
-        OutputError: If the folder contains another training or other files.
+        OutputError: If the folder contains another training run or other files.
     """
     check_owner(out, identity)
     mark = out / RUN_FILE
@@ -49,7 +49,7 @@ def begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         else:
             write_atomic(mark, to_json(identity))
     except OSError as error:
-        raise OutputError(f"{out} cannot be used as the folder of a training: {error}") from error
+        raise OutputError(f"{out} cannot be used as the folder of a training run: {error}") from error
     return finished(out)
 
 
@@ -60,17 +60,17 @@ def check_owner(out: Path, identity: dict[str, Any]) -> None:
         if _has_content(mark):
             stored = parse_json(mark.read_bytes(), mark, OutputError)
             if not isinstance(stored, dict) or not stored.keys() & identity.keys():
-                raise OutputError(f"{mark} is not the record of a training: give another --out")
+                raise OutputError(f"{mark} is not the record of a training run: give another --out")
             if differing := differences(stored, identity):
                 raise OutputError(
-                    f"{out} contains another training ({', '.join(differing)} differ): give another --out, "
+                    f"{out} contains another training run ({', '.join(differing)} differ): give another --out, "
                     "or delete that folder first"
                 )
             return
         # An empty record is left by a machine that lost power when the training began.
         others = sorted(p.name for p in out.iterdir() if p.name[0] != "." and p != mark) if out.is_dir() else []
     except OSError as error:
-        raise OutputError(f"{out} cannot be used as the folder of a training: {error}") from error
+        raise OutputError(f"{out} cannot be used as the folder of a training run: {error}") from error
     if others:
         raise OutputError(f"{out} is not empty and contains no training: {others[:3]}")
 
@@ -100,10 +100,10 @@ def finished(out: Path) -> dict[str, Any] | None:
     try:
         record = parse_json(done.read_bytes(), done)
     except (IntegrityError, OSError) as error:
-        say(f"{one_line(str(error))}: the end of the training is done again")
+        say(f"{one_line(str(error))}: the end of the training run is repeated")
         return None
     if not _is_summary(record):
-        say(f"{done} is not the summary of a training: the end of the training is done again")
+        say(f"{done} is not the summary of a training run: the end of the training run is repeated")
         return None
     if not (model / "magiceraser.json").is_file():
         say(f"{model} does not contain the trained model: it is written again")

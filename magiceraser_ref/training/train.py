@@ -1,7 +1,7 @@
 """The training loop (sections 4 and 6): the LoRA phi and the embedding v* of R* are trained, all else is frozen.
 
 A step takes a batch of keyed examples, computes `denoiser.denoising_loss` and applies AdamW. The input of a step
-depends on (seed, step, place) alone. So a training that was killed continues from its last checkpoint and ends with the
+depends on (seed, step, place) alone. So a training run that was killed continues from its last checkpoint and ends with the
 same weights, with any number of workers.
 """
 
@@ -45,14 +45,14 @@ def train(
     settings: Settings | None = None,
     shown: Rows | None = None,
 ) -> dict[str, Any]:
-    """Train, or continue a training.
+    """Train, or continue a training run.
 
     Args:
         pipeline: A `StableDiffusionInpaintPipeline`. It is changed and has the trained weights afterwards.
         rows: The triplets to train on.
         config: What decides the trained weights.
-        out: Folder of the training. If it contains another training, it is refused.
-        running: How the training runs.
+        out: Folder of the training run. If it contains another training run, it is refused.
+        running: How the training run is executed.
         base: Identifies the model.
         data: Identifies the triplets.
         settings: Settings of the trained model; `settings.base` names its base. Token, LoRA and resolution are those of
@@ -149,7 +149,7 @@ def _restore(trainer: Trainer, stored: dict[str, Any], folder: Path) -> None:
         trainer.restore(stored)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise IntegrityError(
-            f"{folder}: the checkpoint of step {stored['step']} is of another training ({one_line(str(error))}): delete "
+            f"{folder}: the checkpoint of step {stored['step']} is of another training run ({one_line(str(error))}): delete "
             "it to continue from the one before it"
         ) from error
 
@@ -164,7 +164,7 @@ def _not_finite(step: int, what: str) -> IntegrityError:
 def _show(trainer: Trainer, out: Path, running: Running, shown: Rows, step: int, log: LossLog) -> None:
     """Make validation pictures and write them as files and to TensorBoard.
 
-    Pictures that are not finite are told to the user and left out: the loss decides whether the training goes on.
+    Pictures that are not finite are told to the user and left out: the loss decides whether the training run goes on.
     """
     try:
         strips = trainer.pictures(shown, running.validation_count, running.validation_steps)

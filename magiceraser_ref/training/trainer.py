@@ -1,4 +1,4 @@
-"""The networks, the optimiser and the averaged weights of a training, and one training step (sections 4 and 6).
+"""The networks, the optimiser and the averaged weights of a training run, and one training step (sections 4 and 6).
 
 The frozen weights stay in float32. With mixed precision they are rounded only for computations (autocast), so saved
 weights were never rounded.

@@ -1,7 +1,7 @@
-"""Whose an output folder is.
+"""Which output folders belong to a build.
 
-Nothing in a folder is touched before it is known to be a build's, and only files with the names that a build writes are
-ever removed. `parts/plan.json` and `build.json` are the marks of a build.
+A build changes nothing in a folder before it knows that the folder belongs to a build. It removes only files with names
+that a build writes. `parts/plan.json` and `build.json` mark the folder of a build.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The worker of a build: one unit in, its part files and its done-mark out."""
+"""The worker of a build: it builds a unit and writes its part files and its done-mark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`olrd-build`: panoptic annotations in, triplets out."""
+"""`olrd-build`: builds triplets from photos with panoptic annotations."""
 
 from __future__ import annotations
 

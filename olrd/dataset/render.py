@@ -1,4 +1,4 @@
-"""Rendering recipes: from photos to the pictures of a triplet, proven by hash."""
+"""Rendering recipes: from photos to the pictures of a triplet, verified by hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows by number: any folder, URL or hub id with the columns of a built dataset, its pictures decoded or rendered."""
+"""Access to rows by number: any folder, URL or hub id with the columns of a built dataset, its pictures decoded or rendered."""
 
 from __future__ import annotations
 

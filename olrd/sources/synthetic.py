@@ -1,4 +1,4 @@
-"""Photos and panoptic maps drawn in code: any number, without files, to measure builds at scale.
+"""Generated images and panoptic maps: any number, without files, for measuring the speed of large builds.
 
 `--source synthetic --source-option count=100000,width=640,height=480`. Every photo is sky over grass
 with boxes on it, and noise like that of a sensor. It takes the time of a real photo but does not look like one: do

@@ -1,7 +1,7 @@
 """A file or folder at a URL, through fsspec, with the part of pathlib's interface that olrd uses.
 
 An object store shows a file whole or not at all. So a file is written locally, uploaded, and its size is compared.
-Listings may be out of date: what must be certain is asked of each file by its name.
+Listings may be out of date. Where the answer must be certain, olrd asks for each file by its name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where input is read from: a local folder, a folder at a URL, or a zip or tar file.
 
-All three have the same few methods of pathlib, so that a source need not know which one it reads.
+All three have the same few methods of pathlib, so a source reads them in the same way.
 """
 
 from __future__ import annotations

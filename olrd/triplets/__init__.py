@@ -1,1 +1,1 @@
-"""From one photo to its triplets: candidates, placement, blending, and the proof."""
+"""From one photo to its triplets: candidates, placement, blending, and the check of the result."""

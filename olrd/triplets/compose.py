@@ -1,4 +1,4 @@
-"""Composing: cut the object out, move it, blend it in, and prove that nothing else changed."""
+"""Composing: cut the object out, move it, blend it in, and check that nothing else changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small drawn photos on disk in the COCO layout, for the builds that are disturbed."""
+"""Small generated photos on disk in the COCO layout, for the builds that are disturbed."""
 
 from __future__ import annotations
 

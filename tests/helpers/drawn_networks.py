@@ -1,4 +1,4 @@
-"""Small network files with drawn weights, in the formats that the erasers read."""
+"""Small network files with random weights, in the formats that the erasers read."""
 
 from __future__ import annotations
 

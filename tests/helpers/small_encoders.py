@@ -1,5 +1,5 @@
 """Networks for the tests of metrics: the real weights where they lie beside the repository, else the
-real architecture, small or with drawn weights. Drawn weights give no meaningful score, only a valid one."""
+real architecture, small or randomly initialised. Random weights give no meaningful score, only a valid one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def vgg16_file(folder: Path) -> Path:
 
 
 def inception_file(folder: Path) -> Path:
-    """FID's Inception with drawn weights."""
+    """FID's Inception, randomly initialised."""
     import torch
     from torchvision.models import Inception3
 
@@ -65,7 +65,7 @@ def inception_file(folder: Path) -> Path:
 
 
 def imagenet_inception_file(folder: Path) -> Path:
-    """torchvision's Inception with drawn weights."""
+    """torchvision's Inception, randomly initialised."""
     import torch
     from torchvision.models import Inception3
 
