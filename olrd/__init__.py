@@ -104,6 +104,7 @@ def load(
     folder: str | os.PathLike[str] | Remote,
     split: str | None = None,
     root: str | os.PathLike[str] | Remote | None = None,
+    max_pixels: int = 64_000_000,
 ) -> datasets.Dataset | datasets.DatasetDict:
     """Open a built folder, or one at a URL, as a `datasets` dataset.
 
@@ -114,6 +115,7 @@ def load(
         folder: what `olrd-build --out` wrote.
         split: one split; by default a dict of all.
         root: the folder of the photos. Recipes need it.
+        max_pixels: larger photos are not decoded when recipes are rendered.
 
     Returns:
         Rows whose pictures are PIL images: RGB, and 1-bit for the mask.
@@ -126,4 +128,4 @@ def load(
     """
     from olrd.dataset.loading import load as load_folder
 
-    return load_folder(folder, split, root)  # type: ignore[arg-type]
+    return load_folder(folder, split, root, max_pixels)  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
     verify = add("verify", run_verify, "Check every invariant and hash.", "verify triplets/coco")
     add_workers(verify, cores)
+    _add_max_pixels(verify)
 
     show = add(
         "show", run_show, "Write a contact sheet (PNG) and a page (HTML) to look at.", "show triplets/coco --count 12"
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--page-limit", type=int, default=60, metavar="N", help="triplets on the page (default %(default)s)"
     )
+    _add_max_pixels(show)
 
     audit = add(
         "audit",
@@ -65,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     rebuild.add_argument("--root", required=True, metavar="DIR", help="the folder of the photos, or its URL")
     add_out(rebuild, "the folder or URL to write to", required=True)
     add_workers(rebuild, cores)
+    _add_max_pixels(rebuild)
 
     merge = add(
         "merge",
@@ -124,11 +127,22 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_max_pixels(command: argparse.ArgumentParser) -> None:
+    """The limit is the reader's: a stranger's dataset may say any."""
+    command.add_argument(
+        "--max-pixels",
+        type=int,
+        default=64_000_000,  # olrd.arrays.MAX_PIXELS, which `--help` does not load
+        metavar="N",
+        help="refuse pictures with more pixels, as `olrd-build` does (default %(default)s)",
+    )
+
+
 def run_verify(args: argparse.Namespace) -> int:
     """`olrd verify`. Exit code 1 if there is a problem."""
     from olrd.tools.verify import verify
 
-    result = verify(args.folder, args.workers)
+    result = verify(args.folder, args.workers, args.max_pixels)
     good = not result["problems"]
     text = f"{result['triplets']} triplets of {result['photos']} photos in {result['shards']} shards: " + (
         "every invariant and every hash holds" if good else f"{len(result['problems'])} PROBLEMS"
@@ -142,7 +156,7 @@ def run_show(args: argparse.Namespace) -> int:
     """`olrd show`."""
     from olrd.tools.show import show
 
-    result = show(args.folder, args.out, args.count, args.page_limit)
+    result = show(args.folder, args.out, args.count, args.page_limit, max_pixels=args.max_pixels)
     emit(result, "\n".join(str(path) for path in result.values()), args.json)
     return 0
 
@@ -161,7 +175,7 @@ def run_rebuild(args: argparse.Namespace) -> int:
     from olrd.texts import build_summary
     from olrd.tools.rebuild import rebuild
 
-    result = rebuild(args.recipes, args.root, args.out, args.workers)
+    result = rebuild(args.recipes, args.root, args.out, args.workers, args.max_pixels)
     emit(result, build_summary(result) + "\n\nevery triplet proven by its hash", args.json)
     return 0
 

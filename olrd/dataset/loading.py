@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def load(
-    folder: Path | Remote | str, split: str | None = None, root: Path | Remote | str | None = None
+    folder: Path | Remote | str,
+    split: str | None = None,
+    root: Path | Remote | str | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> datasets.Dataset | datasets.DatasetDict:
     """See `olrd.load`. Recipes are rendered in the process that reads them, so that a torch `DataLoader` with workers
     renders in parallel."""
@@ -37,7 +40,7 @@ def load(
         return loaded
     if root is None:
         raise UsageError(f"{folder} holds recipes without pixels: pass root=, the folder of the photos")
-    return loaded.with_transform(RenderBatch(root, built.record.settings().source.max_pixels))
+    return loaded.with_transform(RenderBatch(root, min(max_pixels, built.record.settings().source.max_pixels)))
 
 
 def _loaded(built: Dataset, split: str | None = None) -> datasets.Dataset | datasets.DatasetDict:

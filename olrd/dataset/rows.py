@@ -87,10 +87,10 @@ class Rows:
 
 
 def _max_pixels(root: str) -> int:
-    """The limit that a folder was built with; the default for a hub id."""
+    """The limit that a folder was built with, if it is below the default."""
     if not (Path(root) / BUILD_FILE).is_file():
         return MAX_PIXELS
-    return Dataset(root).record.settings().source.max_pixels
+    return min(MAX_PIXELS, Dataset(root).record.settings().source.max_pixels)
 
 
 def _pixels(value: Any, name: str, sample: str) -> Any:

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from olrd.arrays import MAX_PIXELS
 from olrd.builder.build import open_parts
 from olrd.builder.finish import finish, write_record
 from olrd.builder.ownership import check_ours
@@ -30,12 +31,18 @@ from olrd.trust import shown
 
 
 def rebuild(
-    recipes: Path | Remote | str, root: Path | Remote | str, out: Path | Remote | str, workers: int = 1
+    recipes: Path | Remote | str,
+    root: Path | Remote | str,
+    out: Path | Remote | str,
+    workers: int = 1,
+    max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Any]:
     """Render every recipe of the dataset `recipes` from the photos under `root` into `out`.
 
     Every triplet is proven by the hash in its recipe. The result has the same bytes as a build with `--form full`. An
     interrupted call is finished by the next one. Returns the content of build.json.
+
+    max_pixels: larger photos are not decoded, whatever the recipes' build.json allows.
     """
     out, dataset = location(out), Dataset(recipes)
     if dataset.form != "recipes":
@@ -52,7 +59,7 @@ def rebuild(
             say(f"{out} is complete already")
             return Dataset(out).record.to_json()
         todo = [number for number, unit in enumerate(units) if read_mark(out / "parts", unit) is None]
-        worker = UnitRebuilder(str(recipes), str(root), str(out / "parts"), config)
+        worker = UnitRebuilder(str(recipes), str(root), str(out / "parts"), config, max_pixels)
         with progress_bar("rebuilding", len(dataset), unit=" triplets") as bar:
             bar.update(sum(unit.rows for n, unit in enumerate(dataset.record.units) if n not in set(todo)))
             for count in open_engine(EngineSpec(workers=workers)).run(worker, todo):
@@ -79,6 +86,7 @@ class UnitRebuilder:
     root: str
     parts: str
     config: BuildConfig
+    max_pixels: int = MAX_PIXELS
     _dataset: Dataset = field(init=False, repr=False)
     _renderer: Renderer = field(init=False, repr=False)
 
@@ -88,7 +96,7 @@ class UnitRebuilder:
 
         cv2.setNumThreads(1)
         self._dataset = Dataset(self.recipes)
-        self._renderer = Renderer(self.root, self.config.source.max_pixels)
+        self._renderer = Renderer(self.root, min(self.max_pixels, self.config.source.max_pixels))
 
     def __call__(self, number: int) -> int:
         """Render the rows of one unit; returns their number."""

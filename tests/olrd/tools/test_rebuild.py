@@ -426,3 +426,10 @@ def test_a_recipe_larger_than_its_photo_is_refused(
             rebuild(copy.folder, root, tmp_path / "out")
         if "size" not in change:
             assert verify(copy.folder)["problems"]
+
+
+def test_the_limit_of_pixels_is_the_readers(root: Path, recipes: Path, tmp_path: Path) -> None:
+    """A stranger's build.json may allow any."""
+    copy = edited(recipes, tmp_path / "copy", lambda record: record["config"]["source"].update(max_pixels=10**12))
+    with pytest.raises(IntegrityError, match="more than the allowed 100 pixels"):
+        rebuild(copy, root, tmp_path / "out", max_pixels=100)

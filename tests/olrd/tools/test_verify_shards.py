@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import random
@@ -13,6 +14,8 @@ import pytest
 from row_damages import ROW_DAMAGES, composite_changed_outside, mask_gained_a_pixel, mask_is_empty
 from sealed_copy import Copy, Rows, problems
 
+from olrd import load as olrd_load
+from olrd.arrays import MAX_PIXELS
 from olrd.cli.main import main as olrd
 from olrd.dataset.folder import Dataset
 from olrd.dataset.schema import PICTURES
@@ -330,3 +333,11 @@ def test_a_named_pipe_is_no_shard(copy: Copy) -> None:
     copy.shard().unlink()
     os.mkfifo(copy.shard())
     assert any("is missing" in p for p in problems(copy.folder))
+
+
+def test_the_commands_take_a_limit_of_pixels(full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert inspect.signature(olrd_load).parameters["max_pixels"].default == MAX_PIXELS
+    assert olrd(["verify", str(full), "--workers", "1", "--max-pixels", "100"]) == 1
+    assert "more than the allowed 100 pixels" in capsys.readouterr().out
+    assert olrd(["show", str(full), "--out", str(tmp_path / "show"), "--max-pixels", "100"]) != 0
+    assert "more than the allowed 100 pixels" in capsys.readouterr().err
