@@ -100,10 +100,10 @@ def finished(out: Path) -> dict[str, Any] | None:
     try:
         record = parse_json(done.read_bytes(), done)
     except (IntegrityError, OSError) as error:
-        say(f"{one_line(str(error))}: the end of the training run is repeated")
+        say(f"{one_line(str(error))}: the last steps of the training run are done again")
         return None
     if not _is_summary(record):
-        say(f"{done} is not the summary of a training run: the end of the training run is repeated")
+        say(f"{done} is not the summary of a training run: the last steps of the training run are done again")
         return None
     if not (model / "magiceraser.json").is_file():
         say(f"{model} does not contain the trained model: it is written again")
