@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from olrd.reasons import ALL_REASONS
+from olrd.trust import one_line, printable
 
 
 def size_text(count: float) -> str:
@@ -39,7 +40,7 @@ def build_summary(build: Mapping[str, Any]) -> str:
         *histogram(totals["objects_rejected"]),
     ]
     for failure in totals["failures"][:5]:
-        lines.append(f"  {failure['code']}: {failure['message']}")
+        lines.append(printable(f"  {failure['code']}: {failure['message']}"))
     if len(totals["failures"]) > 5:
         lines.append(f"  ... and {len(totals['failures']) - 5} more in build.json (totals.failures)")
     return "\n".join(lines)
@@ -64,6 +65,6 @@ def publish_summary(result: Mapping[str, Any]) -> str:
         f"{size_text(result['bytes'])}",
         *(f"  {size_text(size):>9}  {name}" for name, size in list(result["files"].items())[-20:]),
         "licences of the photos:",
-        *(f"  {count:>9,}  {code}" for code, count in result["licenses"].items()),
+        *(f"  {count:>9,}  {printable(one_line(code))}" for code, count in result["licenses"].items()),
     ]
     return "\n".join(lines)
