@@ -45,7 +45,10 @@ def build(
         retry_failed: try photos again that could not be read.
         repair: check the hashes of a finished build and build damaged shards again.
         options: the options of `olrd-build` with underscores, e.g. `size=512`, `blend="feather"`, `min_area=0.01`,
-            `categories=("dog", "cat")`, `form="recipes"`, `limit=100`.
+            `categories=("dog", "cat")`, `form="recipes"`, `limit=100`. Three have forms of their own:
+            `splits={"train": 0.9, "test": 0.1}` (shares with the sum 1), `scale=(0.8, 1.2)` (lowest and highest), and
+            `licenses="4,cc-by"` (one text, with commas). A list of names may also be written as on the command line:
+            `"dog,cat"`.
 
     Returns:
         The finished dataset.
@@ -66,9 +69,11 @@ def build(
     from olrd.dataset.folder import Dataset
     from olrd.engines import EngineSpec
     from olrd.options import from_values
+    from olrd.storage.remote import location
 
-    config = from_values(BuildConfig, options | {"source": source, "root": None if root is None else str(root)})
-    folder = f"triplets/{source}" if out is None else str(out)
+    place = root if root is None or isinstance(root, str) else str(location(root))
+    config = from_values(BuildConfig, options | {"source": source, "root": place})
+    folder = location(f"triplets/{source}" if out is None else out)
     build_config(config, folder, retry_failed=retry_failed, repair=repair, engine=EngineSpec(workers=workers))
     return Dataset(folder)
 
@@ -95,13 +100,12 @@ def open(folder: str | os.PathLike[str]) -> Dataset:
         True
     """
     from olrd.dataset.folder import Dataset
-    from olrd.storage.remote import Remote
 
-    return Dataset(folder if isinstance(folder, Remote) else str(folder))
+    return Dataset(folder)  # type: ignore[arg-type]
 
 
 def load(
-    folder: str | os.PathLike[str] | Remote,
+    folder: str | os.PathLike[str] | Remote | Dataset,
     split: str | None = None,
     root: str | os.PathLike[str] | Remote | None = None,
     max_pixels: int = 64_000_000,
@@ -112,7 +116,7 @@ def load(
     proven by hash, each time a row is read.
 
     Args:
-        folder: what `olrd-build --out` wrote.
+        folder: what `olrd-build --out` wrote, or what `olrd.open` returned for it.
         split: one split; by default a dict of all.
         root: the folder of the photos. Recipes need it.
         max_pixels: larger photos are not decoded when recipes are rendered.
@@ -126,6 +130,8 @@ def load(
         >>> olrd.load(folder, split="train")[0]["mask"].mode
         '1'
     """
+    from olrd.dataset.folder import Dataset
     from olrd.dataset.loading import load as load_folder
 
-    return load_folder(folder, split, root, max_pixels)  # type: ignore[arg-type]
+    place = folder.folder if isinstance(folder, Dataset) else folder
+    return load_folder(place, split, root, max_pixels)  # type: ignore[arg-type]

@@ -115,6 +115,7 @@ class BuildConfig:
         metavar="PX",
         group="output",
         least=16,
+        most=32_768,
     )
     placement: str = option(
         "supported",
@@ -159,6 +160,7 @@ class BuildConfig:
         metavar="PX",
         group="placement and blending",
         least=0,
+        most=10_000,
     )
     scale: tuple[float, float] = option(
         (1.0, 1.0),
@@ -212,6 +214,8 @@ class BuildConfig:
         _check_split_names([name for name, _ in self.splits], self.splits)
         if not all(0 <= share <= 1 for _, share in self.splits):
             raise UsageError(f"--splits needs shares between 0 and 1, got {self.splits}")
+        if not math.isclose(sum(share for _, share in self.splits), 1, abs_tol=1e-6):
+            raise UsageError(f"--splits needs shares with the sum 1, got {self.splits}")
 
     @property
     def blend_params(self) -> dict[str, float]:

@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+_LONGEST = 80
+
 
 class OlrdError(Exception):
     """Base of every error that a user can cause and fix."""
@@ -56,9 +58,19 @@ class Rejected(OlrdError):
         self.code = code
 
 
-def did_you_mean(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for an unknown `name`, with the nearest known name and the whole list."""
+def did_you_mean(kind: str, name: object, known: Iterable[str]) -> UsageError:
+    """The error for an unknown `name`, with the nearest known name and the whole list.
+
+    name: what was given. It need not be a text: a program can pass anything.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    listed = f"Known: {', '.join(known)}" if known else "There are none"
+    if not isinstance(name, str):
+        return UsageError(f"expected the name of a {kind}, a text, got {_short(repr(name))}. {listed}")
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= _LONGEST else []
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return UsageError(f"no {kind} is called '{name}'.{hint} Known: {', '.join(known)}")
+    return UsageError(f"no {kind} is called '{_short(name)}'.{hint} {listed}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-from olrd.errors import did_you_mean
+from olrd.errors import UsageError, did_you_mean
 from olrd.progress import say
 
 UNKNOWN = "unknown"
@@ -47,6 +47,9 @@ def license_patterns(text: str) -> tuple[str, ...]:
 
     Comma-separated: a code (`CC-BY-2.0`), a family (`cc-by`: any version), a COCO id (`4`),
     `permissive` (derivatives may be published, also commercially), `unknown`, or `any`.
+
+    Raises:
+        UsageError: a name is unknown, or there is none: then every photo would be refused.
     """
     patterns: list[str] = []
     for word in filter(None, (part.strip() for part in text.split(","))):
@@ -65,6 +68,8 @@ def license_patterns(text: str) -> tuple[str, ...]:
             patterns.append(lower.upper())
         else:
             raise did_you_mean("licence", word, {"any", "permissive", UNKNOWN, *_NAMES, *COCO_IDS.values()})
+    if not patterns:
+        raise UsageError("--licenses names no licence, so every photo would be refused; 'any' allows all")
     return tuple(patterns)
 
 

@@ -8,20 +8,29 @@
 From the description follow the arguments of a command (`add_options`), the dataclass that they give
 (`from_arguments`), the checks of its values (`check`), and the way back to the words of a command
 (`words_of`). A field that is itself such a dataclass adds its own options to the same command.
+
+Programs pass values of any type, so `check` compares every value with the type of its field. What has one meaning is
+taken: a list for a tuple, a number of numpy, and for a list of names the text of the command line (`"dog,cat"`).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
+from functools import cache
+from numbers import Integral, Real
 from types import UnionType
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from olrd.errors import UsageError, did_you_mean
+from olrd.trust import shown
 
 T = TypeVar("T")
 _KEY = "option"
+_LARGEST = 1 << 63
+"""Whole numbers are smaller: files and other programs cannot hold larger ones."""
 
 
 class Kind(NamedTuple):
@@ -118,7 +127,7 @@ class Bound(NamedTuple):
 
 def options_of(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Bound]:
     """Every option of a dataclass and of the dataclasses that are its fields, in their order."""
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     for one in fields(kind):
         hint = _plain(hints[one.name])
         described = one.metadata.get(_KEY)
@@ -182,7 +191,7 @@ def from_values(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def _made(kind: type[T], values: dict[str, Any]) -> T:
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     for one in fields(kind):  # type: ignore[arg-type]
         if _KEY not in one.metadata and is_dataclass(hint := _plain(hints[one.name])):
             values[one.name] = _made(hint, values.get(one.name, {}))  # type: ignore[arg-type]
@@ -190,15 +199,133 @@ def _made(kind: type[T], values: dict[str, Any]) -> T:
 
 
 def check(settings: Any) -> None:
-    """Check the values of a dataclass's own options: ranges and choices. Raises `UsageError`."""
-    for bound in options_of(type(settings)):
-        if len(bound.path) > 1:
-            continue  # that dataclass checks itself
-        value = getattr(settings, bound.path[0])
-        if value is None:
-            continue
-        _check_range(bound, value)
-        _check_choice(bound, value)
+    """Check the values of a dataclass's fields: types, ranges and choices.
+
+    A value that fits in another form (see `fitted`) is replaced by the usual form.
+
+    Raises:
+        UsageError: a value does not fit. The message names the option, what is expected and what was found.
+    """
+    kind = type(settings)
+    bounds = {bound.path[0]: bound for bound in options_of(kind) if len(bound.path) == 1}
+    for one in fields(settings):
+        bound = bounds.get(one.name)
+        name = bound.flag if bound else one.name
+        hint = _hints(kind)[one.name]
+        given = value = getattr(settings, one.name)
+        if bound and isinstance(value, str) and get_origin(_plain(hint)) is tuple:
+            value = bound.kind.parse(name, [value] if bound.kind.repeated else value)
+        value = fitted(hint, value, name)
+        if value is not given:
+            object.__setattr__(settings, one.name, value)  # settings are frozen
+        if bound and value is not None:
+            _check_range(bound, value)
+            _check_choice(bound, value)
+        if isinstance(value, float) and math.isnan(value):
+            raise UsageError(f"{name} expects a number, got nan")
+
+
+def fitted(hint: Any, value: Any, name: str) -> Any:
+    """A value in the usual form of a type: the same object if it has that form already.
+
+    Lists fit tuples, mappings fit tuples of pairs, numbers of numpy fit `int` and `float`, and numbers fit the texts
+    of `Mapping[str, str]`. Everything else must be of the type: `True` is no number, and a text is no list.
+
+    Args:
+        hint: `int`, `float`, `str`, `bool`, `X | None`, `tuple[X, ...]`, `tuple[X, Y]`, `Mapping[str, X]`,
+            `dict[str, X]` or a class.
+        value: what was given.
+        name: the option, for the message.
+
+    Raises:
+        UsageError: it does not fit.
+    """
+    try:
+        return _fitted(hint, value)
+    except _DoesNotFit as error:
+        raise UsageError(f"{name} expects {_words(hint)}, got {shown(value)}{error}") from None
+
+
+class _DoesNotFit(Exception):
+    """A value is not of its type. The text is what the message adds after the value, e.g. the part at fault."""
+
+
+def _fitted(hint: Any, value: Any) -> Any:
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return None if value is None and type(None) in inside else _fitted(_plain(hint), value)
+    if origin is tuple:
+        return _fitted_tuple(inside, value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _fitted_mapping(inside[1], value)
+    if type(value) is hint:
+        if hint is int and not -_LARGEST <= value < _LARGEST:
+            raise _DoesNotFit(", which has more than 63 bits")
+        return value
+    if hint is bool and type(value).__name__ in ("bool", "bool_") and value in (True, False):  # numpy's
+        return bool(value)
+    if hint is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return _fitted(int, int(value))
+    if hint is float and isinstance(value, Integral) and not isinstance(value, bool):
+        return _fitted(int, int(value))  # 1 does not become 1.0: records of older builds hold it so
+    if hint is float and isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    if hint not in (int, float, bool) and isinstance(hint, type) and isinstance(value, hint):
+        return str(value) if hint is str else value
+    raise _DoesNotFit
+
+
+def _fitted_tuple(inside: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    pairs = len(inside) == 2 and inside[1] is Ellipsis and get_origin(inside[0]) is tuple
+    items = tuple(value.items()) if pairs and isinstance(value, Mapping) else value
+    if not isinstance(items, tuple | list):
+        raise _DoesNotFit
+    hints = [inside[0]] * len(items) if inside[1:] == (Ellipsis,) else list(inside)
+    if len(hints) != len(items):
+        raise _DoesNotFit
+    found = tuple(_part(hint, item) for hint, item in zip(hints, items, strict=True))
+    same = isinstance(value, tuple) and all(one is other for one, other in zip(found, value, strict=True))
+    return value if same else found
+
+
+def _fitted_mapping(hint: Any, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _DoesNotFit
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        if hint is str and isinstance(item, Real) and not isinstance(item, bool):
+            item = str(item)
+        found[_part(str, key)] = _part(hint, item)
+    return value if all(found[key] is value[key] for key in found) else found
+
+
+def _part(hint: Any, value: Any) -> Any:
+    try:
+        return _fitted(hint, value)
+    except _DoesNotFit as error:
+        raise _DoesNotFit(str(error) or f", in it {shown(value)}") from None
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
+
+
+def _words(hint: Any) -> str:
+    """What a type stands for, in words."""
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return f"{_words(_plain(hint))}{' or None' if type(None) in inside else ''}"
+    if origin is tuple:
+        if inside[1:] == (Ellipsis,):
+            pairs = get_origin(inside[0]) is tuple
+            return "a mapping or a list of pairs" if pairs else f"a list of {_PLURALS.get(inside[0], 'values')}"
+        return f"a list of {len(inside)} {_PLURALS.get(inside[0], 'values')}"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"a mapping of names to {_PLURALS.get(inside[1], 'values')}"
+    return _WORDS.get(hint) or f"a {getattr(hint, '__name__', hint)}"
+
+
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def _check_range(bound: Bound, value: Any) -> None:
@@ -212,7 +339,7 @@ def _check_range(bound: Bound, value: Any) -> None:
         allowed = f"at least {least}"
     else:
         allowed = f"at most {most}" if least is None else f"between {least} and {most}"
-    raise UsageError(f"{bound.flag} must be {allowed}, got {value}")
+    raise UsageError(f"{bound.flag} must be {allowed}, got {shown(value)}")
 
 
 def _check_choice(bound: Bound, value: Any) -> None:
@@ -250,7 +377,7 @@ def _default_of(one: Field[Any]) -> Any:
 
 def _plain(hint: Any) -> Any:
     """`int` for `int | None`; other types as they are."""
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in (Union, UnionType):
         (hint,) = (part for part in get_args(hint) if part is not type(None))
     return hint
 
@@ -273,7 +400,7 @@ def whole_number(flag: str, text: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise UsageError(f"{flag} expects a whole number, got '{text}'") from error
+        raise UsageError(f"{flag} expects a whole number, got {shown(text)}") from error
 
 
 def number(flag: str, text: str) -> float:
@@ -281,7 +408,7 @@ def number(flag: str, text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise UsageError(f"{flag} expects a number, got '{text}'") from error
+        raise UsageError(f"{flag} expects a number, got {shown(text)}") from error
 
 
 def names(flag: str, text: str) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ class Registry:
 
     def get(self, name: str) -> Any:
         """The object behind `name`. Raises `UsageError` with the nearest name if there is none."""
+        if not isinstance(name, str):
+            raise did_you_mean(self.kind, name, self.targets())
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]

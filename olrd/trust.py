@@ -75,7 +75,7 @@ def shown(value: object, limit: int = 80) -> str:
     """A value from a file as one quoted line for a message: shortened, without control characters."""
     text = value if isinstance(value, str) else repr(value)[: limit + 1]
     text = text if len(text) <= limit else text[: limit - 3] + "..."
-    return repr(text) if isinstance(value, str) else printable(text)
+    return repr(text) if isinstance(value, str) else printable(one_line(text))
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from olrd.config import BuildConfig
-from olrd.errors import UsageError
+from olrd.errors import UsageError, did_you_mean
 from olrd.sources import Source
 from olrd.splits import photos_by_split, unit_name_parts
 
@@ -70,7 +70,14 @@ class Share(NamedTuple):
 
 
 def plan_units(source: Source, config: BuildConfig) -> list[Unit]:
-    """All units, in the order of the splits and then of the photos."""
+    """All units, in the order of the splits and then of the photos.
+
+    Raises `UsageError` if --categories names a class that the source does not have: it would give no triplets.
+    """
+    objects = {category.name for category in source.categories.values() if category.isthing}
+    for name in config.rules.categories:
+        if name not in objects:
+            raise did_you_mean(f"object class of the source {source.name}", name, objects)
     units = []
     for split, photos in photos_by_split(source, config).items():
         size = min(LARGEST_UNIT, max(SMALLEST_UNIT, -(-len(photos) // UNITS_PER_SPLIT)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import index
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,8 @@ class Sample(NamedTuple):
 class Dataset:
     """A finished build in a folder or at a URL.
 
-    `len(dataset)` is the number of triplets; `dataset[3]` and iterating decode them, one at a time.
+    `len(dataset)` is the number of triplets; `dataset[3]` and iterating decode them, one at a time. `dataset[3:5]` is a
+    list of them.
 
     Attributes:
         folder: where it lies.
@@ -82,9 +84,18 @@ class Dataset:
         self._check_pictures()
         return (_sample(row, self.max_pixels) for row in self.rows())
 
-    def __getitem__(self, number: int) -> Sample:
+    @overload
+    def __getitem__(self, number: SupportsIndex) -> Sample: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Sample]: ...
+
+    def __getitem__(self, number: SupportsIndex | slice) -> Sample | list[Sample]:
         self._check_pictures()
         size = len(self)
+        if isinstance(number, slice):
+            return [self[one] for one in _numbers(number, size)]
+        number = _whole(number)
         if not -size <= number < size:
             raise IndexError(f"triplet {number} of {size}")
         for row in self.rows_from(number % size):
@@ -148,6 +159,20 @@ class Dataset:
         whole = schema(self.form)
         part = pa.schema([whole.field(name) for name in columns])
         return pa.Table.from_batches((batch.select(list(columns)) for batch in self.batches(columns)), part)
+
+
+def _whole(number: object) -> int:
+    try:
+        return index(number)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"triplets are numbered: expected a whole number or a slice, got {shown(number)}") from None
+
+
+def _numbers(part: slice, size: int) -> range:
+    start, stop, step = (None if one is None else _whole(one) for one in (part.start, part.stop, part.step))
+    if step == 0:
+        raise UsageError("a slice of triplets needs a step other than 0")
+    return range(size)[start:stop:step]
 
 
 READ_ERRORS = (OSError, ValueError, pa.ArrowException)

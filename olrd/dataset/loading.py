@@ -31,7 +31,8 @@ def load(
     """See `olrd.load`. Recipes are rendered in the process that reads them, so that a torch `DataLoader` with workers
     renders in parallel."""
     built = Dataset(folder)
-    if split is not None and split not in (known := {shard.split for shard in built.record.shards}):
+    known = {shard.split for shard in built.record.shards}
+    if split is not None and not (isinstance(split, str) and split in known):
         raise did_you_mean("split", split, known)
     if not len(built):
         raise SourceError(f"{folder} holds no triplets; its build.json says why")

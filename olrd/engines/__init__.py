@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from olrd.errors import OlrdError, UsageError
+from olrd.options import fitted
 from olrd.registry import Registry
 
 Task = TypeVar("Task")
@@ -89,7 +90,8 @@ def open_engine(spec: EngineSpec) -> Engine:
         MissingExtraError: its package is not installed.
         EngineError: its cluster cannot be reached.
     """
-    if spec.workers is not None and spec.workers < 1:
-        raise UsageError(f"--workers is a whole number from 1, not {spec.workers}")
+    workers = fitted(int | None, spec.workers, "--workers")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers is a whole number from 1, not {workers}")
     engine: Engine = ENGINES.get(spec.name)(spec)
     return engine

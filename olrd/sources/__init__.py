@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from olrd.arrays import MAX_PIXELS
-from olrd.errors import Rejected
+from olrd.errors import Rejected, UsageError
 from olrd.options import KEY_VALUES, Kind, check, option
 from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
@@ -125,6 +125,18 @@ def open_source(spec: SourceSpec) -> Source:
     """Open the source that `spec` names. The first time it may index or segment its input, with progress."""
     source: Source = SOURCES.get(spec.name)(spec)
     return source
+
+
+def check_unused(spec: SourceSpec, *names: str) -> None:
+    """Refuse settings that a source does not use, because they would be ignored. Raises `UsageError`.
+
+    names: fields of the spec: `root`, `subset`, `options`.
+    """
+    for name in names:
+        if value := getattr(spec, name):
+            flag = "--source-option" if name == "options" else f"--{name}"
+            found = ", ".join(f"{key}={text}" for key, text in value.items()) if name == "options" else value
+            raise UsageError(f"the source {spec.name} takes no {flag}, got {shown(found)}: leave it out")
 
 
 def safe_path(root: Traversable, file_name: str) -> Traversable:

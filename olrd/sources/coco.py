@@ -11,11 +11,12 @@ from typing import Any
 from olrd.arrays import decode_ids
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
-from olrd.sources import SourceSpec, read_file
+from olrd.sources import SourceSpec, check_unused, read_file
 from olrd.sources.panoptic_index import panoptic_index
 from olrd.storage.archives import Member
 from olrd.storage.remote import location
 from olrd.storage.roots import Traversable, archive_at, folder_or_archive, local_copy, names_in
+from olrd.trust import shown
 
 DEMO_ROOT = Path(__file__).parent / "demo_photos"
 
@@ -71,6 +72,10 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
     if spec.options:
         raise did_you_mean("option of the source coco", next(iter(spec.options)), ())
     if spec.root is None:
+        if spec.subset is not None:
+            raise UsageError(
+                f"--subset {shown(spec.subset)} needs --root, the folder of COCO: the embedded photos have no subsets"
+            )
         return open_demo(spec)
     root = location(spec.root)
     found = find_annotations(root)
@@ -86,6 +91,7 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
 
 def open_demo(spec: SourceSpec) -> PanopticFolder:
     """`--source demo`: the 15 embedded photos; demo_photos/ATTRIBUTION.md has their authors and licences."""
+    check_unused(spec, "root", "subset", "options")
     return PanopticFolder(
         "demo",
         DEMO_ROOT / "annotations" / "panoptic_demo.json",

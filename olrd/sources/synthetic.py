@@ -19,7 +19,7 @@ from olrd.errors import UsageError
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Box, PanopticMap, Record, Segment
 from olrd.registry import checked_options
-from olrd.sources import SourceSpec
+from olrd.sources import SourceSpec, check_unused
 from olrd.storage.files import sha256
 
 DEFAULTS = {"count": "1000", "width": "640", "height": "480"}
@@ -144,6 +144,7 @@ class Synthetic:
 
 def open_synthetic(spec: SourceSpec) -> Synthetic:
     """Options: count, width, height (whole numbers)."""
+    check_unused(spec, "root", "subset")
     options = checked_options(spec, DEFAULTS)
     numbers = {}
     for name, text in options.items():

@@ -6,7 +6,9 @@ Listings may be out of date. Where the answer must be certain, olrd asks for eac
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from olrd.errors import MissingExtraError, OlrdError, OutputError, SourceError, UsageError, did_you_mean
+from olrd.trust import one_line, shown
 
 Result = TypeVar("Result")
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
@@ -55,7 +58,8 @@ class Remote:
 
     @classmethod
     def parse(cls, url: str) -> Remote:
-        """Raises `UsageError` for an unknown scheme, `MissingExtraError` if its package is not installed."""
+        """Raises `UsageError` for an unknown scheme, `MissingExtraError` if its package is not installed, `SourceError`
+        if the store cannot be reached."""
         from fsspec.core import url_to_fs
         from fsspec.registry import known_implementations
 
@@ -70,6 +74,8 @@ class Remote:
             if scheme in known_implementations:
                 raise UsageError(f"{url} cannot be opened: {error}") from error
             raise did_you_mean("URL scheme", scheme, ["s3", "gs", "abfs", "hf", "https"]) from error
+        except Exception as error:  # a library may ask its server here, and raise errors of its own
+            raise SourceError(f"{url} cannot be opened: {type(error).__name__}: {one_line(str(error))}") from error
         return cls(url.rstrip("/"), fs, path.rstrip("/"))
 
     @property
@@ -262,20 +268,31 @@ class Remote:
         raise AssertionError
 
 
-def is_url(text: Path | str) -> bool:
+def is_url(text: object) -> bool:
     """Whether it starts with a scheme such as `s3://`."""
     return isinstance(text, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
-def location(where: Path | Remote | str) -> Path | Remote:
-    """A local path, or a `Remote` for a URL (`file://` is local)."""
+def location(where: os.PathLike[str] | Remote | str) -> Path | Remote:
+    """A local path, or a `Remote` for a URL (`file://` is local).
+
+    Raises `UsageError` for what is neither a path nor a text, and for a name that no file can have.
+    """
     if isinstance(where, Remote):
         return where
-    if not is_url(where):
-        return Path(where)
-    if str(where).startswith("file://"):
-        return Path(str(where).removeprefix("file://"))
-    return Remote.parse(str(where))
+    if is_url(where) and not str(where).startswith("file://"):
+        return Remote.parse(str(where))
+    if not isinstance(where, str | os.PathLike):
+        raise UsageError(f"expected a folder or a URL, got {shown(where)}")
+    path = Path(str(where).removeprefix("file://") if is_url(where) else where)
+    try:
+        os.lstat(path)
+    except ValueError as error:  # a NUL, or a character that is no Unicode
+        raise UsageError(f"{shown(str(path))} is not the name of a folder: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{shown(str(path))} is not the name of a folder: it is too long") from error
+    return path
 
 
 def many(call: Callable[[Any], Result], values: Iterable[Any]) -> list[Result]:

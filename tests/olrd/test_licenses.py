@@ -72,7 +72,6 @@ def allowed(text: str) -> set[str]:
         ("us-government-work", {CODES[8]}),
         ("unknown", {UNKNOWN}),
         ("4,unknown", {CODES[4], UNKNOWN}),
-        ("", set()),
     ],
 )
 def test_what_a_list_allows(text: str, expected: set[str]) -> None:

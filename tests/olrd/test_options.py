@@ -73,7 +73,7 @@ toys = st.builds(
     st.lists(st.sampled_from(["noise", "blur"]), unique=True, max_size=2).map(tuple),
     st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)),
     st.dictionaries(st.sampled_from(["a", "b"]), st.floats(-5, 5)),
-    st.builds(Inner, st.floats(0, 1), st.booleans(), st.integers()),
+    st.builds(Inner, st.floats(0, 1), st.booleans(), st.integers(-(1 << 63), (1 << 63) - 1)),
 )
 
 
