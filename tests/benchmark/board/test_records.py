@@ -81,6 +81,7 @@ def test_a_damaged_run_json_is_read_or_an_error_of_ours(data: bytes) -> None:
         {"seed": 10**400},
         {"n": -1},
         {"git": "\ud800"},
+        {"scores__psnr/mask/raw__high": None},
         {"format": True},
     ],
 )
