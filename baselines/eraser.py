@@ -71,7 +71,7 @@ class EraserInfo:
         license: Licence of the weights, or of the code if there are no weights.
         needs: What must be installed or fetched, in words, e.g. "Big-LaMa weights (196 MB)"; empty if nothing.
         options: All options with their final values, so that the run can be repeated.
-        control: True for a yardstick that is not a method and may see the truth.
+        control: True for a trivial method that serves for comparison and may see the truth.
         device: The device that it runs on.
         wants: Hints that are costly to make and that it uses: `panoptic`.
     """

@@ -113,7 +113,7 @@ def load(
     """Open a built folder, or one at a URL, as a `datasets` dataset.
 
     A full folder opens as `datasets.load_dataset` opens it. The pictures of recipes are rendered from the photos, and
-    proven by hash, each time a row is read.
+    verified by hash, each time a row is read.
 
     Args:
         folder: what `olrd-build --out` wrote, or what `olrd.open` returned for it.

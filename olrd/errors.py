@@ -47,7 +47,7 @@ class OutputError(OlrdError):
 
 
 class IntegrityError(OlrdError):
-    """A condition on every triplet does not hold (the proof, a hash, a count)."""
+    """A condition that every triplet must meet does not hold (equal pixels outside the mask, a hash, a count)."""
 
 
 class Rejected(OlrdError):

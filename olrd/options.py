@@ -417,7 +417,7 @@ def names(flag: str, text: str) -> tuple[str, ...]:
 
 
 def low_high(flag: str, text: str) -> tuple[float, float]:
-    """`0.8,1.2`; one number stands for both. Raises `UsageError`."""
+    """`0.8,1.2`; one number is used for both. Raises `UsageError`."""
     low, _, high = text.partition(",")
     try:
         return float(low), float(high or low)

@@ -208,7 +208,7 @@ def _keeps_the_photo(summary: Summary) -> bool:
 
 
 def _without_repeats(summary: Summary, lines: Sequence[Line]) -> list[Line]:
-    """One line where raw and composited are equal; it says so unless all are."""
+    """One line where raw and composited are equal. The line says this unless all lines are such."""
     equal = {name for name, same in _pairs(summary) if same}
     dropped = {name.removesuffix(RAW) + COMPOSITED for name in equal}
     mark = "" if _all_repeat(summary) else f" = {COMPOSITED}"

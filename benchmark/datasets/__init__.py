@@ -30,7 +30,7 @@ DATASETS = Registry(
 
 
 class AlteredError(IntegrityError):
-    """A sample is not the one that the fingerprint of its dataset stands for. No score may be given: a run stops."""
+    """A sample differs from the one that is part of its dataset's fingerprint. Scores would be wrong: a run stops."""
 
 
 class Annotated(NamedTuple):

@@ -88,7 +88,7 @@ class MagicEraser:
 
         Args:
             model: `small` (comes with the package), a folder, or the id of a model in the hub's cache. It is a model
-                of ours, adapters alone, or a plain inpainting checkpoint, which works without training.
+                that this package wrote, adapters alone, or a plain inpainting checkpoint, which works without training.
             revision: The hub's commit.
             device: `auto`, `cpu`, `cuda`, ...
             dtype: `auto`, `float32`, `float16` or `bfloat16`.

@@ -89,7 +89,7 @@ def train_base(
         schedule: How long and how fast.
         session: Where.
         start: (UNet, text encoder) to start from instead of random weights.
-        pool: Number of photos with holes that are encoded once and then reused; 0 encodes every sample anew.
+        pool: Number of photos with holes that are encoded once and then reused; 0 encodes every sample when it is used.
     """
     seed, device = session.seed, session.device
     torch, diffusers = need("torch", "training"), need("diffusers", "training")

@@ -70,7 +70,7 @@ class LossLog:
 def read_losses(path: Path) -> list[dict[str, str]]:
     """Read the rows of losses.csv. An incomplete last line, which a killed run leaves, is ignored.
 
-    Other lines that cannot be read are left out too, and their number is told to the user.
+    Other lines that cannot be read are left out too, and their number is reported.
     """
     if not path.is_file():
         return []

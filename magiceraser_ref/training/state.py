@@ -54,7 +54,7 @@ def begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def check_owner(out: Path, identity: dict[str, Any]) -> None:
-    """Raise `OutputError` unless the folder is empty, does not exist, or contains this training. Only reads."""
+    """Raise `OutputError` unless the folder is empty, does not exist, or contains this training run. Only reads."""
     mark = out / RUN_FILE
     try:
         if _has_content(mark):
@@ -90,9 +90,9 @@ def _remove_leftovers(paths: Iterable[Path]) -> None:
 
 
 def finished(out: Path) -> dict[str, Any] | None:
-    """Return the content of done.json; None if the training is not finished.
+    """Return the content of done.json; None if the training run is not finished.
 
-    A damaged done.json, or one without its model, is told to the user: the last steps are done again.
+    A damaged done.json, or one without its model, is reported, and the last steps are done again.
     """
     done, model = out / DONE_FILE, out / MODEL
     if not done.is_file():
@@ -137,7 +137,7 @@ def finish(out: Path, record: dict[str, Any]) -> None:
 
 
 class Checkpoints:
-    """The checkpoints of one training. kept: Number of newest checkpoints to keep."""
+    """The checkpoints of one training run. kept: Number of newest checkpoints to keep."""
 
     def __init__(self, out: Path, kept: int) -> None:
         self.folder, self.kept = out / "checkpoints", kept
@@ -161,7 +161,7 @@ class Checkpoints:
     def latest(self) -> dict[str, Any] | None:
         """Read the newest checkpoint with tensors on the CPU; None if there is none.
 
-        A damaged one is told to the user, and the one before it is read.
+        A damaged one is reported, and the one before it is read.
 
         Raises `IntegrityError` if all are damaged.
         """

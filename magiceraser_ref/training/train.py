@@ -164,7 +164,7 @@ def _not_finite(step: int, what: str) -> IntegrityError:
 def _show(trainer: Trainer, out: Path, running: Running, shown: Rows, step: int, log: LossLog) -> None:
     """Make validation pictures and write them as files and to TensorBoard.
 
-    Pictures that are not finite are told to the user and left out: the loss decides whether the training run goes on.
+    Pictures that are not finite are reported and left out: the loss decides whether the training run goes on.
     """
     try:
         strips = trainer.pictures(shown, running.validation_count, running.validation_steps)

@@ -47,7 +47,7 @@ class Prompter:
 
 
 class Trainer:
-    """The networks, the optimiser and the averaged weights of one training. accelerator: accelerate's `Accelerator`."""
+    """The networks, the optimiser and the averaged weights of one training run. accelerator: accelerate's `Accelerator`."""
 
     def __init__(self, accelerator: Any, pipeline: Any, rows: Rows, config: TrainConfig, running: Running) -> None:
         self.accelerator, self.pipeline, self.config = accelerator, pipeline, config

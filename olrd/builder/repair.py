@@ -35,7 +35,7 @@ def damaged_shards(dataset: Dataset) -> list[ShardRecord]:
 
 
 def renew_card(dataset: Dataset) -> None:
-    """Write README.md and sample.png of a finished build anew if they are not as built."""
+    """Write README.md and sample.png of a finished build again if they are not as built."""
     if changed := changed_card_files(dataset):
         say(f"not as built: {', '.join(changed)}; written anew")
         write_card(dataset.folder, dataset.record)

@@ -176,7 +176,7 @@ def run_rebuild(args: argparse.Namespace) -> int:
     from olrd.tools.rebuild import rebuild
 
     result = rebuild(args.recipes, args.root, args.out, args.workers, args.max_pixels)
-    emit(result, build_summary(result) + "\n\nevery triplet proven by its hash", args.json)
+    emit(result, build_summary(result) + "\n\nevery triplet verified by its hash", args.json)
     return 0
 
 

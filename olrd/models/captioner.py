@@ -10,7 +10,7 @@ from olrd.models.checkpoints import choose_device, load_model, load_processor, r
 
 CHECKPOINT = "llava-hf/llava-1.5-7b-hf"
 PROMPT = "Describe the {tags} in the background of this photo."
-"""The question. `{tags}` stands for the names of the background regions, e.g. "sky, grass and road"."""
+"""The question. `{tags}` is replaced by the names of the background regions, e.g. "sky, grass and road"."""
 MAX_NEW_TOKENS = 77
 NO_TAGS = "scene"
 _PLAIN_CHAT = ("llava", "llava_next", "vipllava")

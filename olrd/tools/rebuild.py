@@ -39,7 +39,7 @@ def rebuild(
 ) -> dict[str, Any]:
     """Render every recipe of the dataset `recipes` from the photos under `root` into `out`.
 
-    Every triplet is proven by the hash in its recipe. The result has the same bytes as a build with `--form full`. An
+    Every triplet is verified by the hash in its recipe. The result has the same bytes as a build with `--form full`. An
     interrupted call is finished by the next one. Returns the content of build.json.
 
     max_pixels: larger photos are not decoded, whatever the recipes' build.json allows.

@@ -81,7 +81,7 @@ def _crop(image: Image, box: Box) -> Image:
 def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Triplet:
     """The triplet that a recipe describes, from the photos at working size.
 
-    mask: bool [h, w], the object inside recipe.source_bbox. Raises `IntegrityError` if the proof fails (see `prove`).
+    mask: bool [h, w], the object inside recipe.source_bbox. Raises `IntegrityError` if the check fails (see `prove`).
     """
     blend = BLENDS.get(recipe.blend)
     check_fit(recipe, background.shape[1], background.shape[0])

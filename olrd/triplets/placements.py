@@ -32,7 +32,7 @@ class Landings:
         self._found: dict[object, Any] = {}
 
     def once(self, key: object, find: Callable[[], Answer]) -> Answer:
-        """`find()` the first time that `key` is asked for, and the same answer afterwards."""
+        """Return `find()` on the first call with `key`, and the same value on later calls."""
         if key not in self._found:
             self._found[key] = find()
         answer: Answer = self._found[key]
@@ -40,7 +40,7 @@ class Landings:
 
 
 class Request(NamedTuple):
-    """An object that a placement is asked to place, at the scale at which it will be pasted.
+    """An object to place, at the scale at which it will be pasted.
 
     Attributes:
         mask: bool [h, w].
