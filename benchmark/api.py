@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -17,6 +18,8 @@ from benchmark.scoring import CHANGES, Metrics, open_metrics
 from benchmark.scoring import score as score_sample
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError, did_you_mean
+from olrd.options import fitted
+from olrd.trust import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,10 +72,11 @@ def run(
     if unknown := sorted(settings.keys() - set(known)):
         raise did_you_mean("setting of a run", unknown[0], known)
     request = Request(method=method, dataset=dataset, root=None if root is None else str(root), **settings)
-    return run_request(request, out or request.folder, EngineSpec(workers=workers))
+    folder = request.folder if out is None else _folder(out, "the run")
+    return run_request(request, folder, EngineSpec(workers=workers))
 
 
-def compare(a: Run | str | Path, b: Run | str | Path, scores: Sequence[str] = ()) -> pd.DataFrame:
+def compare(a: Run | str | Path, b: Run | str | Path, scores: str | Sequence[str] = ()) -> pd.DataFrame:
     """Compare two runs by their paired differences A - B on the same samples, as `benchmark compare` does.
 
     Args:
@@ -98,8 +102,15 @@ def compare(a: Run | str | Path, b: Run | str | Path, scores: Sequence[str] = ()
     from benchmark.board.compare import headline
     from benchmark.runner.results import Run
 
-    left, right = (one if isinstance(one, Run) else Run(one) for one in (a, b))
-    return compare_runs(left, right, list(scores) or headline(left.summary))
+    left, right = (one if isinstance(one, Run) else Run(_folder(one, "a run")) for one in (a, b))
+    names = (scores,) if isinstance(scores, str) else fitted(tuple[str, ...], scores, "scores")
+    return compare_runs(left, right, list(names) or headline(left.summary))
+
+
+def _folder(where: object, what: str) -> Path:
+    if isinstance(where, str | os.PathLike):
+        return Path(where)
+    raise UsageError(f"expected the folder of {what}, got {shown(where)}")
 
 
 def score(
@@ -107,7 +118,7 @@ def score(
     truth: Image,
     mask: Mask,
     image: Image | None = None,
-    metrics: Sequence[str] = ("psnr", "ssim", "lpips-alex"),
+    metrics: str | Sequence[str] = ("psnr", "ssim", "lpips-alex"),
     device: str = "auto",
 ) -> dict[str, float]:
     """Score one erased photo against its ground truth.
@@ -120,14 +131,14 @@ def score(
         mask: what was erased, bool [H, W], True = erase.
         image: the photo with the object, uint8 [H, W, 3]. With it there are also the scores of the composited
             result, and the change outside the mask.
-        metrics: names of metrics that score single pictures. `psnr` and `ssim` need no torch.
+        metrics: names of metrics that score single pictures, or one name. `psnr` and `ssim` need no torch.
         device: `auto`, `cpu`, `cuda`, ... for metrics that run a network.
 
     Returns:
         Scores by column, e.g. `psnr/mask/raw`. NaN where a score is not defined, e.g. the PSNR of equal pictures.
 
     Raises:
-        UsageError: an array has another type or shape, or a metric scores whole sets.
+        UsageError: an input is no array, or has another type or shape; or a metric is unknown or scores whole sets.
 
     Example:
         >>> import benchmark, numpy as np
@@ -138,11 +149,11 @@ def score(
         >>> round(benchmark.score(result, truth, mask, metrics=["psnr"])["psnr/mask/raw"], 2)
         28.13
     """
-    _check("mask", mask, np.bool_, mask.shape[:2])
-    for name, pixels in (("result", result), ("truth", truth), ("image", image)):
-        if pixels is not None:
-            _check(name, pixels, np.uint8, (*mask.shape, 3))
-    opened = _metrics(tuple(metrics), device)
+    _check("mask", mask, np.bool_)
+    for name, pixels in (("result", result), ("truth", truth), *([] if image is None else [("image", image)])):
+        _check(name, pixels, np.uint8, (*mask.shape, 3))
+    names = (metrics,) if isinstance(metrics, str) else fitted(tuple[str, ...], metrics, "metrics")
+    opened = _metrics(names, fitted(str, device, "device"))
     # Without the photo, the result stands in for it: then composited equals raw and costs nothing.
     sample = Sample("", "", result if image is None else image, mask, truth)
     values = score_sample(sample, result, opened, load_protocol("native")).values
@@ -160,8 +171,13 @@ def _metrics(names: tuple[str, ...], device: str) -> Metrics:
     return opened
 
 
-def _check(name: str, pixels: np.ndarray, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
-    if pixels.dtype != dtype or pixels.shape != shape or not pixels.size:
-        raise UsageError(
-            f"{name}: expected {np.dtype(dtype).name} {list(shape)}, got {pixels.dtype} {list(pixels.shape)}"
-        )
+def _check(name: str, pixels: object, dtype: type[np.generic], shape: tuple[int, ...] | None = None) -> None:
+    """Raise `UsageError` unless it is an array of this type and shape, and not empty. shape: None for any [H, W]."""
+    if not isinstance(pixels, np.ndarray):
+        found = shown(pixels) if pixels is None or isinstance(pixels, str) else f"a {type(pixels).__name__}"
+    elif pixels.dtype != dtype or not pixels.size or (pixels.ndim != 2 if shape is None else pixels.shape != shape):
+        found = f"{pixels.dtype} {list(pixels.shape)}"
+    else:
+        return
+    wanted = "[H, W]" if shape is None else str(list(shape))
+    raise UsageError(f"{name}: expected {np.dtype(dtype).name} {wanted}, got {found}")

@@ -66,10 +66,24 @@ def test_runs_are_compared_by_folder_or_object(root: Path, plain: Path, tmp_path
 def test_wrong_arrays_and_names_are_refused_with_what_was_expected() -> None:
     picture, mask = np.zeros((8, 9, 3), np.uint8), np.ones((8, 9), bool)
     for wrong, said in (
-        ({"mask": mask.astype(np.uint8)}, r"mask: expected bool \[8, 9\], got uint8"),
+        ({"mask": mask.astype(np.uint8)}, r"mask: expected bool \[H, W\], got uint8"),
         ({"result": picture / 255}, r"result: expected uint8 \[8, 9, 3\], got float64"),
         ({"truth": picture[:4]}, r"truth: expected uint8 \[8, 9, 3\], got uint8 \[4, 9, 3\]"),
         ({"image": picture[..., 0]}, r"image: expected .*got uint8 \[8, 9\]"),
+        ({"result": None}, r"result: expected uint8 \[8, 9, 3\], got None"),
+        ({"truth": None}, r"truth: expected uint8 \[8, 9, 3\], got None"),
+        ({"truth": "truth.png"}, "truth: expected .* got 'truth.png'"),
+        ({"truth": picture.tolist()}, "truth: expected .* got a list"),
+        ({"result": Pillow.fromarray(picture)}, "result: expected .* got a Image"),
+        ({"image": 5}, "image: expected .* got a int"),
+        ({"mask": None}, r"mask: expected bool \[H, W\], got None"),
+        ({"mask": mask[:0]}, r"mask: expected bool \[H, W\], got bool \[0, 9\]"),
+        ({"mask": mask[0]}, r"mask: expected bool \[H, W\], got bool \[9\]"),
+        ({"metrics": None}, "metrics expects a list of texts, got None"),
+        ({"metrics": 5}, "metrics expects a list of texts, got 5"),
+        ({"metrics": [5]}, r"metrics expects a list of texts, got \[5\], in it 5"),
+        ({"metrics": "psnrr"}, "Did you mean 'psnr'"),
+        ({"device": None}, "device expects a text, got None"),
         ({"metrics": ["kid-alex-box"]}, "scores whole sets"),
         ({"metrics": ["psnrr"]}, "Did you mean 'psnr'"),
     ):
@@ -78,6 +92,45 @@ def test_wrong_arrays_and_names_are_refused_with_what_was_expected() -> None:
             benchmark.score(**values)
     with pytest.raises(UsageError, match="Did you mean 'limit'"):
         benchmark.run("identity", limits=3)
+
+
+def test_the_name_of_one_metric_is_enough() -> None:
+    picture, mask = np.zeros((8, 9, 3), np.uint8), np.ones((8, 9), bool)
+    one, many = (benchmark.score(picture + 1, picture, mask, metrics=names) for names in ("psnr", ["psnr"]))
+    np.testing.assert_equal(one, many)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": None}, "--method expects a text, got None"),
+        ({"method": []}, r"--method expects a text, got \[\]"),
+        ({"limit": "3"}, "--limit expects a whole number or None, got '3'"),
+        ({"seed": 1.5}, "--seed expects a whole number or None, got 1.5"),
+        ({"batch": None}, "--batch expects a whole number, got None"),
+        ({"options": 5}, "--option expects a mapping of names to texts, got 5"),
+        ({"options": {"radius": None}}, "--option expects a mapping of names to texts, got .* in it None"),
+        ({"save": "no"}, "--save expects True or False, got 'no'"),
+        ({"workers": "2"}, "--workers expects a whole number or None, got '2'"),
+        ({"out": 5}, "expected the folder of the run, got 5"),
+    ],
+)
+def test_a_setting_of_another_type_is_named(
+    settings: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        benchmark.run(**{"method": "identity", "limit": 1, "device": "cpu"} | settings)
+    assert not list(tmp_path.rglob("summary.json"))
+
+
+def test_what_is_no_run_is_refused(plain: Path) -> None:
+    for wrong in (None, 5, [plain]):
+        with pytest.raises(UsageError, match="expected the folder of a run, got"):
+            benchmark.compare(plain, wrong)
+    with pytest.raises(UsageError, match="scores expects a list of texts, got 5"):
+        benchmark.compare(plain, plain, 5)
+    assert len(benchmark.compare(plain, plain, "psnr/full/raw")) == 1
 
 
 def test_importing_and_scoring_psnr_needs_no_torch() -> None:
