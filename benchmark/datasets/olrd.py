@@ -137,7 +137,7 @@ def check_row(row: dict[str, Any], where: str) -> None:
     for name, well in good:
         if not well:
             found = shown(row.get(name, "another type"))
-            raise IntegrityError(f"{where}: {name} is {found}, which no triplet has: the data set is damaged")
+            raise IntegrityError(f"{where}: {name} is {found}, which no triplet has: the dataset is damaged")
 
 
 def check_recipe(row: dict[str, Any], triplet: Triplet, where: str) -> None:
