@@ -231,9 +231,9 @@ class Summary:
             raise IntegrityError(f"{file}: times.interval holds {len(found.times.interval or ())} numbers, expected 2")
         intervals = {name: (one.low, one.high) for name, one in found.scores.items()}
         intervals |= {name: (one.low, one.high) for name, one in found.sets.items()}
-        for name, bounds in intervals.items():
-            if bounds.count(None) == 1:
-                raise IntegrityError(f"{file}: the interval of {shown(name)} has one bound, expected two: {DAMAGED}")
+        for name, (low, high) in intervals.items():
+            if (low is None) != (high is None) or (low is not None and high is not None and low > high):
+                raise IntegrityError(f"{file}: {shown(name)} has the interval {low} to {high}: {DAMAGED}")
         for name, count in (("n", found.n), ("n_failed", found.n_failed), ("dataset.total", found.dataset.total)):
             if count < 0:
                 raise IntegrityError(f"{file}: {name} is {count}, expected at least 0: {DAMAGED}")

@@ -82,6 +82,7 @@ def test_a_damaged_run_json_is_read_or_an_error_of_ours(data: bytes) -> None:
         {"n": -1},
         {"git": "\ud800"},
         {"scores__psnr/mask/raw__high": None},
+        {"scores__psnr/mask/raw__high": -1e15},
         {"format": True},
     ],
 )
