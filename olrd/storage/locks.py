@@ -51,6 +51,8 @@ def _file_lock(out: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{out} cannot be used as an output folder: {error}") from error
     with lock:
+        if lock.tell():  # ours are empty
+            raise OutputError(f"{path} is no lock of ours: it has content. Nothing was changed; give another --out")
         try:
             _flock(lock, out)
             # A build that ended between the two calls has removed the file: a lock on it protects nothing.

@@ -36,3 +36,10 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be used"), locked(tmp_path / "file" / "out"):
         pass
+
+
+def test_a_file_of_the_users_with_that_name_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("4711")
+    with pytest.raises(OutputError, match="no lock of ours"), locked(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "4711"
