@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import suppress
 from pathlib import Path
 
 from olrd.arrays import MAX_PIXELS
 from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError
 from olrd.panoptic import decode_rle
-from olrd.sources import safe_path
+from olrd.sources import read_file
 from olrd.storage.files import sha256
 from olrd.storage.remote import Remote
 from olrd.storage.roots import Traversable, folders_in, open_root
 from olrd.triplets.compose import Triplet, check_fit, compose, pixels_sha256
 from olrd.triplets.photo import WorkingPhoto, working_photo
 from olrd.triplets.recipe import PhotoRef, Recipe
+from olrd.trust import shown
 
 KEEP = 4
 """Number of decoded photos that are kept, because neighbouring rows share a photo."""
@@ -49,21 +49,24 @@ class Renderer:
         return self._photos[key]
 
     def _read(self, reference: PhotoRef) -> bytes:
+        why = f"photo {shown(reference.file_name)} is not under {self.root}"
         for number, folder in enumerate(self._folders):
             try:
-                path = safe_path(folder, reference.file_name)
+                data = read_file(folder, reference.file_name, "photo")
             except Rejected as error:
-                raise IntegrityError(str(error)) from error
-            with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                data = path.read_bytes()
-                if sha256(data) != reference.sha256:
-                    raise IntegrityError(
-                        f"{path} is not the photo the recipe was made from (sha256 "
-                        f"{sha256(data)[:16]}, expected {reference.sha256[:16]}): get the original file"
-                    )
-                self._folders.insert(0, self._folders.pop(number))
-                return data
-        raise SourceError(f"photo {reference.file_name} is not under {self.root}")
+                if error.code == "path_outside_root":
+                    raise IntegrityError(str(error)) from error
+                if error.code != "photo_missing":
+                    why = f"{folder}: {error}"
+                continue
+            if sha256(data) != reference.sha256:
+                raise IntegrityError(
+                    f"{folder / reference.file_name} is not the photo the recipe was made from (sha256 "
+                    f"{sha256(data)[:16]}, expected {reference.sha256[:16]}): get the original file"
+                )
+            self._folders.insert(0, self._folders.pop(number))
+            return data
+        raise SourceError(why)
 
     def render(self, recipe: Recipe) -> tuple[Triplet, WorkingPhoto]:
         """The triplet and its background photo. Raises `IntegrityError` if the pixels do not have the hash in the

@@ -138,7 +138,7 @@ def read_regular(path: Path, root: Path | None = None, limit: int = MAX_FILE_BYT
         if found.st_size > limit:
             raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, expected at most {limit:,}")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(limit + 1)
+            return file.read(found.st_size + 1)  # `read` takes as much memory as it is asked for
     finally:
         os.close(descriptor)
 

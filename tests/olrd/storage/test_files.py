@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,14 @@ def test_a_link_may_not_leave_its_folder(tmp_path: Path) -> None:
     (root / "folder").symlink_to(tmp_path)
     with pytest.raises(OSError, match="leaves its folder"):
         read_regular(root / "folder" / "secret", root)
+
+
+def test_reading_takes_the_memory_of_the_file_only(tmp_path: Path) -> None:
+    """A build reads every photo with it."""
+    (tmp_path / "a").write_bytes(b"abc")
+    tracemalloc.start()
+    try:
+        assert read_regular(tmp_path / "a", tmp_path) == b"abc"
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
