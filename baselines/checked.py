@@ -59,17 +59,13 @@ class CheckedEraser:
             UsageError: If an input has another form, or if photos, masks and hints do not fit each other.
             WrongOutputError: If the eraser returns something else than one picture per photo, of its size.
         """
-        if isinstance(images, np.ndarray):
-            if not isinstance(masks, np.ndarray):
-                raise UsageError("erase: expected one mask (an array) for one photo, got a list of masks")
+        if is_single(images, masks):
             if not (hints is None or isinstance(hints, Hints)):
-                raise UsageError("erase: expected one `Hints` for one photo, got a list")
-            return self._erase([images], [masks], None if hints is None else [hints])[0]
-        if isinstance(masks, np.ndarray):
-            raise UsageError("erase: expected a list of masks for a list of photos, got an array")
-        if isinstance(hints, Hints):
-            raise UsageError("erase: expected a list of hints for a list of photos, got one `Hints`")
-        return self._erase(images, masks, hints)
+                raise UsageError(f"erase: expected one `Hints` for one photo, got {_form(hints)}")
+            return self._erase([images], [masks], None if hints is None else [hints])[0]  # type: ignore[list-item]
+        if not (hints is None or _is_list(hints)):
+            raise UsageError(f"erase: expected a list of hints for a list of photos, got {_form(hints)}")
+        return self._erase(images, masks, hints)  # type: ignore[arg-type]
 
     def _erase(self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None) -> list[Image]:
         _check_inputs(images, masks, hints)
@@ -78,11 +74,33 @@ class CheckedEraser:
         return outputs
 
 
+def is_single(images: object, masks: object) -> bool:
+    """Whether they are one photo and one mask, not lists of them. Raises `UsageError` if they are neither."""
+    if isinstance(images, np.ndarray):
+        if isinstance(masks, np.ndarray):
+            return True
+        raise UsageError(f"erase: expected one mask (an array) for one photo, got {_form(masks)}")
+    if not _is_list(images):
+        raise UsageError(
+            f"erase: expected a photo (an array, uint8 [H, W, 3]) or a list of photos, got {_form(images)}"
+        )
+    if not _is_list(masks):
+        raise UsageError(f"erase: expected a list of masks for a list of photos, got {_form(masks)}")
+    return False
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def _check_inputs(images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None) -> None:
     if len(masks) != len(images):
         raise UsageError(f"erase: expected one mask per photo, got {len(images)} photos and {len(masks)} masks")
     if hints is not None and len(hints) != len(images):
         raise UsageError(f"erase: expected one `Hints` per photo, got {len(images)} photos and {len(hints)} hints")
+    for hint in hints or ():
+        if not isinstance(hint, Hints):
+            raise UsageError(f"erase: expected a list of `Hints`, found {_form(hint)} in it")
     for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
         check_pair(image, mask, "" if len(images) == 1 else f"photo {number}")
 
@@ -93,8 +111,8 @@ def check_pair(image: Image, mask: Mask, name: str = "") -> None:
     name: names the sample in the message.
     """
     what = f"{name}: " if name else ""
-    if not _is_picture(image):
-        raise UsageError(f"{what}the photo must be uint8 [H, W, 3], RGB; got {_form(image)}")
+    if not _is_picture(image) or not image.size:
+        raise UsageError(f"{what}the photo must be uint8 [H, W, 3], RGB, and not empty; got {_form(image)}")
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
         raise UsageError(
             f"{what}the mask must be bool [{image.shape[0]}, {image.shape[1]}] (True = erase) as the photo of "

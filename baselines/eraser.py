@@ -16,6 +16,8 @@ from typing import ClassVar, Protocol
 
 from olrd.arrays import Image, Mask
 from olrd.errors import OlrdError, SourceError, UsageError
+from olrd.models.checkpoints import check_device
+from olrd.options import fitted
 from olrd.panoptic import Box, Category, PanopticMap
 
 
@@ -132,3 +134,9 @@ class EraserSpec:
     options: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for a value of another type. Numbers among the options become texts."""
+        for one, hint in (("name", str), ("options", Mapping[str, str]), ("seed", int)):
+            object.__setattr__(self, one, fitted(hint, getattr(self, one), f"the eraser's {one}"))
+        check_device(self.device)

@@ -6,7 +6,7 @@ point in the group `baselines.erasers`. `baselines.eraser` describes what the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from baselines.checked import CheckedEraser
@@ -37,7 +37,9 @@ ERASERS = Registry(
 )
 
 
-def open_eraser(name: str, options: dict[str, str] | None = None, device: str = "auto", seed: int = 0) -> CheckedEraser:
+def open_eraser(
+    name: str, options: Mapping[str, str] | None = None, device: str = "auto", seed: int = 0
+) -> CheckedEraser:
     """Open an eraser by its name.
 
     Opening is cheap: the first call of `erase` loads the network, and nothing is downloaded.
@@ -49,11 +51,11 @@ def open_eraser(name: str, options: dict[str, str] | None = None, device: str = 
         seed: Seed of the random draws, for erasers that draw.
 
     Raises:
-        UsageError: If there is no such eraser or option. The message names the nearest one.
+        UsageError: If there is no such eraser, option or device, or a value is of another type. The message names the nearest one.
         MissingExtraError: If a library is missing. The message says what to install.
         WeightsMissingError: If the weights are missing. The message says how to get them.
     """
-    return CheckedEraser(ERASERS.get(name)(EraserSpec(name, options or {}, device, seed)))
+    return CheckedEraser(ERASERS.get(name)(EraserSpec(name, {} if options is None else options, device, seed)))
 
 
 class State(NamedTuple):

@@ -45,3 +45,6 @@ class LeaderboardOptions:
     """Where a leaderboard is."""
 
     board: str = option("leaderboards", "folder of the leaderboard", metavar="DIR")
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from magiceraser_ref.refocus.regions import Regions, regions_of
 from olrd.arrays import Ids, Image, Mask, resize_ids
 from olrd.errors import UsageError
 from olrd.panoptic import PanopticMap
+from olrd.trust import shown
 
 
 @dataclass
@@ -103,5 +104,9 @@ def check_map(mapped: Mapped, mask: Mask, key: str = "") -> None:
 def check_counts(total: int, **given: object) -> None:
     """Raise `UsageError` unless every given list has one entry per photo. A mapping holds for all photos."""
     for name, values in given.items():
-        if values is not None and not isinstance(values, Mapping) and len(values) != total:  # type: ignore[arg-type]
-            raise UsageError(f"{name}: expected one per photo, {total}, got {len(values)}")  # type: ignore[arg-type]
+        if values is None or (isinstance(values, Mapping) and name == "categories"):
+            continue
+        if not isinstance(values, Sequence) or isinstance(values, str):
+            raise UsageError(f"{name}: expected a list with one entry per photo, got {shown(values)}")
+        if len(values) != total:
+            raise UsageError(f"{name}: expected one per photo, {total}, got {len(values)}")

@@ -7,18 +7,17 @@ Example:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
-from baselines import open_eraser
-from baselines.checked import check_pair
+from baselines import ERASERS, open_eraser
+from baselines.checked import check_pair, is_single
 from baselines.eraser import Eraser, Hints
 from baselines.sd_inpainting import guard_decoder
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
@@ -26,16 +25,24 @@ from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.erase.initialization import content_initialization
 from magiceraser_ref.erase.painting import Job, executed_steps, paint
 from magiceraser_ref.erase.photo import PhotoInProgress, check_counts, check_map
-from magiceraser_ref.erase.segmentation import Categories, Mapped, Segmenter
+from magiceraser_ref.erase.segmentation import KINDS, Categories, Mapped, Segmenter
 from magiceraser_ref.erase.windows import parts_of
-from magiceraser_ref.model.checkpoint import Parts, load, save
+from magiceraser_ref.model.checkpoint import DTYPES, Parts, load, save
 from magiceraser_ref.model.settings import Settings
 from magiceraser_ref.prompts import worded
 from olrd.arrays import Image, Mask
 from olrd.draws import digest
 from olrd.errors import UsageError, did_you_mean
+from olrd.models.checkpoints import check_device
+from olrd.options import fitted
 from olrd.panoptic import PanopticMap
 from olrd.progress import progress_bar
+from olrd.trust import shown
+
+if TYPE_CHECKING:
+    import torch
+
+OWN = "MagicEraser cannot be its own initializer; opencv-telea needs no weights"
 
 
 class MagicEraser:
@@ -61,7 +68,11 @@ class MagicEraser:
             segmenter: See `Segmenter`.
             device: The device of initialiser and segmenter.
             choices: By default those of the model's settings.
+
+        Raises:
+            UsageError: If an argument is of another type, or names nothing.
         """
+        _check_helpers(initializer, segmenter, choices)
         self.parts, self.pipeline, self.settings = parts, parts.pipeline, parts.settings
         self.choices = choices or Choices.of(parts.settings)
         self._initializer: str | Eraser = initializer or parts.settings.initializer
@@ -78,7 +89,7 @@ class MagicEraser:
         *,
         revision: str | None = None,
         device: str = "auto",
-        dtype: str = "auto",
+        dtype: str | torch.dtype = "auto",
         initializer: str | Eraser | None = None,
         segmenter: str | Segmenter = "given",
         lora: bool = True,
@@ -91,7 +102,7 @@ class MagicEraser:
                 that this package wrote, adapters alone, or a plain inpainting checkpoint, which works without training.
             revision: The hub's commit.
             device: `auto`, `cpu`, `cuda`, ...
-            dtype: `auto`, `float32`, `float16` or `bfloat16`.
+            dtype: `auto`, `float32`, `float16` or `bfloat16`, or one of these dtypes of torch.
             initializer: An eraser or its name. By default the one that the model's settings name.
             segmenter: `given`, `mask2former` or `none`, see `Segmenter`. For a photo without a map, `given` does
                 the same as `none`, so the help of `magiceraser erase` calls its default `none`.
@@ -99,9 +110,20 @@ class MagicEraser:
             choices: How to erase. By default as the model's settings say.
 
         Raises:
+            UsageError: If an argument is of another type, or names nothing.
             WeightsMissingError: If the model is not on this machine.
             WeightsUnusableError: If a file of the model is missing, damaged or of another kind.
         """
+        if not isinstance(model, str | os.PathLike):
+            raise UsageError(f"model: expected small, a folder or the id of a model, got {shown(model)}")
+        model = model if isinstance(model, str) else Path(model)
+        revision, lora = fitted(str | None, revision, "revision"), fitted(bool, lora, "lora")
+        check_device(device)
+        if type(dtype).__module__ == "torch":
+            dtype = str(dtype).removeprefix("torch.")
+        if dtype not in DTYPES:
+            raise did_you_mean("dtype", dtype, DTYPES)
+        _check_helpers(initializer, segmenter, choices)
         return cls(load(model, revision, device, dtype, lora), initializer, segmenter, device, choices)
 
     def save_pretrained(
@@ -116,7 +138,7 @@ class MagicEraser:
         if not isinstance(self._initializer, str):
             return self._initializer
         if self._initializer == "magiceraser":
-            raise UsageError("MagicEraser cannot be its own initializer; opencv-telea needs no weights")
+            raise UsageError(OWN)
         return open_eraser(self._initializer, device=self._device)
 
     @overload
@@ -197,7 +219,10 @@ class MagicEraser:
         """
         choices = changed(self.choices, changes)
         given = {"panoptic": panoptic, "erased": erased, "prompts": prompts, "keys": keys}
-        single = isinstance(images, np.ndarray)
+        seed, progress = fitted(int, seed, "seed"), fitted(bool, progress, "progress")
+        if (batch_size := fitted(int, batch_size, "batch_size")) < 1:
+            raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+        single = is_single(images, masks)
         if single:
             images, masks = [images], [masks]
             given = {name: None if value is None else [value] for name, value in given.items()}
@@ -231,6 +256,11 @@ class MagicEraser:
         names = list(keys) if keys is not None else [""] * len(images)
         for image, mask, name in zip(images, masks, names, strict=True):
             check_pair(image, mask, name)
+        for what, texts in (("erased", erased), ("prompts", prompts), ("keys", keys)):
+            for text in texts or ():
+                fitted(str if what == "keys" else str | None, text, what)
+        for one in panoptic or ():
+            fitted(PanopticMap | None, one, "panoptic")
         maps = [Mapped(None, {})] * len(images)
         if choices.refocus is not None or prompts is None or None in prompts:
             maps = self.segmenter.maps(images, panoptic, categories)
@@ -295,6 +325,23 @@ class MagicEraser:
             seed=digest(seed, photo.key, "magiceraser", number) % (1 << 63),
             key=photo.key,
         )
+
+
+def _check_helpers(initializer: object, segmenter: object, choices: object) -> None:
+    """Refuse what cannot be an initialiser, a segmenter or choices, before any network is loaded."""
+    if isinstance(initializer, str):
+        if initializer == "magiceraser":
+            raise UsageError(OWN)
+        if initializer not in ERASERS.builtin and initializer not in (known := ERASERS.targets()):
+            raise did_you_mean("initializer", initializer, known)
+    elif initializer is not None and not callable(getattr(initializer, "erase", None)):
+        raise UsageError(f"initializer: expected an eraser or its name, got {shown(initializer)}")
+    if isinstance(segmenter, str):
+        if segmenter not in KINDS:
+            raise did_you_mean("segmenter", segmenter, KINDS)
+    elif not callable(getattr(segmenter, "maps", None)):
+        raise UsageError(f"segmenter: expected a `Segmenter` or one of {', '.join(KINDS)}, got {shown(segmenter)}")
+    fitted(Choices | None, choices, "choices")
 
 
 class _Tick:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from olrd.errors import UsageError, did_you_mean
-from olrd.options import option
+from olrd.options import check, option
 
 WEIGHTS = ("range", "constant")
 WINDOWS = ("steps", "time")
@@ -53,6 +53,7 @@ class Refocus:
     implementation: str = "fast"
 
     def __post_init__(self) -> None:
+        check(self)
         for kind, name, known in (
             ("weight of refocusing", self.weight, WEIGHTS),
             ("window of refocusing", self.window, WINDOWS),
@@ -69,7 +70,7 @@ class Refocus:
             if not (0 <= value <= highest and math.isfinite(value)):
                 limit = f"at most {highest:g}" if math.isfinite(highest) else "finite"
                 raise UsageError(f"{name} must be at least 0 and {limit}, got {value}")
-        if not self.layers or isinstance(self.layers, str):
+        if not self.layers:
             raise UsageError(f"layers must be a tuple of beginnings of block names, e.g. {PARTS}; got {self.layers!r}")
         for factor in self.resolutions or ():
             if factor < 1 or factor & (factor - 1):

@@ -37,6 +37,9 @@ class TrainingInputs:
     )
     photos: str | None = option(None, "folder of the photos, if the triplets are recipes", metavar="DIR", group=INPUTS)
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 @dataclass(frozen=True)
 class TrainConfig:

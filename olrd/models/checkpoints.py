@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ CODE_KEYS = ("auto_map", "custom_pipeline", "custom_pipelines")
 KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 """Entries that may name a repository with compiled code, as `owner/name`."""
 
+_DEVICE = re.compile("auto|(?:cpu|cuda|mps|xpu|npu|hpu)(?::[0-9]{1,4})?")
 MAX_LAYERS = 1000
 """Largest number of layers in a configuration. The largest published networks have fewer than 200."""
 
@@ -32,8 +34,15 @@ def require(module: str, what: str, extra: str = EXTRA) -> Any:
         raise MissingExtraError(what, extra) from error
 
 
+def check_device(wanted: object) -> None:
+    """Raise `UsageError` unless it is written as a device of torch, or `auto`. Needs no torch."""
+    if not (isinstance(wanted, str) and _DEVICE.fullmatch(wanted)):
+        raise UsageError(f"device: expected auto, cpu, cuda or cuda:N, got {shown(wanted)}")
+
+
 def choose_device(wanted: str, what: str) -> str:
     """The torch device to use; `auto` is the GPU if there is one. Raises `UsageError`."""
+    check_device(wanted)
     torch = require("torch", what)
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 import baselines
 from baselines import open_eraser
@@ -74,6 +75,14 @@ def test_the_hints_of_one_photo_reach_the_eraser() -> None:
         (PHOTO[None], MASK[None], None, r"uint8 \[1, 20, 30, 3\]"),
         ([PHOTO, "photo.jpg"], [MASK, MASK], None, "photo 1: .* got a str"),
         (PHOTO, MASK.astype(np.uint8), None, r"bool \[20, 30\] \(True = erase\).*uint8"),
+        (None, MASK, None, "expected a photo .* or a list of photos, got a NoneType"),
+        (5, 5, None, "expected a photo .* or a list of photos, got a int"),
+        ("photo.jpg", "mask.png", None, "expected a photo .* or a list of photos, got a str"),
+        (Pillow.fromarray(PHOTO), Pillow.fromarray(MASK), None, "expected a photo .*, got a Image"),
+        ([PHOTO], None, None, "list of masks for a list of photos, got a NoneType"),
+        ([PHOTO], [MASK], 5, "list of hints for a list of photos, got a int"),
+        ([PHOTO], [MASK], [5], "list of `Hints`, found a int in it"),
+        (PHOTO[:0], MASK[:0], None, r"not empty; got uint8 \[0, 30, 3\]"),
         (PHOTO, MASK.T, None, r"photo of 30 x 20 pixels; got bool \[30, 20\]"),
     ],
 )
@@ -108,3 +117,30 @@ def test_an_eraser_may_be_written_against_the_protocol_alone() -> None:
 
 def test_an_eraser_shows_its_name() -> None:
     assert repr(open_eraser("opencv-telea")) == "<CheckedEraser opencv-telea>"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"name": None}, "expected a text, the name of an eraser, got None"),
+        ({"name": []}, r"expected a text, the name of an eraser, got \[\]"),
+        ({"name": "x" * 5000}, "no eraser is called 'xxx"),
+        ({"options": {"radius": None}}, "the eraser's options expects a mapping of names to texts, got .* in it None"),
+        ({"options": {"radius": "nan"}}, "radius must be between 1 and 100 pixels, got 'nan'"),
+        ({"options": 5}, "the eraser's options expects a mapping of names to texts, got 5"),
+        ({"options": []}, "the eraser's options expects a mapping of names to texts"),
+        ({"device": "cud"}, "device: expected auto, cpu, cuda or cuda:N, got 'cud'"),
+        ({"device": None}, "device: expected auto, cpu, cuda or cuda:N, got None"),
+        ({"seed": "a"}, "the eraser's seed expects a whole number, got 'a'"),
+        ({"seed": float("nan")}, "the eraser's seed expects a whole number, got nan"),
+    ],
+)
+def test_an_eraser_opened_with_something_of_another_type_says_what_is_expected(
+    arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        open_eraser(**{"name": "opencv-telea"} | arguments)
+
+
+def test_a_number_among_the_options_is_a_text() -> None:
+    assert open_eraser("opencv-telea", {"radius": 7}).info.options == {"radius": "7"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,78 @@ def test_an_initialiser_without_weights_is_named_before_any_work(
     assert erased(lama, content=False).shape == PHOTO.shape
     with pytest.raises(UsageError, match="own initializer"):
         erased(MagicEraser(eraser.parts, initializer="magiceraser"))
+
+
+# --- arguments of another type -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"steps": "a"}, "--steps expects a whole number, got 'a'"),
+        ({"steps": None}, "--steps expects a whole number, got None"),
+        ({"steps": 2.5}, "--steps expects a whole number, got 2.5"),
+        ({"strength": "a"}, "--strength expects a number, got 'a'"),
+        ({"guidance": None}, "--guidance expects a number, got None"),
+        ({"margin": "a"}, "--margin expects a number, got 'a'"),
+        ({"dilate": 1.5}, "--dilate expects a whole number, got 1.5"),
+        ({"refocus": True}, "refocus expects a Refocus or None, got True"),
+        ({"refocus": "no"}, "refocus expects a Refocus or None, got 'no'"),
+        ({"negative": None}, "--negative expects a text, got None"),
+        ({"rule": None}, "--rule expects a text, got None"),
+        ({"rule": 5}, "--rule expects a text, got 5"),
+        ({"void": None}, "void expects a text, got None"),
+        ({"content": "no"}, "--no-content expects True or False, got 'no'"),
+        ({"token": "x"}, "--no-token expects True or False, got 'x'"),
+        ({"composite": None}, "--no-composite expects True or False, got None"),
+        ({"prompts": 5}, "prompts expects a text or None, got 5"),
+        ({"erased": 5}, "erased expects a text or None, got 5"),
+        ({"keys": 5}, "keys expects a text, got 5"),
+        ({"panoptic": 5}, "panoptic expects a PanopticMap or None, got 5"),
+        ({"categories": 5}, "categories: expected a list with one entry per photo, got 5"),
+        ({"seed": "a"}, "seed expects a whole number, got 'a'"),
+        ({"seed": math.nan}, "seed expects a whole number, got nan"),
+        ({"seed": [1]}, r"seed expects a whole number, got \[1\]"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": math.nan}, "batch_size expects a whole number, got nan"),
+        ({"batch_size": None}, "batch_size expects a whole number, got None"),
+        ({"images": None}, "expected a photo .* or a list of photos, got a NoneType"),
+        ({"images": [PHOTO], "masks": None}, "expected a list of masks for a list of photos, got a NoneType"),
+        ({"images": [PHOTO], "masks": [MASK], "prompts": "grass"}, "prompts: expected a list with one entry per photo"),
+        ({"images": PHOTO[:0], "masks": MASK[:0]}, r"not empty; got uint8 \[0, 80, 3\]"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_an_argument_of_another_type_is_named(eraser: MagicEraser, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        eraser.erase(**{"images": PHOTO, "masks": MASK} | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": None}, "model: expected small, a folder or the id of a model, got None"),
+        ({"model": 5}, "model: expected small, a folder or the id of a model, got 5"),
+        ({"model": []}, "model: expected small, a folder or the id of a model"),
+        ({"revision": 5}, "revision expects a text or None, got 5"),
+        ({"device": None}, "device: expected auto, cpu, cuda or cuda:N, got None"),
+        ({"dtype": None}, "expected a text, the name of a dtype, got None"),
+        ({"dtype": torch.int8}, "no dtype is called 'int8'"),
+        ({"initializer": 5}, "initializer: expected an eraser or its name, got 5"),
+        ({"initializer": "lamaa"}, "no initializer is called 'lamaa'. Did you mean 'lama'"),
+        ({"initializer": "magiceraser"}, "cannot be its own initializer"),
+        ({"segmenter": 5}, "segmenter: expected a `Segmenter` or one of given, mask2former, none, got 5"),
+        ({"segmenter": "givn"}, "no segmenter is called 'givn'. Did you mean 'given'"),
+        ({"lora": "no"}, "lora expects True or False, got 'no'"),
+        ({"choices": {"steps": 3}}, "choices expects a Choices or None, got {'steps': 3}"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_model_is_not_loaded_for_an_argument_of_another_type(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        MagicEraser.from_pretrained(**{"model": "small", "device": "cpu"} | options)
+
+
+def test_a_dtype_of_torch_is_the_one_of_that_name(tmp_path: Path) -> None:
+    opened = MagicEraser.from_pretrained(write_model(tmp_path / "micro"), device="cpu", dtype=torch.float32)
+    assert opened.pipeline.unet.dtype == torch.float32
