@@ -395,7 +395,8 @@ def test_a_reader_that_went_away_is_no_error(module: str, argv: list[str], full:
         os.close(writing)
     assert "Traceback" not in done.stderr
     assert "BrokenPipeError" not in done.stderr
-    assert done.stderr == ""
+    said = done.stderr.replace("\r", "\n").splitlines()
+    assert [line for line in said if line and not line.startswith("verifying:")] == []  # slow machines show progress
 
 
 @pytest.mark.slow
