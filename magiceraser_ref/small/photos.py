@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from olrd.arrays import Image
+from olrd.arrays import Image, open_picture
 from olrd.draws import draw_integer
 from olrd.errors import SourceError
 from olrd.progress import progress_bar
@@ -79,7 +79,7 @@ def _rows(folder: Path) -> Iterator[tuple[bytes, str]]:
 
 
 def _with_short_side(data: bytes, side: int) -> Image:
-    photo = Pillow.open(io.BytesIO(data)).convert("RGB")
+    photo = open_picture(data, "a photo to train on").convert("RGB")
     scale = side / min(photo.size)
     size = max(side, round(photo.width * scale)), max(side, round(photo.height * scale))
     return np.asarray(photo.resize(size, Pillow.Resampling.LANCZOS))
