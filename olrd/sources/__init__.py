@@ -30,6 +30,7 @@ SOURCES = Registry(
         "coco": "olrd.sources.coco:open_coco",
         "demo": "olrd.sources.coco:open_demo",
         "images": "olrd.sources.images:open_images",
+        "instances": "olrd.sources.instances:open_instances",
         "openimages": "olrd.sources.openimages:open_openimages",
         "synthetic": "olrd.sources.synthetic:open_synthetic",
     },
@@ -48,7 +49,7 @@ class SourceSpec:
     kind: ClassVar[str] = "source"
     name: str = option(
         "coco",
-        "where photos and annotations come from: coco, images, openimages, demo, synthetic or a plug-in",
+        "where photos and annotations come from: coco, instances, images, openimages, demo, synthetic or a plug-in",
         flag="--source",
         metavar="NAME",
         group="source",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_instances import draw_instances
 from PIL import Image
 
 from olrd.arrays import decode_photo
@@ -52,12 +53,14 @@ def openimages_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=sorted(set(SOURCES.builtin) - NETWORKS))
-def spec(request: pytest.FixtureRequest) -> SourceSpec:
+def spec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SourceSpec:
     """Where each source finds its data here."""
     if request.param == "demo":
         return SourceSpec("demo")
     if request.param == "coco":
         return SourceSpec("coco", str(request.getfixturevalue("coco_root")))
+    if request.param == "instances":
+        return SourceSpec("instances", str(draw_instances(tmp_path_factory.mktemp("instances")).save()))
     if request.param == "openimages":
         return SourceSpec("openimages", str(request.getfixturevalue("openimages_root")))
     if request.param == "synthetic":

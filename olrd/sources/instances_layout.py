@@ -1,0 +1,205 @@
+"""Where the JSON and the photos of a set of instances lie: COCO, LVIS and the exports of labelling tools."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
+from olrd.sources import read_file, safe_path
+from olrd.storage.remote import is_url
+from olrd.storage.roots import Traversable, archive_at, folder_or_archive, names_in, open_root
+from olrd.trust import shown
+
+_ROBOFLOW = "_annotations.coco.json"
+_OTHERS = ("panoptic_*", "stuff_*", "captions_*", "person_keypoints_*", "image_info_*", "package.json")
+"""JSON files that lie beside instances and hold something else."""
+_PACKED = ("annotations*.zip", "*.json.zip")
+_SOME, _MANY = 8, 500
+
+
+class FoundJson(NamedTuple):
+    """An annotation file: its subset, and the folder that it lies in."""
+
+    subset: str
+    path: Traversable
+    folder: Traversable
+
+
+def find_json(root: Traversable, subset: str | None) -> FoundJson:
+    """The instances JSON under a root.
+
+    Files with a usual name win: instances_SUBSET.json, lvis_*.json, and Roboflow's _annotations.coco.json in a folder
+    per subset. Without one, the only other JSON file is taken (result.json of Label Studio, for example).
+
+    Raises:
+        SourceError: there is none.
+        UsageError: there are several and `subset` names none of them.
+    """
+    folders = list(_folders(root))
+    named: dict[str, FoundJson] = {}
+    others: dict[str, FoundJson] = {}
+    for folder in folders:
+        for name in _entries(folder):
+            found = _usual(folder, name)
+            if found:
+                named.setdefault(found.subset, found)
+            elif fnmatch(name, "*.json") and name[0] != "." and not any(fnmatch(name, o) for o in _OTHERS):
+                stem = name.removesuffix(".json")
+                others.setdefault(stem, FoundJson(stem, folder / name, folder))
+    known = named or others
+    if not known:
+        inside = ", ".join(_entries(root)[:8]) or "nothing"
+        raise SourceError(
+            f"expected annotations/instances_<subset>.json, an _annotations.coco.json or one other JSON file under "
+            f"{root}, found {inside}. --source-option json=FILE names it"
+        )
+    if subset is None and len(known) > 1:
+        raise UsageError(
+            f"{root} holds several annotation files: choose one with --subset {{{','.join(sorted(known))}}}"
+        )
+    if subset is not None and subset not in known:
+        raise did_you_mean("subset", subset, known)
+    return known[subset or next(iter(known))]
+
+
+def _usual(folder: Traversable, name: str) -> FoundJson | None:
+    if fnmatch(name, "instances_*.json"):
+        subset = name.removeprefix("instances_").removesuffix(".json")
+    elif fnmatch(name, "lvis_*.json"):
+        subset = name.removesuffix(".json")
+    elif name == _ROBOFLOW:
+        whole = folder.resolve() if isinstance(folder, Path) else folder
+        subset = whole.name
+    else:
+        return None
+    return FoundJson(subset, folder / name, folder)
+
+
+def _folders(root: Traversable) -> Iterator[Traversable]:
+    """Where annotations may lie: the root, usual folders in it, archives of annotations, and a folder per subset."""
+    usual = [root / "annotations", root, root / "labels"]
+    yield from (folder for folder in usual if folder.is_dir())
+    for folder in usual[:2]:
+        for name in _entries(folder):
+            if any(fnmatch(name, pattern) for pattern in _PACKED) and (archive := archive_at(folder / name)):
+                yield archive
+                if (archive / "annotations").is_dir():
+                    yield archive / "annotations"
+    for name in _entries(root):
+        if (root / name / _ROBOFLOW).is_file():
+            yield root / name
+
+
+def _entries(folder: Traversable) -> list[str]:
+    """The names directly in a folder, sorted. An archive lists the files of its folders too."""
+    return sorted({name.partition("/")[0] for name in names_in(folder)})
+
+
+def named_path(root: Traversable, key: str, text: str) -> Traversable:
+    """What the option `key` names: a path below the root, or any other. Raises `UsageError` if nothing is there."""
+    inside = None if is_url(text) or Path(text).is_absolute() else root / text
+    if inside is not None and (inside.is_file() or inside.is_dir()):
+        return inside
+    try:
+        outside = open_root(str(Path(text).expanduser()) if not is_url(text) else text)
+    except SourceError:
+        outside = None
+    if outside is None or not (outside.is_file() or outside.is_dir()):
+        raise UsageError(f"--source-option {key}={text}: there is no such file or folder under {root} or elsewhere")
+    return outside
+
+
+class PhotoFiles:
+    """The photos that an annotation file names, wherever a tool put them.
+
+    A name may begin with folders of the machine that exported it. Where the whole name is not found, it is tried
+    without its first folder, and by its last part alone. One rule is chosen for all photos of a set.
+    """
+
+    def __init__(self, folders: Sequence[Traversable], names: Sequence[str]) -> None:
+        """folders: the candidates, in their order. names: of all photos.
+
+        Raises `SourceError` if no folder is given, or if names without their folders are equal.
+        """
+        if not folders:
+            raise SourceError("expected a folder of photos, found none")
+        self.folder, self._short = _chosen(folders, names)
+        if self._short is not _whole:
+            seen: dict[str, str] = {}
+            for name in names:
+                if (other := seen.setdefault(self._short(name), name)) != name:
+                    raise SourceError(
+                        f"the photos {shown(other)} and {shown(name)} would both be {shown(self._short(name))} in "
+                        f"{self.folder}: keep their folders there"
+                    )
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a photo. Raises `Rejected`."""
+        short = self._short(name)
+        for spelling in _spellings(short):
+            try:
+                return read_file(self.folder, spelling, "photo")
+            except Rejected as error:
+                if error.code != "photo_missing":
+                    raise
+        raise Rejected(
+            "photo_missing", f"{name} is not in the folder of the photos" + f", as {short}" * (short != name)
+        )
+
+
+def _chosen(folders: Sequence[Traversable], names: Sequence[str]) -> tuple[Traversable, Callable[[str], str]]:
+    """The folder and the rule under which most of some photos exist; the first of them if none does."""
+    for count in (_SOME, _MANY):
+        sample = names[:: max(1, len(names) // count)][:count]
+        best, most = (folders[0], _whole), 0
+        for folder in folders:
+            for short in (_whole, _without_first, _last):
+                hits = sum(_is_there(folder, short(name)) for name in sample)
+                if hits == len(sample):
+                    return folder, short
+                if hits > most:
+                    best, most = (folder, short), hits
+        if most:
+            return best
+    return folders[0], _whole
+
+
+def _is_there(folder: Traversable, name: str) -> bool:
+    try:
+        return any(safe_path(folder, spelling).is_file() for spelling in _spellings(name))
+    except (Rejected, OSError, ValueError):
+        return False
+
+
+def _whole(name: str) -> str:
+    return name
+
+
+def _without_first(name: str) -> str:
+    return name.lstrip("/").partition("/")[2] or name
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _spellings(name: str) -> list[str]:
+    """A name as other systems write it: with composed or decomposed letters, and in another case of the suffix."""
+    suffix = PurePosixPath(name).suffix
+    stem = name.removesuffix(suffix)
+    written = [stem + s for s in (suffix, suffix.lower(), suffix.upper())]
+    forms = [unicodedata.normalize(form, one) for one in written for form in ("NFC", "NFD")]
+    return list(dict.fromkeys([name, *written, *forms]))
+
+
+def photo_folders(root: Traversable, found: FoundJson) -> list[Traversable]:
+    """Where the photos of a subset may lie, the most likely first."""
+    subset = found.subset
+    part = folder_or_archive(root, subset, f"images/{subset}") if subset else None
+    usual = [root / name for name in ("images", "photos", "data")]
+    listed = [part, *(folder for folder in usual if folder.is_dir()), found.folder, root]
+    return [folder for folder in listed if folder is not None]
