@@ -275,7 +275,7 @@ def test_the_categories_that_are_things_can_be_picked(drawn: DrawnInstances) -> 
     }
     assert ids_of(source, record_of(source, "2"))[82, 82] == 104
     assert source.fingerprint != plain.fingerprint
-    with pytest.raises(UsageError, match="no category is called 'dgo'. Did you mean 'dog'"):
+    with pytest.raises(UsageError, match=r"no category is called 'dgo'\. Did you mean 'dog'"):
         opened(root, things="dgo")
 
 
@@ -496,4 +496,5 @@ def test_a_damaged_second_index_is_made_again(drawn: DrawnInstances, tmp_path: P
     before = ids_of(source := opened(root), record_of(source, "1"))
     for path in (tmp_path / "cache" / "index").glob("*-shapes.arrow"):
         path.write_bytes(path.read_bytes()[:100])
-    assert np.array_equal(ids_of(source := opened(root), record_of(source, "1")), before)
+    source = opened(root)
+    assert np.array_equal(ids_of(source, record_of(source, "1")), before)
