@@ -1,4 +1,4 @@
-"""Progress and messages on stderr."""
+"""Progress and messages on stderr, and sizes in words."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ def progress_bar(label: str, total: int, unit: str = "it", initial: int = 0) -> 
 def say(message: str) -> None:
     """Print one line on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def size_text(count: float) -> str:
+    """1536 as '1.5 kB'."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

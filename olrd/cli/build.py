@@ -45,10 +45,10 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Build, or estimate, and print the summary."""
     from olrd.builder.units import Share
+    from olrd.cli.texts import build_summary, estimate_summary
     from olrd.config import BuildConfig
     from olrd.options import from_arguments
     from olrd.progress import say
-    from olrd.texts import build_summary, estimate_summary
 
     config = from_arguments(BuildConfig, args)
     share = Share.parse(args.shards) if args.shards else None

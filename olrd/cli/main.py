@@ -172,7 +172,7 @@ def run_audit(args: argparse.Namespace) -> int:
 
 def run_rebuild(args: argparse.Namespace) -> int:
     """`olrd rebuild`."""
-    from olrd.texts import build_summary
+    from olrd.cli.texts import build_summary
     from olrd.tools.rebuild import rebuild
 
     result = rebuild(args.recipes, args.root, args.out, args.workers, args.max_pixels)
@@ -183,7 +183,7 @@ def run_rebuild(args: argparse.Namespace) -> int:
 def run_merge(args: argparse.Namespace) -> int:
     """`olrd merge`."""
     from olrd.builder.merge import merge
-    from olrd.texts import build_summary
+    from olrd.cli.texts import build_summary
 
     result = merge(args.shares, args.out)
     emit(result, build_summary(result) + f"\n\nwritten to {args.out}", args.json)
@@ -192,7 +192,7 @@ def run_merge(args: argparse.Namespace) -> int:
 
 def run_publish(args: argparse.Namespace) -> int:
     """`olrd publish`. The token comes from `hf auth login` or HF_TOKEN, never from an option."""
-    from olrd.texts import publish_summary
+    from olrd.cli.texts import publish_summary
     from olrd.tools.publish import publish
 
     result = publish(

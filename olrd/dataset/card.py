@@ -17,11 +17,11 @@ from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE, BuildRecord
 from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.dataset.schema import features
+from olrd.errors import ALL_REASONS
 from olrd.licenses import is_permissive
-from olrd.reasons import ALL_REASONS
+from olrd.progress import size_text
 from olrd.storage.files import atomic_path, children, write_atomic
 from olrd.storage.remote import Remote
-from olrd.texts import size_text
 from olrd.trust import escape_markdown, one_line, printable
 
 CARD_FILE = "README.md"

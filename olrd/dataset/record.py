@@ -14,8 +14,7 @@ from typing import Any, Self
 
 import olrd
 from olrd.config import FORMS, BuildConfig
-from olrd.errors import IntegrityError, UsageError
-from olrd.reasons import ALL_REASONS
+from olrd.errors import ALL_REASONS, IntegrityError, UsageError
 from olrd.sources import SourceInfo
 from olrd.splits import split_name, unit_name_parts
 from olrd.storage.remote import Remote

@@ -1,6 +1,6 @@
 """Candidates: which objects can be cut out. They are complete things of a useful size, in one piece, not occluded.
 
-Every object gets a verdict: None, or the reason code (olrd.reasons) why it is left out.
+Every object gets a verdict: None, or the reason code (`ALL_REASONS`) why it is left out.
 """
 
 from __future__ import annotations

@@ -25,8 +25,7 @@ from olrd.arrays import (
     resize_ids,
     resize_image,
 )
-from olrd.errors import Rejected
-from olrd.reasons import PHOTO_REASONS
+from olrd.errors import PHOTO_REASONS, Rejected
 from olrd.triplets.photo import working_photo, working_size
 
 Bits = npt.NDArray[np.bool_]

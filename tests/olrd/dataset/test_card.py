@@ -23,9 +23,9 @@ from olrd.cli.build import parser
 from olrd.config import BuildConfig, CandidateRules
 from olrd.dataset import card
 from olrd.dataset.folder import Dataset
+from olrd.errors import ALL_REASONS
 from olrd.licenses import is_permissive
 from olrd.options import from_arguments
-from olrd.reasons import ALL_REASONS
 from olrd.sources import SourceSpec
 
 

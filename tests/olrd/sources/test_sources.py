@@ -12,10 +12,9 @@ from drawn_instances import draw_instances
 from PIL import Image
 
 from olrd.arrays import decode_photo
-from olrd.errors import UsageError
+from olrd.errors import PHOTO_REASONS, UsageError
 from olrd.licenses import license_code
 from olrd.panoptic import check_panoptic
-from olrd.reasons import PHOTO_REASONS
 from olrd.sources import SOURCES, Source, SourceSpec, open_source, source_info
 from olrd.sources.coco import DEMO_ROOT
 

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sealed_copy import Copy
 
+from olrd.cli.texts import build_summary
 from olrd.config import BuildConfig
 from olrd.dataset.card import card_text
 from olrd.dataset.folder import Dataset
 from olrd.errors import OlrdError
 from olrd.sources import SourceSpec
-from olrd.texts import build_summary
 from olrd.tools.rebuild import rebuild
 from olrd.tools.verify import verify
 from olrd.triplets.recipe import Recipe

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from olrd.config import CandidateRules
+from olrd.errors import OBJECT_REASONS
 from olrd.masks import disc, grown, largest_piece, mask_box
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Box, Segment
-from olrd.reasons import OBJECT_REASONS
 from olrd.triplets.candidates import contact_share, frame_sides, listed_verdict, seen_verdict
 
 Bits = npt.NDArray[np.bool_]

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from olrd.reasons import ALL_REASONS
+from olrd.errors import ALL_REASONS
+from olrd.progress import size_text
 from olrd.trust import one_line, printable
-
-
-def size_text(count: float) -> str:
-    """1536 as '1.5 kB'."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def histogram(counts: Mapping[str, int]) -> list[str]:
