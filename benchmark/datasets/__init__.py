@@ -6,6 +6,7 @@ group `benchmark.datasets`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol
@@ -113,6 +114,13 @@ def open_dataset(name: str, root: str | None = None, options: Mapping[str, str] 
     """
     data: DataSet = DATASETS.get(name)(DataSpec(name, root, options or {}))
     return data
+
+
+def table_name(text: str) -> str:
+    """A dataset's name in tables, as the user gives it. Raises `UsageError` unless it is a plain word."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", text):
+        raise UsageError(f"a dataset's name must consist of letters, digits, '.', '_' and '-', got '{text}'")
+    return text
 
 
 def check_file_names(ids: Iterable[str]) -> None:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
-from benchmark.datasets import AlteredError, Annotated, DataSpec, Sample, duplicates
+from benchmark.datasets import AlteredError, Annotated, DataSpec, Sample, duplicates, table_name
 from benchmark.datasets.panoptic_maps import SourceMaps, source_maps
 from olrd.builder.cached import demo_triplets
 from olrd.dataset.rows import Rows
 from olrd.draws import digest as keyed_draw
-from olrd.errors import IntegrityError, SourceError, UsageError
+from olrd.errors import IntegrityError, SourceError
 from olrd.panoptic import Box
 from olrd.registry import checked_options
 from olrd.triplets.compose import Triplet, pixels_sha256
@@ -48,11 +47,10 @@ def open_olrd(spec: DataSpec) -> OlrdTriplets:
     """
     defaults = {"split": "all", "photos": "", "maps": "", "name": "olrd" if spec.root else "olrd-demo"}
     options = checked_options(spec, defaults)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", options["name"]):
-        raise UsageError(f"a dataset's name must consist of letters, digits, '.', '_' and '-', got '{options['name']}'")
+    name = table_name(options["name"])
     root = spec.root or str(demo_triplets())
     maps = source_maps(root, options["maps"])
-    return OlrdTriplets(options["name"], root, options["split"], options["photos"], maps)
+    return OlrdTriplets(name, root, options["split"], options["photos"], maps)
 
 
 class OlrdTriplets:

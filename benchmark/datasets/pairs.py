@@ -1,30 +1,33 @@
-"""`pairs`: a folder of photos, masks and truths with equal file names, in the layouts of published datasets."""
+"""`pairs`: photos, masks and, if there are any, truths: in folders, in Parquet files, or on the hub."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.datasets import DataSpec, Sample, duplicates
+from benchmark.datasets import DataSpec, Sample, table_name
+from benchmark.datasets.pair_doubts import doubts_of
+from benchmark.datasets.pair_folders import Item, bytes_of, find_pairs, hash_of, layout_of
 from olrd.arrays import Image, Mask, decode_photo, open_picture, resize_ids
-from olrd.errors import OlrdError, Rejected, SourceError, UsageError, did_you_mean
-from olrd.masks import grown
+from olrd.errors import Rejected, UsageError
 from olrd.registry import checked_options
-from olrd.storage.files import read_regular
 from olrd.trust import decoding
 
-LAYOUTS: Mapping[str, tuple[str, str, str]] = {
-    "plain": ("image", "mask", "gt"),
-    "rord": ("img", "mask", "gt"),
-    "removalbench": ("images", "masks", "gt"),
-    "rorem": ("source", "mask", "GT"),
-    "syn4removal": ("paste", "mask", "gt"),
+DEFAULTS = {
+    "layout": "plain",
+    "threshold": "127",
+    "cluster": "stem",
+    "photos": "",
+    "masks": "",
+    "truth": "",
+    "results": "",
+    "subfolders": "no",
+    "invert": "",
+    "name": "pairs",
 }
-"""The folders of photos, masks and truths, by the name of the dataset that has them."""
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
 def open_pairs(spec: DataSpec) -> Pairs:
@@ -32,19 +35,43 @@ def open_pairs(spec: DataSpec) -> Pairs:
 
     Options:
         layout: a key of `LAYOUTS`.
+        photos, masks, truth: folders in place of those of the layout; `truth=none` for a set without truth.
+        results: the folder of finished results; `--method folder` reads it (see `benchmark.runner.inputs`).
+        subfolders: `yes` to read them too. They are read anyway where a folder itself holds no picture.
         threshold: grey level above which a mask pixel counts, by default 127, because many masks are JPEG files.
-        cluster: `stem` if every item is a different photo, `prefix` if the name up to the last `_` or `-` names the
-            scene.
+        invert: `yes` if black means erase; by default as in the layout.
+        cluster: `stem` if every photo is a different scene, `prefix` if the name up to the last `_` or `-` names the
+            scene, `folder` if every folder is one scene or clip.
+        name: the name in tables, of letters, digits, `.`, `_` and `-`.
     """
-    options = checked_options(spec, {"layout": "plain", "threshold": "127", "cluster": "stem"})
-    if options["layout"] not in LAYOUTS:
-        raise did_you_mean("layout", options["layout"], LAYOUTS)
-    if options["cluster"] not in ("stem", "prefix"):
-        raise UsageError(f"pairs: cluster must be stem or prefix, got '{options['cluster']}'")
-    folders = LAYOUTS[options["layout"]]
-    if spec.root is None:
+    options = checked_options(spec, DEFAULTS)
+    layout = layout_of(options["layout"])
+    if options["cluster"] not in ("stem", "prefix", "folder"):
+        raise UsageError(f"pairs: cluster must be stem, prefix or folder, got '{options['cluster']}'")
+    invert = yes_or_no("invert", options["invert"]) if options["invert"] else layout.invert
+    read = Reading(threshold_of(options["threshold"]), invert)
+    deep = yes_or_no("subfolders", options["subfolders"])
+    name = table_name(options["name"])
+    if spec.root is None and not (options["photos"] and options["masks"]):
+        folders = [folder for folder in (layout.photos, layout.masks, layout.truth) if folder]
         raise UsageError(f"pairs: name the folder with --root; it should hold {', '.join(folders)}/")
-    return Pairs(Path(spec.root), folders, threshold_of(options["threshold"]), options["cluster"])
+    found = find_pairs(Path(spec.root or "."), layout, options, options["cluster"], deep)
+    settings = f"{read.threshold} {options['cluster']}{' inverted' if invert else ''}"
+    return Pairs(name, found.items, read, hash_of(found.items, settings), found.warnings)
+
+
+def yes_or_no(option: str, text: str) -> bool:
+    """Whether an option is on. Raises `UsageError` unless it is `yes` or `no`."""
+    if text not in ("yes", "no"):
+        raise UsageError(f"pairs: {option} must be yes or no, got '{text}'")
+    return text == "yes"
+
+
+class Reading(NamedTuple):
+    """How masks are read."""
+
+    threshold: int
+    invert: bool = False
 
 
 def threshold_of(text: str) -> int:
@@ -55,61 +82,31 @@ def threshold_of(text: str) -> int:
 
 
 class Pairs:
-    """Files with equal stems. A photo without a mask or a truth is an error that names it."""
+    """Samples of files that belong together."""
 
-    name = "pairs"
-    warnings: tuple[str, ...] = ()
-
-    def __init__(self, root: Path, folders: tuple[str, str, str], threshold: int, cluster: str) -> None:
-        self.root, self.threshold, self.cluster = root, threshold, cluster
-        self._files = [_by_stem(root / folder) for folder in folders]
-        self._stems = sorted(self._files[0])
-        for folder, files in zip(folders[1:], self._files[1:], strict=True):
-            if lost := [stem for stem in self._stems if stem not in files]:
-                raise SourceError(
-                    f"{root}/{folder} holds no file for {len(lost)} of {len(self._stems)} photos (first: {lost[0]})"
-                )
-        if not self._stems:
-            raise SourceError(f"{root}/{folders[0]} holds no picture ({', '.join(sorted(SUFFIXES))})")
-        digest = hashlib.sha256(f"{threshold} {cluster}".encode())
-        for files in self._files:
-            for stem in self._stems:
-                digest.update(files[stem].name.encode() + bytes_of(files[stem], SourceError))
-        self.fingerprint = digest.hexdigest()[:16]
+    def __init__(
+        self, name: str, items: Sequence[Item], read: Reading, fingerprint: str, warnings: tuple[str, ...] = ()
+    ) -> None:
+        self.name, self.fingerprint, self.warnings = name, fingerprint, warnings
+        self._items, self._read = items, read
+        self._ids = [item.id for item in items]
 
     def ids(self) -> list[str]:
-        """The files' stems, sorted."""
-        return self._stems
+        """The names of the photos, or of the masks where a photo has several, sorted."""
+        return self._ids
 
     def sample(self, index: int) -> Sample:
         """The photo, its mask and its truth. Raises `Rejected` if their sizes differ."""
-        stem = self._stems[index]
-        paths = [files[stem] for files in self._files]
-        image, truth = (decode_photo(bytes_of(p), str(p)).pixels for p in (paths[0], paths[2]))
-        mask = grey_mask(paths[1], self.threshold, image)
-        same_size(truth, image, paths[2])
-        cluster = stem.replace("-", "_").rpartition("_")[0] if self.cluster == "prefix" else ""
-        return Sample(stem, cluster or stem, image, mask, truth)
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise SourceError(f"the folder {folder} does not exist")
-    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES]
-    if strange := [p for p in paths if not p.is_file()]:  # to open a pipe would wait for ever
-        raise SourceError(f"{strange[0]} is called like a picture, but it is not a file: remove it")
-    if again := duplicates(p.stem for p in paths):
-        raise SourceError(f"{folder} holds several pictures called {again[0]}; keep one of them")
-    return {p.stem: p for p in paths}
-
-
-def bytes_of(path: Path, kind: type[OlrdError] = Rejected) -> bytes:
-    """The bytes of a picture's file. Raises `Rejected`, or `kind`, if it is not a regular file that can be read."""
-    try:
-        return read_regular(path)
-    except OSError as error:
-        text = f"{path} cannot be read: {error.strerror or error}"
-        raise (Rejected("photo_unreadable", text) if kind is Rejected else kind(text)) from error
+        item = self._items[index]
+        image = decode_photo(bytes_of(item.photo), str(item.photo)).pixels
+        mask = grey_mask(item.mask, self._read.threshold, image)
+        if self._read.invert:
+            mask = ~mask
+        truth = None
+        if item.truth is not None:
+            truth = decode_photo(bytes_of(item.truth), str(item.truth)).pixels
+            same_size(truth, image, item.truth)
+        return Sample(item.id, item.cluster, image, mask, truth, facts=doubts_of(image, mask, truth))
 
 
 def grey_mask(path: Path, threshold: int, image: Image) -> Mask:
@@ -142,19 +139,3 @@ def same_size(truth: Image, image: Image, path: Path) -> None:
             "photo_size",
             f"{path}: the truth is {truth.shape[1]} x {truth.shape[0]}, the photo {image.shape[1]} x {image.shape[0]}",
         )
-
-
-def drift(image: Image, truth: Image, mask: Mask) -> dict[str, float]:
-    """The difference of photo and truth farther than 8 pixels from the mask, where they should be equal.
-
-    Returns:
-        The mean signed and the mean absolute difference in grey levels; empty if no pixel is that far from the mask.
-    """
-    far = ~grown(mask, 8, square=True)
-    if not far.any():
-        return {}
-    difference = image[far].astype(np.int16) - truth[far].astype(np.int16)
-    return {
-        "input_minus_truth_outside": float(difference.mean()),
-        "input_truth_distance_outside": float(np.abs(difference).mean()),
-    }

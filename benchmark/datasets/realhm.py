@@ -11,7 +11,9 @@ import hashlib
 from pathlib import Path
 
 from benchmark.datasets import DataSpec, Sample
-from benchmark.datasets.pairs import bytes_of, drift, grey_mask, same_size, threshold_of
+from benchmark.datasets.pair_doubts import drift
+from benchmark.datasets.pair_folders import bytes_of
+from benchmark.datasets.pairs import grey_mask, same_size, threshold_of
 from olrd.arrays import decode_photo
 from olrd.errors import SourceError, UsageError
 from olrd.registry import checked_options

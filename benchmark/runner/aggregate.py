@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from benchmark.datasets.pair_doubts import DATA_DOUBTS, data_warnings
 from benchmark.regions import MODES
 from benchmark.runner.erasing import DOUBTS
 from benchmark.runner.results import git_revision
@@ -52,7 +53,7 @@ def summarise(
     protocol, info, identity = inputs.protocol, inputs.eraser.info, inputs.identity
     return Summary(
         method=MethodSummary(**vars(identity.method), license=info.license, control=info.control),
-        dataset=DatasetSummary(**vars(identity.dataset), warnings=tuple(inputs.data.warnings)),
+        dataset=DatasetSummary(**vars(identity.dataset), warnings=(*inputs.data.warnings, *doubts(frame))),
         protocol=protocol,
         protocol_id=protocol.id,
         metrics={
@@ -136,7 +137,17 @@ def facts(good: pd.DataFrame) -> dict[str, float]:
     for text in good.facts:
         for name, value in json.loads(text).items():
             gathered.setdefault(name, []).append(value)
-    return {name: float(np.mean(values)) for name, values in sorted(gathered.items()) if name not in DOUBTS}
+    return {
+        name: float(np.mean(values))
+        for name, values in sorted(gathered.items())
+        if name not in DATA_DOUBTS | DOUBTS.keys()
+    }
+
+
+def doubts(frame: pd.DataFrame) -> tuple[str, ...]:
+    """What the samples say about the dataset, e.g. how many masks are empty. frame: all rows of samples.parquet."""
+    read = frame[frame.mask_share.notna()]  # a row of a sample that could not be read has no facts
+    return data_warnings([json.loads(text) for text in read.facts])
 
 
 def warnings(good: pd.DataFrame) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from sound_datasets import check, drawn
 
 from benchmark.datasets import open_dataset
-from benchmark.datasets.pairs import drift
+from benchmark.datasets.pair_doubts import drift
 from olrd.errors import SourceError, UsageError
 
 STEMS = ("vendor_testing_1/17-03.v2", "vendor_testing_1/a_b-c", "vendor_testing_3/deep/shot.final-2")

@@ -1,0 +1,346 @@
+"""Finds the photos, masks and truths of `pairs` in folders, and says which belong together."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.datasets import duplicates
+from olrd.errors import OlrdError, Rejected, SourceError, did_you_mean
+from olrd.storage.files import read_regular
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+RARE_SUFFIXES = {".tif", ".tiff"}
+"""Suffixes that count only in a folder without a picture of another suffix."""
+
+
+class Layout(NamedTuple):
+    """The folders of a published dataset.
+
+    Attributes:
+        photos, masks, truth: the folders; an empty `truth` for a set without truth.
+        beside: masks may lie in the folder of the photos and are called `<photo>_mask...`; each mask is a sample with
+            the mask's name as its id. The folders count only if they are there.
+        invert: black means erase.
+    """
+
+    photos: str
+    masks: str
+    truth: str = ""
+    beside: bool = False
+    invert: bool = False
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "plain": Layout("image", "mask", "gt"),
+    "rord": Layout("img", "mask", "gt"),
+    "removalbench": Layout("images", "masks", "gt"),
+    "rorem": Layout("source", "mask", "GT"),
+    "syn4removal": Layout("paste", "mask", "gt"),
+    "lama": Layout("image", "mask", "gt", beside=True),
+    "corne": Layout("shot", "mask_sam", "bg"),
+    "dor": Layout("images", "masks"),
+    "mi-gan": Layout("images", "masks", invert=True),
+}
+"""The folders by the name of the dataset, or of the program whose evaluation reads them.
+
+- `lama`: https://github.com/advimman/lama, saicinpainting/evaluation/data.py.
+- `corne`: https://huggingface.co/datasets/QinmingZhou/CORNE-Val; `masks=mask_eff` for the masks with shadows.
+- `dor`: https://huggingface.co/datasets/qc1752/DOR-Bench.
+- `mi-gan`: https://github.com/Picsart-AI-Research/MI-GAN, examples/; white is what is known, but for the masks of
+  `places2_512_object` (`invert=no`).
+"""
+
+TRUTH_NAMES = {"gt", "truth", "ground_truth", "groundtruth", "target", "targets", "bg", "background", "clean"}
+"""What a folder of truths is often called."""
+_ROLES = {
+    "photo": r"image|img|input|photo|source|src|rgb",
+    "mask": r"masks?",
+    "truth": r"gt|truth|ground[_-]?truth|target|clean|bg|background",
+}
+_PART = r"(?:[ _.-]*\d+)?"
+
+
+class Item(NamedTuple):
+    """A sample's files. truth: None if there is none."""
+
+    id: str
+    cluster: str
+    photo: Path
+    mask: Path
+    truth: Path | None
+
+
+class Found(NamedTuple):
+    """The samples of a folder, and what a table of results should say about them."""
+
+    items: list[Item]
+    warnings: tuple[str, ...]
+
+
+def layout_of(name: str) -> Layout:
+    """The layout of that name. Raises `UsageError` with the nearest one if there is none."""
+    if name not in LAYOUTS:
+        raise did_you_mean("layout", name, [*LAYOUTS, "ober"])
+    return LAYOUTS[name]
+
+
+def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: str, deep: bool) -> Found:
+    """Find the samples below a folder.
+
+    Args:
+        root: the folder.
+        layout: where photos, masks and truths are.
+        given: the options `photos`, `masks` and `truth`: folders in place of those of the layout, or empty texts.
+            `truth` may be `none`.
+        cluster: `stem`, `prefix` or `folder`: what is one source photo.
+        deep: read the subfolders too. Without it they are read only if a folder itself holds no picture.
+
+    Raises:
+        SourceError: a folder or a file is missing; the message says what was found.
+    """
+    folders = _folders(root, layout, given)
+    photos = pictures_in(root, folders.photos, deep)
+    masks = photos if folders.masks == folders.photos else pictures_in(root, folders.masks, deep)
+    if layout.beside:
+        photos = {key: path for key, path in photos.items() if not _is_mask(key)}
+        masks = {key: path for key, path in masks.items() if _is_mask(key) or folders.masks != folders.photos}
+    if not photos:
+        raise SourceError(f"{root / folders.photos} holds no photo, only masks (called ..._mask...)")
+    pairs, warnings = _with_masks(root, folders, photos, masks, layout.beside)
+    truths = _with_truths(root, folders, photos, pairs, deep) if folders.truth else {}
+    items = [
+        Item(name, _cluster(photo, cluster), photos[photo], masks[mask], truths.get(name))
+        for name, photo, mask in pairs
+    ]
+    if not deep:
+        warnings += _unread(root, folders, photos)
+    if not folders.truth and not _is_without_truth(layout, given):
+        warnings.append(f"there is no truth (no folder {layout.truth}): scores that compare with it are empty")
+    return Found(items, tuple(warnings))
+
+
+def _is_without_truth(layout: Layout, given: Mapping[str, str]) -> bool:
+    return given["truth"] == "none" or not (layout.truth or given["truth"])
+
+
+def _folders(root: Path, layout: Layout, given: Mapping[str, str]) -> Layout:
+    """The folders to read. A truth that nobody named, and that is not there, is left out."""
+    photos, masks = given["photos"] or layout.photos, given["masks"] or layout.masks
+    if layout.beside:
+        photos = photos if given["photos"] or (root / photos).is_dir() else "."
+        masks = masks if given["masks"] or (root / masks).is_dir() else photos
+    for name, option in ((photos, "photos"), (masks, "masks")):
+        if not (root / name).is_dir():
+            raise SourceError(f"the folder {root / name} does not exist{_what_is_there(root, option)}")
+    if _is_without_truth(layout, given):
+        return Layout(photos, masks)
+    truth = given["truth"] or layout.truth
+    if (root / truth).is_dir():
+        return Layout(photos, masks, truth)
+    optional = not given["truth"] and layout in (LAYOUTS["plain"], LAYOUTS["lama"])
+    others = [name for name in _subfolders(root) if name.lower() in TRUTH_NAMES and name not in (photos, masks)]
+    if not optional or others:
+        raise SourceError(
+            f"the folder {root / truth} does not exist{_what_is_there(root, 'truth')}; "
+            "truth=none scores a set without truth"
+        )
+    return Layout(photos, masks)
+
+
+def _subfolders(root: Path) -> list[str]:
+    try:
+        return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _what_is_there(root: Path, option: str) -> str:
+    """What a folder holds in place of the one that was expected, for a message."""
+    if not root.is_dir():
+        return ""
+    held = [(name, _pictures_below(root / name)) for name in _subfolders(root)]
+    here = sum(_is_picture(p.name) for p in root.iterdir())
+    shown = [f"{name}/ ({count} pictures)" for name, count in held if count]
+    deeper = sorted({p.name for name, count in held if not count for p in (root / name).iterdir() if p.is_dir()})
+    if shown:
+        said = f". {root} holds {', '.join(shown[:6])}: name the one to read with --data-option {option}=FOLDER"
+        below = [name for name, count in held if count and _only_below(root / name)]
+        return said + (f". The pictures of {below[0]}/ lie in its subfolders" if below else "")
+    if here:
+        return f". {root} itself holds {here} pictures: --data-option {option}=. reads them"
+    if deeper:
+        return (
+            f". Folders lie one level down ({held[0][0]}/{deeper[0]}, ...): give one of {root}'s subfolders as --root"
+        )
+    return ""
+
+
+def _pictures_below(folder: Path) -> int:
+    return sum(_is_picture(name) for _, _, names in os.walk(folder) for name in names)
+
+
+def _only_below(folder: Path) -> bool:
+    return not any(_is_picture(p.name) for p in folder.iterdir())
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a file is called like a picture. Hidden files are not: macOS writes `._1.png` beside `1.png`."""
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES | RARE_SUFFIXES
+
+
+def pictures_in(root: Path, name: str, deep: bool) -> dict[str, Path]:
+    """The pictures of a folder by their path without suffix, relative to the folder. Hidden files are left out.
+
+    Names are compared as composed Unicode, because macOS stores accents as separate characters.
+    """
+    folder = root / name
+    paths = [p for p in sorted(folder.iterdir()) if _is_picture(p.name)]
+    if deep or not paths:
+        paths = sorted(_walk(folder))
+    if not paths:
+        raise SourceError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))}){_what_is_there(root, 'photos')}")
+    paths = [p for p in paths if p.suffix.lower() in SUFFIXES] or paths
+    if strange := [p for p in paths if not p.is_file()]:  # to open a pipe would wait for ever
+        raise SourceError(f"{strange[0]} is called like a picture, but it is not a file: remove it")
+    keys = [unicodedata.normalize("NFC", p.relative_to(folder).with_suffix("").as_posix()) for p in paths]
+    if again := duplicates(keys):
+        raise SourceError(f"{folder} holds several pictures called {again[0]}; keep one of them")
+    return dict(zip(keys, paths, strict=True))
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if _is_picture(name))
+
+
+def _is_mask(key: str) -> bool:
+    return "_mask" in key.rpartition("/")[2]
+
+
+Triple = tuple[str, str, str]
+"""The id of a sample, and the keys of its photo and its mask."""
+
+
+def _with_masks(
+    root: Path, folders: Layout, photos: Mapping[str, Path], masks: Mapping[str, Path], beside: bool
+) -> tuple[list[Triple], list[str]]:
+    """The masks of each photo, and warnings about masks that are not used."""
+    if beside:
+        owner = {mask: mask.rpartition("_mask")[0] for mask in masks if _is_mask(mask)}
+        strangers = sorted(mask for mask in masks if owner.get(mask) not in photos)
+        pairs = [(mask, photo, mask) for mask, photo in sorted(owner.items()) if photo in photos]
+        if lost := sorted(photos.keys() - {photo for _, photo, _ in pairs}):
+            expected = f"{lost[0]}_mask001{photos[lost[0]].suffix}"
+            raise _missing(root / folders.masks, lost, photos, expected, masks)
+        return pairs, _unused(strangers, masks)
+    lost = [key for key in sorted(photos) if key not in masks]
+    parts = _matched(photos, masks, "photo", "mask")
+    if not lost:
+        more = [mask for mask, photo in parts.items() if mask != photo and mask not in photos]
+        text = f"{len(more)} files of {folders.masks} look like further masks of a photo and are not used (first: "
+        seconds = [f"{text}{masks[more[0]].name})"] if more else []
+        return [(key, key, key) for key in sorted(photos)], seconds
+    if set(parts.values()) != photos.keys():
+        expected = f"{lost[0]}{_usual_suffix(masks)}"
+        raise _missing(root / folders.masks, lost, photos, expected, masks)
+    counts = Counter(parts.values())
+    names = [(photo if counts[photo] == 1 else mask, photo, mask) for mask, photo in parts.items()]
+    return sorted(names), _unused(sorted(masks.keys() - parts.keys()), masks)
+
+
+def _unused(keys: Sequence[str], masks: Mapping[str, Path]) -> list[str]:
+    return [f"{len(keys)} masks belong to no photo and are not used (first: {masks[keys[0]].name})"] if keys else []
+
+
+def _matched(photos: Mapping[str, Path], others: Mapping[str, Path], role: str, other: str) -> dict[str, str]:
+    """The photo of each file whose name is that of a photo with a word or a number added.
+
+    `1_mask`, `1_mask001`, `1-2`, `mask_1` and `1/anything` belong to the photo `1`, or `1_image`. The longest name wins.
+    """
+    word = re.compile(rf"(?:[ _.-]?(?:{_ROLES[other]}))?{_PART}|/.+", re.IGNORECASE)
+    bases = {re.sub(rf"[ _.-](?:{_ROLES[role]})$", "", key, flags=re.IGNORECASE): key for key in sorted(photos)}
+    bases |= {key: key for key in photos}
+    found: dict[str, str] = {}
+    for key in sorted(others):
+        plain = re.sub(rf"(^|/)(?:{_ROLES[other]})[ _.-]+(?=[^/]+$)", r"\1", key, flags=re.IGNORECASE)
+        for name in (key, plain):
+            for end in range(len(name), 0, -1):
+                if name[:end] in bases and word.fullmatch(name[end:]):
+                    found.setdefault(key, bases[name[:end]])
+                    break
+    return found
+
+
+def _with_truths(
+    root: Path, folders: Layout, photos: Mapping[str, Path], pairs: Sequence[Triple], deep: bool
+) -> dict[str, Path]:
+    """The truth of each sample: the file with the name of its photo, or of its mask."""
+    truths = pictures_in(root, folders.truth, deep)
+    named = {photo: truth for truth, photo in _matched(photos, truths, "photo", "truth").items()}
+    found: dict[str, Path] = {}
+    for name, photo, mask in pairs:
+        for key in (photo, mask, named.get(photo)):
+            if key in truths:
+                found.setdefault(name, truths[key])
+    if lost := sorted({photo for name, photo, _ in pairs if name not in found}):
+        raise _missing(root / folders.truth, lost, photos, f"{lost[0]}{_usual_suffix(truths)}", truths)
+    return found
+
+
+def _usual_suffix(files: Mapping[str, Path]) -> str:
+    return Counter(path.suffix for path in files.values()).most_common(1)[0][0]
+
+
+def _missing(
+    folder: Path, lost: Sequence[str], photos: Mapping[str, Path], expected: str, found: Mapping[str, Path]
+) -> SourceError:
+    strangers = [path for key, path in found.items() if key not in photos] or list(found.values())
+    there = f"found {strangers[0].relative_to(folder).as_posix()}" if strangers else "found no file of that kind"
+    return SourceError(
+        f"{folder} holds no file for {len(lost)} of {len(photos)} photos (first: {lost[0]}): expected {expected}, {there}"
+    )
+
+
+def _unread(root: Path, folders: Layout, photos: Mapping[str, Path]) -> list[str]:
+    """A warning if a folder holds pictures itself and, with their masks, in subfolders, which are not read."""
+    if any("/" in key for key in photos):
+        return []
+    below = [p.relative_to(root / folders.photos).with_suffix("") for p in _walk(root / folders.photos)]
+    lost = [p for p in below if len(p.parts) > 1 and (root / folders.masks / p.parent).is_dir()]
+    if not lost or folders.masks == folders.photos:
+        return []
+    return [f"{len(lost)} photos in subfolders of {folders.photos} are not read: subfolders=yes reads them"]
+
+
+def _cluster(key: str, kind: str) -> str:
+    if kind == "prefix":
+        return key.replace("-", "_").rpartition("_")[0] or key
+    return (key.rpartition("/")[0] if kind == "folder" else "") or key
+
+
+def bytes_of(path: Path, kind: type[OlrdError] = Rejected) -> bytes:
+    """The bytes of a picture's file. Raises `Rejected`, or `kind`, if it is not a regular file that can be read."""
+    try:
+        return read_regular(path)
+    except OSError as error:
+        text = f"{path} cannot be read: {error.strerror or error}"
+        raise (Rejected("photo_unreadable", text) if kind is Rejected else kind(text)) from error
+
+
+def hash_of(items: Sequence[Item], settings: str) -> str:
+    """A hash of all files of all samples, with their names. settings: what decides the samples besides."""
+    digest = hashlib.sha256(settings.encode())
+    if any(len({item.id, item.photo.stem, item.mask.stem, item.truth and item.truth.stem}) > 1 for item in items):
+        digest.update("".join(f"\n{item.id}\t{item.cluster}" for item in items).encode())
+    for column in zip(*((item.photo, item.mask, item.truth) for item in items), strict=True):
+        for path in dict.fromkeys(path for path in column if path is not None):
+            digest.update(path.name.encode() + bytes_of(path, SourceError))
+    return digest.hexdigest()[:16]
