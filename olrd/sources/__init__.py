@@ -31,6 +31,7 @@ SOURCES = Registry(
         "demo": "olrd.sources.coco:open_demo",
         "images": "olrd.sources.images:open_images",
         "instances": "olrd.sources.instances:open_instances",
+        "masks": "olrd.sources.masks:open_masks",
         "openimages": "olrd.sources.openimages:open_openimages",
         "synthetic": "olrd.sources.synthetic:open_synthetic",
     },
@@ -49,7 +50,7 @@ class SourceSpec:
     kind: ClassVar[str] = "source"
     name: str = option(
         "coco",
-        "where photos and annotations come from: coco, instances, images, openimages, demo, synthetic or a plug-in",
+        "where photos and annotations come from: coco, instances, masks, images, openimages, demo, synthetic or a plug-in",
         flag="--source",
         metavar="NAME",
         group="source",

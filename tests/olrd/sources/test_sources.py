@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_instances import draw_instances
+from drawn_masks import ONE, draw_masks
 from PIL import Image
 
 from olrd.arrays import decode_photo
@@ -60,6 +61,11 @@ def spec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return SourceSpec("coco", str(request.getfixturevalue("coco_root")))
     if request.param == "instances":
         return SourceSpec("instances", str(draw_instances(tmp_path_factory.mktemp("instances")).save()))
+    if request.param == "masks":
+        root = draw_masks(
+            tmp_path_factory.mktemp("masks"), {"photos/a.jpg": 1, "photos/b.jpg": 2}, {"masks/a.png": ONE}
+        )
+        return SourceSpec("masks", str(root), options={"source_url_prefix": "https://example.org/"})
     if request.param == "openimages":
         return SourceSpec("openimages", str(request.getfixturevalue("openimages_root")))
     if request.param == "synthetic":
