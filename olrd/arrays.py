@@ -143,13 +143,19 @@ def decode_photo(data: bytes, name: str = "photo", max_pixels: int = MAX_PIXELS)
     if image.format == "JPEG" and orientation == 1 and (pixels := _fast_jpeg(data, image.size)) is not None:
         return Photo(pixels, True, icc)
     with decoding("photo_unreadable", name):
-        image.load()
-        turn = None if image.format == "TIFF" else _TURNS.get(orientation)  # Pillow has turned a TIFF already
-        if turn is not None:
-            image = image.transpose(turn)
+        image = upright(image, orientation)
         if image.mode != "RGB":
             image = image.convert("RGB")
         return Photo(np.asarray(image), orientation == 1, icc)
+
+
+def upright(image: Pillow.Image, orientation: int | None = None) -> Pillow.Image:
+    """Decode a picture and apply its EXIF orientation. orientation: if it is known. Raises what decoders raise."""
+    if orientation is None:
+        orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    image.load()
+    turn = None if image.format == "TIFF" else _TURNS.get(orientation)  # Pillow has turned a TIFF already
+    return image if turn is None else image.transpose(turn)
 
 
 def _fast_jpeg(data: bytes, size: tuple[int, int]) -> Image | None:
