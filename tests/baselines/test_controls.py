@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from baselines import classic, open_eraser
 from baselines.controls import blur_fill, copy_twin
@@ -279,3 +280,58 @@ def test_a_sample_id_becomes_a_plain_file_name(key: str) -> None:
     assert len(stem) == len(key)
     assert all(kept == c or (kept == "_" and not c.isalnum()) for kept, c in zip(stem, key, strict=True))
     assert not set(stem) & set('/\\:*?"<>| \0\n')
+
+
+@pytest.mark.parametrize("name", ["a_1.PNG", "a_1.Jpeg", "a/1.png", "a/1.WEBP"])
+def test_results_have_any_case_of_suffix_and_may_lie_in_subfolders(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "theirs" / name
+    path.parent.mkdir(parents=True)
+    flat = np.full((16, 16, 3), 90, np.uint8)
+    Pillow.fromarray(flat).save(path, lossless=True)
+    (path.parent / f"._{path.name}").write_bytes(b"AppleDouble")
+    eraser = open_eraser("folder", {"path": str(tmp_path / "theirs")})
+    (output,) = eraser.erase([photo(16, 16)], [np.ones((16, 16), bool)], [Hints("a/1")])
+    np.testing.assert_array_equal(output, flat)
+    assert eraser.info.options == {"name": "theirs"}
+
+
+def test_results_of_another_size_are_resized_when_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = results(tmp_path / "theirs", a=photo(8, 10), b=photo(8, 10))
+    image, mask = photo(4, 5), np.ones((4, 5), bool)
+    with pytest.raises(ResultError, match="resize=yes resizes it"):
+        open_eraser("folder", {"path": str(folder)}).erase([image], [mask], [Hints("a")])
+    eraser = open_eraser("folder", {"path": str(folder), "resize": "yes"})
+    outputs = eraser.erase([image] * 2, [mask] * 2, [Hints("a"), Hints("b")])
+    assert [output.shape for output in outputs] == [(4, 5, 3)] * 2
+    assert capsys.readouterr().err.count("it is resized") == 1
+    assert eraser.info.options == {"name": "theirs", "resize": "yes"}
+    with pytest.raises(UsageError, match="resize must be yes or no, got 'true'"):
+        open_eraser("folder", {"path": str(folder), "resize": "true"})
+
+
+@pytest.mark.parametrize("options", [{}, {"revision": "3"}])
+def test_a_folder_without_a_picture_is_no_result(options: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "._a.png").write_bytes(b"AppleDouble")
+    with pytest.raises(SourceError, match="holds no picture"):
+        open_eraser("folder", {"path": str(tmp_path)} | options)
+
+
+def test_a_missing_result_shows_a_found_name(tmp_path: Path) -> None:
+    folder = results(tmp_path / "theirs", other=photo(4, 5))
+    with pytest.raises(ResultError, match=r"holds no a\.png .* for sample a; it holds e\.g\. other\.webp"):
+        open_eraser("folder", {"path": str(folder)}).erase([photo(4, 5)], [np.ones((4, 5), bool)], [Hints("a")])
+
+
+@pytest.mark.parametrize("name", ["a_inpainted", "a-result", "a_mask001", "a_mask001_inpainted", "a_out"])
+def test_words_that_programs_add_to_names_are_understood(name: str, tmp_path: Path) -> None:
+    folder = results(tmp_path / "theirs", **{name: photo(4, 5, 1), "b": photo(4, 5, 2), "b_out": photo(4, 5, 3)})
+    eraser = open_eraser("folder", {"path": str(folder)})
+    outputs = eraser.erase([photo(4, 5)] * 2, [np.ones((4, 5), bool)] * 2, [Hints("a"), Hints("b")])
+    np.testing.assert_array_equal(outputs, [photo(4, 5, 1), photo(4, 5, 2)])
+
+
+def test_two_results_of_one_sample_are_not_chosen_between(tmp_path: Path) -> None:
+    folder = results(tmp_path / "theirs", a_mask001=photo(4, 5, 1), a_mask002=photo(4, 5, 2))
+    with pytest.raises(ResultError, match=r"holds no a\.png"):
+        open_eraser("folder", {"path": str(folder)}).erase([photo(4, 5)], [np.ones((4, 5), bool)], [Hints("a")])
