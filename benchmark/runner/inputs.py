@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from baselines import open_eraser
@@ -11,6 +12,7 @@ from benchmark.protocol import Protocol, load_protocol
 from benchmark.runner.request import Request
 from benchmark.runner.summary import DatasetIdentity, MethodIdentity, RunIdentity
 from benchmark.scoring import Metrics, open_metrics
+from olrd.errors import UsageError
 
 
 class Inputs(NamedTuple):
@@ -28,7 +30,7 @@ def open_inputs(request: Request) -> Inputs:
     """Open the eraser, the metrics and the dataset of a request. Raises `OlrdError` if something is missing."""
     protocol = load_protocol(request.protocol)
     seed = protocol.seed if request.seed is None else request.seed
-    eraser = open_eraser(request.method, dict(request.options), request.device, seed)
+    eraser = open_eraser(request.method, _options(request), request.device, seed)
     metrics = open_metrics(protocol, request.device)
     info = eraser.info
     data = open_dataset(request.dataset, request.root, request.data_options)
@@ -46,3 +48,20 @@ def open_inputs(request: Request) -> Inputs:
         hints=tuple(hints) or None,
     )
     return Inputs(eraser, metrics, data, protocol, ids, identity)
+
+
+def _options(request: Request) -> dict[str, str]:
+    """The eraser's options. The results that a dataset names are what `folder` reads, unless it has a path of its own.
+
+    Raises:
+        UsageError: the dataset names results, and the method makes its own.
+    """
+    options, results = dict(request.options), request.data_options.get("results")
+    if not results:
+        return options
+    if request.method != "folder":
+        raise UsageError(
+            f"results={results} are finished results, and {request.method} makes its own: use --method folder, or leave "
+            "out results="
+        )
+    return {"path": str(Path(request.root or ".") / results)} | options
