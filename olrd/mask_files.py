@@ -191,7 +191,7 @@ class _Reader:
             deep = mode != "L" and bool(levels.size and levels.max(initial=0) > 255)
             return self.of_levels(levels, 65535 if deep else 255), "16-bit grey" if mode.startswith("I") else "grey"
         if mode in ("RGB", "CMYK", "YCbCr", "LAB", "HSV"):
-            return self.of_colours(np.asarray(image.convert("RGB")), mode)
+            return self.of_colours(image.convert("RGB"), mode)
         raise _refuse(self.name, f"a picture of mode {mode} is no mask that can be read; save it as grey")
 
     def of_levels(self, levels: Levels, top: int) -> Mask:
@@ -219,11 +219,12 @@ class _Reader:
         between, marked = counts[1:-1], counts[1:].sum()
         return bool((between >= max(PLATEAU[0] * size, PLATEAU[1] * marked)).any())
 
-    def of_colours(self, pixels: npt.NDArray[np.uint8], mode: str) -> tuple[Mask, str]:
+    def of_colours(self, image: Pillow.Image, mode: str) -> tuple[Mask, str]:
         """The mask of an RGB picture: grey, or coloured strokes on black."""
+        pixels = np.asarray(image)
         high = pixels.max(axis=-1)
         if (high - pixels.min(axis=-1)).max(initial=0) <= (SPREAD if self.lossy else 0):
-            return self.of_levels(pixels[..., 1], 255), f"grey of {mode}"
+            return self.of_levels(np.asarray(image.convert("L")), 255), f"grey of {mode}"
         black = high <= DARK
         between = (high > DARK) & (high < 128)
         if black.mean() < 0.1 or between.mean() > 0.1:

@@ -5,6 +5,7 @@ A sample carries them as facts, so that a run counts them wherever its samples w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -15,7 +16,10 @@ from olrd.masks import grown
 
 EMPTY, WIDE, SAME, ELSEWHERE = "mask_empty", "mask_over_half", "truth_equals_input_in_mask", "change_outside_mask"
 DATA_DOUBTS = frozenset({EMPTY, WIDE, SAME, ELSEWHERE})
-"""The facts that count samples; they are no numbers of their own."""
+TAKEN = "mask: "
+"""The beginning of the fact that says how a mask is read."""
+_PLAIN = ("1-bit", "grey", "palette")
+"""Beginnings of the ways to read a mask that need no word."""
 FAR = 8
 """Pixels from the mask, from where on input and truth should be equal."""
 NOISE = 2.0
@@ -72,11 +76,24 @@ def drift(image: Image, truth: Image, mask: Mask) -> dict[str, float]:
     }
 
 
+def taken_fact(kind: str) -> dict[str, float]:
+    """The fact that a mask is read in an unusual way. kind: of `olrd.mask_files.MaskRead`."""
+    kind = kind.partition(", resized")[0]
+    plain = kind.startswith(_PLAIN) and not kind.startswith("palette entry")
+    return {} if plain else {f"{TAKEN}{kind}": 1.0}
+
+
+def is_count(fact: str) -> bool:
+    """Whether a fact counts samples, and is no number of its own."""
+    return fact in DATA_DOUBTS or fact.startswith(TAKEN)
+
+
 def data_warnings(samples: Sequence[Mapping[str, float]]) -> tuple[str, ...]:
     """The sentences about a set. samples: the facts of each sample that could be read."""
     count = {name: sum(name in facts for facts in samples) for name in DATA_DOUBTS}
     n = len(samples)
-    found = []
+    taken = Counter(name for facts in samples for name in facts if name.startswith(TAKEN))
+    found = [f"masks are read as {name.removeprefix(TAKEN)} in {k} of {n} samples" for name, k in sorted(taken.items())]
     if count[SAME] * 2 > n:
         found.append(
             f"truth and input are equal inside the mask in {count[SAME]} of {n} samples: the truth still holds the "

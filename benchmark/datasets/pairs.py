@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from benchmark.datasets import DataSpec, Sample, table_name
-from benchmark.datasets.pair_doubts import doubts_of
+from benchmark.datasets.pair_doubts import doubts_of, taken_fact
 from benchmark.datasets.pair_folders import Item, bytes_of, find_pairs, hash_of, layout_of
-from olrd.arrays import Image, Mask, decode_photo, open_picture, resize_ids
+from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import Rejected, UsageError
+from olrd.mask_files import MaskChoice, read_mask
 from olrd.registry import checked_options
-from olrd.trust import decoding
 
+HALF = "127"
+"""The threshold that is half of the range, as masks are read without one."""
 DEFAULTS = {
     "layout": "plain",
-    "threshold": "127",
+    "threshold": HALF,
     "cluster": "stem",
     "photos": "",
     "masks": "",
@@ -26,6 +25,7 @@ DEFAULTS = {
     "results": "",
     "subfolders": "no",
     "invert": "",
+    "mask_from": "",
     "name": "pairs",
 }
 
@@ -39,6 +39,7 @@ def open_pairs(spec: DataSpec) -> Pairs:
         results: the folder of finished results; `--method folder` reads it (see `benchmark.runner.inputs`).
         subfolders: `yes` to read them too. They are read anyway where a folder itself holds no picture.
         threshold: grey level above which a mask pixel counts, by default 127, because many masks are JPEG files.
+        mask_from: `alpha`, `luminance` or `index:N`, for masks with more than one meaning (see `olrd.mask_files`).
         invert: `yes` if black means erase; by default as in the layout.
         cluster: `stem` if every photo is a different scene, `prefix` if the name up to the last `_` or `-` names the
             scene, `folder` if every folder is one scene or clip.
@@ -49,15 +50,17 @@ def open_pairs(spec: DataSpec) -> Pairs:
     if options["cluster"] not in ("stem", "prefix", "folder"):
         raise UsageError(f"pairs: cluster must be stem, prefix or folder, got '{options['cluster']}'")
     invert = yes_or_no("invert", options["invert"]) if options["invert"] else layout.invert
-    read = Reading(threshold_of(options["threshold"]), invert)
+    threshold = threshold_of(options["threshold"])
+    choice = MaskChoice(options["mask_from"] or None, invert, None if options["threshold"] == HALF else threshold)
     deep = yes_or_no("subfolders", options["subfolders"])
     name = table_name(options["name"])
     if spec.root is None and not (options["photos"] and options["masks"]):
         folders = [folder for folder in (layout.photos, layout.masks, layout.truth) if folder]
         raise UsageError(f"pairs: name the folder with --root; it should hold {', '.join(folders)}/")
     found = find_pairs(Path(spec.root or "."), layout, options, options["cluster"], deep)
-    settings = f"{read.threshold} {options['cluster']}{' inverted' if invert else ''}"
-    return Pairs(name, found.items, read, hash_of(found.items, settings), found.warnings)
+    chosen = f" {options['mask_from']}" * bool(options["mask_from"]) + " inverted" * invert
+    settings = f"{threshold} {options['cluster']}{chosen}"
+    return Pairs(name, found.items, choice, hash_of(found.items, settings), found.warnings)
 
 
 def yes_or_no(option: str, text: str) -> bool:
@@ -65,13 +68,6 @@ def yes_or_no(option: str, text: str) -> bool:
     if text not in ("yes", "no"):
         raise UsageError(f"pairs: {option} must be yes or no, got '{text}'")
     return text == "yes"
-
-
-class Reading(NamedTuple):
-    """How masks are read."""
-
-    threshold: int
-    invert: bool = False
 
 
 def threshold_of(text: str) -> int:
@@ -85,10 +81,10 @@ class Pairs:
     """Samples of files that belong together."""
 
     def __init__(
-        self, name: str, items: Sequence[Item], read: Reading, fingerprint: str, warnings: tuple[str, ...] = ()
+        self, name: str, items: Sequence[Item], choice: MaskChoice, fingerprint: str, warnings: tuple[str, ...] = ()
     ) -> None:
         self.name, self.fingerprint, self.warnings = name, fingerprint, warnings
-        self._items, self._read = items, read
+        self._items, self._choice = items, choice
         self._ids = [item.id for item in items]
 
     def ids(self) -> list[str]:
@@ -99,37 +95,21 @@ class Pairs:
         """The photo, its mask and its truth. Raises `Rejected` if their sizes differ."""
         item = self._items[index]
         image = decode_photo(bytes_of(item.photo), str(item.photo)).pixels
-        mask = grey_mask(item.mask, self._read.threshold, image)
-        if self._read.invert:
-            mask = ~mask
+        mask, facts = self._mask(item.mask, image)
         truth = None
         if item.truth is not None:
             truth = decode_photo(bytes_of(item.truth), str(item.truth)).pixels
             same_size(truth, image, item.truth)
-        return Sample(item.id, item.cluster, image, mask, truth, facts=doubts_of(image, mask, truth))
+        return Sample(item.id, item.cluster, image, mask, truth, facts=facts | doubts_of(image, mask, truth))
 
-
-def grey_mask(path: Path, threshold: int, image: Image) -> Mask:
-    """Read a mask file as bool [H, W] of the photo's size: True where the grey level is above `threshold`.
-
-    A mask of another size is resized (nearest). Raises `Rejected` if its aspect differs or it cannot be read.
-    """
-    with open_picture(bytes_of(path), str(path), "panoptic") as opened, decoding("panoptic_unreadable", str(path)):
-        grey = np.asarray(opened.convert("L"))
-    return fitted(grey > threshold, image, path)
-
-
-def fitted(mask: Mask, image: Image, path: Path) -> Mask:
-    """Resize a mask to the photo's size. Its aspect may differ by one pixel of rounding."""
-    height, width = image.shape[:2]
-    if mask.shape == (height, width):
-        return np.ascontiguousarray(mask)
-    if abs(mask.shape[0] * width / mask.shape[1] - height) > 1.0:
-        raise Rejected(
-            "panoptic_size",
-            f"{path}: the mask is {mask.shape[1]} x {mask.shape[0]}, the photo {width} x {height}: another aspect",
-        )
-    return resize_ids(mask, (width, height))
+    def _mask(self, path: Path, image: Image) -> tuple[Mask, dict[str, float]]:
+        """The mask in the photo's size, and the fact of how it is read, if that is not as grey levels."""
+        try:
+            found = read_mask(bytes_of(path), str(path), image.shape[1::-1], self._choice)
+        except Rejected as error:
+            text = str(error).replace("--mask-from ", "--data-option mask_from=")
+            raise Rejected(error.code, text) from error
+        return found.mask, taken_fact(found.kind)
 
 
 def same_size(truth: Image, image: Image, path: Path) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from benchmark.datasets import DataSpec, Sample
 from benchmark.datasets.pair_doubts import drift
 from benchmark.datasets.pair_folders import bytes_of
-from benchmark.datasets.pairs import grey_mask, same_size, threshold_of
+from benchmark.datasets.pairs import same_size, threshold_of
 from olrd.arrays import decode_photo
 from olrd.errors import SourceError, UsageError
+from olrd.mask_files import MaskChoice, read_mask
 from olrd.registry import checked_options
 
 COUNT = 216
@@ -67,7 +68,8 @@ class RealHM:
             decode_photo(bytes_of(_file(stem, part)), str(_file(stem, part))).pixels for part in ("gt", "fore")
         )
         same_size(truth, image, _file(stem, "fore"))
-        mask = grey_mask(_file(stem, "mask"), self.threshold, image)
+        file, choice = _file(stem, "mask"), MaskChoice("luminance", threshold=self.threshold)
+        mask = read_mask(bytes_of(file), str(file), image.shape[1::-1], choice).mask
         name = stem.relative_to(self.root).as_posix()
         return Sample(name, name, image, mask, truth, facts=drift(image, truth, mask))
 

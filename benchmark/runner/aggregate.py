@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmark.datasets.pair_doubts import DATA_DOUBTS, data_warnings
+from benchmark.datasets.pair_doubts import data_warnings, is_count
 from benchmark.regions import MODES
 from benchmark.runner.erasing import DOUBTS
 from benchmark.runner.results import git_revision
@@ -137,11 +137,8 @@ def facts(good: pd.DataFrame) -> dict[str, float]:
     for text in good.facts:
         for name, value in json.loads(text).items():
             gathered.setdefault(name, []).append(value)
-    return {
-        name: float(np.mean(values))
-        for name, values in sorted(gathered.items())
-        if name not in DATA_DOUBTS | DOUBTS.keys()
-    }
+    numbers = {name: values for name, values in gathered.items() if name not in DOUBTS and not is_count(name)}
+    return {name: float(np.mean(values)) for name, values in sorted(numbers.items())}
 
 
 def doubts(frame: pd.DataFrame) -> tuple[str, ...]:

@@ -13,11 +13,13 @@ from PIL import Image as Pillow
 
 from benchmark.board.leaderboard import leaderboard
 from benchmark.board.records import add_record
+from benchmark.datasets import open_dataset
 from benchmark.datasets.pair_doubts import DATA_DOUBTS, data_warnings, doubts_of
 from benchmark.runner.request import Request
 from benchmark.runner.run import run
 from olrd.arrays import Image, Mask
 from olrd.engines import EngineSpec
+from olrd.errors import Rejected, UsageError
 from olrd.storage.files import to_json
 
 
@@ -96,3 +98,52 @@ def test_a_sound_set_says_nothing_and_one_worker_or_two_say_the_same(tmp_path: P
     one = run(request(odd), tmp_path / "one").summary.dataset
     two = run(request(odd), tmp_path / "two", EngineSpec("local", workers=2)).summary.dataset
     assert one == two and one.warnings == ("the mask is empty in 1 of 3 samples: nothing is erased there",)
+
+
+@pytest.mark.parametrize(
+    ("save", "said"),
+    [
+        (lambda mask: Pillow.fromarray(mask.astype(np.uint8)), ""),
+        (lambda mask: Pillow.fromarray(mask.astype(np.uint8) * 255).convert("RGB"), ""),
+        (lambda mask: alpha(np.full((*mask.shape, 3), (255, 0, 0), np.uint8), mask), "alpha of RGBA"),
+        (lambda mask: alpha(np.tile(truth_of(9), (1, 1, 1)), ~mask), "hole in the alpha of RGBA"),
+        (lambda mask: palette(mask), "palette entry 1"),
+        (lambda mask: Pillow.fromarray(mask[..., None] * np.array([200, 0, 0], np.uint8)), "colour on black of RGB"),
+    ],
+)
+def test_masks_of_editors_and_labelling_tools_are_read_and_it_is_said_how(
+    save: Callable[[Mask], Pillow.Image], said: str, tmp_path: Path
+) -> None:
+    root = write_pairs(tmp_path / "data", three())
+    for seed in (1, 2, 3):
+        save(mask_of(seed)).save(root / "mask" / f"{seed}.png")
+    data = open_dataset("pairs", str(root))
+    for index, seed in enumerate((1, 2, 3)):
+        np.testing.assert_array_equal(data.sample(index).mask, mask_of(seed))
+    summary = run(request(root), tmp_path / "out").summary
+    assert summary.facts == {}
+    assert summary.dataset.warnings == ((f"masks are read as {said} in 3 of 3 samples",) if said else ())
+
+
+def alpha(colours: Image, mask: Mask) -> Pillow.Image:
+    return Pillow.fromarray(np.dstack([colours, mask.astype(np.uint8) * 255]))
+
+
+def palette(mask: Mask) -> Pillow.Image:
+    image = Pillow.fromarray(mask.astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    return image
+
+
+def test_a_mask_with_two_meanings_names_the_option_of_the_dataset(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path, three())
+    labels = np.zeros(mask_of(1).shape, np.uint8)
+    labels[:20], labels[20:30] = 3, 7
+    Pillow.fromarray(labels).save(root / "mask" / "1.png")
+    with pytest.raises(Rejected, match="--data-option mask_from=index:N"):
+        open_dataset("pairs", str(root)).sample(0)
+    one = open_dataset("pairs", str(root), {"mask_from": "index:7"})
+    np.testing.assert_array_equal(one.sample(0).mask, labels == 7)
+    assert one.fingerprint != open_dataset("pairs", str(root)).fingerprint
+    with pytest.raises(UsageError, match="alpha, luminance or index:N, got 'red'"):
+        open_dataset("pairs", str(root), {"mask_from": "red"})
