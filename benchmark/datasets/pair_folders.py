@@ -77,11 +77,45 @@ class Item(NamedTuple):
     truth: Path | None
 
 
-class Found(NamedTuple):
-    """The samples of a folder, and what a table of results should say about them."""
+class Picture(NamedTuple):
+    """A picture that is not decoded. name: where it is, for messages."""
+
+    name: str
+    data: bytes
+
+
+class PairFiles(NamedTuple):
+    """The samples of a folder. warnings: what a table of results should say about them."""
 
     items: list[Item]
-    warnings: tuple[str, ...]
+    warnings: list[str]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the samples."""
+        return [item.id for item in self.items]
+
+    @property
+    def clusters(self) -> list[str]:
+        """The source photos of the samples."""
+        return [item.cluster for item in self.items]
+
+    def pictures(self, index: int) -> tuple[Picture, Picture, Picture | None]:
+        """The photo, the mask and the truth of a sample. Raises `Rejected` if a file cannot be read."""
+        item = self.items[index]
+        photo, mask = (Picture(str(path), bytes_of(path)) for path in (item.photo, item.mask))
+        return photo, mask, Picture(str(item.truth), bytes_of(item.truth)) if item.truth else None
+
+    def hash(self, settings: str) -> str:
+        """A hash of all files of all samples, with their names. settings: what decides the samples besides."""
+        digest = hashlib.sha256(settings.encode())
+        items = self.items
+        if any(len({item.id, item.photo.stem, item.mask.stem, (item.truth or item.mask).stem}) > 1 for item in items):
+            digest.update("".join(f"\n{item.id}\t{item.cluster}" for item in items).encode())
+        for column in zip(*((item.photo, item.mask, item.truth) for item in items), strict=True):
+            for path in dict.fromkeys(path for path in column if path is not None):
+                digest.update(path.name.encode() + bytes_of(path, SourceError))
+        return digest.hexdigest()[:16]
 
 
 def layout_of(name: str) -> Layout:
@@ -91,7 +125,7 @@ def layout_of(name: str) -> Layout:
     return LAYOUTS[name]
 
 
-def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: str, deep: bool) -> Found:
+def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: str, deep: bool) -> PairFiles:
     """Find the samples below a folder.
 
     Args:
@@ -123,7 +157,7 @@ def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: st
         warnings += _unread(root, folders, photos)
     if not folders.truth and not _is_without_truth(layout, given):
         warnings.append(f"there is no truth (no folder {layout.truth}): scores that compare with it are empty")
-    return Found(items, tuple(warnings))
+    return PairFiles(items, warnings)
 
 
 def _is_without_truth(layout: Layout, given: Mapping[str, str]) -> bool:
@@ -164,7 +198,7 @@ def _subfolders(root: Path) -> list[str]:
 def _what_is_there(root: Path, option: str) -> str:
     """What a folder holds in place of the one that was expected, for a message."""
     if not root.is_dir():
-        return ""
+        return f". {root} is no folder; sets of the hub are read with --data-option columns=image:NAME,mask:NAME"
     held = [(name, _pictures_below(root / name)) for name in _subfolders(root)]
     here = sum(_is_picture(p.name) for p in root.iterdir())
     shown = [f"{name}/ ({count} pictures)" for name, count in held if count]
@@ -333,14 +367,3 @@ def bytes_of(path: Path, kind: type[OlrdError] = Rejected) -> bytes:
     except OSError as error:
         text = f"{path} cannot be read: {error.strerror or error}"
         raise (Rejected("photo_unreadable", text) if kind is Rejected else kind(text)) from error
-
-
-def hash_of(items: Sequence[Item], settings: str) -> str:
-    """A hash of all files of all samples, with their names. settings: what decides the samples besides."""
-    digest = hashlib.sha256(settings.encode())
-    if any(len({item.id, item.photo.stem, item.mask.stem, item.truth and item.truth.stem}) > 1 for item in items):
-        digest.update("".join(f"\n{item.id}\t{item.cluster}" for item in items).encode())
-    for column in zip(*((item.photo, item.mask, item.truth) for item in items), strict=True):
-        for path in dict.fromkeys(path for path in column if path is not None):
-            digest.update(path.name.encode() + bytes_of(path, SourceError))
-    return digest.hexdigest()[:16]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.datasets import DataSpec, Sample, table_name
 from benchmark.datasets.pair_doubts import doubts_of, taken_fact
-from benchmark.datasets.pair_folders import Item, bytes_of, find_pairs, hash_of, layout_of
+from benchmark.datasets.pair_folders import PairFiles, Picture, find_pairs, layout_of
+from benchmark.datasets.pair_tables import OBER, PairTable, is_table
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import Rejected, UsageError
 from olrd.mask_files import MaskChoice, read_mask
@@ -26,6 +26,8 @@ DEFAULTS = {
     "subfolders": "no",
     "invert": "",
     "mask_from": "",
+    "columns": "",
+    "split": "all",
     "name": "pairs",
 }
 
@@ -34,8 +36,11 @@ def open_pairs(spec: DataSpec) -> Pairs:
     """Open `pairs`.
 
     Options:
-        layout: a key of `LAYOUTS`.
+        layout: a key of `LAYOUTS`, or `ober`, a table with the columns of `OBER`.
         photos, masks, truth: folders in place of those of the layout; `truth=none` for a set without truth.
+        columns: `image:NAME,mask:NAME,truth:NAME,id:NAME,cluster:NAME`: the root is a Parquet file, a folder of them, or
+            a hub id.
+        split: of a table; by default `all`.
         results: the folder of finished results; `--method folder` reads it (see `benchmark.runner.inputs`).
         subfolders: `yes` to read them too. They are read anyway where a folder itself holds no picture.
         threshold: grey level above which a mask pixel counts, by default 127, because many masks are JPEG files.
@@ -46,7 +51,8 @@ def open_pairs(spec: DataSpec) -> Pairs:
         name: the name in tables, of letters, digits, `.`, `_` and `-`.
     """
     options = checked_options(spec, DEFAULTS)
-    layout = layout_of(options["layout"])
+    table = options["columns"] or OBER * (options["layout"] == "ober")
+    layout = layout_of("plain" if options["layout"] == "ober" else options["layout"])
     if options["cluster"] not in ("stem", "prefix", "folder"):
         raise UsageError(f"pairs: cluster must be stem, prefix or folder, got '{options['cluster']}'")
     invert = yes_or_no("invert", options["invert"]) if options["invert"] else layout.invert
@@ -54,13 +60,17 @@ def open_pairs(spec: DataSpec) -> Pairs:
     choice = MaskChoice(options["mask_from"] or None, invert, None if options["threshold"] == HALF else threshold)
     deep = yes_or_no("subfolders", options["subfolders"])
     name = table_name(options["name"])
-    if spec.root is None and not (options["photos"] and options["masks"]):
+    if spec.root is None and (table or not (options["photos"] and options["masks"])):
         folders = [folder for folder in (layout.photos, layout.masks, layout.truth) if folder]
-        raise UsageError(f"pairs: name the folder with --root; it should hold {', '.join(folders)}/")
-    found = find_pairs(Path(spec.root or "."), layout, options, options["cluster"], deep)
+        raise UsageError(f"pairs: name the folder with --root; it should hold {', '.join(folders)}/, or Parquet files")
+    root = spec.root or "."
+    pictures: PairFiles | PairTable
+    if table or is_table(root, options["photos"] or layout.photos):
+        pictures = PairTable(root, table, options["split"], options["truth"] != "none")
+    else:
+        pictures = find_pairs(Path(root), layout, options, options["cluster"], deep)
     chosen = f" {options['mask_from']}" * bool(options["mask_from"]) + " inverted" * invert
-    settings = f"{threshold} {options['cluster']}{chosen}"
-    return Pairs(name, found.items, choice, hash_of(found.items, settings), found.warnings)
+    return Pairs(name, pictures, choice, f"{threshold} {options['cluster']}{chosen}")
 
 
 def yes_or_no(option: str, text: str) -> bool:
@@ -78,44 +88,50 @@ def threshold_of(text: str) -> int:
 
 
 class Pairs:
-    """Samples of files that belong together."""
+    """Samples of pictures that belong together.
 
-    def __init__(
-        self, name: str, items: Sequence[Item], choice: MaskChoice, fingerprint: str, warnings: tuple[str, ...] = ()
-    ) -> None:
-        self.name, self.fingerprint, self.warnings = name, fingerprint, warnings
-        self._items, self._choice = items, choice
-        self._ids = [item.id for item in items]
+    Args:
+        name: in tables.
+        pictures: where they are.
+        choice: how masks are read.
+        settings: what decides the samples besides the pictures, as a text that the fingerprint holds.
+    """
+
+    def __init__(self, name: str, pictures: PairFiles | PairTable, choice: MaskChoice, settings: str) -> None:
+        self.name, self._pictures, self._choice = name, pictures, choice
+        self._ids, self._clusters = pictures.ids, pictures.clusters
+        self.fingerprint, self.warnings = pictures.hash(settings), tuple(pictures.warnings)
 
     def ids(self) -> list[str]:
-        """The names of the photos, or of the masks where a photo has several, sorted."""
+        """The names of the photos, or of the masks where a photo has several, sorted; the ids of a table's rows."""
         return self._ids
 
     def sample(self, index: int) -> Sample:
         """The photo, its mask and its truth. Raises `Rejected` if their sizes differ."""
-        item = self._items[index]
-        image = decode_photo(bytes_of(item.photo), str(item.photo)).pixels
-        mask, facts = self._mask(item.mask, image)
+        photo, drawn, known = self._pictures.pictures(index)
+        image = decode_photo(photo.data, photo.name).pixels
+        mask, facts = self._mask(drawn, image)
         truth = None
-        if item.truth is not None:
-            truth = decode_photo(bytes_of(item.truth), str(item.truth)).pixels
-            same_size(truth, image, item.truth)
-        return Sample(item.id, item.cluster, image, mask, truth, facts=facts | doubts_of(image, mask, truth))
+        if known is not None:
+            truth = decode_photo(known.data, known.name).pixels
+            same_size(truth, image, known.name)
+        facts |= doubts_of(image, mask, truth)
+        return Sample(self._ids[index], self._clusters[index], image, mask, truth, facts=facts)
 
-    def _mask(self, path: Path, image: Image) -> tuple[Mask, dict[str, float]]:
+    def _mask(self, drawn: Picture, image: Image) -> tuple[Mask, dict[str, float]]:
         """The mask in the photo's size, and the fact of how it is read, if that is not as grey levels."""
         try:
-            found = read_mask(bytes_of(path), str(path), image.shape[1::-1], self._choice)
+            found = read_mask(drawn.data, drawn.name, image.shape[1::-1], self._choice)
         except Rejected as error:
             text = str(error).replace("--mask-from ", "--data-option mask_from=")
             raise Rejected(error.code, text) from error
         return found.mask, taken_fact(found.kind)
 
 
-def same_size(truth: Image, image: Image, path: Path) -> None:
+def same_size(truth: Image, image: Image, name: str | Path) -> None:
     """Raise `Rejected` unless truth and photo have one size."""
     if truth.shape != image.shape:
         raise Rejected(
             "photo_size",
-            f"{path}: the truth is {truth.shape[1]} x {truth.shape[0]}, the photo {image.shape[1]} x {image.shape[0]}",
+            f"{name}: the truth is {truth.shape[1]} x {truth.shape[0]}, the photo {image.shape[1]} x {image.shape[0]}",
         )
