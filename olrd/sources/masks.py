@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,9 +18,10 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
-from olrd.arrays import decode_mask, resize_ids
+from olrd.arrays import Mask
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.licenses import license_code, license_url
+from olrd.mask_files import MaskChoice, read_mask
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceSpec, check_unused, read_file
@@ -34,9 +38,10 @@ from olrd.trust import one_line, shown
 INDEX_VERSION = "1"
 BACKGROUND = Category(1, "background", "unlabelled", False)
 _BACKGROUND_ID = 0xFFFFFFFF
-_OPTIONS = ("category", "class_folders", "license", "masks", "photos", "source_url_prefix")
+_OPTIONS = ("category", "class_folders", "invert", "license", "mask_from", "masks", "photos", "source_url_prefix")
 _PHOTOS = ("photos", "images", "image", "imgs", "img")
 _MASKS = ("masks", "mask")
+_SAMPLE = 200
 _SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
@@ -59,7 +64,8 @@ class MaskFolders:
         self.photo_folder, self.mask_folder, self.max_pixels = photos, masks, spec.max_pixels
         self._declared = license_url(options["license"]) if "license" in options else ""
         self._prefix = options.get("source_url_prefix", "")
-        self._table = _index(photos, masks, options)
+        self._choice = MaskChoice(options.get("mask_from"), _yes(options, "invert"))
+        self._table = _index(photos, masks, options, self._choice)
         metadata = self._table.schema.metadata
         self.fingerprint: str = metadata[b"fingerprint"].decode()
         names: list[str] = json.loads(metadata[b"categories"])
@@ -108,22 +114,28 @@ class MaskFolders:
         )
         return PanopticMap(ids, tuple(measured(segment, ids) for segment in record.segments))
 
-    def _mask(self, file: str, width: int, height: int) -> Any:
-        mask = decode_mask(read_file(self.mask_folder, file, "panoptic"), file, self.max_pixels)
-        if abs(mask.shape[1] * height / mask.shape[0] - width) > 1 + mask.shape[1] / mask.shape[0]:
-            raise Rejected(
-                "panoptic_size",
-                f"{file}: a mask of {mask.shape[1]} x {mask.shape[0]} does not have the shape of a "
-                f"photo of {width} x {height}",
-            )
-        return mask if mask.shape == (height, width) else resize_ids(mask, (width, height))
+    def _mask(self, file: str, width: int, height: int) -> Mask:
+        with _own_option():
+            data = read_file(self.mask_folder, file, "panoptic")
+            return read_mask(data, file, (width, height), self._choice, self.max_pixels).mask
+
+
+@contextmanager
+def _own_option() -> Iterator[None]:
+    """Refusals name the option of this source, not that of `magiceraser erase`."""
+    try:
+        yield
+    except Rejected as error:
+        text = str(error).replace("--mask-from ", "--source-option mask_from=")
+        raise Rejected(error.code, text.replace("--invert", "--source-option invert=yes")) from error
 
 
 def open_masks(spec: SourceSpec) -> MaskFolders:
     """`--source masks --root DIR [--source-option KEY=VALUE]`.
 
     Options: `photos` and `masks` (folders below the root, or any others), `category` (the class of all masks),
-    `class_folders=yes` (the first folder of a mask is its class), `license` and `source_url_prefix` (of all photos).
+    `class_folders=yes` (the first folder of a mask is its class), `mask_from` and `invert=yes` (how masks are read, see
+    `olrd.mask_files`), `license` and `source_url_prefix` (of all photos).
     """
     for key in spec.options:
         if key not in _OPTIONS:
@@ -143,7 +155,7 @@ def _folder(root: Traversable, key: str, options: Mapping[str, str], usual: tupl
     return named_path(root, key, options[key]) if key in options else folder_or_archive(root, *usual)
 
 
-def _index(photos: Traversable, masks: Traversable, options: Mapping[str, str]) -> pa.Table:
+def _index(photos: Traversable, masks: Traversable, options: Mapping[str, str], choice: MaskChoice) -> pa.Table:
     """One row per photo, of `_SCHEMA`. Schema metadata: `fingerprint`, and `categories` (the names of the classes)."""
     photo_names, mask_names = _names(photos, masks)
     if not photo_names or not mask_names:
@@ -153,13 +165,14 @@ def _index(photos: Traversable, masks: Traversable, options: Mapping[str, str]) 
             "masks=FOLDER name other folders"
         )
     classes = _classes(mask_names, options)
-    by_folder = options.get("class_folders") == "yes"
-    settings = [INDEX_VERSION, by_folder, sorted(classes.items()), photo_names]
+    by_folder = _yes(options, "class_folders")
+    settings = [INDEX_VERSION, by_folder, choice.part, choice.invert, sorted(classes.items()), photo_names]
     states = [_state(masks, name) for name in mask_names]
     key = hashlib.sha256(json.dumps([str(photos), str(masks), settings, states]).encode()).hexdigest()[:32]
 
     def make(path: Path) -> None:
-        _write(photos, masks, photo_names, classes, by_folder, path)
+        _tell(masks, mask_names, choice)
+        _write(photos, masks, photo_names, classes, by_folder, choice, path)
 
     return open_index(f"masks-{key}", make)
 
@@ -184,10 +197,7 @@ def _outside(names: list[str], folder: Traversable, other: Traversable) -> list[
 
 def _classes(masks: list[str], options: Mapping[str, str]) -> dict[str, str]:
     """The class of each mask. Raises `UsageError` for a mask outside a folder, if folders are classes."""
-    given = options.get("class_folders", "no")
-    if given not in ("yes", "no"):
-        raise UsageError(f"source option class_folders: expected yes or no, got {shown(given)}")
-    if given == "no":
+    if not _yes(options, "class_folders"):
         name = one_line(options.get("category", "object"))
         if not name:
             raise UsageError("source option category: expected a name, got none")
@@ -211,12 +221,48 @@ def _state(folder: Traversable, name: str) -> list[Any]:
     return [name, path.version()]
 
 
+def _yes(options: Mapping[str, str], key: str) -> bool:
+    given = options.get(key, "no")
+    if given not in ("yes", "no"):
+        raise UsageError(f"source option {key}: expected yes or no, got {shown(given)}")
+    return given == "yes"
+
+
+def _tell(folder: Traversable, names: list[str], choice: MaskChoice) -> None:
+    """Say how the masks are read and what is odd about them, from at most `_SAMPLE` of them.
+
+    Raises `SourceError` if none of them can be read.
+    """
+    sample = names[:: max(1, len(names) // _SAMPLE)][:_SAMPLE]
+    kinds: Counter[str] = Counter()
+    odd: dict[str, list[str]] = {}
+    refused: list[Rejected] = []
+    for name in sample:
+        try:
+            with _own_option():
+                read = read_mask(read_file(folder, name, "panoptic"), name, choice=choice)
+        except Rejected as error:
+            refused.append(error)
+            continue
+        kinds[read.kind] += 1
+        for warning in read.warnings:
+            odd.setdefault(re.sub(r"\d+ % of", "most of", warning), []).append(name)
+    if len(refused) == len(sample):
+        raise SourceError(f"none of the masks in {folder} can be read: {refused[0]}")
+    say(f"masks: {', '.join(f'{kind} ({count:,})' for kind, count in kinds.most_common())}")
+    for warning, found in odd.items():
+        say(f"{len(found):,} of {len(sample):,} masks: {warning} (first: {found[0]})")
+    if refused:
+        say(f"{len(refused):,} of {len(sample):,} masks cannot be read (first: {refused[0]})")
+
+
 def _write(
     photos: Traversable,
     masks: Traversable,
     photo_names: list[str],
     classes: Mapping[str, str],
     by_folder: bool,
+    choice: MaskChoice,
     out: Path,
 ) -> None:
     matched = match_masks(photo_names, {name: name.partition("/")[2] if by_folder else name for name in classes})
@@ -231,6 +277,8 @@ def _write(
         say(f"{len(matched.alone):,} masks have no photo and are left out (first: {matched.alone[0]})")
     kinds = {name: number for number, name in enumerate(sorted(set(classes.values())), start=BACKGROUND.id + 1)}
     digest = hashlib.sha256()
+    if choice != MaskChoice():
+        digest.update(json.dumps([choice.part, choice.invert]).encode())
     with progress_bar("reading masks (once)", len(classes), unit="mask") as bar:
         for name in sorted(classes):
             digest.update(json.dumps([name, classes[name], _hash(masks, name)]).encode())

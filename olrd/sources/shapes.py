@@ -67,11 +67,11 @@ def _parse_polygons(segmentation: Any) -> Shape:
         polygons = [[value for point in polygon for value in point] for polygon in polygons]
     parsed = []
     for polygon in polygons:
-        if any(type(value) not in (int, float) for value in polygon):
+        if not {int, float}.issuperset(map(type, polygon)):
             raise _Unusable(f"a polygon holds {shown(polygon)}, expected numbers")
         if len(polygon) % 2:
             raise _Unusable(f"a polygon has {len(polygon)} numbers, expected pairs of x and y")
-        parsed.append([float(value) for value in polygon])
+        parsed.append(list(map(float, polygon)))
     return Shape(parsed)
 
 

@@ -214,3 +214,39 @@ def test_a_build_verifies(tmp_path: Path) -> None:
     assert len(rows) >= 3
     assert {row["category"] for row in rows} == {"object"}
     assert {row["background_kind"] for row in rows} == {"unlabelled"}
+
+
+def test_masks_are_read_as_everywhere_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The one reader: alpha of RGBA, colours, and black that means erase."""
+    root = draw_masks(tmp_path, PHOTOS, {"masks/a.png": ONE, "masks/b.png": TWO})
+    expected = maps(opened(root))
+    for name, box in (("a", ONE), ("b", TWO)):
+        strokes = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+        strokes[disc(*box)] = (255, 0, 0, 255)
+        Pillow.fromarray(strokes).save(root / f"masks/{name}.png")
+    capsys.readouterr()
+    for photo, ids in maps(opened(root)).items():
+        assert np.array_equal(ids, expected[photo])
+    assert "masks: alpha of RGBA (2)" in capsys.readouterr().err
+    for name, box in (("a", ONE), ("b", TWO)):
+        Pillow.fromarray(~disc(*box)).save(root / f"masks/{name}.png")
+    opened(root)
+    assert "2 of 2 masks: the mask covers most of the picture, with its border" in capsys.readouterr().err
+    inverted = opened(root, invert="yes")
+    for photo, ids in maps(inverted).items():
+        assert np.array_equal(ids, expected[photo])
+    assert inverted.fingerprint != opened(root).fingerprint
+
+
+def test_masks_with_two_meanings_name_the_option(tmp_path: Path) -> None:
+    """A label map; with the option it is read."""
+    root = draw_masks(tmp_path, PHOTOS, {"masks/a.png": ONE})
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[disc(*ONE)], labels[disc(*TWO)] = 1, 2
+    Pillow.fromarray(labels).save(root / "masks/a.png")
+    with pytest.raises(SourceError, match=r"--source-option mask_from=index:"):
+        opened(root)
+    ids = maps(opened(root, mask_from="index:2"))["a.jpg"]
+    assert ids is not None and np.array_equal(ids == 1, disc(*TWO))
+    with pytest.raises(UsageError, match="expects alpha, luminance or index:N"):
+        opened(root, mask_from="red")
