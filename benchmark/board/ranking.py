@@ -143,7 +143,8 @@ def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]
     """The columns of the two tables.
 
     The first table has each metric in the mask, raw (or the only form that the metric has), and the change outside. The
-    second one has the ring, raw, and the whole picture, composited.
+    second one has the ring, raw, and the whole picture, composited. On a dataset without truth, metrics that need none
+    come first, so that rows are ranked by them.
     """
     main: list[Column] = []
     further: list[Column] = []
@@ -165,9 +166,14 @@ def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]
             put(main, f"{metric}/raw", info)
             put(further, f"{metric}/composited", info)
         put(further, f"{metric}/full/composited", info)
+    main.sort(key=lambda column: _lacks_truth(cell_of(record, column.name)))
     if not main or CHANGE in record.scores:
         main.append(Column(CHANGE, higher_is_better=False, unit="grey levels"))
     return (replace(main[0], first=True), *main[1:]), tuple(further)
+
+
+def _lacks_truth(cell: Cell) -> bool:
+    return cell.value is None and "no_truth" in cell.note
 
 
 def _row(record: Summary, main: Sequence[Column], further: Sequence[Column]) -> Row:
