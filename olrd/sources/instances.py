@@ -1,7 +1,7 @@
 """COCO instances: polygons and run lengths, as COCO, LVIS and every labelling tool write them.
 
-There are no stuff labels. Background is every pixel that no instance covers; rows have `background_kind =
-unlabelled`. In LVIS an object of a category that is not exhaustively annotated in a photo may be part of it.
+Background is every pixel that no instance covers; rows have `background_kind = unlabelled`. With the option `stuff` it
+has labels, and a pixel without one is void. In LVIS an object of a category that is not exhaustively annotated in a photo may be part of it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from olrd.sources.instances_index import InstancesIndex
 from olrd.sources.instances_layout import FoundJson, PhotoFiles, find_json, named_path, photo_folders
 from olrd.sources.overlays import measured, paint
 from olrd.sources.shapes import draw_shape
+from olrd.sources.stuff import Stuff, open_stuff
 from olrd.storage.roots import Traversable, local_copy, open_root
 
 BACKGROUND = Category(1, "background", "unlabelled", False)
 _BACKGROUND_ID = 0xFFFFFFFF
-_OPTIONS = ("json", "license", "photos", "things")
+_STUFF_ID = 0xF0000000
+_OPTIONS = ("json", "license", "photos", "stuff", "things")
 
 
 class Instances:
@@ -36,8 +38,8 @@ class Instances:
     name = "instances"
     background_kind = "unlabelled"
 
-    def __init__(self, found: FoundJson, photos: list[Traversable], spec: SourceSpec) -> None:
-        """photos: the folders where the photos may be."""
+    def __init__(self, found: FoundJson, photos: list[Traversable], spec: SourceSpec, root: Traversable) -> None:
+        """photos: the folders where the photos may be. root: where the option `stuff` is looked for."""
         options = spec.options
         self.subset, self.max_pixels = found.subset, spec.max_pixels
         self._declared = license_url(options["license"]) if "license" in options else ""
@@ -51,6 +53,12 @@ class Instances:
             wanted = sorted(category.name for category in kinds.values() if category.isthing)
             self.fingerprint = hashlib.sha256(json.dumps([self.fingerprint, wanted]).encode()).hexdigest()
         self.categories: dict[int, Category] = {BACKGROUND.id: BACKGROUND} | kinds
+        self._stuff: Stuff | None = None
+        if "stuff" in options:
+            self._stuff = open_stuff(root, options["stuff"], len(self.categories) + 1, spec.max_pixels)
+            self.background_kind = "stuff"
+            self.categories = kinds | dict(self._stuff.categories)
+            self.fingerprint = hashlib.sha256(f"{self.fingerprint} {self._stuff.fingerprint}".encode()).hexdigest()
 
     def __len__(self) -> int:
         return self._table.num_rows
@@ -66,7 +74,10 @@ class Instances:
             Segment(number, category, 0, Box(0, 0, 0, 0), crowd)
             for number, category, crowd in zip(row["ids"], row["categories"], row["crowds"], strict=True)
         ]
-        if segments:
+        if self._stuff is not None:
+            kinds = self._stuff.kinds(row["image_id"], row["file_name"])
+            segments += [Segment(_STUFF_ID + kind, kind, 0, Box(0, 0, 0, 0)) for kind in kinds]
+        elif segments:
             segments.append(Segment(_BACKGROUND_ID, BACKGROUND.id, 0, Box(0, 0, 0, 0)))
         return Record(
             image_id=row["image_id"],
@@ -94,7 +105,11 @@ class Instances:
                 f"{record.file_name}: annotated as {given[0]} x {given[1]}, but the photo (orientation applied) is "
                 f"{width} x {height}",
             )
-        ids = np.full((height, width), _BACKGROUND_ID, np.uint32)
+        if self._stuff is None:
+            ids = np.full((height, width), _BACKGROUND_ID, np.uint32)
+        else:
+            ids = self._stuff.draw(record.image_id, record.file_name, width, height)
+            ids[ids > 0] += np.uint32(_STUFF_ID)
         layers: tuple[list[Any], list[Any]] = ([], [])
         for segment, one in zip(record.segments, self._index.instances(index), strict=False):
             name = f"{record.file_name}: annotation {segment.id}"
@@ -135,7 +150,7 @@ def open_instances(spec: SourceSpec) -> Instances:
     """`--source instances --root DIR [--subset NAME] [--source-option KEY=VALUE]`.
 
     Options: `json` and `photos` (paths below the root, or any others), `things` (the categories that are cut out; the
-    others are background), `license` (of the photos for which the JSON names none).
+    others are background), `stuff` (labels of the background, see `open_stuff`), `license` (of the photos for which the JSON names none).
     """
     for key in spec.options:
         if key not in _OPTIONS:
@@ -155,4 +170,4 @@ def open_instances(spec: SourceSpec) -> Instances:
         folders = [named_path(root, "photos", spec.options["photos"])]
     else:
         folders = photo_folders(root, found)
-    return Instances(found, folders, spec)
+    return Instances(found, folders, spec, root)

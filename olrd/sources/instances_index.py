@@ -26,7 +26,8 @@ from olrd.trust import DepthGuard, one_line, reading, shown
 INDEX_VERSION = "1"
 KIND = "a COCO instances JSON with 'images', 'annotations' and 'categories'"
 _BATCH, _CHUNK = 1000, 1 << 20
-_LARGEST = (1 << 32) - 1
+_LARGEST = 0xF0000000
+"""Ids of segments are below it; those above are for background and stuff."""
 _SHAPES = pa.schema(
     [
         ("image", pa.int32()),

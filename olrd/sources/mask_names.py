@@ -63,6 +63,16 @@ def _all_names(folder: Traversable) -> Iterator[str]:
             yield from ((relative / name).as_posix() for name in files)
 
 
+def state_of(folder: Traversable, name: str) -> list[int | str]:
+    """A file's name, and what changes when somebody replaces it."""
+    path = folder / name
+    if isinstance(path, Path):
+        stat = path.stat()
+        return [name, stat.st_size, stat.st_mtime_ns]
+    assert isinstance(path, Remote | Member)
+    return [name, path.version()]
+
+
 def match_masks(photos: Iterable[str], masks: Mapping[str, str]) -> Matched:
     """Give each mask to the photo whose name it has.
 

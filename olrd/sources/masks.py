@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -26,12 +25,10 @@ from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceSpec, check_unused, read_file
 from olrd.sources.instances_layout import named_path
-from olrd.sources.mask_names import is_mask_beside, match_masks, pictures_under, stem_of
+from olrd.sources.mask_names import is_mask_beside, match_masks, pictures_under, state_of, stem_of
 from olrd.sources.overlays import measured, paint
 from olrd.sources.panoptic_json import check_ids, image_id
-from olrd.storage.archives import Member
 from olrd.storage.indexes import open_index
-from olrd.storage.remote import Remote
 from olrd.storage.roots import Traversable, folder_or_archive, open_root
 from olrd.trust import one_line, shown
 
@@ -167,7 +164,7 @@ def _index(photos: Traversable, masks: Traversable, options: Mapping[str, str], 
     classes = _classes(mask_names, options)
     by_folder = _yes(options, "class_folders")
     settings = [INDEX_VERSION, by_folder, choice.part, choice.invert, sorted(classes.items()), photo_names]
-    states = [_state(masks, name) for name in mask_names]
+    states = [state_of(masks, name) for name in mask_names]
     key = hashlib.sha256(json.dumps([str(photos), str(masks), settings, states]).encode()).hexdigest()[:32]
 
     def make(path: Path) -> None:
@@ -209,16 +206,6 @@ def _classes(masks: list[str], options: Mapping[str, str]) -> dict[str, str]:
             f"class_folders=yes expects each mask in the folder of its class, {shown(outside[0])} is in none"
         )
     return {name: one_line(name.partition("/")[0]) for name in masks}
-
-
-def _state(folder: Traversable, name: str) -> list[Any]:
-    """A mask's name, and what changes when somebody replaces it."""
-    path = folder / name
-    if isinstance(path, Path):
-        stat = path.stat()
-        return [name, stat.st_size, stat.st_mtime_ns]
-    assert isinstance(path, Remote | Member)
-    return [name, path.version()]
 
 
 def _yes(options: Mapping[str, str], key: str) -> bool:
