@@ -18,14 +18,15 @@ import pyarrow as pa
 
 from olrd.errors import SourceError
 from olrd.panoptic import Category
-from olrd.progress import progress_bar, say
+from olrd.progress import say
+from olrd.sources.json_chunks import json_chunks
 from olrd.sources.shapes import Shape, parse_shape
 from olrd.storage.indexes import open_index
 from olrd.trust import DepthGuard, one_line, reading, shown
 
 INDEX_VERSION = "1"
 KIND = "a COCO instances JSON with 'images', 'annotations' and 'categories'"
-_BATCH, _CHUNK = 1000, 1 << 20
+_BATCH = 1000
 _LARGEST = 0xF0000000
 """Ids of segments are below it; those above are for background and stuff."""
 _SHAPES = pa.schema(
@@ -247,7 +248,7 @@ def _read_heads(json_path: Path, first: int) -> _Heads:
     ]
     digest, guard = hashlib.sha256(), DepthGuard(json_path, SourceError)
     try:
-        for chunk in _chunks(json_path, "indexing, pass 1 of 2"):
+        for chunk in json_chunks(json_path, "indexing, pass 1 of 2"):
             digest.update(chunk)
             guard.feed(chunk)
             for feed in feeds:
@@ -344,7 +345,7 @@ def _stream(json_path: Path) -> Iterator[Any]:
     items: list[Any] = ijson.sendable_list()
     feed = ijson.items_coro(items, "annotations.item", use_float=True)
     try:
-        for chunk in _chunks(json_path, "indexing, pass 2 of 2"):
+        for chunk in json_chunks(json_path, "indexing, pass 2 of 2"):
             feed.send(chunk)
             yield from items
             items.clear()
@@ -357,10 +358,3 @@ def _not_json(json_path: Path, error: Exception) -> SourceError:
     text = one_line(str(error))[:300]
     hint = ". JSON has no NaN and no Infinity: write null instead" if "NaN" in text or "Infinity" in text else ""
     return SourceError(f"{json_path} is not valid JSON: {text}{hint}")
-
-
-def _chunks(json_path: Path, label: str) -> Iterator[bytes]:
-    with json_path.open("rb") as file, progress_bar(label, json_path.stat().st_size, unit="B") as bar:
-        while chunk := file.read(_CHUNK):
-            yield chunk.removeprefix(b"\xef\xbb\xbf") if file.tell() == len(chunk) else chunk
-            bar.update(len(chunk))

@@ -44,11 +44,12 @@ def find_json(root: Traversable, subset: str | None) -> FoundJson:
     others: dict[str, FoundJson] = {}
     for folder in folders:
         for name in _entries(folder):
-            found = _usual(folder, name)
+            plain = name.removesuffix(".gz")
+            found = _usual(folder, name, plain)
             if found:
                 named.setdefault(found.subset, found)
-            elif fnmatch(name, "*.json") and name[0] != "." and not any(fnmatch(name, o) for o in _OTHERS):
-                stem = name.removesuffix(".json")
+            elif fnmatch(plain, "*.json") and name[0] != "." and not any(fnmatch(plain, o) for o in _OTHERS):
+                stem = plain.removesuffix(".json")
                 others.setdefault(stem, FoundJson(stem, folder / name, folder))
     known = named or others
     if not known:
@@ -66,12 +67,13 @@ def find_json(root: Traversable, subset: str | None) -> FoundJson:
     return known[subset or next(iter(known))]
 
 
-def _usual(folder: Traversable, name: str) -> FoundJson | None:
-    if fnmatch(name, "instances_*.json"):
-        subset = name.removeprefix("instances_").removesuffix(".json")
-    elif fnmatch(name, "lvis_*.json"):
-        subset = name.removesuffix(".json")
-    elif name == _ROBOFLOW:
+def _usual(folder: Traversable, name: str, plain: str) -> FoundJson | None:
+    """A file with a usual name. plain: its name without `.gz`."""
+    if fnmatch(plain, "instances_*.json"):
+        subset = plain.removeprefix("instances_").removesuffix(".json")
+    elif fnmatch(plain, "lvis_*.json"):
+        subset = plain.removesuffix(".json")
+    elif plain == _ROBOFLOW:
         whole = folder.resolve() if isinstance(folder, Path) else folder
         subset = whole.name
     else:

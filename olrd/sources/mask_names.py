@@ -17,6 +17,7 @@ from olrd.trust import shown
 
 # name_mask, name_mask001, name_mask_2; name_0, name-1. A number needs a separator: frame12 is no mask of frame1.
 _MASK = re.compile(r"[ ._-]?masks?(?:[ ._-]?\d+)?$", re.IGNORECASE)
+_BEFORE = re.compile(r"(?:^|(?<=/))masks?[ ._-]", re.IGNORECASE)
 _NUMBER = re.compile(r"[ ._-]\d+$")
 
 
@@ -76,8 +77,8 @@ def state_of(folder: Traversable, name: str) -> list[int | str]:
 def match_masks(photos: Iterable[str], masks: Mapping[str, str]) -> Matched:
     """Give each mask to the photo whose name it has.
 
-    A mask has the photo's path, whatever its suffix, and after it nothing, `_mask`, `_mask001` or `_0`; or it lies in
-    a folder with the photo's path. Of several photos the one with the longest name wins.
+    A mask has the photo's path, whatever its suffix, and after it nothing, `_mask`, `_mask001` or `_0`, or before it
+    `mask_`; or it lies in a folder with the photo's path. Of several photos the one with the longest name wins.
 
     Args:
         photos: relative names.
@@ -114,6 +115,7 @@ def photo_stems(mask: str) -> Iterator[str]:
     yield stem
     for ending in (_NUMBER, _MASK):
         yield ending.sub("", stem)
+    yield _BEFORE.sub("", stem)
     yield folder
     yield _MASK.sub("", folder)
 

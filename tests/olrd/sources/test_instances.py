@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -193,6 +194,42 @@ def _flask(drawn: DrawnInstances) -> Path:
     return root
 
 
+def _fiftyone(drawn: DrawnInstances) -> Path:
+    return drawn.save("labels.json", "data")
+
+
+def _labelme(drawn: DrawnInstances) -> Path:
+    for image in drawn.images:
+        image["file_name"] = f"JPEGImages/{image['file_name']}"
+    return drawn.save("annotations.json", "JPEGImages")
+
+
+def _packed(drawn: DrawnInstances) -> Path:
+    root = drawn.save()
+    path = root / "annotations/instances_train.json"
+    (root / "annotations/instances_train.json.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    return root
+
+
+def _utf16(drawn: DrawnInstances) -> Path:
+    """As Windows PowerShell writes a text."""
+    root = drawn.save()
+    path = root / "annotations/instances_train.json"
+    path.write_text(path.read_text(), encoding="utf-16")
+    return root
+
+
+def _archive_of_coco(drawn: DrawnInstances) -> Path:
+    """annotations_trainval2017.zip as downloaded, and the photos in an archive too."""
+    root = drawn.save()
+    shutil.make_archive(str(root / "annotations_trainval2017"), "zip", root, "annotations")
+    shutil.make_archive(str(root / "train"), "zip", root, "train")
+    shutil.rmtree(root / "annotations")
+    shutil.rmtree(root / "train")
+    return root
+
+
 LAYOUTS: dict[str, tuple[Callable[[DrawnInstances], Path], str | None]] = {
     "roboflow": (_roboflow, "valid"),
     "label-studio": (_label_studio, None),
@@ -201,6 +238,11 @@ LAYOUTS: dict[str, tuple[Callable[[DrawnInstances], Path], str | None]] = {
     "lvis": (_lvis, None),
     "flat": (_photos_beside_the_json, None),
     "detectron": (_detectron, None),
+    "fiftyone": (_fiftyone, None),
+    "labelme": (_labelme, None),
+    "gzip": (_packed, None),
+    "utf-16": (_utf16, None),
+    "archives": (_archive_of_coco, None),
     "no-sizes-text-ids": (_flask, None),
 }
 
@@ -465,6 +507,13 @@ def test_a_truncated_json_is_an_error(end: float, drawn: DrawnInstances) -> None
     path = drawn.save() / "annotations/instances_train.json"
     path.write_bytes(path.read_bytes()[: int(end * path.stat().st_size)])
     with pytest.raises(SourceError, match=r"instances_train.json"):
+        opened(drawn.root)
+
+
+def test_a_truncated_gzip_is_an_error(drawn: DrawnInstances) -> None:
+    path = _packed(drawn) / "annotations/instances_train.json.gz"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(SourceError, match=r"instances_train.json.gz is truncated or damaged"):
         opened(drawn.root)
 
 

@@ -55,6 +55,7 @@ NAMES: dict[str, tuple[dict[str, int], list[str]]] = {
     "several, dashes": ({"photos/a.jpg": 1}, ["masks/a-1.png", "masks/a-2.png"]),
     "several, mask and number": ({"photos/a.jpg": 1}, ["masks/a_mask_1.png", "masks/a_mask_2.png"]),
     "several, a folder": ({"photos/a.jpg": 1}, ["masks/a/left.png", "masks/a/right.png"]),
+    "mask_ before the name": ({"photos/x/a.jpg": 1}, ["masks/x/mask_a.png"]),
     "whole name of the photo": ({"photos/a.jpg": 1}, ["masks/a.jpg.png"]),
     "subfolders": ({"photos/x/a.jpg": 1, "photos/y/a.jpg": 2}, ["masks/x/a.png", "masks/y/a_mask.png"]),
     "lama, one folder": ({"a.jpg": 1, "b.jpg": 2}, ["a_mask001.png", "a_mask002.png", "b_mask.png"]),
