@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +65,9 @@ _ROLES = {
     "mask": r"masks?",
     "truth": r"gt|truth|ground[_-]?truth|target|clean|bg|background",
 }
-_PART = r"(?:[ _.-]*\d+)?"
+_SUFFIX = r"(?:\.(?:jpe?g|png|webp|bmp|tiff?))?"
+MOST = 10_000
+"""Pictures that are counted for a message; a root may be a whole disk."""
 
 
 class Item(NamedTuple):
@@ -141,13 +144,15 @@ def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: st
     """
     folders = _folders(root, layout, given)
     photos = pictures_in(root, folders.photos, deep)
-    masks = photos if folders.masks == folders.photos else pictures_in(root, folders.masks, deep)
-    if layout.beside:
+    together = (root / folders.masks).samefile(root / folders.photos)
+    masks = photos if together else pictures_in(root, folders.masks, deep, "masks")
+    beside = layout.beside or together
+    if beside:
         photos = {key: path for key, path in photos.items() if not _is_mask(key)}
-        masks = {key: path for key, path in masks.items() if _is_mask(key) or folders.masks != folders.photos}
+        masks = {key: path for key, path in masks.items() if _is_mask(key) or not together}
     if not photos:
         raise SourceError(f"{root / folders.photos} holds no photo, only masks (called ..._mask...)")
-    pairs, warnings = _with_masks(root, folders, photos, masks, layout.beside)
+    pairs, warnings = _with_masks(root, folders, photos, masks, beside)
     truths = _with_truths(root, folders, photos, pairs, deep) if folders.truth else {}
     items = [
         Item(name, _cluster(photo, cluster), photos[photo], masks[mask], truths.get(name))
@@ -180,6 +185,7 @@ def _folders(root: Path, layout: Layout, given: Mapping[str, str]) -> Layout:
         return Layout(photos, masks, truth)
     optional = not given["truth"] and layout in (LAYOUTS["plain"], LAYOUTS["lama"])
     others = [name for name in _subfolders(root) if name.lower() in TRUTH_NAMES and name not in (photos, masks)]
+    others = [name for name in others if _pictures_below(root / name)]
     if not optional or others:
         raise SourceError(
             f"the folder {root / truth} does not exist{_what_is_there(root, 'truth')}; "
@@ -207,6 +213,8 @@ def _what_is_there(root: Path, option: str) -> str:
         said = f". {root} holds {', '.join(shown[:6])}: name the one to read with --data-option {option}=FOLDER"
         below = [name for name, count in held if count and _only_below(root / name)]
         return said + (f". The pictures of {below[0]}/ lie in its subfolders" if below else "")
+    if any(_is_mask(p.stem) for p in root.iterdir() if _is_picture(p.name)):
+        return f". {root} holds photos with masks called ..._mask... beside them: --data-option layout=lama reads them"
     if here:
         return f". {root} itself holds {here} pictures: --data-option {option}=. reads them"
     if deeper:
@@ -217,7 +225,7 @@ def _what_is_there(root: Path, option: str) -> str:
 
 
 def _pictures_below(folder: Path) -> int:
-    return sum(_is_picture(name) for _, _, names in os.walk(folder) for name in names)
+    return sum(1 for _ in islice(_walk(folder), MOST))
 
 
 def _only_below(folder: Path) -> bool:
@@ -229,17 +237,18 @@ def _is_picture(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES | RARE_SUFFIXES
 
 
-def pictures_in(root: Path, name: str, deep: bool) -> dict[str, Path]:
+def pictures_in(root: Path, name: str, deep: bool, option: str = "photos") -> dict[str, Path]:
     """The pictures of a folder by their path without suffix, relative to the folder. Hidden files are left out.
 
-    Names are compared as composed Unicode, because macOS stores accents as separate characters.
+    Names are compared as composed Unicode, because macOS stores accents as separate characters. option: the option that
+    names the folder, for messages.
     """
     folder = root / name
     paths = [p for p in sorted(folder.iterdir()) if _is_picture(p.name)]
     if deep or not paths:
         paths = sorted(_walk(folder))
     if not paths:
-        raise SourceError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))}){_what_is_there(root, 'photos')}")
+        raise SourceError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))}){_what_is_there(root, option)}")
     paths = [p for p in paths if p.suffix.lower() in SUFFIXES] or paths
     if strange := [p for p in paths if not p.is_file()]:  # to open a pipe would wait for ever
         raise SourceError(f"{strange[0]} is called like a picture, but it is not a file: remove it")
@@ -297,9 +306,9 @@ def _unused(keys: Sequence[str], masks: Mapping[str, Path]) -> list[str]:
 def _matched(photos: Mapping[str, Path], others: Mapping[str, Path], role: str, other: str) -> dict[str, str]:
     """The photo of each file whose name is that of a photo with a word or a number added.
 
-    `1_mask`, `1_mask001`, `1-2`, `mask_1` and `1/anything` belong to the photo `1`, or `1_image`. The longest name wins.
+    `1_mask`, `1_mask001`, `1-2`, `1.jpg`, `mask_1` and `1/anything` belong to the photo `1`, or `1_image`. The longest name wins.
     """
-    word = re.compile(rf"(?:[ _.-]?(?:{_ROLES[other]}))?{_PART}|/.+", re.IGNORECASE)
+    word = re.compile(rf"{_SUFFIX}(?:[ _.-]+(?:{_ROLES[other]})[ _.-]*\d*|[ _.-]+\d+|/.+)?", re.IGNORECASE)
     bases = {re.sub(rf"[ _.-](?:{_ROLES[role]})$", "", key, flags=re.IGNORECASE): key for key in sorted(photos)}
     bases |= {key: key for key in photos}
     found: dict[str, str] = {}
@@ -317,7 +326,7 @@ def _with_truths(
     root: Path, folders: Layout, photos: Mapping[str, Path], pairs: Sequence[Triple], deep: bool
 ) -> dict[str, Path]:
     """The truth of each sample: the file with the name of its photo, or of its mask."""
-    truths = pictures_in(root, folders.truth, deep)
+    truths = pictures_in(root, folders.truth, deep, "truth")
     named = {photo: truth for truth, photo in _matched(photos, truths, "photo", "truth").items()}
     found: dict[str, Path] = {}
     for name, photo, mask in pairs:

@@ -56,6 +56,7 @@ def test_hidden_files_of_macos_and_windows_are_no_pictures(tmp_path: Path) -> No
         ("image/s/{}.png", "mask/s/{}.png", "gt/s/{}.png"),
         ("image/s{0}/x.png", "mask/s{0}/x.png", "gt/s{0}/x.png"),
         ("image/{}.png", "mask/{}_mask2.png", "gt/{}_mask2.png"),
+        ("image/{}.png", "mask/{}.jpg.png", "gt/{}.png.png"),
     ],
 )
 def test_names_that_differ_by_a_word_a_number_or_a_folder_belong_together(
@@ -118,6 +119,7 @@ def test_lama_keeps_photos_and_masks_in_one_folder(names: tuple[str, str], tmp_p
     assert data.ids() == [names[1][:-4].format(k) for k in (1, 2, 3)]
     assert data.sample(0).truth is None
     assert "there is no truth (no folder gt)" in data.warnings[0]
+    assert opened(root, photos=".", masks=".", truth="none").ids() == data.ids()
     same = opened(root, layout="lama", truth=".")
     assert same.sample(0).facts == {"truth_equals_input_in_mask": 1.0}
 
@@ -176,6 +178,8 @@ def test_photos_and_masks_without_a_truth_are_a_set(tmp_path: Path) -> None:
         (three(truth=""), {"truth": "gone"}, r"gone does not exist"),
         (three("images/{}.png"), {}, r"image does not exist\. .*images/ \(3 pictures\).* --data-option photos=FOLDER"),
         (three("{}.png", "masks/{}.png"), {}, r"itself holds|masks/ \(3 pictures\)"),
+        (three("{}.png", "{}_mask.png", ""), {}, r"masks called \.\.\._mask\.\.\. beside them: .* layout=lama"),
+        (three(mask="masks/{}.png") | {"mask/x/y/1.txt": mask_of(1)}, {}, r"mask holds no picture .*masks=FOLDER"),
         (three("s/image/{}.png", "s/mask/{}.png", "s/gt/{}.png"), {}, r"pictures of s/ lie in its subfolders"),
         (
             three() | {"image/4.png": photo_of(4)},
@@ -183,6 +187,8 @@ def test_photos_and_masks_without_a_truth_are_a_set(tmp_path: Path) -> None:
             r"mask holds no file for 1 of 4 photos \(first: 4\): expected 4\.png",
         ),
         (three(mask="mask/x{}y.png"), {}, r"3 of 3 photos \(first: 1\): expected 1\.png, found x1y\.png"),
+        (three(mask="mask/{}0.png"), {}, r"3 of 3 photos \(first: 1\): expected 1\.png, found 10\.png"),
+        (three(mask="mask/{}mask.png"), {}, r"3 of 3 photos \(first: 1\): expected 1\.png, found 1mask\.png"),
         (three(mask="") | {"mask/1.png": mask_of(1)}, {}, r"2 of 3 photos \(first: 2\): expected 2\.png, found 1\.png"),
     ],
 )
