@@ -1,19 +1,19 @@
-"""Finds the photos, masks and truths of `pairs` in folders, and says which belong together."""
+"""Finds the photos, masks and truths of `pairs` in folders."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.datasets import duplicates
-from olrd.errors import OlrdError, Rejected, SourceError, did_you_mean
+from benchmark.datasets.pair_layouts import LAYOUTS, TRUTH_NAMES, Layout
+from benchmark.datasets.pair_names import is_mask, with_masks, with_truths
+from olrd.errors import OlrdError, Rejected, SourceError
 from olrd.storage.files import read_regular
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -21,51 +21,6 @@ RARE_SUFFIXES = {".tif", ".tiff"}
 """Suffixes that count only in a folder without a picture of another suffix."""
 
 
-class Layout(NamedTuple):
-    """The folders of a published dataset.
-
-    Attributes:
-        photos, masks, truth: the folders; an empty `truth` for a set without truth.
-        beside: masks may lie in the folder of the photos and are called `<photo>_mask...`; each mask is a sample with
-            the mask's name as its id. The folders count only if they are there.
-        invert: black means erase.
-    """
-
-    photos: str
-    masks: str
-    truth: str = ""
-    beside: bool = False
-    invert: bool = False
-
-
-LAYOUTS: Mapping[str, Layout] = {
-    "plain": Layout("image", "mask", "gt"),
-    "rord": Layout("img", "mask", "gt"),
-    "removalbench": Layout("images", "masks", "gt"),
-    "rorem": Layout("source", "mask", "GT"),
-    "syn4removal": Layout("paste", "mask", "gt"),
-    "lama": Layout("image", "mask", "gt", beside=True),
-    "corne": Layout("shot", "mask_sam", "bg"),
-    "dor": Layout("images", "masks"),
-    "mi-gan": Layout("images", "masks", invert=True),
-}
-"""The folders by the name of the dataset, or of the program whose evaluation reads them.
-
-- `lama`: https://github.com/advimman/lama, saicinpainting/evaluation/data.py.
-- `corne`: https://huggingface.co/datasets/QinmingZhou/CORNE-Val; `masks=mask_eff` for the masks with shadows.
-- `dor`: https://huggingface.co/datasets/qc1752/DOR-Bench.
-- `mi-gan`: https://github.com/Picsart-AI-Research/MI-GAN, examples/; white is what is known, but for the masks of
-  `places2_512_object` (`invert=no`).
-"""
-
-TRUTH_NAMES = {"gt", "truth", "ground_truth", "groundtruth", "target", "targets", "bg", "background", "clean"}
-"""What a folder of truths is often called."""
-_ROLES = {
-    "photo": r"image|img|input|photo|source|src|rgb",
-    "mask": r"masks?",
-    "truth": r"gt|truth|ground[_-]?truth|target|clean|bg|background",
-}
-_SUFFIX = r"(?:\.(?:jpe?g|png|webp|bmp|tiff?))?"
 MOST = 10_000
 """Pictures that are counted for a message; a root may be a whole disk."""
 
@@ -121,13 +76,6 @@ class PairFiles(NamedTuple):
         return digest.hexdigest()[:16]
 
 
-def layout_of(name: str) -> Layout:
-    """The layout of that name. Raises `UsageError` with the nearest one if there is none."""
-    if name not in LAYOUTS:
-        raise did_you_mean("layout", name, [*LAYOUTS, "ober"])
-    return LAYOUTS[name]
-
-
 def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: str, deep: bool) -> PairFiles:
     """Find the samples below a folder.
 
@@ -148,12 +96,15 @@ def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: st
     masks = photos if together else pictures_in(root, folders.masks, deep, "masks")
     beside = layout.beside or together
     if beside:
-        photos = {key: path for key, path in photos.items() if not _is_mask(key)}
-        masks = {key: path for key, path in masks.items() if _is_mask(key) or not together}
+        photos = {key: path for key, path in photos.items() if not is_mask(key)}
+        masks = {key: path for key, path in masks.items() if is_mask(key) or not together}
     if not photos:
         raise SourceError(f"{root / folders.photos} holds no photo, only masks (called ..._mask...)")
-    pairs, warnings = _with_masks(root, folders, photos, masks, beside)
-    truths = _with_truths(root, folders, photos, pairs, deep) if folders.truth else {}
+    pairs, warnings = with_masks(root / folders.masks, photos, masks, beside)
+    truths: dict[str, Path] = {}
+    if folders.truth:
+        files = pictures_in(root, folders.truth, deep, "truth")
+        truths = with_truths(root / folders.truth, photos, files, pairs)
     items = [
         Item(name, _cluster(photo, cluster), photos[photo], masks[mask], truths.get(name))
         for name, photo, mask in pairs
@@ -213,7 +164,7 @@ def _what_is_there(root: Path, option: str) -> str:
         said = f". {root} holds {', '.join(shown[:6])}: name the one to read with --data-option {option}=FOLDER"
         below = [name for name, count in held if count and _only_below(root / name)]
         return said + (f". The pictures of {below[0]}/ lie in its subfolders" if below else "")
-    if any(_is_mask(p.stem) for p in root.iterdir() if _is_picture(p.name)):
+    if any(is_mask(p.stem) for p in root.iterdir() if _is_picture(p.name)):
         return f". {root} holds photos with masks called ..._mask... beside them: --data-option layout=lama reads them"
     if here:
         return f". {root} itself holds {here} pictures: --data-option {option}=. reads them"
@@ -262,94 +213,6 @@ def _walk(folder: Path) -> Iterable[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent, name) for name in names if _is_picture(name))
-
-
-def _is_mask(key: str) -> bool:
-    return "_mask" in key.rpartition("/")[2]
-
-
-Triple = tuple[str, str, str]
-"""The id of a sample, and the keys of its photo and its mask."""
-
-
-def _with_masks(
-    root: Path, folders: Layout, photos: Mapping[str, Path], masks: Mapping[str, Path], beside: bool
-) -> tuple[list[Triple], list[str]]:
-    """The masks of each photo, and warnings about masks that are not used."""
-    if beside:
-        owner = {mask: mask.rpartition("_mask")[0] for mask in masks if _is_mask(mask)}
-        strangers = sorted(mask for mask in masks if owner.get(mask) not in photos)
-        pairs = [(mask, photo, mask) for mask, photo in sorted(owner.items()) if photo in photos]
-        if lost := sorted(photos.keys() - {photo for _, photo, _ in pairs}):
-            expected = f"{lost[0]}_mask001{photos[lost[0]].suffix}"
-            raise _missing(root / folders.masks, lost, photos, expected, masks)
-        return pairs, _unused(strangers, masks)
-    lost = [key for key in sorted(photos) if key not in masks]
-    parts = _matched(photos, masks, "photo", "mask")
-    if not lost:
-        more = [mask for mask, photo in parts.items() if mask != photo and mask not in photos]
-        text = f"{len(more)} files of {folders.masks} look like further masks of a photo and are not used (first: "
-        seconds = [f"{text}{masks[more[0]].name})"] if more else []
-        return [(key, key, key) for key in sorted(photos)], seconds
-    if set(parts.values()) != photos.keys():
-        expected = f"{lost[0]}{_usual_suffix(masks)}"
-        raise _missing(root / folders.masks, lost, photos, expected, masks)
-    counts = Counter(parts.values())
-    names = [(photo if counts[photo] == 1 else mask, photo, mask) for mask, photo in parts.items()]
-    return sorted(names), _unused(sorted(masks.keys() - parts.keys()), masks)
-
-
-def _unused(keys: Sequence[str], masks: Mapping[str, Path]) -> list[str]:
-    return [f"{len(keys)} masks belong to no photo and are not used (first: {masks[keys[0]].name})"] if keys else []
-
-
-def _matched(photos: Mapping[str, Path], others: Mapping[str, Path], role: str, other: str) -> dict[str, str]:
-    """The photo of each file whose name is that of a photo with a word or a number added.
-
-    `1_mask`, `1_mask001`, `1-2`, `1.jpg`, `mask_1` and `1/anything` belong to the photo `1`, or `1_image`. The longest name wins.
-    """
-    word = re.compile(rf"{_SUFFIX}(?:[ _.-]+(?:{_ROLES[other]})[ _.-]*\d*|[ _.-]+\d+|/.+)?", re.IGNORECASE)
-    bases = {re.sub(rf"[ _.-](?:{_ROLES[role]})$", "", key, flags=re.IGNORECASE): key for key in sorted(photos)}
-    bases |= {key: key for key in photos}
-    found: dict[str, str] = {}
-    for key in sorted(others):
-        plain = re.sub(rf"(^|/)(?:{_ROLES[other]})[ _.-]+(?=[^/]+$)", r"\1", key, flags=re.IGNORECASE)
-        for name in (key, plain):
-            for end in range(len(name), 0, -1):
-                if name[:end] in bases and word.fullmatch(name[end:]):
-                    found.setdefault(key, bases[name[:end]])
-                    break
-    return found
-
-
-def _with_truths(
-    root: Path, folders: Layout, photos: Mapping[str, Path], pairs: Sequence[Triple], deep: bool
-) -> dict[str, Path]:
-    """The truth of each sample: the file with the name of its photo, or of its mask."""
-    truths = pictures_in(root, folders.truth, deep, "truth")
-    named = {photo: truth for truth, photo in _matched(photos, truths, "photo", "truth").items()}
-    found: dict[str, Path] = {}
-    for name, photo, mask in pairs:
-        for key in (photo, mask, named.get(photo)):
-            if key in truths:
-                found.setdefault(name, truths[key])
-    if lost := sorted({photo for name, photo, _ in pairs if name not in found}):
-        raise _missing(root / folders.truth, lost, photos, f"{lost[0]}{_usual_suffix(truths)}", truths)
-    return found
-
-
-def _usual_suffix(files: Mapping[str, Path]) -> str:
-    return Counter(path.suffix for path in files.values()).most_common(1)[0][0]
-
-
-def _missing(
-    folder: Path, lost: Sequence[str], photos: Mapping[str, Path], expected: str, found: Mapping[str, Path]
-) -> SourceError:
-    strangers = [path for key, path in found.items() if key not in photos] or list(found.values())
-    there = f"found {strangers[0].relative_to(folder).as_posix()}" if strangers else "found no file of that kind"
-    return SourceError(
-        f"{folder} holds no file for {len(lost)} of {len(photos)} photos (first: {lost[0]}): expected {expected}, {there}"
-    )
 
 
 def _unread(root: Path, folders: Layout, photos: Mapping[str, Path]) -> list[str]:

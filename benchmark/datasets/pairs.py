@@ -6,7 +6,8 @@ from pathlib import Path
 
 from benchmark.datasets import DataSpec, Sample, table_name
 from benchmark.datasets.pair_doubts import doubts_of, taken_fact
-from benchmark.datasets.pair_folders import PairFiles, Picture, find_pairs, layout_of
+from benchmark.datasets.pair_folders import PairFiles, Picture, find_pairs
+from benchmark.datasets.pair_layouts import layout_of
 from benchmark.datasets.pair_tables import OBER, PairTable, is_table
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import Rejected, UsageError

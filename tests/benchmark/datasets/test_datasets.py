@@ -19,7 +19,7 @@ from synthetic_coco import write_coco
 from synthetic_dataset import write_dataset
 
 from benchmark.datasets import duplicates, open_dataset
-from benchmark.datasets.pair_folders import LAYOUTS
+from benchmark.datasets.pair_layouts import LAYOUTS
 from olrd.arrays import encode_mask
 from olrd.builder.build import build
 from olrd.config import BuildConfig
