@@ -15,8 +15,8 @@ from olrd.storage.roots import Traversable, archive_at, folder_or_archive, names
 from olrd.trust import shown
 
 _ROBOFLOW = "_annotations.coco.json"
-_OTHERS = ("panoptic_*", "stuff_*", "captions_*", "person_keypoints_*", "image_info_*", "package.json")
-"""JSON files that lie beside instances and hold something else."""
+_OTHERS = ("panoptic_*", "stuff_*", "captions_*", "person_keypoints_*", "image_info_*")
+"""JSON files that lie beside instances and hold something else. They are taken if there is no other."""
 _PACKED = ("annotations*.zip", "*.json.zip")
 _SOME, _MANY = 8, 500
 
@@ -42,16 +42,18 @@ def find_json(root: Traversable, subset: str | None) -> FoundJson:
     folders = list(_folders(root))
     named: dict[str, FoundJson] = {}
     others: dict[str, FoundJson] = {}
+    last: dict[str, FoundJson] = {}
     for folder in folders:
         for name in _entries(folder):
             plain = name.removesuffix(".gz")
             found = _usual(folder, name, plain)
             if found:
                 named.setdefault(found.subset, found)
-            elif fnmatch(plain, "*.json") and name[0] != "." and not any(fnmatch(plain, o) for o in _OTHERS):
+            elif fnmatch(plain, "*.json") and name[0] != ".":
                 stem = plain.removesuffix(".json")
-                others.setdefault(stem, FoundJson(stem, folder / name, folder))
-    known = named or others
+                unlikely = any(fnmatch(plain, other) for other in _OTHERS)
+                (last if unlikely else others).setdefault(stem, FoundJson(stem, folder / name, folder))
+    known = named or others or last
     if not known:
         inside = ", ".join(_entries(root)[:8]) or "nothing"
         raise SourceError(
@@ -154,7 +156,7 @@ class PhotoFiles:
 
 
 def _chosen(folders: Sequence[Traversable], names: Sequence[str]) -> tuple[Traversable, Callable[[str], str]]:
-    """The folder and the rule under which most of some photos exist; the first of them if none does."""
+    """The folder and the rule under which most of some photos exist. Raises `SourceError` if none of them does."""
     for count in (_SOME, _MANY):
         sample = names[:: max(1, len(names) // count)][:count]
         best, most = (folders[0], _whole), 0
@@ -167,7 +169,11 @@ def _chosen(folders: Sequence[Traversable], names: Sequence[str]) -> tuple[Trave
                     best, most = (folder, short), hits
         if most:
             return best
-    return folders[0], _whole
+    looked = "; ".join(f"{folder} (holds {', '.join(_entries(folder)[:3]) or 'nothing'})" for folder in folders)
+    raise SourceError(
+        f"expected photos such as {shown(names[0])}, found none of {len(sample):,} that the JSON names. Looked in "
+        f"{looked}. --source-option photos=FOLDER names another folder"
+    )
 
 
 def _is_there(folder: Traversable, name: str) -> bool:
@@ -199,9 +205,14 @@ def _spellings(name: str) -> list[str]:
 
 
 def photo_folders(root: Traversable, found: FoundJson) -> list[Traversable]:
-    """Where the photos of a subset may lie, the most likely first."""
-    subset = found.subset
-    part = folder_or_archive(root, subset, f"images/{subset}") if subset else None
+    """Where the photos of a subset may lie, the most likely first.
+
+    The photos of the subset lvis_v1_train may lie in lvis_v1_train, v1_train or train.
+    """
+    words = found.subset.split("_")
+    ends = ["_".join(words[start:]) for start in range(len(words))]
+    parts = [folder_or_archive(root, end, f"images/{end}") for end in ends if end]
     usual = [root / name for name in ("images", "photos", "data")]
-    listed = [part, *(folder for folder in usual if folder.is_dir()), found.folder, root]
-    return [folder for folder in listed if folder is not None]
+    listed = [*parts, *(folder for folder in usual if folder.is_dir()), found.folder, root]
+    distinct = {str(folder): folder for folder in listed if folder is not None}
+    return list(distinct.values())

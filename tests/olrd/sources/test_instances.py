@@ -230,6 +230,10 @@ def _archive_of_coco(drawn: DrawnInstances) -> Path:
     return root
 
 
+def _under_the_panoptic_name(drawn: DrawnInstances) -> Path:
+    return drawn.save("annotations/panoptic_train.json")
+
+
 LAYOUTS: dict[str, tuple[Callable[[DrawnInstances], Path], str | None]] = {
     "roboflow": (_roboflow, "valid"),
     "label-studio": (_label_studio, None),
@@ -240,6 +244,7 @@ LAYOUTS: dict[str, tuple[Callable[[DrawnInstances], Path], str | None]] = {
     "detectron": (_detectron, None),
     "fiftyone": (_fiftyone, None),
     "labelme": (_labelme, None),
+    "called panoptic": (_under_the_panoptic_name, None),
     "gzip": (_packed, None),
     "utf-16": (_utf16, None),
     "archives": (_archive_of_coco, None),
@@ -285,15 +290,35 @@ def test_an_archive_is_read_without_unpacking(drawn: DrawnInstances) -> None:
 
 
 def test_a_wrong_guess_names_what_is_there(drawn: DrawnInstances) -> None:
-    root = drawn.save("a.json")
+    root = drawn.save("a.json", "images")
     shutil.copy(root / "a.json", root / "b.json")
     with pytest.raises(UsageError, match=r"several annotation files: choose one with --subset \{a,b\}"):
         opened(root)
     assert len(opened(root, "b")) == 4
     (root / "a.json").unlink()
     (root / "b.json").rename(root / "b.txt")
-    with pytest.raises(SourceError, match=r"found b.txt, train\. --source-option json=FILE"):
+    with pytest.raises(SourceError, match=r"found b.txt, images\. --source-option json=FILE"):
         opened(root)
+
+
+def test_photos_that_are_nowhere_name_the_folders_that_were_tried(drawn: DrawnInstances) -> None:
+    root = drawn.save(photos="holiday")
+    (root / "images").mkdir()
+    with pytest.raises(
+        SourceError, match=r"'000000000001.jpg', found none of 4 .*images \(holds nothing\).*photos=FOLDER"
+    ):
+        opened(root)
+    assert opened(root, photos="holiday").photo_bytes(opened(root, photos="holiday").record(0))
+
+
+def test_one_missing_photo_is_missing_alone(drawn: DrawnInstances) -> None:
+    root = drawn.save()
+    (root / "train/000000000002.jpg").unlink()
+    source = opened(root)
+    with pytest.raises(Rejected, match=r"000000000002\.jpg is not in the folder of the photos") as caught:
+        source.photo_bytes(source.record(1))
+    assert caught.value.code == "photo_missing"
+    source.photo_bytes(source.record(0))
 
 
 # --- what an export says -------------------------------------------------------------------------
