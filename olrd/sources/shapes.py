@@ -17,7 +17,7 @@ from olrd.panoptic import decode_rle
 from olrd.trust import shown
 
 MAX_OUTLINE = 4_000_000
-"""Longest outline of the polygons of one object, in pixels. pycocotools takes about 80 bytes for each."""
+"""Longest outline of the polygons of one object, in pixels. pycocotools takes about 100 bytes for each."""
 _LARGEST = 1 << 31
 
 
