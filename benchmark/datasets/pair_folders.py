@@ -21,8 +21,8 @@ RARE_SUFFIXES = {".tif", ".tiff"}
 """Suffixes that count only in a folder without a picture of another suffix."""
 
 
-MOST = 10_000
-"""Pictures that are counted for a message; a root may be a whole disk."""
+MOST = 1000
+"""Folders in which pictures are counted for a message; a root may be a whole disk."""
 
 
 class Item(NamedTuple):
@@ -135,7 +135,7 @@ def _folders(root: Path, layout: Layout, given: Mapping[str, str]) -> Layout:
     if (root / truth).is_dir():
         return Layout(photos, masks, truth)
     optional = not given["truth"] and layout in (LAYOUTS["plain"], LAYOUTS["lama"])
-    others = [name for name in _subfolders(root) if name.lower() in TRUTH_NAMES and name not in (photos, masks)]
+    others = [name for name in _listed(root)[0] if name.lower() in TRUTH_NAMES and name not in (photos, masks)]
     others = [name for name in others if _pictures_below(root / name)]
     if not optional or others:
         raise SourceError(
@@ -145,42 +145,30 @@ def _folders(root: Path, layout: Layout, given: Mapping[str, str]) -> Layout:
     return Layout(photos, masks)
 
 
-def _subfolders(root: Path) -> list[str]:
-    try:
-        return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    except OSError:
-        return []
+def _listed(folder: Path) -> tuple[list[str], list[str]]:
+    """The subfolders and the pictures of a folder, by name, sorted, without hidden ones; none if it cannot be read."""
+    _, folders, names = next(os.walk(folder), ("", [], []))
+    return sorted(n for n in folders if not n.startswith(".")), sorted(filter(_is_picture, names))
 
 
 def _what_is_there(root: Path, option: str) -> str:
     """What a folder holds in place of the one that was expected, for a message."""
     if not root.is_dir():
         return f". {root} is no folder; sets of the hub are read with --data-option columns=image:NAME,mask:NAME"
-    held = [(name, _pictures_below(root / name)) for name in _subfolders(root)]
-    here = sum(_is_picture(p.name) for p in root.iterdir())
-    shown = [f"{name}/ ({count} pictures)" for name, count in held if count]
-    deeper = sorted({p.name for name, count in held if not count for p in (root / name).iterdir() if p.is_dir()})
-    if shown:
-        said = f". {root} holds {', '.join(shown[:6])}: name the one to read with --data-option {option}=FOLDER"
-        below = [name for name, count in held if count and _only_below(root / name)]
+    folders, here = _listed(root)
+    held = {name: count for name in folders if (count := _pictures_below(root / name))}
+    if held:
+        shown = ", ".join(f"{name}/ ({count} pictures)" for name, count in list(held.items())[:6])
+        said = f". {root} holds {shown}: name the one to read with --data-option {option}=FOLDER"
+        below = [name for name in held if not _listed(root / name)[1]]
         return said + (f". The pictures of {below[0]}/ lie in its subfolders" if below else "")
-    if any(is_mask(p.stem) for p in root.iterdir() if _is_picture(p.name)):
+    if any(is_mask(Path(name).stem) for name in here):
         return f". {root} holds photos with masks called ..._mask... beside them: --data-option layout=lama reads them"
-    if here:
-        return f". {root} itself holds {here} pictures: --data-option {option}=. reads them"
-    if deeper:
-        return (
-            f". Folders lie one level down ({held[0][0]}/{deeper[0]}, ...): give one of {root}'s subfolders as --root"
-        )
-    return ""
+    return f". {root} itself holds {len(here)} pictures: --data-option {option}=. reads them" if here else ""
 
 
 def _pictures_below(folder: Path) -> int:
-    return sum(1 for _ in islice(_walk(folder), MOST))
-
-
-def _only_below(folder: Path) -> bool:
-    return not any(_is_picture(p.name) for p in folder.iterdir())
+    return sum(_is_picture(name) for _, _, names in islice(os.walk(folder), MOST) for name in names)
 
 
 def _is_picture(name: str) -> bool:
@@ -195,7 +183,10 @@ def pictures_in(root: Path, name: str, deep: bool, option: str = "photos") -> di
     names the folder, for messages.
     """
     folder = root / name
-    paths = [p for p in sorted(folder.iterdir()) if _is_picture(p.name)]
+    try:
+        paths = [p for p in sorted(folder.iterdir()) if _is_picture(p.name)]
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be read: {error.strerror or error}") from error
     if deep or not paths:
         paths = sorted(_walk(folder))
     if not paths:
