@@ -81,7 +81,7 @@ class Instances:
             segments.append(Segment(_BACKGROUND_ID, BACKGROUND.id, 0, Box(0, 0, 0, 0)))
         return Record(
             image_id=row["image_id"],
-            file_name=row["file_name"],
+            file_name=self._photos.name_of(row["file_name"]),
             width=0,
             height=0,
             license=license_code(url),

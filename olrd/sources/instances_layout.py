@@ -141,18 +141,19 @@ class PhotoFiles:
                         f"{self.folder}: keep their folders there"
                     )
 
+    def name_of(self, name: str) -> str:
+        """The name of a photo in the folder."""
+        return self._short(name)
+
     def read(self, name: str) -> bytes:
-        """The bytes of a photo. Raises `Rejected`."""
-        short = self._short(name)
-        for spelling in _spellings(short):
+        """The bytes of the photo that `name_of` names. Raises `Rejected`."""
+        for spelling in _spellings(name):
             try:
                 return read_file(self.folder, spelling, "photo")
             except Rejected as error:
                 if error.code != "photo_missing":
                     raise
-        raise Rejected(
-            "photo_missing", f"{name} is not in the folder of the photos" + f", as {short}" * (short != name)
-        )
+        raise Rejected("photo_missing", f"{name} is not in the folder of the photos")
 
 
 def _chosen(folders: Sequence[Traversable], names: Sequence[str]) -> tuple[Traversable, Callable[[str], str]]:

@@ -194,6 +194,13 @@ def _flask(drawn: DrawnInstances) -> Path:
     return root
 
 
+def _datumaro(drawn: DrawnInstances) -> Path:
+    """Photos in folders below that of the subset."""
+    for image in drawn.images:
+        image["file_name"] = f"clip/{image['file_name']}"
+    return drawn.save("annotations/instances_train.json", "images/train/clip")
+
+
 def _fiftyone(drawn: DrawnInstances) -> Path:
     return drawn.save("labels.json", "data")
 
@@ -242,6 +249,7 @@ LAYOUTS: dict[str, tuple[Callable[[DrawnInstances], Path], str | None]] = {
     "lvis": (_lvis, None),
     "flat": (_photos_beside_the_json, None),
     "detectron": (_detectron, None),
+    "datumaro": (_datumaro, None),
     "fiftyone": (_fiftyone, None),
     "labelme": (_labelme, None),
     "called panoptic": (_under_the_panoptic_name, None),
@@ -262,6 +270,7 @@ def test_exports_are_found_and_read(name: str, drawn: DrawnInstances, tmp_path: 
     for k in range(4):
         one, two = source.record(k), other.record(k)
         assert other.photo_bytes(two) == source.photo_bytes(one)
+        assert two.file_name.endswith(one.file_name) and ".." not in two.file_name
         assert [other.categories[s.category_id] for s in two.segments] == [
             source.categories[s.category_id] for s in one.segments
         ]
