@@ -44,7 +44,7 @@ def find_json(root: Traversable, subset: str | None) -> FoundJson:
     others: dict[str, FoundJson] = {}
     last: dict[str, FoundJson] = {}
     for folder in folders:
-        for name in _entries(folder):
+        for name in entries(folder):
             plain = name.removesuffix(".gz")
             found = _usual(folder, name, plain)
             if found:
@@ -55,7 +55,7 @@ def find_json(root: Traversable, subset: str | None) -> FoundJson:
                 (last if unlikely else others).setdefault(stem, FoundJson(stem, folder / name, folder))
     known = named or others or last
     if not known:
-        inside = ", ".join(_entries(root)[:8]) or "nothing"
+        inside = ", ".join(entries(root)[:8]) or "nothing"
         raise SourceError(
             f"expected annotations/instances_<subset>.json, an _annotations.coco.json or one other JSON file under "
             f"{root}, found {inside}. --source-option json=FILE names it"
@@ -88,17 +88,17 @@ def _folders(root: Traversable) -> Iterator[Traversable]:
     usual = [root / "annotations", root, root / "labels"]
     yield from (folder for folder in usual if folder.is_dir())
     for folder in usual[:2]:
-        for name in _entries(folder):
+        for name in entries(folder):
             if any(fnmatch(name, pattern) for pattern in _PACKED) and (archive := archive_at(folder / name)):
                 yield archive
                 if (archive / "annotations").is_dir():
                     yield archive / "annotations"
-    for name in _entries(root):
+    for name in entries(root):
         if (root / name / _ROBOFLOW).is_file():
             yield root / name
 
 
-def _entries(folder: Traversable) -> list[str]:
+def entries(folder: Traversable) -> list[str]:
     """The names directly in a folder, sorted. An archive lists the files of its folders too."""
     return sorted({name.partition("/")[0] for name in names_in(folder)})
 
@@ -170,7 +170,7 @@ def _chosen(folders: Sequence[Traversable], names: Sequence[str]) -> tuple[Trave
                     best, most = (folder, short), hits
         if most:
             return best
-    looked = "; ".join(f"{folder} (holds {', '.join(_entries(folder)[:3]) or 'nothing'})" for folder in folders)
+    looked = "; ".join(f"{folder} (holds {', '.join(entries(folder)[:3]) or 'nothing'})" for folder in folders)
     raise SourceError(
         f"expected photos such as {shown(names[0])}, found none of {len(sample):,} that the JSON names. Looked in "
         f"{looked}. --source-option photos=FOLDER names another folder"

@@ -24,7 +24,7 @@ from olrd.mask_files import MaskChoice, read_mask
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceSpec, check_unused, read_file
-from olrd.sources.instances_layout import named_path
+from olrd.sources.instances_layout import entries, named_path
 from olrd.sources.mask_names import is_mask_beside, match_masks, pictures_under, state_of, stem_of
 from olrd.sources.overlays import measured, paint
 from olrd.sources.panoptic_json import check_ids, image_id
@@ -149,7 +149,12 @@ def open_masks(spec: SourceSpec) -> MaskFolders:
 
 
 def _folder(root: Traversable, key: str, options: Mapping[str, str], usual: tuple[str, ...]) -> Traversable | None:
-    return named_path(root, key, options[key]) if key in options else folder_or_archive(root, *usual)
+    """The folder that an option names, or the first with a usual name, in any case."""
+    if key in options:
+        return named_path(root, key, options[key])
+    stems = [name[:-4] if name.lower().endswith((".zip", ".tar")) else name for name in entries(root)]
+    named = {stem.lower(): stem for stem in stems}
+    return folder_or_archive(root, *(named[name] for name in usual if name in named))
 
 
 def _index(photos: Traversable, masks: Traversable, options: Mapping[str, str], choice: MaskChoice) -> pa.Table:

@@ -49,6 +49,7 @@ def maps(source: Source) -> dict[str, np.ndarray | None]:
 NAMES: dict[str, tuple[dict[str, int], list[str]]] = {
     "same name": ({"photos/a.jpg": 1}, ["masks/a.png"]),
     "images": ({"images/a.JPG": 1}, ["mask/a.PNG"]),
+    "capitals": ({"Images/a.jpg": 1}, ["Masks/a.png"]),
     "_mask": ({"photos/a.jpg": 1}, ["masks/a_mask.png"]),
     "several, lama": ({"photos/a.jpg": 1}, ["masks/a_mask000.png", "masks/a_mask001.png"]),
     "several, numbers": ({"photos/a.jpg": 1}, ["masks/a_0.png", "masks/a_1.png"]),
@@ -73,7 +74,9 @@ def test_masks_find_their_photos(case: str, tmp_path: Path) -> None:
         (root / name).with_name(f"._{Path(name).name}").write_bytes(b"no picture")
     source = opened(root)
     found = maps(source)
-    assert sorted(found) == sorted(name.removeprefix("photos/").removeprefix("images/") for name in photos)
+    assert sorted(found) == sorted(
+        name.removeprefix("photos/").removeprefix("images/").removeprefix("Images/") for name in photos
+    )
     drawn = [ids == number for ids in found.values() if ids is not None for number in np.unique(ids)[:-1]]
     assert len(drawn) == len(masks)
     for mask in drawn:
@@ -141,7 +144,10 @@ def test_options_name_the_folders(tmp_path: Path) -> None:
 def test_an_archive_is_read_without_unpacking(tmp_path: Path) -> None:
     root = draw_masks(tmp_path / "set", PHOTOS, {"masks/a.png": ONE, "masks/b/1.png": TWO})
     shutil.make_archive(str(tmp_path / "set"), "zip", root)
+    shutil.make_archive(str(tmp_path / "apart/Masks"), "zip", root / "masks")
+    shutil.copytree(root / "photos", tmp_path / "apart/photos")
     packed, plain = opened(tmp_path / "set.zip"), opened(root)
+    assert opened(tmp_path / "apart").fingerprint == plain.fingerprint
     assert packed.fingerprint == plain.fingerprint
     for name, ids in maps(plain).items():
         assert np.array_equal(maps(packed)[name], ids)
