@@ -161,7 +161,10 @@ def _what_is_there(root: Path, option: str) -> str:
         shown = ", ".join(f"{name}/ ({count} pictures)" for name, count in list(held.items())[:6])
         said = f". {root} holds {shown}: name the one to read with --data-option {option}=FOLDER"
         below = [name for name in held if not _listed(root / name)[1]]
-        return said + (f". The pictures of {below[0]}/ lie in its subfolders" if below else "")
+        where = f"{below[0]}/{_listed(root / below[0])[0][0]}/" if below and _listed(root / below[0])[0] else ""
+        return said + (
+            f". Pictures lie one level down, e.g. in {where}: perhaps --root {root / below[0]}" if where else ""
+        )
     if any(is_mask(Path(name).stem) for name in here):
         return f". {root} holds photos with masks called ..._mask... beside them: --data-option layout=lama reads them"
     return f". {root} itself holds {len(here)} pictures: --data-option {option}=. reads them" if here else ""

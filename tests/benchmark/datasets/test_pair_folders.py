@@ -180,7 +180,11 @@ def test_photos_and_masks_without_a_truth_are_a_set(tmp_path: Path) -> None:
         (three("{}.png", "masks/{}.png"), {}, r"itself holds|masks/ \(3 pictures\)"),
         (three("{}.png", "{}_mask.png", ""), {}, r"masks called \.\.\._mask\.\.\. beside them: .* layout=lama"),
         (three(mask="masks/{}.png") | {"mask/x/y/1.txt": mask_of(1)}, {}, r"mask holds no picture .*masks=FOLDER"),
-        (three("s/image/{}.png", "s/mask/{}.png", "s/gt/{}.png"), {}, r"pictures of s/ lie in its subfolders"),
+        (
+            three("s/image/{}.png", "s/mask/{}.png", "s/gt/{}.png"),
+            {},
+            r"one level down, e\.g\. in s/gt/: perhaps --root .*s",
+        ),
         (
             three() | {"image/4.png": photo_of(4)},
             {},
