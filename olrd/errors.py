@@ -66,9 +66,8 @@ def did_you_mean(kind: str, name: object, known: Iterable[str]) -> UsageError:
     known = sorted(known)
     listed = f"Known: {', '.join(known)}" if known else "There are none"
     if not isinstance(name, str):
-        return UsageError(
-            f"expected a text, the name of {'an' if kind[:1] in 'aeiou' else 'a'} {kind}, got {_short(repr(name))}. {listed}"
-        )
+        article = "an" if kind[:1] in "aeiou" else "a"
+        return UsageError(f"expected a text, the name of {article} {kind}, got {_short(repr(name))}. {listed}")
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= _LONGEST else []
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return UsageError(f"no {kind} is called '{_short(name)}'.{hint} {listed}")

@@ -14,6 +14,7 @@ from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.render import Renderer
 from olrd.errors import IntegrityError, SourceError, UsageError, did_you_mean
+from olrd.options import fitted
 from olrd.storage.remote import Remote, is_url
 from olrd.triplets.recipe import Recipe
 from olrd.trust import printable
@@ -30,6 +31,7 @@ def load(
 ) -> datasets.Dataset | datasets.DatasetDict:
     """See `olrd.load`. Recipes are rendered in the process that reads them, so that a torch `DataLoader` with workers
     renders in parallel."""
+    max_pixels = fitted(int, max_pixels, "max_pixels")
     built = Dataset(folder)
     known = {shard.split for shard in built.record.shards}
     if split is not None and not (isinstance(split, str) and split in known):

@@ -106,7 +106,7 @@ class Remote:
 
     def info(self) -> dict[str, Any]:
         """What the store says about this name now. Raises FileNotFoundError."""
-        self.fs.invalidate_cache(self.path)
+        self._forget()
         return self._read(lambda: self.fs.info(self.path))
 
     def stat(self) -> Stat:
@@ -140,7 +140,7 @@ class Remote:
 
     def read_text(self) -> str:
         """The text as it is now, even if this process has read an older one."""
-        self.fs.invalidate_cache(self.path)
+        self._forget()
         return self._read(lambda: self.fs.cat_file(self.path)).decode()
 
     def read_range(self, start: int, size: int) -> bytes:
@@ -166,8 +166,8 @@ class Remote:
         return self._list(lambda: self.fs.find(self.path))
 
     def _list(self, call: Callable[[], Any]) -> list[str]:
-        self.fs.invalidate_cache(self.path)
         try:
+            self._forget()
             found = self._read(call)
         except FileNotFoundError:
             return []
@@ -235,8 +235,12 @@ class Remote:
         try:
             return self._read(call)
         except FileNotFoundError:
-            self.fs.invalidate_cache(self.path)
+            self._forget()
             return self._read(call)
+
+    def _forget(self) -> None:
+        """Drop what the library remembers of this name. For some stores it asks the server first."""
+        self._read(lambda: self.fs.invalidate_cache(self.path))
 
     def _read(self, call: Callable[[], Result]) -> Result:
         return self._tried(call, "be read", SourceError, (FileNotFoundError,))

@@ -183,3 +183,15 @@ def test_a_store_that_cannot_be_reached_is_a_typed_error(monkeypatch: pytest.Mon
         SourceError, match="hf://datasets/x/y cannot be opened: ConnectionError: cannot reach the hub: off"
     ):
         remote.location("hf://datasets/x/y")
+
+
+def test_a_store_that_is_lost_before_its_first_answer_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library of the hub asks its server when it is told to forget a listing."""
+
+    class Hub:
+        def invalidate_cache(self, path: str) -> None:
+            raise ConnectionError("offline mode is enabled")
+
+    monkeypatch.setattr(remote, "PAUSES", ())
+    with pytest.raises(SourceError, match=r"hf://datasets/x/y/build\.json cannot be read: ConnectionError: offline"):
+        olrd.load(remote.Remote("hf://datasets/x/y", Hub(), "datasets/x/y"))

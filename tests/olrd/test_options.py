@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from olrd.errors import UsageError
-from olrd.options import KEY_NUMBERS, LOW_HIGH, NAMES, add_options, check, from_arguments, from_values, option, words_of
+from olrd.options import (
+    KEY_NUMBERS,
+    LOW_HIGH,
+    NAMES,
+    add_options,
+    check,
+    fitted,
+    from_arguments,
+    from_values,
+    option,
+    words_of,
+)
 
 
 @dataclass(frozen=True)
@@ -140,3 +154,55 @@ def test_an_option_can_be_left_out() -> None:
     add_options(command, Toy, leave_out=("--size",))
     with pytest.raises(SystemExit):
         command.parse_args(["--name", "red", "--size", "20"])
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "usual"),
+    [
+        (int, np.int64(3), 3),
+        (float, np.float32(0.5), 0.5),
+        (float, 1, 1),
+        (bool, np.bool_(False), False),
+        (str, np.str_("a"), "a"),
+        (int | None, None, None),
+        (tuple[int, ...], [1, np.int8(2)], (1, 2)),
+        (tuple[float, float], [1.5, 2], (1.5, 2)),
+        (tuple[tuple[str, float], ...], {"a": 0.5}, (("a", 0.5),)),
+        (Mapping[str, str], {"a": 1, "b": 0.5, "c": "x"}, {"a": "1", "b": "0.5", "c": "x"}),
+        (dict[str, float], {"a": np.float64(1)}, {"a": 1.0}),
+    ],
+    ids=repr,
+)
+def test_a_value_in_another_form_gets_the_usual_one(hint: Any, value: Any, usual: Any) -> None:
+    found = fitted(hint, value, "--x")
+    assert found == usual and type(found) is type(usual)
+    json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "said"),
+    [
+        (int, True, "--x expects a whole number, got True"),
+        (int, 1.0, "--x expects a whole number, got 1.0"),
+        (int, 1 << 63, "which has more than 63 bits"),
+        (float, "1", "--x expects a number, got '1'"),
+        (float, 1 << 999, "which has more than 63 bits"),
+        (bool, 1, "--x expects True or False, got 1"),
+        (str, b"a", "--x expects a text, got b'a'"),
+        (tuple[str, ...], "dog", "--x expects a list of texts, got 'dog'"),
+        (tuple[float, float], [1], r"--x expects a list of 2 numbers, got \[1\]"),
+        (Mapping[str, float], {1: 1}, "--x expects a mapping of names to numbers, got {1: 1}, in it 1"),
+        (Inner | None, {}, "--x expects a Inner or None, got {}"),
+        (int, np.zeros((9, 9)), r"--x expects a whole number, got array\(.*$"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_value_of_another_type_is_shown_in_one_line(hint: Any, value: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        fitted(hint, value, "--x")
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+def test_a_value_that_has_its_usual_form_stays_the_same_object() -> None:
+    for hint, value in ((tuple[str, ...], ("a", "b")), (dict[str, float], {"a": 1.0}), (Inner, Inner())):
+        assert fitted(hint, value, "--x") is value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from places import REPOSITORY
@@ -90,6 +91,12 @@ def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
     assert all(name in str(e.value) for name in SOURCES.names())
     with pytest.raises(UsageError, match=r"no blend is called 'xyzzy'\. Known: "):
         BLENDS.get("xyzzy")
+
+
+@pytest.mark.parametrize("name", [None, 5, ["coco"], {}], ids=repr)
+def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected a text, the name of a source, got .* Known: coco, "):
+        SOURCES.get(name)
 
 
 @pytest.mark.parametrize("registry", [SOURCES, BLENDS, PLACEMENTS, ENGINES], ids=lambda r: r.kind)
