@@ -65,8 +65,8 @@ class MaskRead(NamedTuple):
 
     @property
     def taken(self) -> str:
-        """`alpha of RGBA, 3.1 % of the picture`."""
-        return f"{self.kind}, {100 * self.mask.mean():.1f} % of the picture"
+        """`alpha of RGBA, 3.1 % of the photo`."""
+        return f"{self.kind}, {100 * self.mask.mean():.1f} % of the photo"
 
 
 def read_mask(
@@ -113,10 +113,10 @@ def _warnings(mask: Mask) -> tuple[str, ...]:
     if share == 0:
         return ("the mask covers nothing",)
     if share == 1:
-        return ("the mask covers the whole picture",)
+        return ("the mask covers the whole photo",)
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if share > 0.5 and border.mean() > 0.75:
-        return (f"the mask covers {100 * share:.0f} % of the picture, with its border: does black mean erase?",)
+        return (f"the mask covers {100 * share:.0f} % of the photo, with its border",)
     return ()
 
 
@@ -126,7 +126,7 @@ def _fitted(mask: Mask, size: tuple[int, int], name: str) -> Mask:
     if abs(mask.shape[0] * width / mask.shape[1] - height) > 1.0:
         raise Rejected(
             "panoptic_size",
-            f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]}, the photo {width} x {height}: another aspect",
+            f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, the photo {width} x {height}: another shape",
         )
     return resize_ids(mask, size)
 
@@ -166,7 +166,7 @@ def _counted(levels: Levels) -> tuple[Levels, Levels]:
 def _packed(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     """Colours [..., 3] as numbers 0xRRGGBB."""
     wide = colours.astype(np.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    return np.bitwise_or(wide[..., 0] << np.uint32(16), wide[..., 1] << np.uint32(8)) | wide[..., 2]
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,18 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
     from magiceraser_ref.erase.choices import Choices
     from magiceraser_ref.eraser import EraserOptions
 
-    command.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG or WebP, 8-bit")
-    command.add_argument("mask", type=Path, metavar="MASK", help="mask of the photo's size; white = erase")
+    command.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP, TIFF or BMP")
+    command.add_argument("mask", type=Path, metavar="MASK", help="mask of the photo's shape; white = erase")
     command.add_argument(
         "-o", "--out", type=Path, required=True, metavar="OUT", help="picture to write: .png or .webp, both lossless"
     )
     command.add_argument("--force", action="store_true", help="overwrite OUT")
+    command.add_argument(
+        "--mask-from",
+        metavar="PART",
+        help="part of MASK that is the mask: alpha, luminance or index:N (default: the one that varies)",
+    )
+    command.add_argument("--invert", action="store_true", help="black (or the part that is not marked) = erase")
     command.add_argument(
         "--prompt", metavar="TEXT", help="the background, e.g. 'A photo of R* grass' (default: from the map)"
     )
@@ -99,6 +105,7 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
 def run_erase(args: argparse.Namespace) -> int:
     """`magiceraser erase`."""
     from magiceraser_ref.cli.pictures import check_out, doubt, open_inputs, write_picture
+    from olrd.mask_files import MaskChoice
 
     check_out(args.out, args.force, SUFFIXES, (args.photo, args.mask, args.panoptic, args.segments))
     if (args.panoptic is None) != (args.segments is None):
@@ -106,13 +113,21 @@ def run_erase(args: argparse.Namespace) -> int:
     if args.segmenter not in (None, "mask2former", "none"):
         raise UsageError(f"--segmenter is mask2former or none, not '{args.segmenter}'")
     inputs = open_inputs(
-        args.photo, args.mask, panoptic=args.panoptic, segments=args.segments, erased=args.erased, prompt=args.prompt
+        args.photo,
+        args.mask,
+        panoptic=args.panoptic,
+        segments=args.segments,
+        erased=args.erased,
+        prompt=args.prompt,
+        choice=MaskChoice(args.mask_from, args.invert),
     )
 
     from baselines.eraser import EraserSpec
     from magiceraser_ref.eraser import NAME, open_magiceraser
 
     eraser = open_magiceraser(EraserSpec(NAME, eraser_options(args), args.device, args.seed), progress=True)
+    for line in inputs.said:
+        say(line)
     began = time.perf_counter()
     (clean,) = eraser.erase([inputs.photo.pixels], [inputs.mask], [inputs.hints])
     seconds = time.perf_counter() - began

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from baselines.eraser import Hints
-from olrd.arrays import Image, Mask, Photo, decode_mask, decode_photo, encode_image, encode_png
-from olrd.errors import OutputError, UsageError, did_you_mean
+from olrd.arrays import Image, Mask, Photo, decode_photo, encode_image, encode_png
+from olrd.errors import OutputError, Rejected, UsageError, did_you_mean
+from olrd.mask_files import MaskChoice, MaskRead, read_mask
 from olrd.storage.files import read_regular, write_atomic
 
 FEWEST = 64
@@ -23,11 +24,13 @@ class Inputs(NamedTuple):
         photo: The decoded photo.
         mask: bool [H, W] of its size, True = erase.
         hints: Panoptic map, category and prompt, if given.
+        said: What is said about the mask: what was read, and warnings.
     """
 
     photo: Photo
     mask: Mask
     hints: Hints
+    said: tuple[str, ...]
 
 
 def check_out(out: Path, force: bool, suffixes: Sequence[str], inputs: Sequence[Path | None] = ()) -> None:
@@ -54,26 +57,35 @@ def check_out(out: Path, force: bool, suffixes: Sequence[str], inputs: Sequence[
 
 
 def open_inputs(
-    photo: Path, mask: Path, *, panoptic: Path | None, segments: Path | None, erased: str | None, prompt: str | None
+    photo: Path,
+    mask: Path,
+    *,
+    panoptic: Path | None,
+    segments: Path | None,
+    erased: str | None,
+    prompt: str | None,
+    choice: MaskChoice | None = None,
 ) -> Inputs:
     """Read all inputs and check that they fit each other.
+
+    choice: What the user says about the mask.
 
     Raises:
         UsageError: If a file does not exist or has another size.
         Rejected: If a file cannot be decoded.
     """
     image = decode_photo(read_input(photo), str(photo))
-    hole = decode_mask(read_input(mask), str(mask))
     height, width = image.pixels.shape[:2]
-    if hole.shape != (height, width):
-        raise UsageError(
-            f"{mask} is {hole.shape[1]} x {hole.shape[0]} pixels, the photo {photo} is {width} x {height}"
-            " (its EXIF orientation applied): give a mask of the photo's size"
-        )
+    choice = choice or MaskChoice()
+    read = _mask_of(mask, photo, (width, height), choice)
+    hole = read.mask
     if not hole.any():
-        raise UsageError(f"{mask} is black: nothing is marked to be erased (white = erase)")
+        turned = "without --invert" if choice.invert else "--invert if black means erase"
+        raise UsageError(f"{mask} ({read.kind}) is empty: nothing is marked to be erased (white = erase; {turned})")
+    turned = "" if choice.invert else " If black means erase, give --invert."
+    said = f"mask: {read.taken}", *(f"warning: {mask}: {warning}.{turned}" for warning in read.warnings)
     if panoptic is None or segments is None:
-        return Inputs(image, hole, Hints(prompt=prompt, category=erased))
+        return Inputs(image, hole, Hints(prompt=prompt, category=erased), said)
 
     from magiceraser_ref.cli.panoptic_file import read_map
 
@@ -87,7 +99,20 @@ def open_inputs(
     if erased is not None and erased not in names:
         raise did_you_mean("class of the panoptic map", erased, names)
     hints = Hints(prompt=prompt, panoptic=found, categories=categories, category=erased)
-    return Inputs(image, hole, hints)
+    return Inputs(image, hole, hints, said)
+
+
+def _mask_of(mask: Path, photo: Path, size: tuple[int, int], choice: MaskChoice) -> MaskRead:
+    """The mask in the size (width, height) of the photo. A mask of another shape belongs to another photo."""
+    data = read_input(mask)
+    try:
+        return read_mask(data, str(mask), size, choice)
+    except Rejected as error:
+        if error.code != "panoptic_size":
+            raise
+        raise UsageError(
+            f"{error}. The photo is {photo}, its EXIF orientation applied: give a mask of the photo's shape"
+        ) from error
 
 
 def read_input(path: Path) -> bytes:

@@ -2,96 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from mask_forms import FORMS, RED, Bits, coloured, disc, file_of, grey, photo, strokes
 from PIL import Image as Pillow
 
 from olrd.errors import Rejected, UsageError
 from olrd.mask_files import MaskChoice, read_mask
-
-Bits = npt.NDArray[np.bool_]
-RED = (128, 0, 0)
-
-
-def disc(height: int = 60, width: int = 80) -> Bits:
-    y, x = np.mgrid[:height, :width]
-    return (x - 50) ** 2 + (y - 25) ** 2 < 18**2
-
-
-def saved(image: Pillow.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def grey(mask: Bits, high: int = 255, low: int = 0) -> Pillow.Image:
-    return Pillow.fromarray(np.where(mask, high, low).astype(np.uint8))
-
-
-def photo(height: int = 60, width: int = 80) -> npt.NDArray[np.uint8]:
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 3, y * 4, 255 - x * 2], axis=-1).astype(np.uint8)
-
-
-def deep(mask: Bits, high: int) -> Pillow.Image:
-    return Pillow.fromarray(np.where(mask, high, 0).astype(np.uint16))
-
-
-def palette(mask: Bits, index: int = 1, colour: tuple[int, int, int] = RED) -> Pillow.Image:
-    image = Pillow.fromarray(np.where(mask, index, 0).astype(np.uint8), "P")
-    image.putpalette([0] * 3 * index + list(colour) + [0] * 3 * (255 - index))
-    return image
-
-
-def coloured(mask: Bits, colour: tuple[int, int, int] = (255, 0, 0)) -> Pillow.Image:
-    return Pillow.fromarray(np.where(mask[..., None], colour, 0).astype(np.uint8))
-
-
-def strokes(mask: Bits, colour: tuple[int, int, int] = (255, 255, 255)) -> Pillow.Image:
-    """Opaque strokes on transparent ground."""
-    pixels = np.zeros((*mask.shape, 4), np.uint8)
-    pixels[mask] = (*colour, 255)
-    return Pillow.fromarray(pixels)
-
-
-def holed(mask: Bits) -> Pillow.Image:
-    """A photo that is transparent where the mask is."""
-    return Pillow.fromarray(np.dstack([photo(*mask.shape), np.where(mask, 0, 255).astype(np.uint8)]))
-
-
-def opaque(image: Pillow.Image, mode: str = "RGBA") -> Pillow.Image:
-    return image.convert(mode)
-
-
-FORMS: dict[str, tuple[Any, str]] = {
-    "1-bit": (lambda m: Pillow.fromarray(m), "1-bit"),
-    "grey 0/255": (grey, "grey"),
-    "grey 0/1": (lambda m: grey(m, 1), "grey"),
-    "grey 0/38": (lambda m: grey(m, 38), "grey"),
-    "grey 10/200": (lambda m: grey(m, 200, 10), "grey"),
-    "16-bit": (lambda m: deep(m, 65535), "16-bit grey"),
-    "16-bit 0/1": (lambda m: deep(m, 1), "16-bit grey"),
-    "16-bit 0/300": (lambda m: deep(m, 300), "16-bit grey"),
-    "RGB": (lambda m: grey(m).convert("RGB"), "grey of RGB"),
-    "RGB 0/1": (lambda m: grey(m, 1).convert("RGB"), "grey of RGB"),
-    "red on black": (coloured, "colour on black of RGB"),
-    "opaque RGBA": (lambda m: opaque(grey(m)), "grey of RGB"),
-    "opaque LA": (lambda m: opaque(grey(m), "LA"), "grey"),
-    "strokes": (strokes, "alpha of RGBA"),
-    "black strokes": (lambda m: strokes(m, (0, 0, 0)), "alpha of RGBA"),
-    "strokes as LA": (lambda m: strokes(m).convert("LA"), "alpha of LA"),
-    "hole": (holed, "hole in the alpha of RGBA"),
-    "palette VOC": (palette, "palette entry 1"),
-    "palette 15": (lambda m: palette(m, 15), "palette entry 15"),
-    "palette of greys": (lambda m: grey(m).convert("P"), "grey palette"),
-}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -99,11 +19,11 @@ FORMS: dict[str, tuple[Any, str]] = {
 def test_every_form_that_people_save_is_read_exactly(form: str, kind: str) -> None:
     draw, expected = FORMS[form]
     mask = disc()
-    read = read_mask(saved(draw(mask), kind))
+    read = read_mask(file_of(draw(mask), kind))
     assert np.array_equal(read.mask, mask)
     assert read.mask.dtype == np.bool_ and read.mask.flags.c_contiguous
     assert read.kind == expected
-    assert read.taken == f"{expected}, {100 * mask.mean():.1f} % of the picture"
+    assert read.taken == f"{expected}, {100 * mask.mean():.1f} % of the photo"
     assert read.warnings == ()
 
 
@@ -113,7 +33,7 @@ def test_lossy_files_are_thresholded_at_half(form: str, kind: str, quality: int)
     mask = disc()
     image = FORMS[form][0](mask)
     image = image.convert("RGB") if kind == "JPEG" and image.mode == "RGBA" else image
-    read = read_mask(saved(image, kind, quality=quality))
+    read = read_mask(file_of(image, kind, quality=quality))
     assert (read.mask != mask).mean() < 0.02
 
 
@@ -121,7 +41,7 @@ def test_lossy_files_are_thresholded_at_half(form: str, kind: str, quality: int)
 def test_soft_edges_are_thresholded_at_half(form: str) -> None:
     mask = np.asarray(Pillow.fromarray(disc()).resize((320, 240), Pillow.Resampling.NEAREST))
     soft = FORMS[form][0](mask).resize((80, 60), Pillow.Resampling.BICUBIC)
-    assert (read_mask(saved(soft)).mask != disc()).mean() < 0.02
+    assert (read_mask(file_of(soft)).mask != disc()).mean() < 0.02
 
 
 @settings(max_examples=30)
@@ -129,7 +49,7 @@ def test_soft_edges_are_thresholded_at_half(form: str) -> None:
 def test_any_mask_is_read_exactly_or_refused(mask: Bits, form: str) -> None:
     """A mask of one value has no second level that tells which one it is."""
     try:
-        read = read_mask(saved(FORMS[form][0](mask)))
+        read = read_mask(file_of(FORMS[form][0](mask)))
     except Rejected:
         assert mask.all() or not mask.any() or form in ("hole", "strokes as LA", "strokes", "black strokes")
         return
@@ -142,10 +62,10 @@ def test_a_mask_with_two_meanings_is_refused_with_both_and_the_option() -> None:
     other[5:20, 5:20] = True
     both = np.dstack([*[np.where(mask, 255, 0).astype(np.uint8)] * 3, np.where(other, 255, 200).astype(np.uint8)])
     with pytest.raises(Rejected, match="--mask-from alpha or --mask-from luminance"):
-        read_mask(saved(Pillow.fromarray(both)))
-    assert np.array_equal(read_mask(saved(Pillow.fromarray(both)), choice=MaskChoice("luminance")).mask, mask)
+        read_mask(file_of(Pillow.fromarray(both)))
+    assert np.array_equal(read_mask(file_of(Pillow.fromarray(both)), choice=MaskChoice("luminance")).mask, mask)
     both[..., 3] = np.where(other, 255, 0)
-    assert np.array_equal(read_mask(saved(Pillow.fromarray(both)), choice=MaskChoice("alpha")).mask, other)
+    assert np.array_equal(read_mask(file_of(Pillow.fromarray(both)), choice=MaskChoice("alpha")).mask, other)
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (0, 3, 255), (1, 2, 3)])
@@ -153,8 +73,8 @@ def test_labels_are_not_guessed(values: tuple[int, int, int]) -> None:
     labels = np.full((60, 80), values[0], np.uint8)
     labels[disc()], labels[40:, :30] = values[1], values[2]
     with pytest.raises(Rejected, match="--mask-from index:N"):
-        read_mask(saved(Pillow.fromarray(labels)))
-    read = read_mask(saved(Pillow.fromarray(labels)), choice=MaskChoice(f"index:{values[1]}"))
+        read_mask(file_of(Pillow.fromarray(labels)))
+    read = read_mask(file_of(Pillow.fromarray(labels)), choice=MaskChoice(f"index:{values[1]}"))
     assert np.array_equal(read.mask, labels == values[1])
 
 
@@ -164,21 +84,21 @@ def test_palette_entries_and_colours_of_several_classes_are_not_joined() -> None
     image = Pillow.fromarray(labels, "P")
     image.putpalette([0, 0, 0, *RED, *[192, 128, 128] * 254])
     with pytest.raises(Rejected, match="palette entries 1, 15"):
-        read_mask(saved(image))
-    assert np.array_equal(read_mask(saved(image), choice=MaskChoice("index:15")).mask, labels == 15)
+        read_mask(file_of(image))
+    assert np.array_equal(read_mask(file_of(image), choice=MaskChoice("index:15")).mask, labels == 15)
     with pytest.raises(Rejected, match="several classes"):
-        read_mask(saved(image.convert("RGB").point(lambda level: min(255, level * 2))))
+        read_mask(file_of(image.convert("RGB").point(lambda level: min(255, level * 2))))
 
 
 def test_what_is_no_mask_is_refused() -> None:
     with pytest.raises(Rejected, match="is a photo and no mask"):
-        read_mask(saved(Pillow.fromarray(photo())))
+        read_mask(file_of(Pillow.fromarray(photo())))
     with pytest.raises(Rejected, match="transparent everywhere"):
-        read_mask(saved(strokes(np.zeros((60, 80), np.bool_))))
+        read_mask(file_of(strokes(np.zeros((60, 80), np.bool_))))
     with pytest.raises(Rejected, match="needs a grey or palette picture"):
-        read_mask(saved(coloured(disc())), choice=MaskChoice("index:1"))
+        read_mask(file_of(coloured(disc())), choice=MaskChoice("index:1"))
     with pytest.raises(Rejected, match="expected an alpha channel"):
-        read_mask(saved(grey(disc())), choice=MaskChoice("alpha"))
+        read_mask(file_of(grey(disc())), choice=MaskChoice("alpha"))
     with pytest.raises(Rejected, match="not a readable image"):
         read_mask(b"no picture")
 
@@ -190,29 +110,29 @@ def test_a_part_that_does_not_exist_is_a_usage_error(part: str) -> None:
 
 
 def test_a_mask_of_another_size_is_fitted_and_of_another_shape_is_refused() -> None:
-    read = read_mask(saved(grey(disc())), size=(160, 120))
+    read = read_mask(file_of(grey(disc())), size=(160, 120))
     assert read.mask.shape == (120, 160) and read.kind == "grey, resized from 80 x 60"
-    with pytest.raises(Rejected, match="80 x 60, the photo 100 x 100"):
-        read_mask(saved(grey(disc())), size=(100, 100))
+    with pytest.raises(Rejected, match="80 x 60 pixels, the photo 100 x 100"):
+        read_mask(file_of(grey(disc())), size=(100, 100))
 
 
 def test_an_orientation_is_applied_as_to_a_photo() -> None:
     image = grey(disc()).convert("RGB")
     exif = image.getexif()
     exif[0x0112] = 6
-    read = read_mask(saved(image, "JPEG", quality=95, exif=exif))
+    read = read_mask(file_of(image, "JPEG", quality=95, exif=exif))
     assert (read.mask != np.rot90(disc(), -1)).mean() < 0.02
 
 
 def test_a_mask_that_is_probably_not_meant_is_said() -> None:
     mask = disc()
-    assert "covers nothing" in read_mask(saved(grey(np.zeros_like(mask)))).warnings[0]
-    assert "whole picture" in read_mask(saved(grey(np.ones_like(mask)))).warnings[0]
-    assert "does black mean erase" in read_mask(saved(grey(~mask))).warnings[0]
-    read = read_mask(saved(grey(~mask)), choice=MaskChoice(invert=True))
+    assert "covers nothing" in read_mask(file_of(grey(np.zeros_like(mask)))).warnings[0]
+    assert "whole photo" in read_mask(file_of(grey(np.ones_like(mask)))).warnings[0]
+    assert "of the photo, with its border" in read_mask(file_of(grey(~mask))).warnings[0]
+    read = read_mask(file_of(grey(~mask)), choice=MaskChoice(invert=True))
     assert read.warnings == () and np.array_equal(read.mask, mask) and read.kind == "grey, inverted"
 
 
 def test_an_explicit_threshold_counts() -> None:
     ramp = Pillow.fromarray(np.tile(np.arange(256, dtype=np.uint8), (4, 1)))
-    assert read_mask(saved(ramp), choice=MaskChoice(threshold=200)).mask.sum() == 4 * 55
+    assert read_mask(file_of(ramp), choice=MaskChoice(threshold=200)).mask.sum() == 4 * 55

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mask_forms import FORMS, file_of
 from micro_model import write_plain
 from synthetic_dataset import write_dataset
 
@@ -85,7 +86,8 @@ def test_seeds_and_switches_have_an_effect(files: Path, micro: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "more", "message"),
     [
-        ("mask.png", [], "is 30 x 44 pixels, the photo"),
+        ("mask.png", [], "is 30 x 44 pixels, the photo 60 x 44"),
+        ("", ["--mask-from", "red"], "alpha, luminance or index:N"),
         ("map.png", ["map"], "is it the map of another photo"),
         ("ids", ["map"], "has pixels of id 9"),
         ("category", ["map"], "category 9999"),
@@ -242,6 +244,78 @@ def test_a_result_that_looks_like_a_failure_is_said(
         captured = capsys.readouterr()
         assert f"warning: {files / 'out.png'}: " in captured.err and said in captured.err
         assert captured.out.strip() == str(files / "out.png")
+
+
+@pytest.fixture
+def erased_masks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The masks that the eraser is given. It fills them with noise, in no time."""
+    from magiceraser_ref.eraser import RegisteredMagicEraser
+
+    seen: list[Any] = []
+
+    def erased(self: Any, images: Any, masks: Any, hints: Any) -> Any:
+        seen.extend(masks)
+        noise = np.random.default_rng(1).integers(0, 255, images[0].shape, dtype=np.uint8)
+        return [np.where(masks[0][..., None], noise, images[0])]
+
+    monkeypatch.setattr(RegisteredMagicEraser, "erase", erased)
+    return seen
+
+
+def marked() -> Any:
+    mask = np.zeros((44, 60), np.bool_)
+    mask[12:30, 20:41] = True
+    return mask
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mask_is_read_as_any_program_saves_it(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], erased_masks: list[Any], form: str
+) -> None:
+    draw, kind = FORMS[form]
+    (files / "mask.png").write_bytes(file_of(draw(marked())))
+    assert erase(files, micro) == 0
+    assert np.array_equal(erased_masks[0], marked())
+    captured = capsys.readouterr()
+    assert f"mask: {kind}, 14.3 % of the photo\n" in captured.err and "warning: " not in captured.err
+
+
+def test_a_jpeg_mask_is_thresholded_at_half_and_one_of_another_size_is_fitted(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], erased_masks: list[Any]
+) -> None:
+    large = np.kron(marked(), np.ones((2, 2), np.bool_))
+    (files / "mask.png").write_bytes(file_of(FORMS["RGB"][0](large), "JPEG", quality=80))
+    assert erase(files, micro) == 0
+    assert (erased_masks[0] != marked()).mean() < 0.01
+    assert "mask: grey of RGB, resized from 120 x 88, 14." in capsys.readouterr().err
+
+
+def test_black_means_erase_only_if_it_is_said(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], erased_masks: list[Any]
+) -> None:
+    (files / "mask.png").write_bytes(encode_mask(~marked()))
+    assert erase(files, micro) == 0
+    said = capsys.readouterr().err
+    assert "covers 86 % of the photo, with its border. If black means erase, give --invert." in said
+    assert erase(files, micro, "--force", "--invert") == 0
+    assert "mask: 1-bit, inverted, 14.3 % of the photo\n" in (said := capsys.readouterr().err)
+    assert "warning" not in said and np.array_equal(erased_masks[1], marked())
+    (files / "mask.png").write_bytes(encode_mask(np.zeros((44, 60), np.bool_)))
+    assert erase(files, micro, "--force") == 2
+    assert "--invert if black means erase" in capsys.readouterr().err
+
+
+def test_a_mask_with_two_meanings_names_both_and_the_option(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], erased_masks: list[Any]
+) -> None:
+    other = np.roll(marked(), 9, axis=0)
+    both = np.dstack([*[np.where(marked(), 255, 0)] * 3, np.where(other, 255, 0)]).astype(np.uint8)
+    (files / "mask.png").write_bytes(encode_png(both))
+    assert erase(files, micro) == 1
+    assert "--mask-from alpha or --mask-from luminance" in capsys.readouterr().err
+    for part, mask in (("alpha", other), ("luminance", marked())):
+        assert erase(files, micro, "--force", "--mask-from", part) == 0
+        assert np.array_equal(erased_masks[-1], mask)
 
 
 def test_an_ordinary_result_gives_no_warning() -> None:
