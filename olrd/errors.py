@@ -86,7 +86,7 @@ PHOTO_REASONS: dict[str, str] = {
     "photo_missing": "the photo's file is not there",
     "photo_unreadable": "the photo is truncated, corrupt or not an image",
     "photo_too_large": "the photo has more pixels than --max-pixels",
-    "photo_mode": "the photo is CMYK, 16-bit, has a palette or has an alpha channel",
+    "photo_mode": "the photo has transparent pixels, or a mode that is no photo's, such as 1-bit",
     "photo_size": "the photo's size is not the annotated one",
     "panoptic_missing": "the panoptic PNG or instance mask is not there",
     "panoptic_unreadable": "the panoptic PNG or instance mask is truncated, corrupt or not 8-bit RGB",

@@ -62,7 +62,7 @@ class WorkingPhoto:
 
     def stored(self, name: str) -> dict[str, bytes | str]:
         """The column `background`: the photo's own file if every reader sees the same pixels in it, else a lossless
-        copy (the photo was resized, or has an EXIF orientation that some readers ignore)."""
+        copy (the photo was resized or converted, or has an EXIF orientation that some readers ignore)."""
         if self.original:
             return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
         return {"bytes": self.lossless, "path": image_name(f"{name}-background", self.lossless)}
@@ -80,7 +80,7 @@ def working_photo(data: bytes, file_name: str, size: int | None, max_pixels: int
                 f"{file_name}: {full[0]} x {full[1]} becomes {width} x {height} with --size {size}, more than the "
                 f"allowed {max_pixels} pixels (--max-pixels raises the limit)",
             )
-    original = header.orientation == 1 and (width, height) == full
+    original = header.plain and header.orientation == 1 and (width, height) == full
     shape = height, width
     return WorkingPhoto(data, file_name, header.icc, original, full, shape, max_pixels)
 

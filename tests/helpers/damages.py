@@ -8,7 +8,6 @@ import struct
 import zlib
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from bad_folder import Folder
 from PIL import Image as Pillow
@@ -99,24 +98,16 @@ def photo_is_a_truncated_png(folder: Folder) -> None:
     folder.photo().write_bytes(data[: len(data) // 2])
 
 
-def _as_mode(mode: str, kind: str) -> Callable[[Folder], None]:
-    def damage(folder: Folder) -> None:
-        with Pillow.open(folder.photo()) as image:
-            image.load()
-        if mode == "I;16":
-            levels = np.asarray(image.convert("L"), np.uint16) * 257
-            Pillow.fromarray(levels).save(folder.photo(), kind)
-        else:
-            image.convert(mode).save(folder.photo(), kind)
-
-    damage.__name__ = f"photo_is_{mode}_{kind}".replace(";", "")
-    return damage
-
-
-def photo_is_16_bit_rgb(folder: Folder) -> None:
+def photo_is_transparent(folder: Folder) -> None:
     with Pillow.open(folder.photo()) as image:
-        levels = np.asarray(image.convert("RGB"), np.uint16) * 257 + 3
-    folder.photo().write_bytes(cv2.imencode(".png", levels)[1].tobytes())
+        clear = image.convert("RGBA")
+    clear.putalpha(200)
+    clear.save(folder.photo(), "PNG")
+
+
+def photo_is_1_bit(folder: Folder) -> None:
+    with Pillow.open(folder.photo()) as image:
+        image.convert("1").save(folder.photo(), "PNG")
 
 
 def photo_in_the_unrotated_frame(folder: Folder) -> None:
@@ -275,12 +266,8 @@ DAMAGES: list[tuple[Callable[[Folder], None], str]] = [
     (photo_empty, "photo_unreadable"),
     (photo_is_text, "photo_unreadable"),
     (photo_is_a_truncated_png, "photo_unreadable"),
-    (_as_mode("CMYK", "JPEG"), "photo_mode"),
-    (_as_mode("I;16", "PNG"), "photo_mode"),
-    (photo_is_16_bit_rgb, "photo_mode"),
-    (_as_mode("RGBA", "PNG"), "photo_mode"),
-    (_as_mode("LA", "PNG"), "photo_mode"),
-    (_as_mode("P", "PNG"), "photo_mode"),
+    (photo_is_transparent, "photo_mode"),
+    (photo_is_1_bit, "photo_mode"),
     (photo_in_the_unrotated_frame, "photo_size"),
     (photo_climbs_out, "path_outside_root"),
     (photo_is_absolute, "path_outside_root"),

@@ -7,13 +7,14 @@ import struct
 import zlib
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from olrd.arrays import (
     decode_ids,
@@ -101,32 +102,89 @@ def test_greyscale_becomes_rgb() -> None:
         assert np.array_equal(pixels[..., channel], np.asarray(Image.open(io.BytesIO(data))))
 
 
-@pytest.mark.parametrize(
-    ("mode", "kind"),
-    [
-        ("CMYK", "JPEG"),
-        ("CMYK", "TIFF"),
-        ("I;16", "PNG"),
-        ("I;16", "TIFF"),
-        ("P", "PNG"),
-        ("RGBA", "PNG"),
-        ("RGBA", "WEBP"),
-        ("LA", "PNG"),
-        ("1", "PNG"),
-        ("F", "TIFF"),
-    ],
-)
-def test_other_modes_are_rejected(mode: str, kind: str) -> None:
-    image = picture("L").convert(mode) if mode in ("1", "F") else picture()
-    if mode == "I;16":
-        image = Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50)
-    elif mode == "P":
-        image = picture().quantize(16)
-    elif mode in ("CMYK", "RGBA", "LA"):
-        image = picture().convert("RGBA" if mode == "RGBA" else mode)
-        if mode in ("RGBA", "LA"):
-            image.putpixel((0, 0), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
-    assert code_of(decode_photo, file_of(image, kind), "odd") == "photo_mode"
+OTHER_MODES = [
+    ("RGBA", "PNG"),
+    ("RGBA", "WEBP"),
+    ("RGBA", "TIFF"),
+    ("LA", "PNG"),
+    ("P", "PNG"),
+    ("P", "BMP"),
+    ("CMYK", "TIFF"),
+]
+
+
+@pytest.mark.parametrize(("mode", "kind"), OTHER_MODES)
+def test_other_modes_are_read_as_rgb(mode: str, kind: str) -> None:
+    """An opaque alpha channel is dropped. A reader that knows only RGB sees other pixels, so a build stores a copy."""
+    whole = picture("L" if mode == "LA" else "RGB")
+    image = whole.quantize(256) if mode == "P" else whole.convert(mode)
+    data = file_of(image, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert Image.open(io.BytesIO(data)).mode == ("RGB" if (mode, kind) == ("RGBA", "WEBP") else mode)
+    photo = decode_photo(data)
+    assert np.array_equal(photo.pixels, np.asarray(image.convert("RGB")))
+    assert photo.pixels.dtype == np.uint8 and photo.pixels.flags.c_contiguous
+    plain = (mode, kind) == ("RGBA", "WEBP")  # libwebp writes no alpha channel that is opaque
+    assert photo.as_stored is plain and working_photo(data, "a", None).original is plain
+    stored = working_photo(data, "a", None).stored("row")["bytes"]
+    assert isinstance(stored, bytes) and np.array_equal(decode_photo(stored).pixels, photo.pixels)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_the_upper_byte(kind: str) -> None:
+    levels = np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50
+    pixels = decode_photo(file_of(Image.fromarray(levels), kind)).pixels
+    assert np.array_equal(pixels, np.repeat((levels >> 8).astype(np.uint8)[..., None], 3, axis=-1))
+    colour = np.stack([levels, levels[::-1], levels[:, ::-1]], axis=-1)
+    data = cv2.imencode(".png", colour[..., ::-1])[1].tobytes()
+    photo = decode_photo(data)
+    assert np.array_equal(photo.pixels, colour >> 8) and not photo.as_stored
+    for dark in (Image.fromarray(levels // 256), None):
+        black = file_of(dark, kind) if dark else cv2.imencode(".png", colour // 256)[1].tobytes()
+        assert code_of(decode_photo, black, "dark") == "photo_mode"
+
+
+def test_cmyk_is_converted_by_its_profile() -> None:
+    """Without a profile, or with one that does not fit, Pillow's formula is taken. The result has no profile."""
+    image = picture().convert("CMYK")
+    expected = np.asarray(image.convert("RGB"))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (None, b"damaged", srgb):
+        photo = decode_photo(file_of(image, "TIFF", icc_profile=profile))
+        assert np.array_equal(photo.pixels, expected) and photo.icc is None and not photo.as_stored
+    jpeg = decode_photo(file_of(image, "JPEG", quality=95)).pixels
+    assert np.abs(jpeg.astype(int) - expected).mean() < 4
+    turned = image.getexif()
+    turned[0x0112] = 6
+    assert decode_photo(file_of(image, "JPEG", exif=turned)).pixels.shape == (40, 30, 3)
+
+
+def test_a_profile_of_cmyk_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def converted(image: Image.Image, profile: Any, target: Any, outputMode: str) -> Image.Image:
+        seen.append(outputMode)
+        return Image.new(outputMode, image.size, (1, 2, 3))
+
+    monkeypatch.setattr(ImageCms, "ImageCmsProfile", lambda file: file)
+    monkeypatch.setattr(ImageCms, "profileToProfile", converted)
+    photo = decode_photo(file_of(picture().convert("CMYK"), "TIFF", icc_profile=b"a profile"))
+    assert seen == ["RGB"] and (photo.pixels == (1, 2, 3)).all()
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("RGBA", "PNG"), ("RGBA", "WEBP"), ("LA", "PNG"), ("P", "PNG")])
+def test_a_transparent_photo_is_rejected(mode: str, kind: str) -> None:
+    image = picture().quantize(16) if mode == "P" else picture().convert(mode)
+    options: dict[str, Any] = {"transparency": image.getpixel((0, 0))} if mode == "P" else {}
+    if mode != "P":
+        image.putpixel((0, 0), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
+    with pytest.raises(Rejected, match="pixels are transparent") as caught:
+        decode_photo(file_of(image, kind, **options), "odd")
+    assert caught.value.code == "photo_mode"
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("1", "PNG"), ("F", "TIFF")])
+def test_modes_of_no_photo_are_rejected(mode: str, kind: str) -> None:
+    assert code_of(decode_photo, file_of(picture("L").convert(mode), kind), "odd") == "photo_mode"
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])

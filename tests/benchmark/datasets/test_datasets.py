@@ -218,7 +218,7 @@ def test_a_mask_of_another_size_is_fitted_and_one_of_another_shape_refused(scale
     path.write_bytes(encode_mask(np.repeat(np.repeat(box(), scale, 0), scale, 1)))
     np.testing.assert_array_equal(open_dataset("pairs", str(root)).sample(0).mask, box())
     path.write_bytes(encode_mask(box(24, 36 * scale)))
-    with pytest.raises(Rejected, match=r"a\.png: the mask is .* another aspect"):
+    with pytest.raises(Rejected, match=r"a\.png: the mask is .* another shape"):
         open_dataset("pairs", str(root)).sample(0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +165,26 @@ def test_a_greyscale_photo_is_used_as_it_is(folder: Folder, good: dict[str, list
         outside = np.ones(grey.shape, bool)
         outside[y : y + height, x : x + width] = False
         assert np.array_equal(composite[outside], np.repeat(grey[outside][:, None], 3, axis=1))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "CMYK", "I;16"])
+def test_a_photo_of_another_mode_is_used_and_a_lossless_copy_stored(
+    mode: str, folder: Folder, good: dict[str, list[Json]], tmp_path: Path
+) -> None:
+    with Pillow.open(folder.photo()) as image:
+        pixels = np.asarray(image.convert("L" if mode == "I;16" else "RGB"))
+    changed = Pillow.fromarray(pixels.astype(np.uint16) * 257 if mode == "I;16" else pixels)
+    file_format = "TIFF" if mode == "CMYK" else "PNG"
+    (changed if mode == "I;16" else changed.convert(mode)).save(folder.photo(), file_format)
+    assert build(config_of(folder.save()), tmp_path / "out")["totals"]["photos_rejected"] == {}
+    rows = rows_by_photo(tmp_path / "out")
+    key = str(folder.image["id"])
+    assert len(rows[key]) == len(good[key]) and len(rows) == len(good)
+    seen = np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels
+    for row in rows[key]:
+        with Pillow.open(io.BytesIO(row["background"]["bytes"])) as image:
+            assert (image.mode, image.format) == ("RGB", "WEBP") and np.array_equal(np.asarray(image), seen)
+    assert verify(tmp_path / "out")["problems"] == []
 
 
 def test_a_grey_colour_profile_does_not_stop_anything(folder: Folder, tmp_path: Path) -> None:

@@ -216,16 +216,18 @@ def test_unreadable_photos_are_listed(root: Path, opened: Open, segmented: list[
     (root / "a/cut.jpg").write_bytes(whole[: len(whole) // 2])
     (root / "empty.png").write_bytes(b"")
     buffer = io.BytesIO()
-    picture(8, 60, 60).convert("CMYK").save(buffer, "JPEG")
-    (root / "print.jpg").write_bytes(buffer.getvalue())
-    picture(9, 60, 60).convert("P").save(root / "palette.png")
+    picture(8, 60, 60).convert("1").save(buffer, "PNG")
+    (root / "print.png").write_bytes(buffer.getvalue())
+    clear = picture(9, 60, 60).convert("RGBA")
+    clear.putalpha(128)
+    clear.save(root / "clear.png")
     source = opened()
     assert sum(segmented) == 4
     records = {source.record(i).file_name: source.record(i) for i in range(len(source))}
     bad = {name for name, record in records.items() if record.panoptic_name is None}
-    assert bad == {"a/cut.jpg", "empty.png", "print.jpg", "palette.png"}
+    assert bad == {"a/cut.jpg", "empty.png", "print.png", "clear.png"}
     codes = {i["file_name"]: i.get("rejected") for i in joined(root)[1]["images"]}
-    assert (codes["print.jpg"], codes["palette.png"]) == ("photo_mode", "photo_mode")
+    assert (codes["print.png"], codes["clear.png"]) == ("photo_mode", "photo_mode")
     assert (codes["a/cut.jpg"], codes["empty.png"]) == ("photo_unreadable", "photo_unreadable")
     assert codes["grey.jpeg"] is None
     before = joined(root)[0].stat().st_mtime_ns
