@@ -7,6 +7,7 @@ unlabelled`. Pixels inside a box but outside its mask are void.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from math import isfinite
@@ -15,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from olrd.arrays import Ids, decode_mask, resize_ids
+from olrd.arrays import Ids, resize_ids
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.licenses import license_code, license_url
+from olrd.mask_files import read_mask
 from olrd.masks import mask_box
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, read_file
@@ -120,7 +122,13 @@ class OpenImages:
     def _mask(self, file: str, width: int, height: int) -> Any:
         names = (file, f"{file[:1].upper()}/{file}")
         data = _read_first(self.mask_folders, names, "panoptic")
-        mask = decode_mask(data, file, self.max_pixels)
+        try:
+            mask = read_mask(data, file, max_pixels=self.max_pixels).mask
+        except Rejected as error:
+            # This source has no option that chooses.
+            said = re.sub(r", or choose\b.*--mask-from.*", "", str(error))
+            said = re.sub(r"\. Choose\b.*--mask-from.*", "; save it as white on black", said)
+            raise Rejected(error.code, said) from error
         # Masks have other sizes than photos; their aspect must agree within a pixel.
         if abs(mask.shape[1] * height / mask.shape[0] - width) > 1 + mask.shape[1] / mask.shape[0]:
             raise Rejected(

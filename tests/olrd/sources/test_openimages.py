@@ -26,6 +26,7 @@ from drawn_openimages import (
     opened,
     segment_of,
 )
+from mask_forms import FORMS, file_of
 from PIL import Image as Pillow
 from synthetic_coco import ellipse
 
@@ -358,9 +359,33 @@ def test_a_mask_a_pixel_off_is_accepted(size: tuple[int, int], drawn: Drawn, tmp
 
 def test_a_mask_that_is_no_mask_rejects_its_photo(drawn: Drawn, tmp_path: Path) -> None:
     root = drawn.save()
-    Pillow.new("RGB", (320, 240)).save(root / "test-masks" / drawn.rows[0][0])
+    Pillow.new("RGB", (320, 240), (90, 200, 140)).save(root / "test-masks" / drawn.rows[0][0])
     totals = build(config_of(root), tmp_path / "out")["totals"]
     assert totals["photos_rejected"] == {"annotation_missing": 1, "panoptic_unreadable": 1}
+
+
+def test_a_mask_with_two_meanings_names_no_option_that_is_not_there(drawn: Drawn, tmp_path: Path) -> None:
+    root = drawn.save()
+    labels = np.zeros((240, 320), np.uint8)
+    labels[:80], labels[80:120] = 3, 7
+    Pillow.fromarray(labels).save(root / "test-masks" / drawn.rows[0][0])
+    (said,) = [
+        failure["message"]
+        for failure in build(config_of(root), tmp_path / "out")["totals"]["failures"]
+        if failure["code"] == "panoptic_unreadable"
+    ]
+    assert "save it as white on black" in said and "--mask-from" not in said
+
+
+@pytest.mark.parametrize("form", ["RGB", "opaque RGBA", "grey 0/1", "palette VOC", "16-bit"])
+def test_masks_that_were_saved_again_give_the_same_rows(form: str, drawn: Drawn, tmp_path: Path) -> None:
+    root = drawn.save()
+    build(config_of(root), tmp_path / "before")
+    for name, mask in drawn.masks.items():
+        (root / "test-masks" / name).write_bytes(file_of(FORMS[form][0](mask)))
+    build(config_of(root), tmp_path / "after")
+    before, after = (Dataset(tmp_path / name) for name in ("before", "after"))
+    assert len(before) and [row["recipe"] for row in before.rows()] == [row["recipe"] for row in after.rows()]
 
 
 def test_an_empty_mask_is_an_object_too_small(drawn: Drawn, tmp_path: Path) -> None:
