@@ -65,8 +65,10 @@ class MaskRead(NamedTuple):
 
     @property
     def taken(self) -> str:
-        """`alpha of RGBA, 3.1 % of the photo`."""
-        return f"{self.kind}, {100 * self.mask.mean():.1f} % of the photo"
+        """`alpha of RGBA, 3.1 % of the photo`. A share that would round to 0.0 has two digits: `0.012 %`."""
+        percent = 100 * float(self.mask.mean()) if self.mask.size else 0.0
+        share = f"{percent:.1f}" if percent >= 0.05 or not percent else f"{percent:.2g}"
+        return f"{self.kind}, {share} % of the photo"
 
 
 def read_mask(
@@ -169,6 +171,11 @@ def _packed(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     return np.bitwise_or(wide[..., 0] << np.uint32(16), wide[..., 1] << np.uint32(8)) | wide[..., 2]
 
 
+def _one_colour(colours: npt.NDArray[np.uint8]) -> bool:
+    """Whether there are colours [N, 3], and all are the same."""
+    return bool(len(colours) and (colours == colours[0]).all())
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Reads the mask of one picture. lossy: its levels are not those that were drawn."""
@@ -226,6 +233,8 @@ class _Reader:
         if (high - pixels.min(axis=-1)).max(initial=0) <= (SPREAD if self.lossy else 0):
             return self.of_levels(np.asarray(image.convert("L")), 255), f"grey of {mode}"
         black = high <= DARK
+        if not self.lossy and _one_colour(pixels[black]) and _one_colour(pixels[~black]):
+            return ~black, f"colour on black of {mode}"
         between = (high > DARK) & (high < 128)
         if black.mean() < 0.1 or between.mean() > 0.1:
             raise _refuse(

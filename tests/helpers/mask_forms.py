@@ -75,6 +75,7 @@ FORMS: dict[str, tuple[Any, str]] = {
     "RGB": (lambda m: grey(m).convert("RGB"), "grey of RGB"),
     "RGB 0/1": (lambda m: grey(m, 1).convert("RGB"), "grey of RGB"),
     "red on black": (coloured, "colour on black of RGB"),
+    "dark blue on black": (lambda m: coloured(m, (0, 0, 90)), "colour on black of RGB"),
     "opaque RGBA": (lambda m: opaque(grey(m)), "grey of RGB"),
     "opaque LA": (lambda m: opaque(grey(m), "LA"), "grey"),
     "strokes": (strokes, "alpha of RGBA"),
