@@ -242,8 +242,9 @@ def _tell(folder: Traversable, names: list[str], choice: MaskChoice) -> None:
     if len(refused) == len(sample):
         raise SourceError(f"none of the masks in {folder} can be read: {refused[0]}")
     say(f"masks: {', '.join(f'{kind} ({count:,})' for kind, count in kinds.most_common())}")
+    turned = "" if choice.invert else ". If black means erase, give --source-option invert=yes"
     for warning, found in odd.items():
-        say(f"{len(found):,} of {len(sample):,} masks: {warning} (first: {found[0]})")
+        say(f"{len(found):,} of {len(sample):,} masks: {warning} (first: {found[0]}){turned}")
     if refused:
         say(f"{len(refused):,} of {len(sample):,} masks cannot be read (first: {refused[0]})")
 

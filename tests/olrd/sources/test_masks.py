@@ -238,7 +238,9 @@ def test_masks_are_read_as_everywhere_and_said(tmp_path: Path, capsys: pytest.Ca
     for name, box in (("a", ONE), ("b", TWO)):
         Pillow.fromarray(~disc(*box)).save(root / f"masks/{name}.png")
     opened(root)
-    assert "2 of 2 masks: the mask covers most of the picture, with its border" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 of 2 masks: the mask covers most of the photo, with its border" in said
+    assert "If black means erase, give --source-option invert=yes" in said
     inverted = opened(root, invert="yes")
     for photo, ids in maps(inverted).items():
         assert np.array_equal(ids, expected[photo])
