@@ -19,6 +19,7 @@ from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.errors import Rejected, SourceError
 from olrd.sources import SourceSpec
+from olrd.tools.rebuild import rebuild
 from olrd.tools.verify import verify
 
 pytestmark = pytest.mark.usefixtures("no_sample_sheets")
@@ -185,6 +186,9 @@ def test_a_photo_of_another_mode_is_used_and_a_lossless_copy_stored(
         with Pillow.open(io.BytesIO(row["background"]["bytes"])) as image:
             assert (image.mode, image.format) == ("RGB", "WEBP") and np.array_equal(np.asarray(image), seen)
     assert verify(tmp_path / "out")["problems"] == []
+    build(config_of(folder.root, form="recipes"), tmp_path / "recipes")
+    rebuild(tmp_path / "recipes", folder.root / "train2017", tmp_path / "again")
+    assert digest(tmp_path / "again") == digest(tmp_path / "out")
 
 
 def test_a_grey_colour_profile_does_not_stop_anything(folder: Folder, tmp_path: Path) -> None:
