@@ -117,7 +117,7 @@ def open_picture(data: bytes, name: str, what: str = "photo", max_pixels: int = 
 def _true_mode(image: Pillow.Image, data: bytes) -> str:
     """Pillow's mode, or e.g. `RGB;16` for 16-bit PNGs, which Pillow reduces to 8 bits without a warning."""
     sixteen = data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
-    return f"{image.mode};16" if sixteen else image.mode
+    return f"{image.mode};16" if sixteen and not image.mode.startswith("I") else image.mode
 
 
 def _orientation(image: Pillow.Image, name: str) -> int:
@@ -225,14 +225,32 @@ def _fast_jpeg(data: bytes, size: tuple[int, int]) -> Image | None:
 
 
 def decode_ids(data: bytes, name: str = "panoptic map", max_pixels: int = MAX_PIXELS) -> Ids:
-    """Decode a COCO panoptic PNG: id = R + 256 G + 65536 B, uint32 [H, W]."""
+    """Decode a panoptic map to ids, uint32 [H, W].
+
+    COCO's PNG has id = R + 256 G + 65536 B. Grey pictures of 8 or 16 bits, whose levels are the ids, and RGBA pictures
+    that are opaque everywhere are read too. Raises `Rejected` for others.
+    """
     image = open_picture(data, name, "panoptic", max_pixels)
-    if (mode := _true_mode(image, data)) != "RGB":
+    mode = _true_mode(image, data)
+    if image.format == "JPEG":
+        raise Rejected("panoptic_unreadable", f"{name}: a JPEG changes the ids; expected a PNG")
+    if mode not in ("RGB", "RGBA", "L", "I;16", "I"):
         raise Rejected(
             "panoptic_unreadable", f"{name}: expected an 8-bit RGB PNG (id = R + 256 G + 65536 B), got mode {mode}"
         )
+    packed: Ids | None
     with decoding("panoptic_unreadable", name):
-        if image.format == "PNG":
+        if mode in ("L", "I;16", "I"):
+            image.load()
+            return np.asarray(image).astype(np.uint32)
+        if mode == "RGBA":
+            pixels = np.array(image)
+            if (pixels[..., 3] != 255).any():
+                raise Rejected(
+                    "panoptic_unreadable", f"{name}: an RGBA map must be opaque; parts of it are transparent"
+                )
+            packed = pixels.view("<u4")[..., 0]
+        elif image.format == "PNG":
             packed = _fast_ids(data, image.size)
         else:
             image.load()

@@ -113,3 +113,9 @@ OBJECT_REASONS: dict[str, str] = {
 }
 
 ALL_REASONS: dict[str, str] = PHOTO_REASONS | OBJECT_REASONS
+
+NOTES: dict[str, str] = {
+    "segments_measured": "area or box in the JSON is not the one in the PNG; the PNG counts",
+    "segments_hidden": "listed, but without a pixel in the PNG",
+}
+"""What was not as the annotations say and did no harm."""

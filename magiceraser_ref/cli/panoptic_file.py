@@ -14,6 +14,7 @@ from olrd.errors import SourceError, UsageError
 from olrd.masks import mask_box
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Category, PanopticMap, Segment
+from olrd.sources.things import Declared, decide_things, read_isthing
 from olrd.trust import one_line, parse_json, printable, shown
 
 Categories = Mapping[int, Category]
@@ -41,7 +42,7 @@ def read_map(png: Path, segments: Path) -> tuple[PanopticMap, Categories]:
             (_whole(s["id"]), _whole(s["category_id"]), bool(s.get("iscrowd", 0)))
             for s in _segments_of(found, png, segments)
         ]
-        categories = _categories(found)
+        categories = _categories(found, segments)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(
             f'{segments}: expected JSON with segments as [{{"id": ..., "category_id": ...}}], or a COCO '
@@ -87,13 +88,13 @@ def _whole(value: object) -> int:
     return value
 
 
-def _categories(found: Any) -> Categories:
+def _categories(found: Any, where: Path) -> Categories:
     if isinstance(found, dict) and "categories" in found:
-        made = {}
+        made = []
         for c in found["categories"]:
             number, name, above = _whole(c["id"]), c["name"], c.get("supercategory", "")
             if not isinstance(name, str) or not isinstance(above, str) or printable(name) != name:
                 raise ValueError(f"the category {number} has the name {shown(name)}, expected a text")
-            made[number] = Category(number, name, above, bool(c["isthing"]))
-        return made
+            made.append(Declared(number, name, above, read_isthing(c.get("isthing"))))
+        return decide_things(where, made, need_both=False)
     return {c.id: c for c in coco_categories().values()}

@@ -26,6 +26,7 @@ def audit(folder: Path | str, against: Sequence[Path | str] = (), flips: bool = 
     from olrd.dataset.folder import Dataset
 
     dataset = Dataset(folder)
+    dataset.need_triplets()
     full = dataset.form == "full"
     return {
         "folder": str(folder),

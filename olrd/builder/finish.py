@@ -8,6 +8,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 
 import olrd
+from olrd.builder.nothing import nothing_built
 from olrd.builder.ownership import remove_parts
 from olrd.builder.parts import mark_path, read_marks
 from olrd.builder.units import Unit
@@ -45,6 +46,14 @@ def finish(
     marks = read_marks(parts, units)
     if len(marks) < len(units):
         raise OutputError(f"{parts}: finished parts are missing; run the same command again")
+    total = Tally()
+    for _, tally in marks.values():
+        total.add(tally)
+    if not total.triplets:
+        remove_parts(parts)  # so that the same command takes up a repaired input
+        if isinstance(data, Path) and not any(data.iterdir()):
+            data.rmdir()
+        raise nothing_built(total)
     shards: list[ShardRecord] = []
     packed = {}
     for split, _ in config.splits:
@@ -56,9 +65,6 @@ def finish(
         shards += _write_split(parts, data, split, batches, config, fresh)
     for old in sorted(begun - kept):
         (data / old).unlink(missing_ok=True)
-    total = Tally()
-    for _, tally in marks.values():
-        total.add(tally)
     record = BuildRecord(
         identity=identity,
         config=config.resolved(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from olrd.errors import ALL_REASONS
+from olrd.errors import ALL_REASONS, NOTES
 from olrd.progress import size_text
 from olrd.trust import one_line, printable
 
@@ -31,6 +31,7 @@ def build_summary(build: Mapping[str, Any]) -> str:
         f"{sum(totals['objects_rejected'].values()):,} left out",
         *histogram(totals["objects_rejected"]),
     ]
+    lines += [f"  {count:>9,}  segments: {NOTES.get(name, name)}" for name, count in totals.get("notes", {}).items()]
     for failure in totals["failures"][:5]:
         lines.append(printable(f"  {failure['code']}: {failure['message']}"))
     if len(totals["failures"]) > 5:

@@ -131,11 +131,12 @@ def _without_sizes(lines: list[str]) -> list[str]:
 
 
 def stray_files(dataset: Dataset) -> Iterator[str]:
-    """Names in a folder that no build writes. Hidden ones (`.git`, `.cache`) are not read as data."""
+    """Names in a folder that no build writes. Hidden ones (`.git`, `.cache`) and licence files are not read as data."""
     listed = {dataset.folder / shard.file for shard in dataset.record.shards}
     for path in children(dataset.folder):
         known = path.name in (CARD_FILE, BUILD_FILE, SAMPLE_FILE, "data", "parts")  # parts: left by a killed build
-        if not known and (not path.name.startswith(".") or path.name == ".huggingface.yaml"):
+        harmless = path.name.startswith((".", "LICENSE", "CITATION")) and path.name != ".huggingface.yaml"
+        if not known and not harmless:
             yield f"{path} is not part of the build"
     for path in children(dataset.folder / "data"):
         if path not in listed:

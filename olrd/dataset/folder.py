@@ -80,6 +80,11 @@ class Dataset:
     def __len__(self) -> int:
         return self.record.rows
 
+    def need_triplets(self) -> None:
+        """Raise `SourceError` if there is no triplet. Builds leave no such set; another program may."""
+        if not len(self):
+            raise SourceError(f"{self.folder} holds no triplets; its {BUILD_FILE} says why")
+
     def __iter__(self) -> Iterator[Sample]:
         self._check_pictures()
         return (_sample(row, self.max_pixels) for row in self.rows())

@@ -36,8 +36,7 @@ def load(
     known = {shard.split for shard in built.record.shards}
     if split is not None and not (isinstance(split, str) and split in known):
         raise did_you_mean("split", split, known)
-    if not len(built):
-        raise SourceError(f"{folder} holds no triplets; its build.json says why")
+    built.need_triplets()
     loaded = _loaded(built, split)
     if built.form == "full":
         return loaded

@@ -268,6 +268,7 @@ class _PlainTally:
     objects_rejected: Mapping[str, int] = field(default_factory=dict)
     triplets: int = 0
     failures: tuple[Mapping[str, str], ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 def _tally(value: Any, name: str, file: str) -> Tally:

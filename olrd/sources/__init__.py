@@ -154,7 +154,8 @@ def read_file(root: Traversable, file_name: str, what: str) -> bytes:
 
     Args:
         root: the folder, which may itself be a symbolic link.
-        file_name: from the annotations, relative to `root`.
+        file_name: from the annotations, relative to `root`. A file that is not there is looked for under other
+            spellings (see `olrd.sources.lookup`).
         what: `photo` or `panoptic`: the first part of the reason codes.
 
     Raises:
@@ -163,11 +164,26 @@ def read_file(root: Traversable, file_name: str, what: str) -> bytes:
     """
     if not file_name:
         raise Rejected(f"{what}_missing", "the annotations name no file")
-    path = safe_path(root, file_name)
     try:
-        return read_regular(path, root) if isinstance(path, Path) and isinstance(root, Path) else path.read_bytes()
+        return _read(root, file_name)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise Rejected(f"{what}_missing", f"{file_name} is not there") from error
+        from olrd.sources.lookup import other_name
+
+        if (found := other_name(root, file_name)) is None:
+            raise Rejected(f"{what}_missing", f"{file_name} is not there") from error
+        try:
+            return _read(root, found)
+        except (OSError, ValueError) as again:
+            raise _unreadable(found, what, again) from again
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise Rejected(f"{what}_unreadable", without_folders(f"{file_name}: {reason}")) from error
+        raise _unreadable(file_name, what, error) from error
+
+
+def _read(root: Traversable, file_name: str) -> bytes:
+    path = safe_path(root, file_name)
+    return read_regular(path, root) if isinstance(path, Path) and isinstance(root, Path) else path.read_bytes()
+
+
+def _unreadable(file_name: str, what: str, error: Exception) -> Rejected:
+    reason = getattr(error, "strerror", None) or str(error)
+    return Rejected(f"{what}_unreadable", without_folders(f"{file_name}: {reason}"))

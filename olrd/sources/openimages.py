@@ -30,6 +30,7 @@ from olrd.storage.roots import Traversable, archive_at, folder_or_archive, local
 
 BACKGROUND = Category(1, "background", "unlabelled", False)
 _BACKGROUND_ID = 0xFFFFFFFF
+_CORNERS = ("xmin", "xmax", "ymin", "ymax")
 _CSV = "-annotations-object-segmentation.csv"
 
 
@@ -109,12 +110,16 @@ class OpenImages:
         """The instance masks in one map. Where two overlap, the smaller one is on top."""
         masks, boxes = json.loads(record.panoptic_name or "[[],[]]")
         ids = np.full((height, width), _BACKGROUND_ID, np.uint32)
-        for box in [*masks, *boxes]:
-            ids[_pixel_box(box, width, height)] = 0
         drawn = []
         for segment, mask in zip(record.segments, masks, strict=False):
             pixels = self._mask(mask["file"], width, height)
+            if all(isfinite(mask[corner]) for corner in _CORNERS):
+                ids[_pixel_box(mask, width, height)] = 0
+            elif pixels.any():  # an export of one's own may leave the box empty: the extent of the mask stands for it
+                ids[mask_box(pixels).crop()] = 0
             drawn.append((int(np.count_nonzero(pixels)), segment.id, pixels))
+        for box in boxes:
+            ids[_pixel_box(box, width, height)] = 0
         for _, number, pixels in sorted(drawn, key=lambda d: (-d[0], d[1])):
             ids[pixels] = number
         return PanopticMap(ids, tuple(_measured(segment, ids) for segment in record.segments))
@@ -160,7 +165,7 @@ def _is_group(mask: dict[str, Any], boxes: list[dict[str, Any]]) -> bool:
 
 def _pixel_box(box: dict[str, Any], width: int, height: int) -> tuple[slice, slice]:
     """The pixels of a box whose corners are fractions. Raises `Rejected` if a corner is missing or not finite."""
-    corners = box["xmin"], box["xmax"], box["ymin"], box["ymax"]
+    corners = tuple(box[corner] for corner in _CORNERS)
     if not all(map(isfinite, corners)):
         raise Rejected("panoptic_unreadable", f"a box in the CSV has the corners {corners}, expected four numbers")
 

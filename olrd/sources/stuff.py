@@ -109,7 +109,7 @@ class PanopticStuff:
     """The stuff of a COCO panoptic JSON and its PNGs. See `Stuff`."""
 
     def __init__(self, json_path: Path, pngs: Traversable, first: int, max_pixels: int) -> None:
-        self._folder = PanopticFolder("stuff", json_path, pngs, pngs, max_pixels)
+        self._folder = PanopticFolder("stuff", json_path, pngs, pngs, max_pixels, need_both=False)
         self.fingerprint = self._folder.fingerprint
         stuff = [category for _, category in sorted(self._folder.categories.items()) if not category.isthing]
         self._numbers = {category.id: number for number, category in enumerate(stuff, start=first)}

@@ -111,6 +111,7 @@ def link_or_copy(source: Path | Remote, target: Path | Remote) -> None:
     except OSError:  # a file system without hard links
         shutil.copyfile(source, temporary)
     commit_file(temporary, target)
+    temporary.unlink(missing_ok=True)  # renaming does nothing if both names are links to the same file
 
 
 def read_regular(path: Path, root: Path | None = None, limit: int = MAX_FILE_BYTES) -> bytes:

@@ -16,6 +16,7 @@ from PIL.Image import DecompressionBombError
 from olrd.errors import MissingExtraError, OlrdError, SourceError, UsageError
 from olrd.progress import progress_bar
 from olrd.sources.panoptic_json import Json, read_json
+from olrd.sources.things import Declared, decide_things, read_isthing
 
 _CHUNK = 50
 
@@ -72,7 +73,7 @@ def panoptic_quality(
     evaluation = _evaluation()
     truth, predicted = read_json(truth_json), read_json(predicted_json)
     try:
-        categories = {kind["id"]: kind for kind in truth["categories"]}
+        categories = _kinds(truth_json, truth)
         pairs = list(_pairs(truth, predicted, truth_json, predicted_json))
     except (KeyError, TypeError, AttributeError) as error:
         raise SourceError(
@@ -101,6 +102,22 @@ def _evaluation() -> Any:
         return import_module("panopticapi.evaluation")
     except ImportError as error:
         raise MissingPanopticApiError from error
+
+
+def _kinds(truth_json: Path, truth: Json) -> dict[int, Json]:
+    """The categories by id, each with `isthing` as a number, as panopticapi needs it."""
+    kinds = {kind["id"]: kind for kind in truth["categories"]}
+    told: dict[int, bool] = {}
+    for note in truth["annotations"]:
+        for segment in note["segments_info"]:
+            if (isthing := read_isthing(segment.get("isthing"))) is not None:
+                told.setdefault(segment["category_id"], isthing)
+    declared = []
+    for number, kind in kinds.items():
+        isthing = read_isthing(kind.get("isthing"))
+        declared.append(Declared(number, str(kind["name"]), "", told.get(number) if isthing is None else isthing))
+    found = decide_things(truth_json, declared, need_both=False)
+    return {number: kind | {"isthing": int(found[number].isthing)} for number, kind in kinds.items()}
 
 
 def _pairs(truth: Json, predicted: Json, truth_json: Path, predicted_json: Path) -> Iterator[tuple[Json, Json]]:

@@ -75,6 +75,7 @@ def _name(dataset: Dataset) -> str:
 
 
 def _need_pictures(dataset: Dataset) -> None:
+    dataset.need_triplets()
     if dataset.form != "full":
         raise UsageError(
             f"{dataset.folder} holds recipes, not pictures: run `olrd rebuild` first and show the folder that it writes"

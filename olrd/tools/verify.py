@@ -63,6 +63,8 @@ def verify(folder: Path | str, workers: int = 1, max_pixels: int = MAX_PIXELS) -
                 for photo in photos:
                     if splits.setdefault(photo, split) != split:
                         problems.append(f"photo {photo} is in the splits {splits[photo]} and {split}")
+    if not len(dataset):
+        problems.append(f"{folder} holds no triplets: build.json says why, and `olrd-build` makes a new set")
     problems += _check_totals(dataset, rows)
     problems += card_problems(dataset)
     problems += stray_files(dataset)

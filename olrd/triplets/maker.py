@@ -100,6 +100,7 @@ class TripletMaker:
                 tally.objects_rejected.update(reason for reason in verdicts if reason)
                 return
             scene = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
+            self._note(scene, tally)
             pastes, reasons = self._pastes(scene, verdicts)
             if pastes:
                 scene.photo.decode()
@@ -137,6 +138,10 @@ class TripletMaker:
         rules, categories = self.config.rules, self.source.categories
         return [listed_verdict(segment, width, height, categories, rules) for segment in segments]
 
+    def _note(self, scene: Scene, tally: Tally) -> None:
+        notes = {"segments_measured": scene.panoptic.measured, "segments_hidden": scene.panoptic.hidden}
+        tally.notes.update({name: count for name, count in notes.items() if count})
+
     def _pastes(self, scene: Scene, verdicts: list[str | None]) -> tuple[list[Paste], Counter[str]]:
         """The triplets to make of a photo, and the reasons why its other objects are left out."""
         pastes: list[Paste] = []
@@ -166,8 +171,7 @@ class TripletMaker:
     def _cuts(self, scene: Scene, verdicts: list[str | None], reasons: Counter[str]) -> list[Cut]:
         """The photo's candidates in a keyed order, so that --max-per-photo prefers none of them."""
         cuts = []
-        if not scene.record.width:  # the source did not know sizes and areas
-            verdicts = self._listed(scene.panoptic.segments, scene.shape[1], scene.shape[0])
+        verdicts = self._fresh(scene, verdicts)
         listed = zip(scene.panoptic.segments, verdicts, strict=True)
         for number, (segment, reason) in enumerate(listed, start=1):
             if reason is None and segment.area == 0:
@@ -181,6 +185,16 @@ class TripletMaker:
             else:
                 reasons[reason] += 1
         return sorted(cuts, key=lambda c: draw_share(self.config.seed, scene.record.image_id, c.segment.id))
+
+    def _fresh(self, scene: Scene, verdicts: list[str | None]) -> list[str | None]:
+        """The verdicts, with new ones where the annotation gave no size or area, or another than the map has."""
+        record, found = scene.record, scene.panoptic
+        renewed = not record.width or found.measured > 0
+        if not renewed and all(given.area for given in record.segments):
+            return verdicts
+        fresh = self._listed(found.segments, scene.shape[1], scene.shape[0])
+        every = zip(record.segments, verdicts, fresh, strict=True)
+        return [new if renewed or not given.area else old for given, old, new in every]
 
     def _paste(
         self, scene: Scene, cut: Cut, number: int, earlier: list[Paste], landings: dict[tuple[float, bool], Landings]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 from olrd.arrays import Mask, resize_ids
 from olrd.errors import Rejected
 from olrd.masks import grown, mask_box
-from olrd.panoptic import Box, Category, Record, Segment, SegmentMap, check_panoptic
+from olrd.panoptic import VOID, Box, Category, Record, Segment, SegmentMap, check_panoptic
 from olrd.sources import Source
 from olrd.triplets.legal import Field
 from olrd.triplets.photo import WorkingPhoto, working_photo
@@ -29,7 +30,7 @@ class Scene:
         self.record, self.photo, self.categories = record, photo, categories
         if panoptic.index.shape != photo.shape:
             index = resize_ids(panoptic.index, (photo.shape[1], photo.shape[0]))
-            panoptic = SegmentMap(index, resized_segments(index, panoptic.segments))
+            panoptic = replace(panoptic, index=index, segments=resized_segments(index, panoptic.segments))
         self.panoptic = panoptic
         self._fields: dict[object, Field] = {}
 
@@ -40,8 +41,8 @@ class Scene:
 
     @cached_property
     def kinds(self) -> np.ndarray:
-        """int32 [len(segments) + 1]: the category id of each value of the index map; 0 for void."""
-        return np.array([0, *(s.category_id for s in self.panoptic.segments)], np.int32)
+        """int64 [len(segments) + 1]: the category id of each value of the index map; `VOID` for void."""
+        return np.array([VOID, *(s.category_id for s in self.panoptic.segments)], np.int64)
 
     def pixels_where(self, chosen: np.ndarray) -> Mask:
         """bool [H, W]: the pixels whose index value k has chosen[k] (bool [len(segments) + 1])."""
@@ -65,7 +66,7 @@ class Scene:
     @cached_property
     def background(self) -> Mask:
         """bool [H, W]: labelled stuff. Objects are pasted only there."""
-        return self.pixels_where(~self.objects & (self.kinds > 0))
+        return self.pixels_where(~self.objects & (self.kinds != VOID))
 
     @cached_property
     def objects(self) -> np.ndarray:

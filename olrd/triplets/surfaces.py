@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from olrd.arrays import Mask
-from olrd.panoptic import Category, Segment
+from olrd.panoptic import VOID, Category, Segment
 from olrd.triplets.scene import Scene
 
 CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture"})
@@ -70,10 +70,10 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
     by_kind: dict[int, int] = {}
     for value, count in enumerate(counts.tolist()):
         if count:
-            kind = 0 if scene.objects[value] else int(scene.kinds[value])
+            kind = VOID if scene.objects[value] else int(scene.kinds[value])
             by_kind[kind] = by_kind.get(kind, 0) + count
     winner = max(sorted(by_kind), key=lambda kind: by_kind[kind])
-    if not winner or not _carries(scene.categories[winner], scene.categories[segment.category_id]):
+    if winner == VOID or not _carries(scene.categories[winner], scene.categories[segment.category_id]):
         return None
     return winner
 

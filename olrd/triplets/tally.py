@@ -20,6 +20,8 @@ class Tally:
     objects_rejected: Counter[str] = field(default_factory=Counter)
     triplets: int = 0
     failures: list[dict[str, str]] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    """What was not as the annotations say, and was measured instead: see `olrd.errors.NOTES`."""
 
     def add(self, other: Tally) -> None:
         """Add another tally to this one."""
@@ -32,13 +34,16 @@ class Tally:
         self.objects_rejected.update(other.objects_rejected)
         self.triplets += other.triplets
         self.failures.extend(other.failures)
+        self.notes.update(other.notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return vars(self) | {
+        """Plain JSON values. `notes` is left out if there are none."""
+        values = vars(self) | {
             "photos_rejected": dict(self.photos_rejected),
             "objects_rejected": dict(self.objects_rejected),
+            "notes": dict(self.notes),
         }
+        return values if self.notes else {name: value for name, value in values.items() if name != "notes"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Tally:
@@ -46,6 +51,7 @@ class Tally:
         tally = cls(**values)
         tally.photos_rejected = Counter(tally.photos_rejected)
         tally.objects_rejected = Counter(tally.objects_rejected)
+        tally.notes = Counter(tally.notes)
         return tally
 
     def balanced(self) -> bool:

@@ -14,8 +14,22 @@ from pathlib import Path
 from olrd.dataset.folder import Dataset
 from perf.faults.scene import FaultError, NotPossibleError, Scene
 
-UNREADABLE = Path("/proc/self/mem")
-"""A file that can be opened, but fails with EIO when it is read from its beginning, as a bad sector does."""
+FAILING = """
+import errno, os
+_names = {names!r}
+_fdopen = os.fdopen
+class _Bad:
+    def __init__(self, file): self._file = file
+    def __enter__(self): return self
+    def __exit__(self, *_): self._file.close()
+    def read(self, *_): raise OSError(errno.EIO, os.strerror(errno.EIO))
+def fdopen(number, *rest, **options):
+    file = _fdopen(number, *rest, **options)
+    return _Bad(file) if os.path.basename(os.readlink(f"/proc/self/fd/{{number}}")) in _names else file
+os.fdopen = fdopen
+"""
+"""Text of a sitecustomize.py with which some files can be opened, but fail with EIO when they are read, as files on a bad
+sector do."""
 
 
 def full_disk(scene: Scene, folder: Path, draw: random.Random) -> Path:
@@ -43,11 +57,12 @@ def read_errors(scene: Scene, folder: Path, draw: random.Random) -> Path:
     photos = sorted((root / "train2017").iterdir())
     used = {row["image_id"] for row in Dataset(scene.undisturbed).rows(["image_id"])}
     failing = draw.sample([p for p in photos if str(int(p.stem)) in used], max(1, len(photos) // 100))
-    for photo in failing:
-        photo.unlink()
-        photo.symlink_to(UNREADABLE)
+    (folder / "bad").mkdir()
+    (folder / "bad" / "sitecustomize.py").write_text(FAILING.format(names={photo.name for photo in failing}))
+    paths = [str(folder / "bad"), *filter(None, [scene.environment.get("PYTHONPATH")])]
+    environment = scene.environment | {"PYTHONPATH": os.pathsep.join(paths)}
     here, out = replace(scene, root=root), folder / "out"
-    here.must_build(out)
+    replace(here, environment=environment).must_build(out)
     counted = Dataset(out).record.to_json()["totals"]
     named = {
         name
@@ -56,9 +71,6 @@ def read_errors(scene: Scene, folder: Path, draw: random.Random) -> Path:
     }
     if counted["photos_rejected"] != {"photo_unreadable": len(failing)} or len(named) < len(failing):
         raise FaultError(f"{len(failing)} photos could not be read, counted: {counted['photos_rejected']}")
-    for photo in failing:
-        photo.unlink()
-        shutil.copy(scene.root / "train2017" / photo.name, photo)
     here.must_build(out, "--retry-failed")
     return out
 

@@ -248,9 +248,25 @@ def test_the_limit_is_the_callers() -> None:
     assert code_of(decode_ids, file_of(picture(), "PNG"), max_pixels=1199) == "panoptic_too_large"
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1"])
-def test_a_map_that_is_not_rgb_is_rejected(mode: str) -> None:
-    assert code_of(decode_ids, file_of(picture(mode), "PNG")) == "panoptic_unreadable"
+@pytest.mark.parametrize("mode", ["P", "1", "LA", "transparent"])
+def test_a_map_that_holds_no_ids_is_rejected(mode: str) -> None:
+    image = picture("RGBA" if mode == "transparent" else mode)
+    if mode == "transparent":
+        image.putpixel((0, 0), (1, 0, 0, 254))
+    assert code_of(decode_ids, file_of(image, "PNG")) == "panoptic_unreadable"
+
+
+def test_a_jpeg_is_no_map() -> None:
+    with pytest.raises(Rejected, match="a JPEG changes the ids"):
+        decode_ids(file_of(picture(), "JPEG"))
+
+
+def test_grey_and_opaque_maps_are_read() -> None:
+    grey = picture("L")
+    assert np.array_equal(decode_ids(file_of(grey, "PNG")), np.asarray(grey))
+    deep = np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50
+    assert np.array_equal(decode_ids(file_of(Image.fromarray(deep), "PNG")), deep)
+    assert np.array_equal(decode_ids(file_of(picture("RGBA"), "PNG")), decode_ids(file_of(picture(), "PNG")))
 
 
 @pytest.mark.parametrize("decode", [decode_ids, decode_mask])

@@ -79,13 +79,27 @@ def test_an_id_that_is_not_listed_is_rejected() -> None:
     assert code(SEGMENTS, stray) == "panoptic_unknown_id"
 
 
-def test_a_listed_id_that_is_not_there_is_rejected() -> None:
-    assert code((*SEGMENTS, Segment(9, 1, 4, Box(0, 0, 2, 2)))) == "panoptic_area"
+def test_a_listed_id_that_is_not_there_is_counted_and_does_no_harm() -> None:
+    found = check((*SEGMENTS, Segment(9, 1, 4, Box(0, 0, 2, 2))), IDS)
+    assert found.segments[:-1] == SEGMENTS and found.segments[-1] == Segment(9, 1, 0, Box(0, 0, 0, 0))
+    assert (found.hidden, found.measured) == (1, 0)
+
+
+def test_a_map_without_most_of_the_listed_ids_is_rejected() -> None:
+    other = tuple(replace(segment, id=segment.id + 70) for segment in SEGMENTS)
+    assert code(other) == "panoptic_unknown_id"
+    swapped = tuple(
+        replace(segment, id=(segment.id & 0xFF) << 16 | segment.id & 0xFF00 | segment.id >> 16) for segment in SEGMENTS
+    )
+    with pytest.raises(Rejected, match="red and blue are exchanged"):
+        check(swapped, IDS)
 
 
 @pytest.mark.parametrize("area", [0, 11, 13])
-def test_a_wrong_area_is_rejected(area: int) -> None:
-    assert code((SEGMENTS[0], replace(SEGMENTS[1], area=area))) == "panoptic_area"
+def test_the_map_decides_the_area(area: int) -> None:
+    found = check((SEGMENTS[0], replace(SEGMENTS[1], area=area)), IDS)
+    assert found.segments == SEGMENTS
+    assert found.measured == (area > 0) and found.hidden == 0
 
 
 @pytest.mark.parametrize(
@@ -104,8 +118,10 @@ def test_a_wrong_area_is_rejected(area: int) -> None:
         Box(2, 3, -4, 3),
     ],
 )
-def test_a_wrong_box_is_rejected(box: Box) -> None:
-    assert code((SEGMENTS[0], replace(SEGMENTS[1], bbox=box))) == "panoptic_area"
+def test_the_map_decides_the_box(box: Box) -> None:
+    found = check((SEGMENTS[0], replace(SEGMENTS[1], bbox=box)), IDS)
+    assert found.segments == SEGMENTS and np.array_equal(found.index, check(SEGMENTS, IDS).index)
+    assert found.measured == 1
 
 
 def test_an_unknown_category_is_rejected() -> None:

@@ -20,6 +20,7 @@ from built_folders import command, digest
 from drawn_sets import DrawnSets
 
 from olrd.builder.build import build
+from olrd.builder.nothing import NothingBuiltError
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.errors import OutputError, Rejected
@@ -285,6 +286,6 @@ def test_on_error_stop(config: BuildConfig, root: Path, tmp_path: Path) -> None:
     own = replace(config, source=SourceSpec("coco", str(copy)), on_error="stop")
     with pytest.raises(Rejected, match="not a readable image"):
         build(own, tmp_path / "out")
-    skipped = build(replace(own, on_error="skip"), tmp_path / "out2")
-    assert skipped["totals"]["triplets"] == 0
-    assert verify(tmp_path / "out2")["problems"] == []
+    with pytest.raises(NothingBuiltError, match=r"photo_unreadable.*not a readable image"):
+        build(replace(own, on_error="skip"), tmp_path / "out2")
+    assert list((tmp_path / "out2").iterdir()) == []

@@ -13,6 +13,7 @@ from damages import photo_is_huge
 from PIL import Image as Pillow
 
 from olrd.builder.build import build
+from olrd.builder.nothing import NothingBuiltError
 from olrd.config import BuildConfig
 from olrd.sources import SourceSpec
 from olrd.tools.verify import verify
@@ -75,13 +76,17 @@ def test_unknown_licences_are_refused_unless_asked_for(licenses: str, folder: Fo
         "4,unknown": {4, None},
     }[licenses]
     refused = [n for n in numbers if n not in allowed]
+    wanted = {i["id"] for i, n in zip(folder.images, numbers, strict=True) if n in allowed}
     config = config_of(folder.save(), licenses=licenses, on_error="stop")
+    if not wanted:
+        with pytest.raises(NothingBuiltError, match="license_refused"):
+            build(config, tmp_path / "out")
+        return
     totals = build(config, tmp_path / "out")["totals"]
     assert totals["photos_rejected"].get("license_refused", 0) == len(refused)
     assert totals["failures"] == []
     assert_balanced(totals, folder.document)
     used = set(rows_by_photo(tmp_path / "out"))
-    wanted = {i["id"] for i, n in zip(folder.images, numbers, strict=True) if n in allowed}
     assert used == set(map(str, wanted))
 
 

@@ -12,18 +12,20 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
-from built_folders import digest
+from built_folders import digest, emptied
 from drawn_sets import DrawnSets
 from PIL import Image as Pillow
 from synthetic_coco import write_coco
 
 import olrd
-from olrd.builder.build import build
+from olrd.audit import audit
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.dataset.loading import open_splits
 from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.sources import SourceSpec
+from olrd.tools.show import show
+from olrd.tools.verify import verify
 
 PICTURES = ("image", "mask", "background")
 
@@ -267,12 +269,13 @@ def test_loading_writes_nothing_into_the_folder(full: Path, recipes: Path, root:
     assert (digest(full), digest(recipes)) == before
 
 
-def test_a_dataset_without_any_triplet_says_so(root: Path, tmp_path: Path) -> None:
-    """Nothing matched: a clear error, not one from deep inside `datasets`."""
-    config = BuildConfig(SourceSpec("coco", str(root)), licenses="cc0")
-    assert build(config, tmp_path / "out")["totals"]["triplets"] == 0
-    with pytest.raises((SourceError, UsageError)):
-        olrd.load(tmp_path / "out")
+def test_a_dataset_without_any_triplet_says_so(full: Path, tmp_path: Path) -> None:
+    """A clear error of every command, not one from deep inside `datasets`."""
+    out = emptied(Path(shutil.copytree(full, tmp_path / "out")))
+    for read in (olrd.load, open_splits, audit, show):
+        with pytest.raises(SourceError, match="holds no triplets"):
+            read(str(out))
+    assert any("holds no triplets" in problem for problem in verify(out)["problems"])
 
 
 def test_a_missing_shard_is_named(full: Path, tmp_path: Path) -> None:

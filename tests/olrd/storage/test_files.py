@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from olrd.storage.files import file_name_of, read_regular
+from olrd.storage.files import file_name_of, link_or_copy, read_regular
 from olrd.trust import MAX_NAME_BYTES, plain_name
 
 
@@ -65,3 +65,10 @@ def test_reading_takes_the_memory_of_the_file_only(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_linking_a_file_twice_leaves_no_temporary_name(tmp_path: Path) -> None:
+    (source := tmp_path / "a").write_bytes(b"abc")
+    for _ in range(2):
+        link_or_copy(source, tmp_path / "b")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

@@ -1,0 +1,59 @@
+"""A build without a triplet is no success: the error that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from olrd.errors import ALL_REASONS, OutputError
+from olrd.triplets.tally import Tally
+
+NOT_A_REASON = ("stuff", "photo_rejected", "over_limit")
+"""Codes of objects that are never meant to be moved, or that another code explains."""
+REMEDIES: Mapping[str, str] = {
+    "annotation_missing": "give the annotations of these photos",
+    "license_refused": "--licenses names the licences to use",
+    "category_excluded": "--categories names the classes to use",
+    "too_small": "--min-area lowers the limit",
+    "too_large": "--max-area raises the limit",
+    "truncated": "--allow-truncated permits them",
+    "occluded": "--max-contact raises the limit",
+    "no_surface": "--placement uniform needs no surface",
+    "no_position": "--size with a smaller number, or --margin 0, leaves more room",
+    "photo_missing": "check --root, or say where they are with --source-option photos=PATH",
+    "panoptic_missing": "check --root, or say where they are with --source-option pngs=PATH",
+    "photo_too_large": "--max-pixels raises the limit",
+}
+
+
+class NothingBuiltError(OutputError):
+    """No triplet could be made. Nothing is left in the output folder.
+
+    Attributes:
+        total: the counts of photos and objects, with their reasons.
+    """
+
+    def __init__(self, message: str, total: Tally) -> None:
+        super().__init__(message)
+        self.total = total
+
+
+def nothing_built(total: Tally) -> NothingBuiltError:
+    """The error for a build whose tally counts no triplet: its most frequent reason, and what to do."""
+    objects = {code: count for code, count in total.objects_rejected.items() if code not in NOT_A_REASON}
+    if not total.photos_read:
+        text = "the source lists no photo"
+    elif total.photos_rejected and total.photos_rejected.total() >= total.photos_read / 2:
+        text = _most(total.photos_rejected, total.photos_read, "photos are rejected")
+        if total.failures:
+            text += f" (first: {total.failures[0]['message']})"
+    elif objects:
+        text = _most(objects, sum(objects.values()), "objects are left out")
+    else:
+        text = f"the annotations of {total.photos_read:,} photos list no object of a class that is a thing"
+    return NothingBuiltError(f"no triplet could be made: {text}", total)
+
+
+def _most(counts: Mapping[str, int], of: int, what: str) -> str:
+    code = max(sorted(counts), key=lambda one: counts[one])
+    remedy = f"; {REMEDIES[code]}" if code in REMEDIES else ""
+    return f"{sum(counts.values()):,} of {of:,} {what}, most as {code}: {ALL_REASONS[code]}{remedy}"
