@@ -226,6 +226,23 @@ class _Reader:
         between, marked = counts[1:-1], counts[1:].sum()
         return bool((between >= max(PLATEAU[0] * size, PLATEAU[1] * marked)).any())
 
+    def of_strokes(self, alpha: npt.NDArray[np.uint8]) -> Mask:
+        """The mask of strokes of one colour: what is more opaque than half of the most opaque stroke.
+
+        Brushes are often half transparent, and strokes that cross are more opaque than one alone.
+        """
+        if self.threshold is not None:
+            return alpha > self.threshold
+        values, counts = _counted(alpha)
+        half = int(values[-1]) // 2
+        if len(values) > 2 and self._has_labels(np.where(values > half, 0, counts), alpha.size):
+            raise _refuse(
+                self.name,
+                f"its strokes have several opacities, from {values[values > 0][0]} to {values[-1]} of 255, so it does "
+                "not say what is marked. Save opaque strokes, or take the most opaque ones with --mask-from alpha",
+            )
+        return alpha > half if len(values) > 2 else alpha == values[-1]
+
     def of_colours(self, image: Pillow.Image, mode: str) -> tuple[Mask, str]:
         """The mask of an RGB picture: grey, or coloured strokes on black."""
         pixels = np.asarray(image)
@@ -289,7 +306,7 @@ class _Reader:
         visible = colours[alpha > 0].astype(np.int16)
         kind = f"alpha of {image.mode}"
         if np.ptp(visible, axis=0).max() <= SPREAD:
-            return self.of_levels(alpha, 255), kind
+            return self.of_strokes(alpha), kind
         if len(np.unique(_packed(colours))) == 2:
             raise _refuse(
                 self.name,

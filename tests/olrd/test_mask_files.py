@@ -95,6 +95,19 @@ def test_palette_entries_and_colours_of_several_classes_are_not_joined() -> None
         read_mask(file_of(image.convert("RGB").point(lambda level: min(255, level * 2))))
 
 
+def test_strokes_of_a_half_transparent_brush_are_read() -> None:
+    """With soft edges, and where two strokes cross. A faint stroke beside an opaque one is not guessed."""
+    mask, other = disc(), np.roll(disc(), -20, axis=1)
+    for alpha in (np.where(mask, 100, 0), np.where(mask & other, 192, 128 * (mask | other))):
+        wide = np.kron(alpha, np.ones((4, 4))).astype(np.uint8)
+        soft = np.asarray(Pillow.fromarray(wide).resize((80, 60), Pillow.Resampling.BOX))
+        read = read_mask(file_of(Pillow.fromarray(np.dstack([np.full((60, 80, 3), 9, np.uint8), soft]))))
+        assert np.array_equal(read.mask, soft > soft.max() // 2) and read.mask[25, 50]
+    faint = np.where(mask, 255, np.where(np.roll(mask, -45, axis=1), 60, 0)).astype(np.uint8)
+    with pytest.raises(Rejected, match="several opacities, from 60 to 255"):
+        read_mask(file_of(Pillow.fromarray(np.dstack([np.full((60, 80, 3), 9, np.uint8), faint]))))
+
+
 def test_what_is_no_mask_is_refused() -> None:
     with pytest.raises(Rejected, match="is a photo and no mask"):
         read_mask(file_of(Pillow.fromarray(photo())))
