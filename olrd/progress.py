@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from tqdm import tqdm
@@ -23,9 +26,23 @@ def progress_bar(label: str, total: int, unit: str = "it", initial: int = 0) -> 
     )
 
 
+_quiet = ContextVar("quiet", default=False)
+
+
 def say(message: str) -> None:
     """Print one line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    if not _quiet.get():
+        print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing inside: for work that another process has already spoken about."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
 
 
 def size_text(count: float) -> str:

@@ -68,7 +68,9 @@ def build(
             if not again:
                 if repair:
                     renew_card(Dataset(out))
-                say(f"{out} is complete already" + (", every hash holds" if repair else ""))
+                failed = sum(unit.failures for unit in Dataset(out).record.units)
+                hint = f"; --retry-failed tries the {failed:,} photos again that could not be used" if failed else ""
+                say(f"{out} is complete already" + (", every hash holds" if repair else "") + hint)
                 return Dataset(out).record.to_json()
             reopen(out, units, config, identity, again)
         parts = out / "parts"

@@ -21,6 +21,8 @@ REMEDIES: Mapping[str, str] = {
     "no_position": "--size with a smaller number, or --margin 0, leaves more room",
     "photo_missing": "check --root, or say where they are with --source-option photos=PATH",
     "panoptic_missing": "check --root, or say where they are with --source-option pngs=PATH",
+    "path_outside_root": "write names relative to the folder of the photos into the annotations",
+    "panoptic_unreadable": "save the maps as PNG, 8-bit RGB, without a palette",
     "photo_too_large": "--max-pixels raises the limit",
 }
 
@@ -35,6 +37,14 @@ class NothingBuiltError(OutputError):
     def __init__(self, message: str, total: Tally) -> None:
         super().__init__(message)
         self.total = total
+
+
+def many_rejected(total: Tally) -> str | None:
+    """One line if half of the photos are rejected or more; None otherwise. A chosen licence is no reason to warn."""
+    counts = {code: count for code, count in total.photos_rejected.items() if code != "license_refused"}
+    if sum(counts.values()) * 2 < max(1, total.photos_read):
+        return None
+    return _most(counts, total.photos_read, "photos are rejected")
 
 
 def nothing_built(total: Tally) -> NothingBuiltError:

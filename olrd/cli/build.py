@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         emit(result, estimate_summary(result), args.json)
         return 0
     from olrd.builder.build import build
+    from olrd.builder.nothing import many_rejected
+    from olrd.triplets.tally import Tally
 
     out = args.out
     if out is None:
@@ -77,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         emit(result, text, args.json)
         return 0
     emit(result, build_summary(result) + f"\n\nwritten to {out}", args.json)
+    if warning := many_rejected(Tally.from_dict(result["totals"])):
+        say(f"warning: {warning}")
     return 0
 
 

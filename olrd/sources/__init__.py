@@ -149,7 +149,7 @@ def safe_path(root: Traversable, file_name: str) -> Traversable:
     return root / str(relative)
 
 
-def read_file(root: Traversable, file_name: str, what: str) -> bytes:
+def read_file(root: Traversable, file_name: str, what: str, avoid: Traversable | None = None) -> bytes:
     """The bytes of a file. Messages name no folder of this machine, because they are kept with the data.
 
     Args:
@@ -157,6 +157,7 @@ def read_file(root: Traversable, file_name: str, what: str) -> bytes:
         file_name: from the annotations, relative to `root`. A file that is not there is looked for under other
             spellings (see `olrd.sources.lookup`).
         what: `photo` or `panoptic`: the first part of the reason codes.
+        avoid: a folder whose files are never meant by another spelling.
 
     Raises:
         Rejected: `<what>_missing`; `<what>_unreadable`, also for a pipe, a device, a link that leaves `root` or a
@@ -169,7 +170,7 @@ def read_file(root: Traversable, file_name: str, what: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         from olrd.sources.lookup import other_name
 
-        if (found := other_name(root, file_name)) is None:
+        if (found := other_name(root, file_name, avoid)) is None:
             raise Rejected(f"{what}_missing", f"{file_name} is not there") from error
         try:
             return _read(root, found)

@@ -81,7 +81,7 @@ class PanopticFolder:
         return list(merged.values())
 
     def photo_bytes(self, record: Record) -> bytes:
-        return read_file(self.photo_folder, record.file_name, "photo")
+        return read_file(self.photo_folder, record.file_name, "photo", avoid=self.png_folder)
 
     def panoptic(self, record: Record, width: int, height: int) -> PanopticMap:
         name = record.panoptic_name or ""

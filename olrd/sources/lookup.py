@@ -20,28 +20,54 @@ LARGEST = 5_000_000
 """Number of files up to which a folder is listed."""
 
 
-def other_name(root: Traversable, file_name: str) -> str | None:
-    """The name under `root`, relative to it, of the file that `file_name` probably means; None if there is none or
-    more than one."""
-    whole, base, stem = _names(str(root), _Held(root))
+def other_name(root: Traversable, file_name: str, avoid: Traversable | None = None) -> str | None:
+    """The name of the file under `root` that `file_name` probably means.
+
+    Args:
+        root: the folder that the name is relative to.
+        file_name: from the annotations; no file has it.
+        avoid: a folder whose files are never meant, such as the maps of photos in the same root.
+
+    Returns:
+        The name, relative to `root`; None if no file fits, or more than one.
+    """
+    if isinstance(root, Path):
+        root = root.resolve()
+    found = _found(root, file_name, avoid)
+    if found and not (root / found).is_file():  # the folder has changed since it was listed
+        _names.cache_clear()
+        found = _found(root, file_name, avoid)
+    return found
+
+
+def _found(root: Traversable, file_name: str, avoid: Traversable | None) -> str | None:
+    whole, base, stem = _names(str(root), str(avoid), _Held(root, avoid))
     wanted = _spelled(file_name.replace("\\", "/"))
-    for key, table in (
-        (wanted, whole),
-        (wanted.rpartition("/")[2], base),
-        (_stem(wanted), stem),
-        # cityscapesscripts writes this name for the photo `..._leftImg8bit.png`.
-        (_stem(wanted).replace("_gtfine_leftimg8bit", "_leftimg8bit"), stem),
-    ):
-        if found := table.get(key):
+    folder, _, last = wanted.rpartition("/")
+    # cityscapesscripts writes this name for the photo `..._leftImg8bit.png`.
+    cityscapes = last.replace("_gtfine_leftimg8bit", "_leftimg8bit")
+    for key, table in ((wanted, whole), (last, base), (cityscapes, base)):
+        found = table.get(key)
+        if found and _same_end(folder, _spelled(found).rpartition("/")[0]):
             return found
-    return None
+    # Another suffix is only taken in the same folder.
+    found = stem.get(_stem(wanted))
+    return found if found and _spelled(found).rpartition("/")[0] == folder else None
+
+
+def _same_end(one: str, other: str) -> bool:
+    """Whether one folder ends with the other, as `city/day` with `day` and with no folder at all. `a/1.jpg` is never
+    `b/1.jpg`."""
+    first, second = (folder.split("/") if folder else [] for folder in (one, other))
+    shorter = min(len(first), len(second))
+    return first[len(first) - shorter :] == second[len(second) - shorter :]
 
 
 class _Held:
-    """Carries the folder past the cache, whose key is its name."""
+    """Carries the folders past the cache, whose key is their names."""
 
-    def __init__(self, root: Traversable) -> None:
-        self.root = root
+    def __init__(self, root: Traversable, avoid: Traversable | None) -> None:
+        self.root, self.avoid = root, avoid
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Held)
@@ -51,12 +77,12 @@ class _Held:
 
 
 @lru_cache(8)
-def _names(where: str, held: _Held) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+def _names(where: str, avoid: str, held: _Held) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """The files below a folder by spelling, by base name and by stem; a key that two files have is left out."""
     whole: dict[str, str] = {}
     base: dict[str, str] = {}
     stem: dict[str, str] = {}
-    for name in _listed(held.root):
+    for name in _listed(held.root, held.avoid):
         if PurePosixPath(name).suffix.lower() in PICTURES and not name.rpartition("/")[2].startswith("."):
             for key, table in (
                 (_spelled(name), whole),
@@ -67,8 +93,8 @@ def _names(where: str, held: _Held) -> tuple[dict[str, str], dict[str, str], dic
     return whole, base, stem
 
 
-def _listed(root: Traversable) -> list[str]:
-    """The names of all files below, relative to the folder, without those that links lead to."""
+def _listed(root: Traversable, avoid: Traversable | None) -> list[str]:
+    """The names of all files below, relative to the folder, without those that links lead to and those in `avoid`."""
     if isinstance(root, Archive | Member):
         return names_in(root)
     if not isinstance(root, Path):
@@ -76,6 +102,8 @@ def _listed(root: Traversable) -> list[str]:
     found: list[str] = []
     for folder, _, files in os.walk(root):
         here = Path(folder)
+        if isinstance(avoid, Path) and here != root and here.is_relative_to(avoid.resolve()):
+            continue
         found += [(here / name).relative_to(root).as_posix() for name in files]
         if len(found) > LARGEST:
             return []

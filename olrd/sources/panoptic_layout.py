@@ -10,22 +10,30 @@ Names are tried in a fixed order. Where that fails, the error names what was tri
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import NamedTuple
 
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.storage.archives import Member
+from olrd.storage.files import children
+from olrd.storage.remote import location
 from olrd.storage.roots import Traversable, archive_at, folder_or_archive, names_in
 
 _OFFICIAL = re.compile(r"panoptic_(.+)\.json(?:\.gz)?")
 _OTHERS = re.compile(
-    r"(?:.*panoptic.*|_?annotations\.coco|annotations|result|export|instances_default)\.json(?:\.gz)?", re.I
+    r"^(?:.*panoptic.*|_?annotations\.coco|annotations|result|export|instances_default)\.json(?:\.gz)?$", re.I
 )
+_MARK = b'"segments_info"'
 _SUFFIX = re.compile(r"\.json(?:\.gz)?$", re.I)
 _PHOTOS = ("images", "photos", "leftImg8bit", "JPEGImages", "img", "data")
 _PNGS = ("annotations", "panoptic", "panoptic_masks", "masks", "labels", "segmentation_bitmaps", "gtFine")
+_MAPS = re.compile("panoptic|mask|label|segm|annot|gt", re.I)
+_JPEGS = (".jpg", ".jpeg")
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -43,7 +51,7 @@ def find_layout(root: Traversable, subset: str | None, options: Mapping[str, str
     Args:
         root: the folder.
         subset: which subset, if there are several.
-        options: `json`, `pngs`, `photos`: paths relative to the root, where the user says them.
+        options: `json`, `pngs`, `photos`: paths, relative to the root or absolute, where the user says them.
 
     Raises:
         SourceError: a part is not there; the message says what was looked for, what is there and what to do.
@@ -63,7 +71,10 @@ def find_layout(root: Traversable, subset: str | None, options: Mapping[str, str
 
 def _said(root: Traversable, option: str, path: str, is_file: bool = False) -> Traversable:
     """The part that an option names."""
-    where = root / path.strip("/") if path.strip("/") not in ("", ".") else root
+    if "://" in path or Path(path).is_absolute():
+        where: Traversable = location(path)
+    else:
+        where = root / path.strip("/") if path.strip("/") not in ("", ".") else root
     if is_file and where.is_file():
         return where
     if not is_file:
@@ -92,16 +103,38 @@ def find_annotations(root: Traversable) -> dict[str, Traversable]:
                 found.setdefault(match[1], folder / name)
     if found:
         return found
-    for folder in (root / "gtFine", root / "annotations", root):
-        others = [n for n in names_in(folder) if _OTHERS.fullmatch(n) and not n.startswith("._")]
-        if others:
-            return {_subset_of(name): folder / name for name in others}
+    for test in (_OTHERS, _SUFFIX):
+        for folder in (root / "gtFine", root / "annotations", root, *_folders(root)):
+            others = {_subset_of(n): folder / n for n in names_in(folder) if test.search(n) and not n.startswith(".")}
+            panoptic = {subset: path for subset, path in others.items() if _is_panoptic(path)}
+            if panoptic:
+                return panoptic
+            if others and test is _OTHERS:
+                return others  # the reader says what it is instead
+    parquet = " Parquet files are not read here: write them as JSON and PNGs first (COCONut: download_coconut.py)."
+    has_parquet = any(name.endswith(".parquet") for folder in (root, root / "data") for name in names_in(folder))
     raise SourceError(
-        f"expected annotations/panoptic_<subset>.json under {root}, found none. {_there(root)} If one of these is the "
+        f"expected annotations/panoptic_<subset>.json under {root}, found none. {_there(root)}{parquet if has_parquet else ''} If one of these is the "
         "panoptic JSON, name it with --source-option json=PATH (and pngs=, photos=). An instances JSON is read with "
         "--source instances. COCO's own is in panoptic_annotations_trainval2017.zip from "
         "https://cocodataset.org/#download"
     )
+
+
+def _is_panoptic(path: Traversable) -> bool:
+    """Whether a JSON on disk holds segments, as only panoptic annotations do."""
+    if not isinstance(path, Path) or not path.is_file():
+        return False
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            before = b""
+            while chunk := file.read(1 << 20):
+                if _MARK in before + chunk.replace(b"\0", b""):  # UTF-16 has a zero byte in every letter
+                    return True
+                before = chunk[-len(_MARK) :]
+    except (OSError, EOFError, zlib.error):
+        pass
+    return False
 
 
 def _subset_of(name: str) -> str:
@@ -143,6 +176,11 @@ def _find_png_folder(root: Traversable, subset: str, annotations: Traversable) -
         for folder in (root / name / subset, root / name):
             if _holds(folder, (".png",)):
                 return folder
+    holders = [folder for folder in _deep_folders(root) if _holds(folder, (".png",)) and not _holds(folder, _JPEGS)]
+    if len(holders) > 1:  # photos may be PNGs too
+        holders = [folder for folder in holders if _MAPS.search(folder.name)]
+    if len(holders) == 1:
+        return holders[0]
     raise SourceError(
         f"expected the panoptic PNGs of {annotations.name} under {root} in {', '.join(tried[:3])} or {', '.join(_PNGS)}, "
         f"as a folder, .zip or .tar; none is there. {_there(root)} --source-option pngs=PATH names it"
@@ -150,17 +188,31 @@ def _find_png_folder(root: Traversable, subset: str, annotations: Traversable) -
 
 
 def _find_photo_folder(root: Traversable, subset: str, pngs: Traversable) -> Traversable:
-    if folder := folder_or_archive(root, subset, f"images/{subset}", f"leftImg8bit/{subset}"):
-        return folder
-    for name in _PHOTOS:
-        if (root / name).is_dir():
-            return root / name
+    for name in (subset, f"images/{subset}", f"leftImg8bit/{subset}", *_PHOTOS):
+        folder = folder_or_archive(root, name)
+        if folder and str(folder) != str(pngs):
+            return folder
     if _holds(root, _PICTURES):
         return root
+    others = [folder for folder in _deep_folders(root) if str(folder) != str(pngs) and _holds(folder, _PICTURES)]
+    if len(others) == 1:
+        return others[0]
     raise SourceError(
         f"expected the photos under {root} in {subset}, images/{subset} or {', '.join(_PHOTOS)}, as a folder, .zip or "
         f".tar; none is there. {_there(root)} --source-option photos=PATH names it"
     )
+
+
+def _folders(folder: Traversable) -> list[Path]:
+    """The folders in a folder on disk, except hidden ones."""
+    entries = children(folder) if isinstance(folder, Path) else []
+    return [p for p in entries if isinstance(p, Path) and p.is_dir() and not p.name.startswith(".")]
+
+
+def _deep_folders(root: Traversable) -> list[Path]:
+    """The folders in a folder on disk, and those in them."""
+    tops = _folders(root)
+    return [*tops, *(folder for top in tops for folder in _folders(top))]
 
 
 def _holds(folder: Traversable, suffixes: tuple[str, ...]) -> bool:

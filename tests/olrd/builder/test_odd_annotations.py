@@ -419,27 +419,94 @@ def linked(root: Path) -> None:
     (root / "train2017").symlink_to(os.path.relpath(root.parent / "elsewhere", root))
 
 
-@pytest.mark.parametrize("layout", [flat, cityscapes, linked], ids=lambda layout: layout.__name__)
-@pytest.mark.slow
+def coconut(root: Path) -> None:
+    """As download_coconut.py leaves it, with COCO's photos beside."""
+    (root / "annotations" / "panoptic_train2017.json").rename(root / "relabeled_coco_val.json")
+    (root / "annotations" / "panoptic_train2017").rename(root / "relabeled_coco_val")
+    (root / "annotations").rmdir()
+    (root / "train2017").rename(root / "val2017")
+
+
+def ade20k(root: Path) -> None:
+    (root / "annotations" / "panoptic_train2017.json").rename(root / "ade20k_panoptic_train.json")
+    (root / "annotations" / "panoptic_train2017").rename(root / "ade20k_panoptic_train")
+    (root / "images").mkdir()
+    (root / "train2017").rename(root / "images" / "training")
+
+
+def segments_ai(root: Path) -> None:
+    """One folder for photos and maps, and a JSON named after the release."""
+    (root / "annotations" / "panoptic_train2017.json").rename(root / "export_coco-panoptic_someone_set_v0.1.json")
+    out = root / "segments" / "someone_set" / "v0.1"
+    out.mkdir(parents=True)
+    for path in (*(root / "annotations/panoptic_train2017").iterdir(), *(root / "train2017").iterdir()):
+        path.rename(out / path.name)
+    shutil.rmtree(root / "annotations")
+    shutil.rmtree(root / "train2017")
+
+
+def predictions(root: Path) -> None:
+    """As detectron2 and mmdetection write predictions: maps beside the JSON, without categories[].isthing or areas."""
+    out = root / "inference"
+    (root / "annotations" / "panoptic_train2017").rename(out)
+    document = json.loads((root / "annotations" / "panoptic_train2017.json").read_text())
+    things = {kind["id"]: bool(kind.pop("isthing")) for kind in document["categories"]}
+    for note in document["annotations"]:
+        for segment in note["segments_info"]:
+            segment |= {"isthing": things[segment["category_id"]]}
+            del segment["area"], segment["bbox"]
+    (out / "predictions.json").write_text(json.dumps(document))
+    shutil.rmtree(root / "annotations")
+
+
+def mapillary(root: Path) -> None:
+    base = root / "training" / "v2.0" / "panoptic"
+    base.mkdir(parents=True)
+    (root / "annotations" / "panoptic_train2017.json").rename(base / "panoptic_2020.json")
+    for png in (root / "annotations" / "panoptic_train2017").iterdir():
+        png.rename(base / png.name)
+    (root / "train2017").rename(root / "training" / "images")
+    shutil.rmtree(root / "annotations")
+
+
+LAYOUTS: dict[Callable[[Path], None], dict[str, str]] = {
+    flat: {},
+    cityscapes: {},
+    linked: {},
+    coconut: {},
+    ade20k: {},
+    segments_ai: {"pngs": "segments/someone_set/v0.1", "photos": "segments/someone_set/v0.1"},
+    predictions: {},
+    mapillary: {
+        "json": "training/v2.0/panoptic/panoptic_2020.json",
+        "pngs": "training/v2.0/panoptic",
+        "photos": "training/images",
+    },
+}
+
+
+@pytest.mark.parametrize(("layout", "options"), LAYOUTS.items(), ids=[layout.__name__ for layout in LAYOUTS])
 def test_layouts_of_common_tools_build(
-    layout: Callable[[Path], None], folder: Folder, good: dict[str, list[Json]], tmp_path: Path
+    layout: Callable[[Path], None], options: dict[str, str], folder: Folder, good: dict[str, list[Json]], tmp_path: Path
 ) -> None:
     root = folder.save()
     layout(root)
-    totals = build(BuildConfig(SourceSpec("coco", str(root)), per_object=1), tmp_path / "out")["totals"]
+    totals = build(BuildConfig(SourceSpec("coco", str(root), options=options), per_object=1), tmp_path / "out")[
+        "totals"
+    ]
     assert totals["photos_rejected"] == {}
     assert totals["triplets"] == sum(map(len, good.values()))
 
 
 def test_options_say_where_the_parts_are(folder: Folder) -> None:
     root = folder.save()
-    (root / "a").mkdir()
-    (root / "annotations" / "panoptic_train2017.json").rename(root / "a" / "labels.json")
-    (root / "annotations" / "panoptic_train2017").rename(root / "a" / "maps")
-    (root / "train2017").rename(root / "a" / "pictures")
+    (root / "a" / "deep").mkdir(parents=True)
+    (root / "annotations" / "panoptic_train2017.json").rename(root / "a" / "deep" / "labels.json")
+    (root / "annotations" / "panoptic_train2017").rename(root / "a" / "deep" / "maps")
+    (root / "train2017").rename(root / "a" / "deep" / "pictures")
     with pytest.raises(SourceError, match=r"There are: a, annotations.*json=PATH"):
         open_source(SourceSpec("coco", str(root)))
-    options = {"json": "a/labels.json", "pngs": "a/maps", "photos": "a/pictures"}
+    options = {"json": "a/deep/labels.json", "pngs": str(root / "a/deep/maps"), "photos": "a/deep/pictures/"}
     source = open_source(SourceSpec("coco", str(root), options=options))
     record = source.record(0)
     assert source.photo_bytes(record) and source.panoptic(record, record.width, record.height)
