@@ -16,6 +16,7 @@ import numpy.typing as npt
 from olrd.arrays import MAX_PIXELS, Ids, Mask
 from olrd.errors import Rejected
 
+_FEW = 30
 VOID = -1
 """Stands for "no category" in tables of category ids. Ids of categories are 0 or larger."""
 MAX_SEGMENTS = 65_535
@@ -147,8 +148,12 @@ def check_panoptic(
     index = np.zeros(ids.shape, np.uint8 if len(segments) < 256 else np.uint16)
     found: list[Segment] = []
     hidden = 0
+    boxes: dict[int, Box] | None = None
     for number, given in enumerate(segments, start=1):
-        segment, inside = _as_given(ids, given) or _as_measured(ids, given)
+        if (exact := _as_given(ids, given)) is None:
+            boxes = _boxes(ids, numbers) if boxes is None else boxes
+            exact = _as_measured(ids, given, boxes.get(given.id, Box(0, 0, 0, 0)))
+        segment, inside = exact
         found.append(segment)
         hidden += segment.area == 0 < given.area
         # Adding is 16 times as fast as assigning by mask.
@@ -178,16 +183,41 @@ def _as_given(ids: Ids, segment: Segment) -> tuple[Segment, Mask] | None:
     return (segment, inside) if reached and np.count_nonzero(inside) == segment.area else None
 
 
-def _as_measured(ids: Ids, segment: Segment) -> tuple[Segment, Mask]:
-    """A segment with the area and the box that it has in the map, and its mask inside that box."""
-    mask = ids == np.uint32(segment.id)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return replace(segment, area=0, bbox=Box(0, 0, 0, 0)), mask[:0, :0]
-    (top, bottom), (left, right) = rows[[0, -1]].tolist(), columns[[0, -1]].tolist()
-    box = Box(left, top, right - left + 1, bottom - top + 1)
-    inside = mask[box.crop()]
+def _as_measured(ids: Ids, segment: Segment, box: Box) -> tuple[Segment, Mask]:
+    """A segment with the area that it has in the map, and its mask inside its box there."""
+    inside = ids[box.crop()] == np.uint32(segment.id)
     return replace(segment, area=int(np.count_nonzero(inside)), bbox=box), inside
+
+
+def _extent(mask: Mask) -> Box:
+    """The box of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    (top, bottom), (left, right) = rows[[0, -1]].tolist(), columns[[0, -1]].tolist()
+    return Box(left, top, right - left + 1, bottom - top + 1)
+
+
+def _boxes(ids: Ids, numbers: list[int]) -> dict[int, Box]:
+    """The extent of each of these ids in the map; one that is not there is left out.
+
+    A few are found by a pass for each. Many are found by one sort of the pixels, which takes as long as 30 passes.
+    """
+    if len(numbers) <= _FEW:
+        return {number: _extent(mask) for number in numbers if (mask := ids == np.uint32(number)).any()}
+    listed = np.array(sorted(numbers), np.uint32)
+    places = np.searchsorted(listed, ids.ravel()).astype(np.uint16)  # sorting 16 bits is ten times as fast as 32
+    places[places == len(listed)] = 0
+    known = np.flatnonzero(listed[places] == ids.ravel())
+    if not known.size:
+        return {}
+    known = known[np.argsort(places[known], kind="stable")]
+    ordered = places[known]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    rows, columns = np.divmod(known, ids.shape[1])
+    edges = [f.reduceat(line, starts) for line in (columns, rows) for f in (np.minimum, np.maximum)]
+    return {
+        int(listed[ordered[start]]): Box(left, top, right - left + 1, bottom - top + 1)
+        for start, left, right, top, bottom in zip(starts.tolist(), *(edge.tolist() for edge in edges), strict=True)
+    }
 
 
 def _other_ids(ids: Ids, numbers: list[int]) -> str:

@@ -231,3 +231,23 @@ def test_more_segments_than_an_index_holds_are_refused() -> None:
     segments = tuple(Segment(number, 1, 0, Box(0, 0, 0, 0)) for number in range(1, 65_537))
     assert code(segments, np.zeros((8, 10), np.uint32)) == "panoptic_unknown_id"
     assert check(segments[:-1], np.zeros((8, 10), np.uint32)).index.dtype == np.uint16
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_few_and_many_segments_without_areas_are_measured_alike(count: int) -> None:
+    rng = np.random.default_rng(count)
+    numbers = rng.choice(1 << 24, count, replace=False).astype(np.uint32) + 1
+    ids = np.zeros((60, 70), np.uint32)
+    for number in numbers[:-1]:
+        top, left = rng.integers(0, (50, 60))
+        ids[top : top + 9, left : left + 9] = number
+    there = [int(number) for number in numbers if (ids == number).any()]
+    listed = (*there, int(numbers[-1]))
+    given = tuple(Segment(number, 1, 0, Box(0, 0, 0, 0)) for number in listed)
+    found = check(given, ids, (70, 60))
+    for segment in found.segments[:-1]:
+        rows, columns = np.nonzero(ids == segment.id)
+        assert segment.area == len(rows)
+        size = int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+        assert segment.bbox == Box(int(columns.min()), int(rows.min()), *size)
+    assert found.segments[-1].area == 0 and found.hidden == found.measured == 0
