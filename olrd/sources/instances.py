@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from olrd.arrays import Ids
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.licenses import license_code, license_url
 from olrd.options import names as names_of
@@ -121,7 +122,20 @@ class Instances:
             layers[kind is None or kind.isthing].append((segment.id, mask))
         for layer in layers:
             paint(ids, layer)
+        if self._stuff is None and layers[False]:
+            _leave_out_seams(ids, {number for number, _ in layers[True]})
         return PanopticMap(ids, tuple(measured(segment, ids) for segment in record.segments))
+
+
+def _leave_out_seams(ids: Ids, things: set[int]) -> None:
+    """Make pixels without a label void, if stuff covers most of what no thing covers.
+
+    Polygons leave a seam around each object. As background it would be the surface that every object stands on.
+    """
+    free = ~np.isin(ids, [0, *things])
+    unlabelled = ids == np.uint32(_BACKGROUND_ID)
+    if 2 * np.count_nonzero(unlabelled) < np.count_nonzero(free):
+        ids[unlabelled] = 0
 
 
 def _pixels_of(box: tuple[float, ...], width: int, height: int, name: str) -> tuple[slice, slice]:

@@ -19,6 +19,7 @@ from drawn_instances import (
     disc,
     draw_instances,
     outline,
+    packed,
     runs,
     spec_of,
 )
@@ -88,15 +89,19 @@ def test_maps_are_those_of_the_coco_api(drawn: DrawnInstances) -> None:
     assert objects == len(drawn.annotations)
 
 
+def pillow_mask(polygon: list[float]) -> np.ndarray:
+    picture = Pillow.new("1", (WIDTH, HEIGHT))
+    ImageDraw.Draw(picture).polygon(polygon, fill=1)
+    return np.array(picture)
+
+
 def test_polygons_are_those_that_pillow_draws(drawn: DrawnInstances) -> None:
     """But for pixels of the rim."""
     source = opened(drawn.save())
     record = record_of(source, "1")
     ids = ids_of(source, record)
     for annotation, segment in zip([drawn.annotations[0], drawn.annotations[3]], record.segments, strict=False):
-        picture = Pillow.new("1", (WIDTH, HEIGHT))
-        ImageDraw.Draw(picture).polygon(annotation["segmentation"][0], fill=1)
-        drawn_mask = np.array(picture)
+        drawn_mask = pillow_mask(annotation["segmentation"][0])
         assert np.count_nonzero(drawn_mask ^ (ids == segment.id)) < 0.1 * np.count_nonzero(drawn_mask)
 
 
@@ -353,6 +358,20 @@ def test_the_categories_that_are_things_can_be_picked(drawn: DrawnInstances) -> 
     assert source.fingerprint != plain.fingerprint
     with pytest.raises(UsageError, match=r"no category is called 'dgo'\. Did you mean 'dog'"):
         opened(root, things="dgo")
+
+
+def test_a_seam_between_objects_and_stuff_is_void(drawn: DrawnInstances) -> None:
+    """Else every object would stand on the seam. Where stuff covers little, the rest stays background."""
+    ground = np.ones((HEIGHT, WIDTH), np.bool_)
+    for annotation in (drawn.annotations[0], drawn.annotations[3]):
+        ground &= ~pillow_mask(annotation["segmentation"][0])
+    drawn.categories.append({"id": 9, "name": "grass", "supercategory": "ground"})
+    drawn.add(1, 9, packed(ground))
+    drawn.add(4, 9, packed(disc(200, 140, 20, 20)))
+    source = opened(drawn.save(), things="dog,sports ball,person")
+    first, last = (ids_of(source, record_of(source, image)) for image in ("1", "4"))
+    assert not (first == 0xFFFFFFFF).any() and 0 < np.count_nonzero(first == 0) < 400
+    assert (last == 0xFFFFFFFF).any() and not (last == 0).any()
 
 
 def test_isthing_is_respected_where_it_is_said(drawn: DrawnInstances) -> None:
