@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from tqdm import tqdm
@@ -43,6 +45,13 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(token)
+
+
+@cache
+def say_once(message: str) -> None:
+    """Print one line on stderr, once in a run: worker processes, which read the same input again, say nothing."""
+    if multiprocessing.parent_process() is None:
+        say(message)
 
 
 def size_text(count: float) -> str:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from olrd.errors import SourceError, did_you_mean
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Category
-from olrd.progress import say
+from olrd.progress import say_once
 from olrd.trust import shown
 
 _SHOWN = 5
@@ -142,7 +142,7 @@ def _by_names(where: object, kinds: list[Declared]) -> list[Declared]:
             return found
         reason = "isthing is missing"
     names = [kind.name for kind in found if kind.isthing]
-    say(
+    say_once(
         f"{where}: {reason}, so the class names decide: {len(names)} things ({_some(names)}), "
         f"{len(found) - len(names)} stuff; --source-option things=NAME,NAME says it otherwise"
     )

@@ -108,8 +108,11 @@ def foot_mask(mask: Mask) -> Mask:
 
 
 def same_kind(surface: int, categories: Mapping[int, Category]) -> frozenset[int]:
-    """The surface's class and the stuff classes of its supercategory (any floor for a floor)."""
+    """The surface's class and the stuff classes of its supercategory (any floor for a floor). Classes without a
+    supercategory form no family."""
     family = categories[surface].supercategory
     return frozenset(
-        c.id for c in categories.values() if not c.isthing and (c.id == surface or c.supercategory == family)
+        c.id
+        for c in categories.values()
+        if not c.isthing and (c.id == surface or (family and c.supercategory == family))
     )

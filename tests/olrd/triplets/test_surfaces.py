@@ -172,3 +172,9 @@ def test_a_figure_cut_at_the_waist_has_no_surface() -> None:
     assert standing("grass-merged", "dog", bust) == kind("grass-merged")
     lying = np.ones((8, 24), np.bool_)
     assert standing("grass-merged", "person", lying) == kind("grass-merged")
+
+
+def test_classes_without_a_supercategory_are_no_family() -> None:
+    """Otherwise a person on grass could stand on the sky where a tool writes no supercategories."""
+    plain = {c.id: c._replace(supercategory="") for c in KINDS.values()}
+    assert same_kind(kind("floor-wood"), plain) == {kind("floor-wood")}
