@@ -137,10 +137,10 @@ def check_panoptic(
             "panoptic_size", f"{name}: expected {size[0]} x {size[1]} as the photo, got {ids.shape[1]} x {ids.shape[0]}"
         )
     numbers = [segment.id for segment in segments]
-    if len(set(numbers)) < len(numbers) or not all(0 < number < 1 << 32 for number in numbers):
+    if len(set(numbers)) < len(numbers) or not all(0 <= number < 1 << 32 for number in numbers):
         raise Rejected(
             "panoptic_unknown_id",
-            f"{name}: segment ids must be different and between 1 and 2**24 - 1, got {numbers[:20]}",
+            f"{name}: segment ids must be different and between 0 and 2**24 - 1, got {numbers[:20]}",
         )
     if len(segments) > MAX_SEGMENTS:
         raise Rejected("panoptic_unknown_id", f"{name}: {len(segments):,} segments, expected at most {MAX_SEGMENTS:,}")
@@ -160,7 +160,9 @@ def check_panoptic(
         index[segment.bbox.crop()] += inside * index.dtype.type(number)
     if hidden > len(segments) / 2:
         raise Rejected("panoptic_unknown_id", f"{name}: {_other_ids(ids, numbers)}")
-    if np.count_nonzero(ids) != np.count_nonzero(index):
+    # Pixels of id 0 are void, unless the annotation lists a segment with this id.
+    labelled = ids.size if 0 in numbers else np.count_nonzero(ids)
+    if labelled != np.count_nonzero(index):
         unknown = sorted(set(np.unique(ids).tolist()) - {0} - set(numbers))
         raise Rejected("panoptic_unknown_id", f"{name}: ids {unknown[:5]} are in the PNG but not in the JSON")
     measured = sum(

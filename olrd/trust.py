@@ -6,6 +6,7 @@ the limits and how to raise them.
 
 from __future__ import annotations
 
+import codecs
 import html
 import json
 import re
@@ -91,8 +92,10 @@ def parse_json(data: str | bytes, where: object, kind: type[OlrdError] = Integri
     if len(data) > MAX_JSON_BYTES:
         raise kind(f"{where}: {len(data):,} bytes of JSON, expected at most {MAX_JSON_BYTES:,}")
     try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        return json.loads(text)
+        if isinstance(data, bytes):
+            wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            data = data.decode("utf-16" if wide else "utf-8-sig")
+        return json.loads(data)
     except RecursionError:
         raise kind(f"{where} is not JSON that can be read: it is nested too deeply") from None
     except ValueError as error:

@@ -39,7 +39,7 @@ def read_map(png: Path, segments: Path) -> tuple[PanopticMap, Categories]:
     found = parse_json(read_input(segments), segments, SourceError)
     try:
         listed = [
-            (_whole(s["id"]), _whole(s["category_id"]), bool(s.get("iscrowd", 0)))
+            (_whole(s["id"]), _whole(s["category_id"]), bool(read_isthing(s.get("iscrowd"))))
             for s in _segments_of(found, png, segments)
         ]
         categories = _categories(found, segments)
@@ -54,8 +54,8 @@ def read_map(png: Path, segments: Path) -> tuple[PanopticMap, Categories]:
                 f"{segments}: segment {number} has category {category}, which is not among the "
                 f'{len(categories)} categories; list yours in the file under "categories"'
             )
-    there = set(np.unique(ids).tolist()) - {0}
-    if unknown := sorted(there - {number for number, _, _ in listed}):
+    there = set(np.unique(ids).tolist())
+    if unknown := sorted(there - {0, *(number for number, _, _ in listed)}):  # 0 is void, unless it is listed
         raise UsageError(
             f"{png} has pixels of id {unknown[0]}, which {segments} does not list: are they of the same photo?"
         )

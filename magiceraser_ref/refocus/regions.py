@@ -122,7 +122,7 @@ def _places(ids: Ids, segments: Sequence[Segment]) -> npt.NDArray[np.intp]:
     numbers = np.array([segment.id for segment in segments], np.uint32)
     places = np.searchsorted(numbers, ids)
     known = np.append(numbers, np.uint32(0))[places] == ids
-    return np.where(known & (ids != 0), places, len(segments))
+    return np.where(known, places, len(segments))
 
 
 def _target(

@@ -17,6 +17,7 @@ from olrd.errors import Rejected, UsageError
 from olrd.options import KEY_VALUES, Kind, check, option
 from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
+from olrd.sources.lookup import Listed, other_name
 from olrd.storage.files import read_regular
 from olrd.trust import shown, without_folders
 
@@ -149,7 +150,9 @@ def safe_path(root: Traversable, file_name: str) -> Traversable:
     return root / str(relative)
 
 
-def read_file(root: Traversable, file_name: str, what: str, avoid: Traversable | None = None) -> bytes:
+def read_file(
+    root: Traversable, file_name: str, what: str, avoid: Traversable | None = None, listed: Listed | None = None
+) -> bytes:
     """The bytes of a file. Messages name no folder of this machine, because they are kept with the data.
 
     Args:
@@ -158,6 +161,7 @@ def read_file(root: Traversable, file_name: str, what: str, avoid: Traversable |
             spellings (see `olrd.sources.lookup`).
         what: `photo` or `panoptic`: the first part of the reason codes.
         avoid: a folder whose files are never meant by another spelling.
+        listed: all names of the annotations, of which no two mean the same file.
 
     Raises:
         Rejected: `<what>_missing`; `<what>_unreadable`, also for a pipe, a device, a link that leaves `root` or a
@@ -168,9 +172,7 @@ def read_file(root: Traversable, file_name: str, what: str, avoid: Traversable |
     try:
         return _read(root, file_name)
     except (FileNotFoundError, NotADirectoryError) as error:
-        from olrd.sources.lookup import other_name
-
-        if (found := other_name(root, file_name, avoid)) is None:
+        if (found := other_name(root, file_name, avoid, listed)) is None:
             raise Rejected(f"{what}_missing", f"{file_name} is not there") from error
         try:
             return _read(root, found)

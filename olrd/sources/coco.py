@@ -11,6 +11,7 @@ from olrd.arrays import decode_ids
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Box, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, check_unused, read_file
+from olrd.sources.lookup import Listed
 from olrd.sources.panoptic_index import panoptic_index
 from olrd.sources.panoptic_layout import find_layout
 from olrd.sources.things import Declared, decide_things, given_names
@@ -45,6 +46,7 @@ class PanopticFolder:
         self.png_folder, self.photo_folder = png_folder, photo_folder
         self.max_pixels = max_pixels
         self._table = panoptic_index(json_path)
+        self._listed = Listed(lambda: self._table["file_name"].to_pylist())
         metadata = self._table.schema.metadata
         self.fingerprint: str = metadata[b"fingerprint"].decode()
         kinds = [Declared(*row) for row in json.loads(metadata[b"categories"])]
@@ -81,7 +83,7 @@ class PanopticFolder:
         return list(merged.values())
 
     def photo_bytes(self, record: Record) -> bytes:
-        return read_file(self.photo_folder, record.file_name, "photo", avoid=self.png_folder)
+        return read_file(self.photo_folder, record.file_name, "photo", avoid=self.png_folder, listed=self._listed)
 
     def panoptic(self, record: Record, width: int, height: int) -> PanopticMap:
         name = record.panoptic_name or ""

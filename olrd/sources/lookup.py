@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
 from olrd.storage.archives import Archive, Member
@@ -20,38 +22,60 @@ LARGEST = 5_000_000
 """Number of files up to which a folder is listed."""
 
 
-def other_name(root: Traversable, file_name: str, avoid: Traversable | None = None) -> str | None:
+class Listed:
+    """The names that annotations list: two of them never mean the same file."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    @cached_property
+    def counts(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
+        """How often each spelling, each base name and each stem is listed."""
+        whole = [_spelled(name.replace("\\", "/")) for name in self._names()]
+        return Counter(whole), Counter(name.rpartition("/")[2] for name in whole), Counter(map(_stem, whole))
+
+
+def other_name(
+    root: Traversable, file_name: str, avoid: Traversable | None = None, listed: Listed | None = None
+) -> str | None:
     """The name of the file under `root` that `file_name` probably means.
 
     Args:
         root: the folder that the name is relative to.
         file_name: from the annotations; no file has it.
         avoid: a folder whose files are never meant, such as the maps of photos in the same root.
+        listed: all names of the annotations.
 
     Returns:
         The name, relative to `root`; None if no file fits, or more than one.
     """
     if isinstance(root, Path):
         root = root.resolve()
-    found = _found(root, file_name, avoid)
+    found = _found(root, file_name, avoid, listed)
     if found and not (root / found).is_file():  # the folder has changed since it was listed
         _names.cache_clear()
-        found = _found(root, file_name, avoid)
+        found = _found(root, file_name, avoid, listed)
     return found
 
 
-def _found(root: Traversable, file_name: str, avoid: Traversable | None) -> str | None:
+def _found(root: Traversable, file_name: str, avoid: Traversable | None, listed: Listed | None) -> str | None:
     whole, base, stem = _names(str(root), str(avoid), _Held(root, avoid))
+    none: Counter[str] = Counter()
+    wholes, bases, stems = listed.counts if listed else (none, none, none)
     wanted = _spelled(file_name.replace("\\", "/"))
     folder, _, last = wanted.rpartition("/")
     # cityscapesscripts writes this name for the photo `..._leftImg8bit.png`.
     cityscapes = last.replace("_gtfine_leftimg8bit", "_leftimg8bit")
-    for key, table in ((wanted, whole), (last, base), (cityscapes, base)):
-        found = table.get(key)
+    for key, table, alike in (
+        (wanted, whole, wholes[wanted]),
+        (last, base, bases[last]),
+        (cityscapes, base, bases[last]),
+    ):
+        found = table.get(key) if alike < 2 else None
         if found and _same_end(folder, _spelled(found).rpartition("/")[0]):
             return found
     # Another suffix is only taken in the same folder.
-    found = stem.get(_stem(wanted))
+    found = stem.get(_stem(wanted)) if stems[_stem(wanted)] < 2 else None
     return found if found and _spelled(found).rpartition("/")[0] == folder else None
 
 

@@ -11,10 +11,12 @@ import codecs
 import gzip
 import hashlib
 import json
+import posixpath
 import re
+import unicodedata
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -107,7 +109,12 @@ def _row(
         )
     done.add(number)
     segments = [_segment(entry) for entry in annotation["segments_info"]]
-    return images.pop(number) | {"panoptic_name": _file_name(annotation.get("file_name")), "segments": segments}
+    image = images.pop(number)
+    # A few tools leave the name out: the PNG is called like the photo.
+    png = (
+        _file_name(annotation.get("file_name")) or f"{PurePosixPath(image['file_name'].replace(chr(92), '/')).stem}.png"
+    )
+    return image | {"panoptic_name": png, "segments": segments}
 
 
 def _what_it_is(annotation: object) -> str:
@@ -222,12 +229,17 @@ def _images(json_path: Path, images: list[Any], licenses: list[Any]) -> dict[str
                 f"'{row['file_name']}'"
             )
         name = str(row["file_name"])
-        if name and by_file.setdefault(name, number) != number:
+        if name and by_file.setdefault(_one_spelling(name), number) != number:
             raise SourceError(
-                f"{json_path}: the file '{name}' is listed for the images {by_file[name]} and {number}. One photo "
+                f"{json_path}: the file '{name}' is listed for the images {by_file[_one_spelling(name)]} and {number}. One photo "
                 "would be in the dataset several times; give each image a file of its own"
             )
     return by_id
+
+
+def _one_spelling(name: str) -> str:
+    """The same text for `a.jpg`, `./a.jpg`, `b/../a.jpg` and for letters with composed or decomposed accents."""
+    return unicodedata.normalize("NFC", posixpath.normpath(name.replace("\\", "/")))
 
 
 def _size(value: object) -> int:

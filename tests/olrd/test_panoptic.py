@@ -139,11 +139,6 @@ def test_an_id_listed_twice_is_rejected() -> None:
     assert code((*SEGMENTS, SEGMENTS[1])) in ("panoptic_area", "panoptic_unknown_id")
 
 
-def test_void_may_not_be_listed_as_a_segment() -> None:
-    void = Segment(0, 2, 10, Box(0, 0, 10, 1))
-    assert code((*SEGMENTS, void)) in ("panoptic_area", "panoptic_unknown_id")
-
-
 @given(bits)
 def test_rle_is_pycocotools_rle(mask: Bits) -> None:
     expected = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
@@ -251,3 +246,12 @@ def test_few_and_many_segments_without_areas_are_measured_alike(count: int) -> N
         size = int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
         assert segment.bbox == Box(int(columns.min()), int(rows.min()), *size)
     assert found.segments[-1].area == 0 and found.hidden == found.measured == 0
+
+
+def test_id_0_is_void_unless_it_is_listed() -> None:
+    ids = np.zeros((8, 10), np.uint32)
+    ids[3:6, 2:6] = DOG
+    given = (Segment(0, 2, 0, Box(0, 0, 0, 0)), Segment(DOG, 1, 12, Box(2, 3, 4, 3)))
+    found = check(given, ids)
+    assert found.segments[0] == Segment(0, 2, 68, Box(0, 0, 10, 8))
+    assert np.array_equal(found.index, np.where(ids == DOG, 2, 1))

@@ -22,7 +22,7 @@ from olrd.builder.build import build
 from olrd.builder.nothing import NothingBuiltError
 from olrd.cli.build import main as olrd_build
 from olrd.config import BuildConfig
-from olrd.errors import OlrdError, SourceError
+from olrd.errors import OlrdError, Rejected, SourceError
 from olrd.sources import SourceSpec, open_source
 
 pytestmark = pytest.mark.usefixtures("no_sample_sheets")
@@ -180,6 +180,13 @@ def hidden_files(folder: Folder) -> None:
         photo.with_name(f"._{photo.name}").write_bytes(b"\0\5\x16\7")
 
 
+def no_iscrowd(folder: Folder) -> None:
+    for note in folder.notes.values():
+        for segment in note["segments_info"]:
+            if not segment["iscrowd"]:
+                del segment["iscrowd"]
+
+
 READ: dict[str, Change] = {
     "area one off": area_is_one_off,
     "box one off": box_is_one_off,
@@ -189,7 +196,9 @@ READ: dict[str, Change] = {
     "no area and box": drop_from_segments("area", "bbox"),
     "no area": drop_from_segments("area"),
     "no box": drop_from_segments("bbox"),
-    "no iscrowd": lambda folder: None,
+    "no iscrowd": no_iscrowd,
+    "iscrowd as text": set_in_segments(iscrowd=str),
+    "no name of the PNG": drop_from("annotations", "file_name"),
     "null area and box": set_in_segments(area=lambda _: None, bbox=lambda _: None),
     "fractions": set_in_segments(area=lambda a: a * 0.97, bbox=lambda b: [v + 0.37 for v in b]),
     "floats": set_in_segments(area=float, bbox=lambda b: [float(v) for v in b], id=float),
@@ -227,7 +236,6 @@ READ: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", READ.values(), ids=READ)
-@pytest.mark.slow
 def test_it_is_read_as_the_undisturbed_set(
     change: Change, folder: Folder, good: dict[str, list[Json]], tmp_path: Path
 ) -> None:
@@ -496,6 +504,38 @@ def test_layouts_of_common_tools_build(
     ]
     assert totals["photos_rejected"] == {}
     assert totals["triplets"] == sum(map(len, good.values()))
+
+
+def test_two_listed_names_never_mean_one_file(folder: Folder) -> None:
+    """The photos of two subfolders have equal names, and only one of them is there, in no subfolder."""
+    first, second = folder.images[:2]
+    photo = folder.photo(0)
+    photo.rename(photo.with_name("x.jpg"))
+    first["file_name"], second["file_name"] = "a/x.jpg", "b/x.jpg"
+    source = open_source(SourceSpec("coco", str(folder.save())))
+    for number in range(len(source)):
+        record = source.record(number)
+        if record.file_name in ("a/x.jpg", "b/x.jpg"):
+            with pytest.raises(Rejected, match="is not there"):
+                source.photo_bytes(record)
+    second["file_name"] = "./a//x.jpg"
+    folder.save()
+    with pytest.raises(SourceError, match="is listed for the images"):
+        open_source(SourceSpec("coco", str(folder.root)))
+
+
+def test_the_map_of_a_photo_is_never_taken_for_the_photo(folder: Folder) -> None:
+    """Both lie in one root, the photo is missing, and the map has its name."""
+    root = folder.save()
+    for photo in (root / "train2017").iterdir():
+        photo.rename(root / photo.name)
+    (root / "train2017").rmdir()
+    name = str(folder.image["file_name"])
+    (root / name).unlink()
+    source = open_source(SourceSpec("coco", str(root)))
+    record = next(r for r in map(source.record, range(len(source))) if r.file_name == name)
+    with pytest.raises(Rejected, match="is not there"):
+        source.photo_bytes(record)
 
 
 def test_options_say_where_the_parts_are(folder: Folder) -> None:
