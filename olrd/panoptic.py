@@ -137,10 +137,12 @@ def check_panoptic(
             "panoptic_size", f"{name}: expected {size[0]} x {size[1]} as the photo, got {ids.shape[1]} x {ids.shape[0]}"
         )
     numbers = [segment.id for segment in segments]
-    if len(set(numbers)) < len(numbers) or not all(0 <= number < 1 << 32 for number in numbers):
+    if len(set(numbers)) < len(numbers):
+        twice = next(number for place, number in enumerate(numbers) if number in numbers[:place])
+        raise Rejected("panoptic_unknown_id", f"{name}: segment {twice} is listed twice; expected different ids")
+    if not all(0 <= number < 1 << 32 for number in numbers):
         raise Rejected(
-            "panoptic_unknown_id",
-            f"{name}: segment ids must be different and between 0 and 2**24 - 1, got {numbers[:20]}",
+            "panoptic_unknown_id", f"{name}: segment ids must be between 0 and 2**24 - 1, got {numbers[:20]}"
         )
     if len(segments) > MAX_SEGMENTS:
         raise Rejected("panoptic_unknown_id", f"{name}: {len(segments):,} segments, expected at most {MAX_SEGMENTS:,}")

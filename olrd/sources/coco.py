@@ -110,7 +110,8 @@ def open_coco(spec: SourceSpec) -> PanopticFolder:
         return open_demo(spec)
     root = location(spec.root)
     if not root.is_dir():
-        raise SourceError(f"--root {root} is not a folder")
+        hint = f": give its folder, and --source-option json={root.name}" if root.is_file() else ""
+        raise SourceError(f"--root {root} is not a folder{hint}")
     found = find_layout(root, spec.subset, spec.options)
     return PanopticFolder("coco", local_copy(found.json), found.pngs, found.photos, spec.max_pixels, spec.options)
 

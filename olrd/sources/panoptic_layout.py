@@ -112,9 +112,11 @@ def find_annotations(root: Traversable) -> dict[str, Traversable]:
             if others and test is _OTHERS:
                 return others  # the reader says what it is instead
     parquet = " Parquet files are not read here: write them as JSON and PNGs first (COCONut: download_coconut.py)."
+    below = [folder for folder in _folders(root) if (folder / "annotations").is_dir()]
+    lower = f" Is it --root {below[0]}?" if below else ""
     has_parquet = any(name.endswith(".parquet") for folder in (root, root / "data") for name in names_in(folder))
     raise SourceError(
-        f"expected annotations/panoptic_<subset>.json under {root}, found none. {_there(root)}{parquet if has_parquet else ''} If one of these is the "
+        f"expected annotations/panoptic_<subset>.json under {root}, found none. {_there(root)}{lower}{parquet if has_parquet else ''} If one of these is the "
         "panoptic JSON, name it with --source-option json=PATH (and pngs=, photos=). An instances JSON is read with "
         "--source instances. COCO's own is in panoptic_annotations_trainval2017.zip from "
         "https://cocodataset.org/#download"

@@ -100,7 +100,7 @@ def decide_things(
     if unknown_names := [kind.name for kind in kinds if kind.isthing is None]:
         raise SourceError(
             f"{where}: it is not known whether {_some(unknown_names)} can be counted (things) or not (stuff): "
-            f"categories[].isthing is missing. {_advice(kinds)}"
+            f"categories[].isthing is missing: {_advice(kinds)}"
         )
     if need_both and not any(kind.isthing for kind in kinds):
         raise SourceError(f"{where}: no category is a thing: {_advice(kinds)}")

@@ -6,6 +6,7 @@ import codecs
 import gzip
 import json
 import os
+import re
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -536,6 +537,14 @@ def test_the_map_of_a_photo_is_never_taken_for_the_photo(folder: Folder) -> None
     record = next(r for r in map(source.record, range(len(source))) if r.file_name == name)
     with pytest.raises(Rejected, match="is not there"):
         source.photo_bytes(record)
+
+
+def test_a_root_that_is_too_high_or_a_file_is_told(folder: Folder) -> None:
+    root = folder.save()
+    with pytest.raises(SourceError, match=rf"Is it --root {re.escape(str(root))}\?"):
+        open_source(SourceSpec("coco", str(root.parent)))
+    with pytest.raises(SourceError, match=r"is not a folder: give its folder, and --source-option json=panoptic_train"):
+        open_source(SourceSpec("coco", str(root / "annotations" / "panoptic_train2017.json")))
 
 
 def test_options_say_where_the_parts_are(folder: Folder) -> None:
