@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -28,23 +25,9 @@ def progress_bar(label: str, total: int, unit: str = "it", initial: int = 0) -> 
     )
 
 
-_quiet = ContextVar("quiet", default=False)
-
-
 def say(message: str) -> None:
     """Print one line on stderr."""
-    if not _quiet.get():
-        print(message, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Say nothing inside: for work that another process has already spoken about."""
-    token = _quiet.set(True)
-    try:
-        yield
-    finally:
-        _quiet.reset(token)
+    print(message, file=sys.stderr, flush=True)
 
 
 @cache

@@ -11,7 +11,6 @@ from olrd.builder.units import Unit
 from olrd.config import BuildConfig
 from olrd.dataset.shards import ShardWriter, numbered
 from olrd.errors import IntegrityError, OutputError
-from olrd.progress import quiet
 from olrd.sources import open_source
 from olrd.storage.remote import Remote, location
 from olrd.triplets.maker import TripletMaker
@@ -37,8 +36,7 @@ class UnitBuilder:
                 f"{self.parts} is not there on {platform.node()}: all machines must see --out under one path"
             )
         cv2.setNumThreads(1)  # units run in parallel, so that more threads would compete for the cores
-        with quiet():  # the build has opened the source before, and said what there is to say
-            self._maker = TripletMaker(open_source(self.config.source), self.config)
+        self._maker = TripletMaker(open_source(self.config.source), self.config)
 
     def __call__(self, unit: Unit) -> tuple[Unit, Tally]:
         """Build one unit. The done-mark is written last, after the files that it names."""

@@ -146,7 +146,9 @@ def safe_path(root: Traversable, file_name: str) -> Traversable:
     """`root / file_name`, refused (`path_outside_root`) if it is absolute or climbs out of `root`."""
     relative = PurePosixPath(file_name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or ":" in file_name or "\0" in file_name:
-        raise Rejected("path_outside_root", f"the file name {shown(file_name)} leaves the folder of the source")
+        what = "is absolute, so it" if relative.is_absolute() else "leaves the folder of the source; it"
+        name = f".../{relative.name}" if relative.is_absolute() else without_folders(file_name)
+        raise Rejected("path_outside_root", f"the file name {shown(name)} {what} is not read")
     return root / str(relative)
 
 
