@@ -15,7 +15,7 @@ from synthetic_dataset import HEIGHT, WIDTH, write_dataset
 from olrd.audit import audit, format_audit
 from olrd.audit.distributions import AREA_EDGES, distributions
 from olrd.dataset.folder import Dataset
-from olrd.errors import IntegrityError
+from olrd.errors import IntegrityError, SourceError
 
 
 @pytest.fixture(scope="module")
