@@ -15,6 +15,7 @@ from PIL.Image import DecompressionBombError
 
 from olrd.errors import MissingExtraError, OlrdError, SourceError, UsageError
 from olrd.progress import progress_bar
+from olrd.sources.panoptic_index import image_key
 from olrd.sources.panoptic_json import Json, read_json
 from olrd.sources.things import Declared, decide_things, read_isthing
 
@@ -121,15 +122,15 @@ def _kinds(truth_json: Path, truth: Json) -> dict[int, Json]:
 
 
 def _pairs(truth: Json, predicted: Json, truth_json: Path, predicted_json: Path) -> Iterator[tuple[Json, Json]]:
-    answers = {note["image_id"]: note for note in predicted["annotations"]}
-    asked = [note["image_id"] for note in truth["annotations"]]
+    answers = {image_key(note["image_id"]): note for note in predicted["annotations"]}
+    asked = [image_key(note["image_id"]) for note in truth["annotations"]]
     if missing := [number for number in asked if number not in answers]:
         raise SourceError(
             f"{predicted_json} has no prediction for {len(missing)} of the {len(asked)} images of "
             f"{truth_json} (first: image {missing[0]}): predict them, or leave them out there"
         )
     for note in truth["annotations"]:
-        yield note, answers[note["image_id"]]
+        yield note, answers[image_key(note["image_id"])]
 
 
 def _folder(json_path: Path, folder: Path | None) -> Path:

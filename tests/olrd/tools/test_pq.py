@@ -72,6 +72,22 @@ def write_annotations(folder: Path, name: str, maps: dict[int, np.ndarray], kind
     return path
 
 
+def test_class_0_without_isthing_and_ids_as_text(tmp_path: Path) -> None:
+    """Train ids of Cityscapes count from 0: road is a class, and the names decide which classes are things."""
+    kinds = [{"id": number, "name": name} for number, name in enumerate(("road", "car", "sky"))]
+    ids = np.full((10, 10), 3)
+    ids[:, :5], ids[0:2, 5:] = 1, 2
+    numbers = {1: 0, 2: 1, 3: 2}
+    truth = write_annotations(tmp_path, "truth", {7: ids}, numbers, categories=kinds)
+    predicted = write_annotations(tmp_path, "predicted", {7: ids}, numbers, categories=kinds)
+    document = json.loads(predicted.read_text())
+    document["annotations"][0]["image_id"] = "7"
+    predicted.write_text(json.dumps(document))
+    found = panoptic_quality(truth, predicted)
+    assert {name: found[name]["n"] for name in ("All", "Things", "Stuff")} == {"All": 3, "Things": 1, "Stuff": 2}
+    assert found["All"]["pq"] == 1 and found["per_class"]["road"]["pq"] == 1
+
+
 def test_hand_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """10 x 10. Truth: person left half (50), car 10, sky 40. Prediction: person 40 of its 50
     (IoU 0.8, found), car not found, sky all 40 and the car's 10 (IoU 0.8, found), void 10."""
