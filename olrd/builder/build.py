@@ -79,7 +79,11 @@ def build(
             done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
         mine = share.take(units) if share else units
         todo = [unit for unit in mine if unit not in done]
-        _run(config, parts, todo, mine, crew)
+        try:
+            _run(config, parts, todo, mine, crew)
+        except BaseException:
+            remove_leftovers(out)  # of workers that were stopped
+            raise
         if share:
             built = len(read_marks(parts, units))
             return {"share": list(share), "units": len(units), "units_done": built}

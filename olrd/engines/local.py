@@ -78,8 +78,11 @@ class LocalEngine:
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):
+    processes = list((pool._processes or {}).values())
+    for process in processes:
         process.kill()
+    for process in processes:  # what they leave behind can be removed once they are gone
+        process.join(1.0)
 
 
 def _prepare(parent: int, worker: Worker[Any, Any]) -> None:

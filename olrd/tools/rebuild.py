@@ -10,7 +10,7 @@ from typing import Any
 from olrd.arrays import MAX_PIXELS
 from olrd.builder.build import open_parts
 from olrd.builder.finish import finish, write_record
-from olrd.builder.ownership import check_ours
+from olrd.builder.ownership import check_ours, remove_leftovers
 from olrd.builder.parts import read_mark, write_mark
 from olrd.builder.units import Unit
 from olrd.config import BuildConfig
@@ -62,8 +62,12 @@ def rebuild(
         worker = UnitRebuilder(str(recipes), str(root), str(out / "parts"), config, max_pixels)
         with progress_bar("rebuilding", len(dataset), unit=" triplets") as bar:
             bar.update(sum(unit.rows for n, unit in enumerate(dataset.record.units) if n not in set(todo)))
-            for count in open_engine(EngineSpec(workers=workers)).run(worker, todo):
-                bar.update(count)
+            try:
+                for count in open_engine(EngineSpec(workers=workers)).run(worker, todo):
+                    bar.update(count)
+            except BaseException:
+                remove_leftovers(out)  # of workers that were stopped
+                raise
         return finish(out, config, info, identity, units).to_json()
 
 

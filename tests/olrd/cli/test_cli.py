@@ -465,7 +465,7 @@ def test_a_signal_ends_a_build_soon_and_cleanly(number: int, status: int, worker
     assert err.splitlines()[-1].endswith("run the same command again to go on from here")
     assert "Traceback" not in err and "semaphore" not in err
     wait_for(lambda: not group_lives(build.pid))
-    assert not (out / ".lock").exists()
+    assert not (out / ".lock").exists() and not list(out.rglob(".*.tmp"))
 
 
 def group_lives(group: int) -> bool:
