@@ -17,11 +17,11 @@ from olrd.errors import Rejected, UsageError
 from olrd.options import KEY_VALUES, Kind, check, option
 from olrd.panoptic import Category, PanopticMap, Record
 from olrd.registry import Registry
-from olrd.sources.lookup import Listed, other_name
 from olrd.storage.files import read_regular
 from olrd.trust import shown, without_folders
 
 if TYPE_CHECKING:
+    from olrd.sources.lookup import Listed
     from olrd.storage.roots import Traversable
 
 SOURCES = Registry(
@@ -174,6 +174,8 @@ def read_file(
     try:
         return _read(root, file_name)
     except (FileNotFoundError, NotADirectoryError) as error:
+        from olrd.sources.lookup import other_name  # imports pyarrow, which `--help` does without
+
         if (found := other_name(root, file_name, avoid, listed)) is None:
             raise Rejected(f"{what}_missing", f"{file_name} is not there") from error
         try:
