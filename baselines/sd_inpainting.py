@@ -127,6 +127,7 @@ class SDInpainting:
                 f"{self.folder} is not a diffusers inpainting pipeline that can be loaded: {one_line(str(error))}"
             ) from error
         guard_decoder(pipeline)
+        leave_unclipped(pipeline.scheduler)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
 
@@ -219,6 +220,16 @@ def guard_decoder(pipeline: Any) -> None:
         )
 
     vae.decode = guarded
+
+
+UNCLIPPED = {"clip_sample": False, "thresholding": False}
+"""What a scheduler does to latents. Its classes clip to [-1, 1] by default, which is right for pixels alone; latents reach
+beyond it. Many checkpoints' scheduler_config.json does not say it, so that the classes' default holds."""
+
+
+def leave_unclipped(scheduler: Any) -> None:
+    """Switch off what would cut the latents' values, in a scheduler of a latent diffusion model."""
+    scheduler.register_to_config(**{name: value for name, value in UNCLIPPED.items() if name in scheduler.config})
 
 
 def prompt_of(hint: Hints, kind: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.eraser import WeightsUnusableError
+from baselines.sd_inpainting import UNCLIPPED
 from magiceraser_ref.extras import need
 from magiceraser_ref.model import settings as records
 from magiceraser_ref.model.locate import INDEX, TOKEN_FILE, Located, locate, native_side, variant_of
@@ -117,7 +118,7 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
                 local_files_only=True,
                 **without,
             )
-        pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
+        pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config, **UNCLIPPED)
     except ImportError as error:
         raise UsageError(f"{base} needs a library that is not installed: {error}") from error
     except Exception as error:  # diffusers, transformers and safetensors raise many kinds of errors
