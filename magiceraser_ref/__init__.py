@@ -12,6 +12,12 @@ Example, with the small model that comes with the package:
     >>> clean.shape, bool((clean[~mask] == image[~mask]).all())
     ((64, 96, 3), True)
 
+Or as in diffusers, with pictures of Pillow (`MagicEraser.__call__` has all arguments):
+    >>> from PIL import Image
+    >>> photo, mask_image = Image.fromarray(image), Image.fromarray(mask)  # white = erase
+    >>> eraser(image=photo, mask_image=mask_image, num_inference_steps=4).images[0].size
+    (96, 64)
+
 `import magiceraser_ref` is light: torch and diffusers are imported when `MagicEraser` is first used.
 """
 

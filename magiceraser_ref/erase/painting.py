@@ -20,7 +20,8 @@ from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.extras import need
 from magiceraser_ref.refocus.regions import Regions
 from olrd.arrays import Image, Mask
-from olrd.trust import one_line
+from olrd.errors import UsageError
+from olrd.trust import one_line, shown
 
 REMEDY = "give dtype=float32, a model with another VAE, or other weights"
 
@@ -47,9 +48,22 @@ class Job(NamedTuple):
     key: str = ""
 
 
-def paint(
-    pipeline: Any, jobs: Sequence[Job], choices: Choices, tick: Callable[[], object] | None = None
-) -> list[Image]:
+class Watch(NamedTuple):
+    """What the caller wants to be told while a batch is painted.
+
+    Attributes:
+        tick: Called after every step without arguments.
+        callback: diffusers' `callback_on_step_end`: called after every step with the pipeline, the step's number, its
+            time and a dict of tensors. It returns a dict of the tensors to replace.
+        tensors: Names of the tensors that the callback gets.
+    """
+
+    tick: Callable[[], object] | None = None
+    callback: Callable[[Any, int, Any, dict[str, Any]], Any] | None = None
+    tensors: tuple[str, ...] = ("latents",)
+
+
+def paint(pipeline: Any, jobs: Sequence[Job], choices: Choices, watch: Watch | None = None) -> list[Image]:
     """Run the model on windows whose canvases have one size.
 
     Each window has its own noise generator on the CPU, so its noise is the same on every device and in every batch.
@@ -58,7 +72,7 @@ def paint(
         pipeline: diffusers' inpainting pipeline.
         jobs: The windows.
         choices: How to erase.
-        tick: Called after every step.
+        watch: Whom to tell while it runs.
 
     Returns:
         The model's pictures, uint8 [H, W, 3] of the canvas's padded size, one per window.
@@ -68,6 +82,7 @@ def paint(
         WeightsUnusableError: If the model's configuration does not work.
     """
     torch = need("torch", "MagicEraser")
+    watch = watch or Watch()
     width, height = jobs[0].canvas.padded
     names = [f"magiceraser, {job.key or 'the photo'}" for job in jobs]
     with _refocusing(pipeline, jobs, choices), _named(names):
@@ -83,7 +98,8 @@ def paint(
             guidance_scale=choices.guidance,
             generator=[torch.Generator("cpu").manual_seed(job.seed) for job in jobs],
             output_type="np",
-            callback_on_step_end=_after_step(names, tick),
+            callback_on_step_end=_after_step(names, watch),
+            callback_on_step_end_tensor_inputs=list(dict.fromkeys(("latents", *watch.tensors))),
         ).images
     return [to_uint8(one * 255, name, REMEDY) for one, name in zip(result, names, strict=True)]
 
@@ -96,6 +112,8 @@ def _named(names: Sequence[str]) -> Iterator[None]:
     except NotFiniteError as error:
         text = str(error)
         raise error if text.startswith(tuple(names)) else NotFiniteError(f"{' and '.join(names)}: {text}") from error
+    except _OfTheCallback as error:
+        raise error.error from None
     except (TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
         raise WeightsUnusableError(
             f"the model cannot be run: expected the configuration of an inpainting model, got {type(error).__name__} "
@@ -103,9 +121,15 @@ def _named(names: Sequence[str]) -> Iterator[None]:
         ) from error
 
 
-def _after_step(
-    names: Sequence[str], tick: Callable[[], object] | None
-) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+class _OfTheCallback(Exception):
+    """Carries an error of the caller's own callback, which is not one of the model."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _after_step(names: Sequence[str], watch: Watch) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
     """Return a callback that checks the latents, so that a broken model stops at once."""
 
     def after(pipeline: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -116,11 +140,25 @@ def _after_step(
                 f"{wrong}: the model's latents are NaN or infinite after denoising step {step + 1}. Nothing is written "
                 f"for it; {REMEDY}"
             )
-        if tick is not None:
-            tick()
-        return tensors
+        if watch.tick is not None:
+            watch.tick()
+        return tensors if watch.callback is None else _told(watch, pipeline, step, time, tensors)
 
     return after
+
+
+def _told(watch: Watch, pipeline: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Call the caller's callback with the tensors that it asked for, and return those that it changes."""
+    assert watch.callback is not None
+    try:
+        found = watch.callback(pipeline, step, time, {name: tensors[name] for name in watch.tensors})
+    except Exception as error:
+        raise _OfTheCallback(error) from error
+    if not isinstance(found, dict):
+        raise UsageError(
+            f"callback_on_step_end: expected it to return a dict of tensors (callback_kwargs), found {shown(found)}"
+        )
+    return tensors | found
 
 
 def _refocusing(pipeline: Any, jobs: Sequence[Job], choices: Choices) -> Any:

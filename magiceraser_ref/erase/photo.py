@@ -33,6 +33,7 @@ class PhotoInProgress:
         erased: Name of the object's category, if known.
         prompt: The prompt that the user gave, if any.
         key: Name of the sample.
+        seed: Seed of the photo's noise.
     """
 
     image: Image
@@ -42,6 +43,7 @@ class PhotoInProgress:
     erased: str | None
     prompt: str | None
     key: str
+    seed: int = 0
 
     def prompt_of(self, part: Part) -> str:
         """Return the user's prompt, or the short prompt made of the labels around this part (section 4)."""

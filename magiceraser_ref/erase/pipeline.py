@@ -1,20 +1,24 @@
 """The whole method: regions and prompt, content initialisation, refocused denoising, window by window.
 
-Example:
+Example, with arrays:
     eraser = MagicEraser.from_pretrained("small")
     clean = eraser.erase(image, mask)
+
+Example, as in diffusers; `MagicEraser.__call__` has a complete one:
+    eraser = MagicEraser.from_pretrained("small").to("cuda")
+    clean = eraser(image=image, mask_image=mask).images[0]
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from baselines import ERASERS, open_eraser
 from baselines.checked import check_pair, is_single
@@ -22,26 +26,34 @@ from baselines.eraser import Eraser, Hints
 from baselines.sd_inpainting import guard_decoder
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
 from magiceraser_ref.erase.choices import Choices
+from magiceraser_ref.erase.forms import check_output_type, pictures_of, results_of
 from magiceraser_ref.erase.initialization import content_initialization
-from magiceraser_ref.erase.painting import Job, executed_steps, paint
+from magiceraser_ref.erase.painting import Job, Watch, executed_steps, paint
 from magiceraser_ref.erase.photo import PhotoInProgress, check_counts, check_map
 from magiceraser_ref.erase.segmentation import KINDS, Categories, Mapped, Segmenter
 from magiceraser_ref.erase.windows import parts_of
+from magiceraser_ref.extras import need
 from magiceraser_ref.model.checkpoint import DTYPES, Parts, load, save
 from magiceraser_ref.model.settings import Settings
 from magiceraser_ref.prompts import worded
 from olrd.arrays import Image, Mask
 from olrd.draws import digest
 from olrd.errors import UsageError, did_you_mean
-from olrd.models.checkpoints import check_device
+from olrd.models.checkpoints import check_device, choose_device
 from olrd.options import fitted
 from olrd.panoptic import PanopticMap
 from olrd.progress import progress_bar
-from olrd.trust import shown
+from olrd.trust import one_line, shown
 
 if TYPE_CHECKING:
     import torch
 
+_DIFFUSERS_NAMES = {
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+    "negative": "negative_prompt",
+    "strength": "strength",
+}
 OWN = "MagicEraser cannot be its own initializer; opencv-telea needs no weights"
 
 
@@ -78,6 +90,7 @@ class MagicEraser:
         self._initializer: str | Eraser = initializer or parts.settings.initializer
         self._device = device
         guard_decoder(parts.pipeline)
+        self._own_segmenter = isinstance(segmenter, str)
         if isinstance(segmenter, str):
             segmenter = Segmenter(segmenter, device)
         self.segmenter = segmenter
@@ -90,6 +103,9 @@ class MagicEraser:
         revision: str | None = None,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
+        torch_dtype: torch.dtype | str | None = None,
+        variant: str | None = None,
+        cache_dir: str | Path | None = None,
         initializer: str | Eraser | None = None,
         segmenter: str | Segmenter = "given",
         lora: bool = True,
@@ -103,6 +119,10 @@ class MagicEraser:
             revision: The hub's commit.
             device: `auto`, `cpu`, `cuda`, ...
             dtype: `auto`, `float32`, `float16` or `bfloat16`, or one of these dtypes of torch.
+            torch_dtype: diffusers' name of `dtype`.
+            variant: Variant of the weights' files, such as `fp16`. By default the plain files, or else the only
+                variant. It says which files are read; `dtype` says how the networks compute.
+            cache_dir: Folder of the hub's cache, if it is not the usual one.
             initializer: An eraser or its name. By default the one that the model's settings name.
             segmenter: `given`, `mask2former` or `none`, see `Segmenter`. For a photo without a map, `given` does
                 the same as `none`, so the help of `magiceraser erase` calls its default `none`.
@@ -119,18 +139,81 @@ class MagicEraser:
         model = model if isinstance(model, str) else Path(model)
         revision, lora = fitted(str | None, revision, "revision"), fitted(bool, lora, "lora")
         check_device(device)
-        if type(dtype).__module__ == "torch":
-            dtype = str(dtype).removeprefix("torch.")
-        if dtype not in DTYPES:
-            raise did_you_mean("dtype", dtype, DTYPES)
+        variant = fitted(str | None, variant, "variant")
+        if not (cache_dir is None or isinstance(cache_dir, str | os.PathLike)):
+            raise UsageError(f"cache_dir: expected a folder, got {shown(cache_dir)}")
+        name = _dtype_name(dtype)
+        if torch_dtype is not None:
+            if name not in ("auto", _dtype_name(torch_dtype)):
+                raise UsageError(f"dtype and torch_dtype mean the same: expected one, got {name} and {torch_dtype}")
+            name = _dtype_name(torch_dtype)
         _check_helpers(initializer, segmenter, choices)
-        return cls(load(model, revision, device, dtype, lora), initializer, segmenter, device, choices)
+        parts = load(model, revision, device, name, lora, variant=variant, cache_dir=cache_dir)
+        return cls(parts, initializer, segmenter, device, choices)
 
     def save_pretrained(
         self, folder: Path | str, settings: Settings | None = None, *, adapters_only: bool = False
     ) -> None:
         """Write the model, see `checkpoint.save`. settings: by default the model's own."""
         save(folder, self.pipeline, settings or self.settings, adapters_only=adapters_only)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the networks compute on."""
+        return self.pipeline._execution_device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the UNet."""
+        return self.pipeline.unet.dtype
+
+    def to(
+        self,
+        *targets: str | torch.device | torch.dtype,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> Self:
+        """Move the networks to a device, or to another number format, or both. Returns the eraser itself.
+
+        Example:
+            eraser.to("cuda"); eraser.to(torch.float16); eraser.to("cuda", torch.float16)
+
+        An initialiser and a segmenter that were given by name move too. Those that were given opened stay.
+
+        Args:
+            *targets: A device, a dtype, or both.
+            device: The device.
+            dtype: `float32`, `float16` or `bfloat16`, or one of these dtypes of torch.
+
+        Raises:
+            UsageError: If it is no such device or dtype, if this machine does not have the device, or if the networks
+                are offloaded to the CPU by hooks.
+        """
+        for target in targets:
+            if type(target).__module__ == "torch" and str(target).startswith("torch."):
+                given, dtype = dtype, target  # type: ignore[assignment]
+            else:
+                given, device = device, target  # type: ignore[assignment]
+            if given is not None:
+                raise UsageError(f"to: expected one device and one dtype at most, got {given} and {target}")
+        moved: dict[str, Any] = {}
+        if dtype is not None:
+            if (name := _dtype_name(dtype)) == "auto":
+                raise did_you_mean("dtype", name, DTYPES[1:])
+            moved["dtype"] = getattr(need("torch", "MagicEraser"), name)
+        if device is not None:
+            moved["device"] = choose_device(str(device), "MagicEraser")
+        try:
+            self.pipeline.to(**moved)
+        except ValueError as error:  # the networks are offloaded
+            raise UsageError(f"the model cannot be moved: {one_line(str(error))}") from error
+        if device is not None and moved["device"] != self._device:
+            self._device = moved["device"]
+            if isinstance(self._initializer, str):
+                self.__dict__.pop("initializer", None)  # opened again on the new device, on next use
+            if self._own_segmenter:
+                self.segmenter = Segmenter(self.segmenter.kind, self._device)
+        return self
 
     @cached_property
     def initializer(self) -> Eraser:
@@ -227,9 +310,127 @@ class MagicEraser:
             images, masks = [images], [masks]
             given = {name: None if value is None else [value] for name, value in given.items()}
         photos = self._started(images, masks, choices, categories=categories, **given)
-        self._run(photos, seed, batch_size, progress, choices)
+        for photo in photos:
+            photo.seed = seed
+        self._run(photos, batch_size, progress, choices)
         results = [photo.image for photo in photos]
         return results[0] if single else results
+
+    def __call__(
+        self,
+        image: Any,
+        mask_image: Any,
+        *,
+        prompt: str | Sequence[str | None] | None = None,
+        negative_prompt: str | None = None,
+        strength: float | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        output_type: str = "pil",
+        callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        return_dict: bool = True,
+        panoptic: Any = None,
+        categories: Any = None,
+        erased: Any = None,
+        batch_size: int = 1,
+        progress: bool = False,
+        **changes: Any,
+    ) -> Any:
+        """Erase as an inpainting pipeline of diffusers is called. `erase` does the same with arrays.
+
+        Unlike there, a prompt is optional, photos have any size and keep it, and pixels outside the mask stay.
+        `eraser.pipeline` is the pipeline of diffusers itself, e.g. for `enable_model_cpu_offload()`.
+
+        Example:
+            >>> import torch
+            >>> from PIL import Image, ImageDraw
+            >>> from magiceraser_ref import MagicEraser
+
+            >>> image = Image.new("RGB", (96, 64), "tan")
+            >>> ImageDraw.Draw(image).ellipse((30, 20, 60, 44), fill="navy")
+            >>> mask_image = Image.new("L", image.size)
+            >>> ImageDraw.Draw(mask_image).rectangle((26, 16, 64, 48), fill="white")  # white = erase
+
+            >>> eraser = MagicEraser.from_pretrained("small", torch_dtype=torch.float32).to("cpu")
+            >>> generator = torch.Generator("cpu").manual_seed(0)
+            >>> clean = eraser(image=image, mask_image=mask_image, num_inference_steps=4, generator=generator).images[0]
+            >>> clean.size, clean.getpixel((0, 0)) == image.getpixel((0, 0))
+            ((96, 64), True)
+
+        Args:
+            image: One photo, or a list or a stack of photos, see `pictures_of`: pictures of Pillow, arrays, tensors.
+            mask_image: One mask per photo, likewise. White = erase.
+            prompt: Description of the background, one text, or a list with one per photo. By default it is made from
+                the map, see `erase`.
+            negative_prompt: By default the model's.
+            strength: Where denoising starts. By default the model's.
+            num_inference_steps: Sampling steps. By default the model's.
+            guidance_scale: Weight of the prompt. By default the model's.
+            generator: Makes the seed of each photo's noise; a list has one generator per photo. By default torch's
+                global generator does, so results differ from call to call.
+            output_type: `pil`, `np` or `pt`, see `results_of`.
+            callback_on_step_end: Called after every step of every window with the pipeline, the step's number, its time
+                and a dict of tensors. It returns a dict of the tensors to replace.
+            callback_on_step_end_tensor_inputs: Names of the tensors that it gets.
+            return_dict: False returns a tuple whose only entry is the images.
+            panoptic: As in `erase`.
+            categories: As in `erase`.
+            erased: As in `erase`.
+            batch_size: As in `erase`.
+            progress: As in `erase`.
+            **changes: Other fields of `Choices`, as in `erase`.
+
+        Returns:
+            diffusers' `ImagePipelineOutput`, with the results in `images`: also of one photo as a list or a stack.
+
+        Raises:
+            UsageError: If inputs do not fit each other, or if a choice does not exist or is out of its range.
+            NotFiniteError: If the model's output is not a picture.
+        """
+        check_output_type(output_type)
+        progress, return_dict = fitted(bool, progress, "progress"), fitted(bool, return_dict, "return_dict")
+        renamed = {
+            "strength": strength,
+            "steps": num_inference_steps,
+            "guidance": guidance_scale,
+            "negative": negative_prompt,
+        }
+        for name in ("height", "width"):
+            if name in changes:
+                raise UsageError(f"{name}: the result has the photo's size; resize the photo and the mask to change it")
+        for name in renamed.keys() & changes.keys():
+            raise UsageError(f"{name} is called {_DIFFUSERS_NAMES[name]} in this call")
+        changes |= {name: value for name, value in renamed.items() if value is not None}
+        choices = changed(self.choices, changes)
+        watch = Watch(None, callback_on_step_end, self._tensor_names(callback_on_step_end_tensor_inputs))
+        if (batch_size := fitted(int, batch_size, "batch_size")) < 1:
+            raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+        given = pictures_of(image, mask_image)
+        one_each = {"panoptic": panoptic, "erased": erased}
+        if given.single:
+            one_each = {name: None if value is None else [value] for name, value in one_each.items()}
+        prompts = [prompt] * len(given.photos) if prompt is None or isinstance(prompt, str) else prompt
+        seeds = _seeds(generator, len(given.photos))
+        photos = self._started(
+            given.photos, given.masks, choices, categories=categories, prompts=prompts, keys=None, **one_each
+        )
+        for photo, seed in zip(photos, seeds, strict=True):
+            photo.seed = seed
+        self._run(photos, batch_size, progress, choices, watch)
+        images = results_of([photo.image for photo in photos], output_type)
+        if not return_dict:
+            return (images,)
+        return need("diffusers", "MagicEraser").ImagePipelineOutput(images=images)
+
+    def _tensor_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the callback's tensors. Raises `UsageError` if the pipeline does not hand one out."""
+        known = list(self.pipeline._callback_tensor_inputs)
+        for name in names:
+            if name not in known:
+                raise did_you_mean("tensor of callback_on_step_end", name, known)
+        return tuple(names)
 
     def _started(
         self,
@@ -279,7 +480,14 @@ class MagicEraser:
             photos.append(photo)
         return photos
 
-    def _run(self, photos: list[PhotoInProgress], seed: int, batch_size: int, progress: bool, choices: Choices) -> None:
+    def _run(
+        self,
+        photos: list[PhotoInProgress],
+        batch_size: int,
+        progress: bool,
+        choices: Choices,
+        watch: Watch = Watch(),  # noqa: B008 (immutable)
+    ) -> None:
         """Erase all windows: the first one of every photo, then the second ones, which see the first ones' results."""
         busy = [photo for photo in photos if photo.parts]
         if busy and choices.content:
@@ -292,14 +500,14 @@ class MagicEraser:
                 ready = [photo for photo in busy if number < len(photo.parts)]
                 if not ready:
                     return
-                jobs = [self._job(photo, number, seed, choices) for photo in ready]
+                jobs = [self._job(photo, number, choices) for photo in ready]
                 for group in batches(jobs, batch_size):
                     tick = None if bar is None else _Tick(bar, len(group))
-                    pictures = paint(self.pipeline, [jobs[k] for k in group], choices, tick)
+                    pictures = paint(self.pipeline, [jobs[k] for k in group], choices, watch._replace(tick=tick))
                     for k, picture in zip(group, pictures, strict=True):
                         ready[k].paste(ready[k].parts[number], jobs[k], picture, choices.composite)
 
-    def _job(self, photo: PhotoInProgress, number: int, seed: int, choices: Choices) -> Job:
+    def _job(self, photo: PhotoInProgress, number: int, choices: Choices) -> Job:
         """Prepare one window (section 3): its hole, the rough content of the hole, its regions and its prompt.
 
         The hole is everything in the window that is still to be erased: the window's own part and those of later ones.
@@ -322,7 +530,7 @@ class MagicEraser:
             hole=hole,
             regions=photo.regions_of(hole, wide, choices),
             prompt=worded(photo.prompt_of(part), self.parts.token if choices.token else None),
-            seed=digest(seed, photo.key, "magiceraser", number) % (1 << 63),
+            seed=digest(photo.seed, photo.key, "magiceraser", number) % (1 << 63),
             key=photo.key,
         )
 
@@ -342,6 +550,31 @@ def _check_helpers(initializer: object, segmenter: object, choices: object) -> N
     elif not callable(getattr(segmenter, "maps", None)):
         raise UsageError(f"segmenter: expected a `Segmenter` or one of {', '.join(KINDS)}, got {shown(segmenter)}")
     fitted(Choices | None, choices, "choices")
+
+
+def _dtype_name(dtype: object) -> str:
+    """Return the name of a dtype of torch, or the name itself. Raises `UsageError` if it is none of `DTYPES`."""
+    name = str(dtype).removeprefix("torch.") if type(dtype).__module__ == "torch" else dtype
+    if not isinstance(name, str) or name not in DTYPES:
+        raise did_you_mean("dtype", name, DTYPES)
+    return name
+
+
+def _seeds(generator: Any, count: int) -> list[int]:
+    """Draw the seed of every photo's noise. generator: one of torch, or a list with one per photo, or None."""
+    torch = need("torch", "MagicEraser")
+    generators = list(generator) if isinstance(generator, list | tuple) else [generator] * count
+    if len(generators) != count:
+        raise UsageError(f"generator: expected one per photo, {count}, got {len(generators)}")
+    for one in generators:
+        if one is not None and not isinstance(one, torch.Generator):
+            raise UsageError(f"generator: expected a torch.Generator or a list of them, got {shown(one)}")
+    devices = ["cpu" if one is None else one.device for one in generators]
+    drawn = [
+        torch.randint((1 << 63) - 1, (), generator=one, device=device)
+        for one, device in zip(generators, devices, strict=True)
+    ]
+    return [int(one) for one in drawn]
 
 
 class _Tick:

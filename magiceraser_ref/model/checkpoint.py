@@ -64,7 +64,14 @@ class Parts:
 
 
 def load(
-    model: str | Path, revision: str | None = None, device: str = "auto", dtype: str = "auto", lora: bool = True
+    model: str | Path,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    lora: bool = True,
+    *,
+    variant: str | None = None,
+    cache_dir: str | Path | None = None,
 ) -> Parts:
     """Load a model. Nothing is downloaded. The sampler becomes DDIM (inferred).
 
@@ -75,14 +82,16 @@ def load(
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         dtype: One of `DTYPES`; `auto` is float32 on the CPU and float16 elsewhere.
         lora: False leaves the model's LoRA out, for comparisons.
+        variant: Variant of the weights' files, such as `fp16`, see `variant_of`.
+        cache_dir: Folder of the hub's cache, if it is not the usual one.
 
     Raises:
         WeightsMissingError: If the model is not on this machine.
         WeightsUnusableError: If a file is missing, damaged or of another kind.
     """
-    located = locate(model, revision)
+    located = locate(model, revision, variant=variant, cache_dir=cache_dir)
     device = choose_device(device, "MagicEraser")
-    pipeline = load_base(located.base, device, dtype)
+    pipeline = load_base(located.base, device, dtype, variant)
     found = located.settings
     if found is None:
         found = Settings(token=None, lora=None, resolution=native_side(located.base))
@@ -96,7 +105,7 @@ def load(
     return Parts(pipeline.to(device), found, token, located)
 
 
-def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
+def load_base(base: Path, device: str = "cpu", dtype: str = "auto", variant: str | None = None) -> Any:
     """Load the pipeline of a checked folder to a device, with DDIM as its sampler."""
     torch, diffusers = need("torch", "MagicEraser"), need("diffusers", "MagicEraser")
     if dtype not in DTYPES:
@@ -113,7 +122,7 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto") -> Any:
             pipeline = getattr(diffusers, chosen).from_pretrained(
                 str(base),
                 torch_dtype=getattr(torch, name),
-                variant=variant_of(base),
+                variant=variant_of(base, variant),
                 use_safetensors=True,
                 local_files_only=True,
                 **without,

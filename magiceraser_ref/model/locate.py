@@ -8,6 +8,7 @@ model may be a plain inpainting checkpoint without LoRA and token.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from baselines.eraser import WeightsMissingError, WeightsUnusableError
 from magiceraser_ref.extras import need
 from magiceraser_ref.model import lora, settings
 from magiceraser_ref.model.settings import Settings, read_settings
+from olrd.errors import did_you_mean
 from olrd.models.checkpoints import check_model_folder
 from olrd.trust import parse_json, shown
 
@@ -31,6 +33,9 @@ LARGEST_LEVELS = 8
 """Largest number of levels of an autoencoder that is believed. Stable Diffusion's has 4."""
 INPAINTING_CHANNELS = 9
 """Channels of the UNet's input: 4 of the noisy latent, 1 of the mask, 4 of the masked photo (section 6, inferred)."""
+
+_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}")
+"""The part of a file's name that numbers the files of one network."""
 
 
 class Located(NamedTuple):
@@ -56,29 +61,33 @@ class Located(NamedTuple):
         return hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
 
 
-def locate(model: str | Path, revision: str | None = None) -> Located:
+def locate(
+    model: str | Path, revision: str | None = None, *, variant: str | None = None, cache_dir: str | Path | None = None
+) -> Located:
     """Find and check a model.
 
     Args:
         model: `small`, a folder, or the id of a model in the hub's cache.
         revision: Commit of a model from the hub.
+        variant: Variant of the weights' files, such as `fp16`. By default the plain files, or else the only variant.
+        cache_dir: Folder of the hub's cache, if it is not the usual one.
 
     Raises:
         WeightsMissingError: If the model is not on this machine.
         WeightsUnusableError: If a file is missing, damaged or of another kind. The message names the file.
     """
-    folder = _folder(model, revision)
+    folder = _folder(model, revision, cache_dir)
     found = read_settings(folder)
     base = folder
     if found is not None and found.base != ".":
-        base = _base_folder(folder, found)
+        base = _base_folder(folder, found, cache_dir)
     elif not (folder / INDEX).is_file():
         raise WeightsUnusableError(
             f"{folder} is not a model: it has neither {INDEX} (a diffusers pipeline) nor a "
             f"{settings.FILE} that names a base; expected what `magiceraser train` or save_pretrained "
             "wrote, or a diffusers inpainting checkpoint"
         )
-    check_base(base)
+    check_base(base, variant)
     for part in dict.fromkeys((folder, base)):
         check_model_folder(part, WeightsUnusableError)
     if found is not None:
@@ -86,7 +95,7 @@ def locate(model: str | Path, revision: str | None = None) -> Located:
     return Located(folder, base, found)
 
 
-def _folder(model: str | Path, revision: str | None) -> Path:
+def _folder(model: str | Path, revision: str | None, cache_dir: str | Path | None) -> Path:
     if str(model) == SHIPPED:
         return _shipped()
     path = Path(model)
@@ -100,7 +109,7 @@ def _folder(model: str | Path, revision: str | None) -> Path:
         raise WeightsMissingError(f"there is no folder {path}; expected the folder of a model")
     hub = need("huggingface_hub", "a model from the hub")
     try:
-        return Path(hub.snapshot_download(str(model), revision=revision, local_files_only=True))
+        return Path(hub.snapshot_download(str(model), revision=revision, cache_dir=cache_dir, local_files_only=True))
     except (hub.errors.LocalEntryNotFoundError, ValueError, OSError) as error:
         raise WeightsMissingError(missing) from error
 
@@ -143,11 +152,11 @@ def cell_pixels(base: Path) -> int:
     return int(2 ** (len(channels) - 1))
 
 
-def _base_folder(folder: Path, found: Settings) -> Path:
+def _base_folder(folder: Path, found: Settings, cache_dir: str | Path | None) -> Path:
     """Find the base of adapters: a folder, also one relative to theirs, or a model in the hub's cache."""
     beside = folder / found.base
     try:
-        base = beside if is_folder(beside) else _folder(found.base, found.revision)
+        base = beside if is_folder(beside) else _folder(found.base, found.revision, cache_dir)
     except WeightsMissingError as error:
         raise WeightsMissingError(f"{folder} contains adapters for another model: {error}") from error
     if not (base / INDEX).is_file():
@@ -155,8 +164,11 @@ def _base_folder(folder: Path, found: Settings) -> Path:
     return base
 
 
-def check_base(base: Path) -> None:
-    """Raise `WeightsUnusableError` unless the folder is an inpainting pipeline with safetensors for every network."""
+def check_base(base: Path, variant: str | None = None) -> None:
+    """Raise `WeightsUnusableError` unless the folder is an inpainting pipeline with safetensors for every network.
+
+    variant: see `variant_of`.
+    """
     index = _json(base / INDEX)
     if not str(index.get("_class_name", "")).endswith("Pipeline"):
         raise WeightsUnusableError(f"{base / INDEX} names no diffusers pipeline class (_class_name)")
@@ -174,6 +186,7 @@ def check_base(base: Path) -> None:
             "(noisy latent, mask, masked photo). Use an inpainting checkpoint, such as "
             "stable-diffusion-v1-5/stable-diffusion-inpainting"
         )
+    variant_of(base, variant)
 
 
 def _check_weights(folder: Path) -> None:
@@ -196,10 +209,44 @@ def _check_adapters(folder: Path, found: Settings) -> None:
             raise WeightsUnusableError(f"{folder / name} is missing, but {settings.FILE} says that the model has it")
 
 
-def variant_of(base: Path) -> str | None:
-    """Return `fp16` if the networks' weights exist only in that variant."""
-    plain = any(p for p in (base / "unet").glob("*.safetensors") if ".fp16." not in p.name)
-    return None if plain else "fp16"
+def variant_of(base: Path, wanted: str | None = None) -> str | None:
+    """Return the variant of the weights' files that every network of a checked folder can be loaded with.
+
+    A network without files of the variant is loaded from its plain files, as in diffusers.
+
+    Args:
+        base: The folder.
+        wanted: The variant that the user chooses, or None: the plain files, or else `fp16`, or else another variant.
+
+    Returns:
+        The variant, or None for the plain files.
+
+    Raises:
+        UsageError: If the UNet does not have the wanted variant.
+        WeightsUnusableError: If the networks' files have no variant in common.
+    """
+    found = {network: _variants(base / network) for network in _networks(base)}
+    everywhere = sorted({v for v in set().union(*found.values()) if all({v, ""} & have for have in found.values())})
+    if wanted is not None:
+        if wanted not in found["unet"] or wanted not in everywhere:
+            raise did_you_mean(f"variant of {base}", wanted, [v for v in everywhere if v])
+        return wanted or None
+    if not everywhere:
+        listed = "; ".join(f"{name}: {', '.join(sorted(have))}" for name, have in found.items())
+        raise WeightsUnusableError(f"{base}: expected weights of one variant in every network, found {listed}")
+    best = min(everywhere, key=lambda variant: (variant != "", variant != "fp16", variant))
+    return best or None
+
+
+def _networks(base: Path) -> list[str]:
+    """The networks of a folder that have weights."""
+    return [name for name in (*NETWORKS, "text_encoder_2") if any((base / name).glob("*.safetensors"))]
+
+
+def _variants(folder: Path) -> set[str]:
+    """The variants of a network's files: `x.safetensors` is the plain one, '', and `x.fp16.safetensors` is `fp16`."""
+    parts = (_SHARD.sub("", path.name.removesuffix(".safetensors")).split(".") for path in folder.glob("*.safetensors"))
+    return {".".join(words[1:]) for words in parts}
 
 
 def _json(path: Path) -> dict[str, Any]:
