@@ -1,0 +1,1 @@
+"""What is done to a photo before and after an eraser: it arrives as people have it."""

@@ -1,0 +1,215 @@
+"""Finds the cast shadow of a masked object on the ground.
+
+In linear light a shadow is a factor: the ground keeps its texture and, up to a little blue, its colour, and only gets
+darker. So the search works on logarithms, where a shadow is a constant offset to the lit ground beside it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from olrd.arrays import Image, Mask
+
+Floats = npt.NDArray[np.float32]
+
+FAINTEST, DEEPEST = 0.3, 2.6
+"""Least and largest darkening, as a natural logarithm: the shadow keeps 74 % to 7 % of the light."""
+COLOUR_SHIFT = 0.16
+"""Largest change of the logarithms of red/green and blue/green across the shadow's edge, plus a tenth of its depth."""
+LARGEST, SMALLEST_SHARE = 2.5, 0.02
+"""Bounds on the shadow's area, as multiples of the object's."""
+REACH = 1.5
+"""How far from the object the ground is looked at, as a multiple of the object's longer side."""
+LIT_RIM = 0.75
+"""Share of the shadow's rim beyond which the ground must be lit."""
+
+
+class _Ground(NamedTuple):
+    """The lit ground that is assumed around an object.
+
+    Attributes:
+        darker: float32 [h, w], how much darker each pixel is than the lit ground, in logarithms.
+        tint: float32 [h, w], how far its colour is from the ground's.
+        spread: deviation of `darker` on lit ground.
+    """
+
+    darker: Floats
+    tint: Floats
+    spread: float
+
+
+def shadow_of(image: Image, mask: Mask) -> Mask:
+    """Find the masked object's cast shadow.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        mask: bool [H, W], the object; at least one pixel.
+
+    Returns:
+        bool [H, W], all False where there is no convincing shadow. Pixels right at the outline are left out.
+    """
+    empty = np.zeros_like(mask)
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    far = round(REACH * max(bottom - top, right - left)) + 4
+    box = slice(max(0, top - far), bottom + far), slice(max(0, left - far), right + far)
+    hole = mask[box]
+    level = (top + bottom) / 2 - box[0].start  # above the object's middle there is no ground that it stands on
+    log = _logarithms(image[box])
+    object_size = float(np.sqrt(np.count_nonzero(mask)))
+    smooth = cv2.GaussianBlur(log, (0, 0), float(np.clip(object_size / 60, 0.8, 3.0)))
+    near = _grown(hole, 2)
+    best, best_score = empty, 0.0
+    for lit in _lit_colours(smooth, near, level, object_size):
+        ground = _ground(smooth, near, lit, object_size, level)
+        if ground is None:
+            continue
+        part = _attached(ground, hole, near, level)
+        if part is None:
+            continue
+        score = _score(part, ground, log, hole, near, level)
+        if score > best_score:
+            best_score = score
+            best = np.zeros_like(mask)
+            best[box] = part
+    return best
+
+
+def _logarithms(image: Image) -> Floats:
+    """Logarithms of linear light, float32 [h, w, 3], from sRGB. The floor keeps noise in black pixels small."""
+    codes = np.arange(256, dtype=np.float64) / 255
+    linear = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+    return np.log(linear + 0.006).astype(np.float32)[image]
+
+
+def _grown(mask: Mask, by: int) -> Mask:
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))
+    return cv2.dilate(mask.astype(np.uint8), disc) > 0
+
+
+def _lit_colours(log: Floats, near: Mask, level: float, size: float) -> list[Floats]:
+    """Up to four candidates for the lit ground's colour: the peaks of brightness around the object's lower half."""
+    ring = _grown(near, max(4, round(size * 0.5))) & ~near
+    ring[: max(0, int(level))] = False
+    if np.count_nonzero(ring) < 30:
+        return []
+    pixels = log[ring]
+    bright = pixels.mean(axis=1)
+    counts, edges = np.histogram(bright, bins=48, range=(-5.2, 0.1))
+    counts = np.convolve(counts, [1, 2, 3, 2, 1], "same").astype(np.float64)
+    peaks = [
+        k
+        for k in range(48)
+        if counts[k] >= 0.12 * counts.max() and counts[k] == counts[max(0, k - 3) : k + 4].max()
+    ]
+    peaks = sorted(peaks, key=lambda k: -counts[k])[:4]
+    found = []
+    for k in peaks:
+        middle = (edges[k] + edges[k + 1]) / 2
+        among = pixels[np.abs(bright - middle) < 0.15]
+        if len(among) >= 15:
+            found.append(np.median(among, axis=0).astype(np.float32))
+    return found
+
+
+def _ground(log: Floats, near: Mask, lit: Floats, size: float, level: float) -> _Ground | None:
+    """Compare every pixel with the lit ground, whose brightness may change linearly over the window."""
+    colour = log - lit
+    tint = _colour_distance(colour)
+    bright = colour.mean(axis=2)
+    height, width = near.shape
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    basis = np.stack([np.ones_like(rows), columns / width - 0.5, rows / height - 0.5], axis=-1)
+    alike = ~near & (tint < COLOUR_SHIFT) & (np.abs(bright) < 0.25) & (rows >= level - 0.3 * size)
+    plane = np.zeros(3, np.float32)
+    for _ in range(3):
+        if np.count_nonzero(alike) < 40:
+            return None
+        points = basis[alike][:: max(1, np.count_nonzero(alike) // 4000)]
+        values = bright[alike][:: max(1, np.count_nonzero(alike) // 4000)]
+        normal = points.T @ points + np.diag(np.float32([0, 0.02, 0.02])) * len(points)
+        plane = np.linalg.solve(normal, points.T @ values).astype(np.float32)
+        off = bright - basis @ plane
+        alike = ~near & (tint < COLOUR_SHIFT) & (np.abs(off) < 0.25) & (rows >= level - 0.3 * size)
+    off = bright - basis @ plane
+    if np.count_nonzero(alike) < 40:
+        return None
+    return _Ground(-off, tint, float(1.4826 * np.median(np.abs(off[alike]))))
+
+
+def _colour_distance(colour: Floats) -> Floats:
+    """How far a change of colour [..., 3] is from a change of brightness alone. Half of a blue shift is forgiven."""
+    red, blue = colour[..., 0] - colour[..., 1], colour[..., 2] - colour[..., 1]
+    blue = np.where(blue > 0, 0.5 * blue, blue)
+    return np.maximum(np.abs(red), np.abs(blue))
+
+
+def _attached(ground: _Ground, hole: Mask, near: Mask, level: float) -> Mask | None:
+    """The dark region that touches the object's lower half, cut at half of its depth."""
+    seeds = _grown(near, 2) & ~near
+    seeds[: max(0, int(level))] = False
+    threshold = max(FAINTEST * 0.7, 2.5 * ground.spread)
+    part: Mask | None = None
+    for _ in range(2):
+        dark = (ground.darker > threshold) & (ground.darker < DEEPEST)
+        dark &= (ground.tint < COLOUR_SHIFT + 0.1 * np.clip(ground.darker, 0, DEEPEST)) & ~near
+        dark = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+        count, labels = cv2.connectedComponents((dark | near).astype(np.uint8) * dark, connectivity=4)
+        touched = np.bincount(labels[seeds & dark], minlength=count)
+        sizes = np.bincount(labels.ravel(), minlength=count)
+        keep = (touched >= 3) & (sizes >= 12)
+        keep[0] = False
+        if not keep.any():
+            return None
+        part = keep[labels]
+        depth = float(np.median(ground.darker[part]))
+        threshold = max(threshold, 0.5 * depth)
+    assert part is not None
+    closed = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+    return closed & ~near
+
+
+def _score(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, level: float) -> float:
+    """How convincing a region is as a shadow: the share of its rim that borders on lit ground, or 0 where it is none."""
+    area, object_area = np.count_nonzero(part), np.count_nonzero(hole)
+    if not SMALLEST_SHARE * object_area <= area <= LARGEST * object_area or area < 20:
+        return 0.0
+    depth = float(np.median(ground.darker[part]))
+    if not max(FAINTEST, 3 * ground.spread) <= depth <= DEEPEST:
+        return 0.0
+    rows = np.nonzero(part)[0]
+    if np.mean(rows < level) > 0.3:
+        return 0.0
+    frame = np.zeros_like(part)
+    frame[[0, -1]] = frame[:, [0, -1]] = True
+    rim = _grown(part, 1) & ~part & ~near
+    if np.count_nonzero(frame & part) > 0.1 * max(1, np.count_nonzero(rim)):
+        return 0.0
+    beyond = _grown(part, 5) & ~_grown(part, 3) & ~near
+    if np.count_nonzero(beyond) < 12:
+        return 0.0
+    lit = (np.abs(ground.darker) < 0.5 * depth) & (ground.tint < COLOUR_SHIFT)
+    share = float(np.mean(lit[beyond]))
+    if share < LIT_RIM:
+        return 0.0
+    return share if _same_material(part, beyond & lit, ground, log, depth) else 0.0
+
+
+def _same_material(part: Mask, beside: Mask, ground: _Ground, log: Floats, depth: float) -> bool:
+    """Whether the region is the ground beside it, only darker: one depth, one colour, the same texture."""
+    core = cv2.erode(part.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if np.count_nonzero(core) < 10:
+        core = part
+    deviation = float(1.4826 * np.median(np.abs(ground.darker[core] - np.median(ground.darker[core]))))
+    if deviation > 0.3 * depth + ground.spread:
+        return False
+    change = np.median(log[core], axis=0) - np.median(log[beside], axis=0)
+    if float(_colour_distance(change)) > 0.08 + 0.08 * depth:
+        return False
+    fine = log - cv2.GaussianBlur(log, (0, 0), 2.0)
+    inside, outside = (float(np.sqrt(np.mean(np.square(fine[where].mean(axis=1))))) for where in (core, beside))
+    return 0.4 * outside - 0.01 <= inside <= 2.2 * outside + 0.03
