@@ -96,6 +96,9 @@ def _best_line(bands: Floats, hole: Mask) -> _Fit | None:
         _correlation(bands, hole, best.line, shift, mirror=True)
         for shift in (-2 * wide, -wide, -wide // 2, wide // 2, wide, 2 * wide)
     ]
+    others += [
+        _correlation(bands, hole, best.line + shift, 0, mirror=True) for shift in (-tall // 3, tall // 3, tall // 2)
+    ]
     others += [_correlation(bands, hole, best.line, 0, mirror=False)]
     if max((score for score in others if score is not None), default=-1.0) > best.score - MARGIN:
         return None
@@ -105,7 +108,8 @@ def _best_line(bands: Floats, hole: Mask) -> _Fit | None:
 def _correlation(bands: Floats, hole: Mask, line: int, shift: int, mirror: bool) -> float | None:
     """Correlation of the object, mirrored about `line` (or moved below it), with what is `shift` columns beside there.
 
-    The mean of every row is taken off first: dark feet over a dark shadow are no reflection.
+    The means of rows and columns are taken off first: dark feet over a dark shadow are no reflection, nor are
+    upright lines that go on below.
     """
     height, width = hole.shape
     rows, columns = np.nonzero(hole)
@@ -118,10 +122,11 @@ def _correlation(bands: Floats, hole: Mask, line: int, shift: int, mirror: bool)
         return None
     row = rows[inside]
     a, b = bands[row, columns[inside]], bands[there[inside], across[inside]]
-    counts = np.maximum(np.bincount(row, minlength=height), 1)
     for values in (a, b):
-        for channel in range(3):
-            means = np.bincount(row, weights=values[:, channel], minlength=height) / counts
-            values[:, channel] -= means[row].astype(np.float32)
+        for line_of, length in ((row, height), (columns[inside], width), (row, height)):
+            counts = np.maximum(np.bincount(line_of, minlength=length), 1)
+            for channel in range(3):
+                means = np.bincount(line_of, weights=values[:, channel], minlength=length) / counts
+                values[:, channel] -= means[line_of].astype(np.float32)
     power = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
     return float(np.sum(a * b)) / power if power > 1e-6 else None

@@ -42,6 +42,34 @@ class _Ground(NamedTuple):
     spread: float
 
 
+class _Evidence(NamedTuple):
+    """What tells a shadow from other dark regions.
+
+    Attributes:
+        area: its area, as a multiple of the object's.
+        depth: median of how much darker it is than the lit ground, in logarithms.
+        clear: depth over the spread of the lit ground.
+        above: share of it above the object's middle.
+        cut: pixels at the border of the window over those of its free rim.
+        lit: share of the surroundings beyond its rim that are lit ground.
+        deviation: spread of the depth inside, over the depth.
+        shift: distance of its colour from that of the lit ground beyond its rim.
+        texture: logarithm of its texture's strength over that of the ground.
+        ragged: its outline squared over its area; 1 for a disc.
+    """
+
+    area: float
+    depth: float
+    clear: float
+    above: float
+    cut: float
+    lit: float
+    deviation: float
+    shift: float
+    texture: float
+    ragged: float
+
+
 def shadow_of(image: Image, mask: Mask) -> Mask:
     """Find the masked object's cast shadow.
 
@@ -61,19 +89,19 @@ def shadow_of(image: Image, mask: Mask) -> Mask:
     level = (top + bottom) / 2 - box[0].start  # above the object's middle there is no ground that it stands on
     log = _logarithms(image[box])
     object_size = float(np.sqrt(np.count_nonzero(mask)))
-    smooth = cv2.GaussianBlur(log, (0, 0), float(np.clip(object_size / 60, 0.8, 3.0)))
+    smooth = _smoothed(log, _grown(hole, 1), float(np.clip(object_size / 60, 0.8, 3.0)))
     near = _grown(hole, 2)
     best, best_score = empty, 0.0
     for lit in _lit_colours(smooth, near, level, object_size):
         ground = _ground(smooth, near, lit, object_size, level)
         if ground is None:
             continue
-        part = _attached(ground, hole, near, level)
+        part = _attached(ground, near, level, 2 + round(object_size / 20))
         if part is None:
             continue
-        score = _score(part, ground, log, hole, near, level)
-        if score > best_score:
-            best_score = score
+        evidence = _evidence(part, ground, log, hole, near, level)
+        if _convincing(evidence) and evidence.lit > best_score:
+            best_score = evidence.lit
             best = np.zeros_like(mask)
             best[box] = part
     return best
@@ -89,6 +117,14 @@ def _logarithms(image: Image) -> Floats:
 def _grown(mask: Mask, by: int) -> Mask:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))
     return cv2.dilate(mask.astype(np.uint8), disc) > 0
+
+
+def _smoothed(log: Floats, without: Mask, sigma: float) -> Floats:
+    """Blur `log` [h, w, 3] with no colour of the object mixed in."""
+    known = (~without).astype(np.float32)
+    weights = cv2.GaussianBlur(known, (0, 0), sigma)
+    sums = cv2.GaussianBlur(log * known[..., None], (0, 0), sigma)
+    return np.where(weights[..., None] > 0.01, sums / np.maximum(weights, 0.01)[..., None], log)
 
 
 def _lit_colours(log: Floats, near: Mask, level: float, size: float) -> list[Floats]:
@@ -148,9 +184,9 @@ def _colour_distance(colour: Floats) -> Floats:
     return np.maximum(np.abs(red), np.abs(blue))
 
 
-def _attached(ground: _Ground, hole: Mask, near: Mask, level: float) -> Mask | None:
-    """The dark region that touches the object's lower half, cut at half of its depth."""
-    seeds = _grown(near, 2) & ~near
+def _attached(ground: _Ground, near: Mask, level: float, gap: int) -> Mask | None:
+    """The dark region that comes within `gap` pixels of the object's lower half, cut at half of its depth."""
+    seeds = _grown(near, gap) & ~near
     seeds[: max(0, int(level))] = False
     threshold = max(FAINTEST * 0.7, 2.5 * ground.spread)
     part: Mask | None = None
@@ -158,7 +194,7 @@ def _attached(ground: _Ground, hole: Mask, near: Mask, level: float) -> Mask | N
         dark = (ground.darker > threshold) & (ground.darker < DEEPEST)
         dark &= (ground.tint < COLOUR_SHIFT + 0.1 * np.clip(ground.darker, 0, DEEPEST)) & ~near
         dark = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-        count, labels = cv2.connectedComponents((dark | near).astype(np.uint8) * dark, connectivity=4)
+        count, labels = cv2.connectedComponents(dark.astype(np.uint8), connectivity=4)
         touched = np.bincount(labels[seeds & dark], minlength=count)
         sizes = np.bincount(labels.ravel(), minlength=count)
         keep = (touched >= 3) & (sizes >= 12)
@@ -173,43 +209,50 @@ def _attached(ground: _Ground, hole: Mask, near: Mask, level: float) -> Mask | N
     return closed & ~near
 
 
-def _score(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, level: float) -> float:
-    """How convincing a region is as a shadow: the share of its rim that borders on lit ground, or 0 where it is none."""
-    area, object_area = np.count_nonzero(part), np.count_nonzero(hole)
-    if not SMALLEST_SHARE * object_area <= area <= LARGEST * object_area or area < 20:
-        return 0.0
+def _evidence(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, level: float) -> _Evidence:
+    """Measure what tells a shadow from other dark regions."""
+    area = np.count_nonzero(part)
     depth = float(np.median(ground.darker[part]))
-    if not max(FAINTEST, 3 * ground.spread) <= depth <= DEEPEST:
-        return 0.0
-    rows = np.nonzero(part)[0]
-    if np.mean(rows < level) > 0.3:
-        return 0.0
     frame = np.zeros_like(part)
     frame[[0, -1]] = frame[:, [0, -1]] = True
-    rim = _grown(part, 1) & ~part & ~near
-    if np.count_nonzero(frame & part) > 0.1 * max(1, np.count_nonzero(rim)):
-        return 0.0
+    rim = _grown(part, 1) & ~part
+    free = rim & ~near
     beyond = _grown(part, 5) & ~_grown(part, 3) & ~near
-    if np.count_nonzero(beyond) < 12:
-        return 0.0
-    lit = (np.abs(ground.darker) < 0.5 * depth) & (ground.tint < COLOUR_SHIFT)
-    share = float(np.mean(lit[beyond]))
-    if share < LIT_RIM:
-        return 0.0
-    return share if _same_material(part, beyond & lit, ground, log, depth) else 0.0
-
-
-def _same_material(part: Mask, beside: Mask, ground: _Ground, log: Floats, depth: float) -> bool:
-    """Whether the region is the ground beside it, only darker: one depth, one colour, the same texture."""
+    lit = beyond & (np.abs(ground.darker) < 0.5 * depth) & (ground.tint < COLOUR_SHIFT)
     core = cv2.erode(part.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if np.count_nonzero(core) < 10:
         core = part
     deviation = float(1.4826 * np.median(np.abs(ground.darker[core] - np.median(ground.darker[core]))))
-    if deviation > 0.3 * depth + ground.spread:
-        return False
-    change = np.median(log[core], axis=0) - np.median(log[beside], axis=0)
-    if float(_colour_distance(change)) > 0.08 + 0.08 * depth:
-        return False
-    fine = log - cv2.GaussianBlur(log, (0, 0), 2.0)
-    inside, outside = (float(np.sqrt(np.mean(np.square(fine[where].mean(axis=1))))) for where in (core, beside))
-    return 0.4 * outside - 0.01 <= inside <= 2.2 * outside + 0.03
+    shift, texture = 9.0, 9.0
+    if np.count_nonzero(lit) >= 12:
+        shift = float(_colour_distance(np.median(log[core], axis=0) - np.median(log[lit], axis=0)))
+        fine = (cv2.GaussianBlur(log, (0, 0), 0.7) - cv2.GaussianBlur(log, (0, 0), 1.4)).mean(axis=2)
+        inside, outside = (float(np.sqrt(np.mean(np.square(fine[where])))) for where in (core, lit))
+        texture = float(np.log((inside + 0.03) / (outside + 0.03)))
+    outline = sum(cv2.arcLength(c, True) for c in cv2.findContours(part.astype(np.uint8), 1, 2)[0])
+    return _Evidence(
+        area=area / np.count_nonzero(hole),
+        depth=depth,
+        clear=depth / max(ground.spread, 0.02),
+        above=float(np.mean(np.nonzero(part)[0] < level)),
+        cut=np.count_nonzero(frame & part) / max(1, np.count_nonzero(free)),
+        lit=np.count_nonzero(lit) / max(12, np.count_nonzero(beyond)),
+        deviation=deviation / depth,
+        shift=shift,
+        texture=texture,
+        ragged=float(outline**2 / (4 * np.pi * area)),
+    )
+
+
+def _convincing(e: _Evidence) -> bool:
+    return (
+        SMALLEST_SHARE <= e.area <= LARGEST
+        and FAINTEST <= e.depth <= DEEPEST
+        and e.clear >= 3
+        and e.above <= 0.3
+        and e.cut <= 0.1
+        and e.lit >= LIT_RIM
+        and e.deviation <= 0.45
+        and e.shift <= 0.08 + 0.08 * e.depth
+        and abs(e.texture) <= 0.9
+    )
