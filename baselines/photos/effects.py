@@ -59,9 +59,7 @@ def propose_effects(image: Image, mask: Mask) -> Effects:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise UsageError(f"expected a photo uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
     if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
-        raise UsageError(
-            f"expected the photo's mask bool {list(image.shape[:2])}, got {mask.dtype} {list(mask.shape)}"
-        )
+        raise UsageError(f"expected the photo's mask bool {list(image.shape[:2])}, got {mask.dtype} {list(mask.shape)}")
     height, width = mask.shape
     shrink = min(1.0, LONGEST / max(height, width, 1))
     photo, hole = image, mask

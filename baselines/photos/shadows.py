@@ -138,9 +138,7 @@ def _lit_colours(log: Floats, near: Mask, level: float, size: float) -> list[Flo
     counts, edges = np.histogram(bright, bins=48, range=(-5.2, 0.1))
     counts = np.convolve(counts, [1, 2, 3, 2, 1], "same").astype(np.float64)
     peaks = [
-        k
-        for k in range(48)
-        if counts[k] >= 0.12 * counts.max() and counts[k] == counts[max(0, k - 3) : k + 4].max()
+        k for k in range(48) if counts[k] >= 0.12 * counts.max() and counts[k] == counts[max(0, k - 3) : k + 4].max()
     ]
     peaks = sorted(peaks, key=lambda k: -counts[k])[:4]
     found = []
