@@ -35,6 +35,8 @@ LOGITS_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20}
 On the CPU this is about the size of the second-level cache; on a GPU it is enough to use it fully."""
 _PARTS = {torch.float16: 2, torch.bfloat16: 3}
 """How many numbers of a type are needed to represent the 24 bits of a float32."""
+_KEY_PARTS = {torch.float16: 2, torch.bfloat16: 2}
+"""How many numbers of a type represent a scaled key. Two leave an error of at most 2 ** -17 of a logit."""
 _ALIGNMENT = 8
 """The fused kernels need head dimensions that are multiples of this."""
 
@@ -132,6 +134,10 @@ def fast(query: Tensor, key: Tensor, value: Tensor, tokens: Tokens, weights: Wei
     the query. Therefore the keys are scaled, and the numbers become further dimensions of the queries that a flag in
     the keys switches on. The result is an ordinary attention without a mask. `range` needs the largest and the smallest
     S of each row first; they are found in chunks of bounded size.
+
+    In half precision the error is about that of ordinary attention: the row ends are found in float32, and a scaled key
+    is the sum of two keys, each with its own copy of the query, because one rounded key is off by 2 ** -9 of a logit
+    (bfloat16).
     """
     terms = [_terms(rows, weights) for rows in tokens.rows]
     if not any(terms):
@@ -173,22 +179,23 @@ def _attended(query: Tensor, key: Tensor, value: Tensor, terms: list[_Term], kin
     if not terms:
         return functional.scaled_dot_product_attention(query, key, value)
     d = query.shape[-1]
-    scaled = key
+    scaled, copies = key, 1
     if kind == "range":
         numbers = _row_ends(query, key, terms)
         factor = 1.0 - torch.stack([t.strength * t.keys for t in terms]).sum(0)
-        scaled = (key * factor[:, None]).to(key.dtype)
+        copies = _KEY_PARTS.get(key.dtype, 1)
+        scaled = _split(key * factor[:, None], key.dtype, copies)
     else:
         fixed = query.new_ones((*query.shape[:-1], 1), dtype=torch.float32)
         numbers = torch.cat([fixed * (t.sign * t.strength) for t in terms], -1)
     # The flag is a power of two near sqrt(d): it is exact in every type, and the numbers stay small.
     flag = 2.0 ** round(math.log2(d) / 2)
-    extra = _split(numbers * (math.sqrt(d) / flag), query.dtype)
+    extra = _split(numbers * (math.sqrt(d) / flag), query.dtype, _PARTS.get(query.dtype, 1))
     flags = (torch.stack([t.keys for t in terms], -1) * flag).to(key.dtype)
     flags = flags.repeat(1, extra.shape[-1] // len(terms)).expand(*key.shape[:-1], -1)
-    width = -(-(d + extra.shape[-1]) // _ALIGNMENT) * _ALIGNMENT
+    width = -(-(copies * d + extra.shape[-1]) // _ALIGNMENT) * _ALIGNMENT
     found: Tensor = functional.scaled_dot_product_attention(
-        _padded(torch.cat([query, extra], -1), width),
+        _padded(torch.cat([*[query] * copies, extra], -1), width),
         _padded(torch.cat([scaled, flags], -1), width),
         _padded(value, width),
         scale=1 / math.sqrt(d),
@@ -199,24 +206,24 @@ def _attended(query: Tensor, key: Tensor, value: Tensor, terms: list[_Term], kin
 def _row_ends(query: Tensor, key: Tensor, terms: list[_Term]) -> Tensor:
     """Compute lambda times the largest or smallest S / sqrt(d) of each row, float32 [B, heads, k, terms].
 
-    It works on a chunk of rows at a time.
+    It works on a chunk of rows at a time, in float32: rounded to bfloat16, an end of 300 would be off by 1. Queries and
+    keys are not scaled before the product, so that those of half precision stay exact even where TF32 is allowed.
     """
     batch, heads, _, d = query.shape
-    row_bytes = batch * heads * key.shape[-2] * key.element_size()
     allowed = LOGITS_BYTES.get(key.device.type, LOGITS_BYTES["cuda"])
-    turned = key.transpose(-1, -2)
+    turned = key.float().transpose(-1, -2)
+    row_bytes = batch * heads * key.shape[-2] * turned.element_size()
     found = []
-    # The division comes before the product, because S itself may exceed the range of float16.
-    for chunk in (query / math.sqrt(d)).split(max(1, allowed // row_bytes), dim=-2):
-        logits = chunk @ turned
-        found.append(torch.stack([t.bound(logits, -1).float() * t.strength for t in terms], -1))
+    for chunk in query.split(max(1, allowed // row_bytes), dim=-2):
+        logits = chunk.float() @ turned
+        found.append(torch.stack([t.bound(logits, -1) * (t.strength / math.sqrt(d)) for t in terms], -1))
     return torch.cat(found, -2)
 
 
-def _split(numbers: Tensor, dtype: torch.dtype) -> Tensor:
-    """Split float32 [..., c] into a sum of `dtype` values, [..., parts * c], without losing precision."""
+def _split(numbers: Tensor, dtype: torch.dtype, count: int) -> Tensor:
+    """Split float32 [..., c] into a sum of `count` values of `dtype`, [..., count * c]. The first holds the most."""
     parts = []
-    for _ in range(_PARTS.get(dtype, 1)):
+    for _ in range(count):
         part = numbers.to(dtype)
         parts.append(part)
         numbers = numbers - part.float()
