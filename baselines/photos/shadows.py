@@ -6,6 +6,7 @@ darker. So the search works on logarithms, where a shadow is a constant offset t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -50,6 +51,7 @@ class _Evidence(NamedTuple):
         depth: median of how much darker it is than the lit ground, in logarithms.
         clear: depth over the spread of the lit ground.
         above: share of it above the object's middle.
+        drop: how far it goes below the object, as a multiple of the object's height.
         cut: pixels at the border of the window over those of its free rim.
         lit: share of the surroundings beyond its rim that are lit ground.
         deviation: spread of the depth inside, over the depth.
@@ -62,6 +64,7 @@ class _Evidence(NamedTuple):
     depth: float
     clear: float
     above: float
+    drop: float
     cut: float
     lit: float
     deviation: float
@@ -96,14 +99,15 @@ def shadow_of(image: Image, mask: Mask) -> Mask:
         ground = _ground(smooth, near, lit, object_size, level)
         if ground is None:
             continue
-        part = _attached(ground, near, level, 2 + round(object_size / 20))
-        if part is None:
-            continue
-        evidence = _evidence(part, ground, log, hole, near, level)
-        if _convincing(evidence) and evidence.lit > best_score:
-            best_score = evidence.lit
-            best = np.zeros_like(mask)
-            best[box] = part
+        together, score = np.zeros_like(hole), 0.0
+        for part in _attached(ground, near, level, 2 + round(object_size / 20)):
+            evidence = _evidence(part, ground, log, hole, near, level)
+            if _convincing(evidence):
+                together |= part
+                score += evidence.lit * evidence.area
+        if score > best_score:
+            best, best_score = np.zeros_like(mask), score
+            best[box] = together
     return best
 
 
@@ -165,7 +169,7 @@ def _ground(log: Floats, near: Mask, lit: Floats, size: float, level: float) -> 
             return None
         points = basis[alike][:: max(1, np.count_nonzero(alike) // 4000)]
         values = bright[alike][:: max(1, np.count_nonzero(alike) // 4000)]
-        normal = points.T @ points + np.diag(np.float32([0, 0.02, 0.02])) * len(points)
+        normal = points.T @ points + np.diag(np.array([0, 0.02, 0.02], np.float32)) * len(points)
         plane = np.linalg.solve(normal, points.T @ values).astype(np.float32)
         off = bright - basis @ plane
         alike = ~near & (tint < COLOUR_SHIFT) & (np.abs(off) < 0.25) & (rows >= level - 0.3 * size)
@@ -182,34 +186,34 @@ def _colour_distance(colour: Floats) -> Floats:
     return np.maximum(np.abs(red), np.abs(blue))
 
 
-def _attached(ground: _Ground, near: Mask, level: float, gap: int) -> Mask | None:
-    """The dark region that comes within `gap` pixels of the object's lower half, cut at half of its depth."""
+def _attached(ground: _Ground, near: Mask, level: float, gap: int) -> Iterator[Mask]:
+    """Yield the dark regions that come within `gap` pixels of the object's lower half, cut at half of their depth."""
     seeds = _grown(near, gap) & ~near
     seeds[: max(0, int(level))] = False
     threshold = max(FAINTEST * 0.7, 2.5 * ground.spread)
-    part: Mask | None = None
-    for _ in range(2):
-        dark = (ground.darker > threshold) & (ground.darker < DEEPEST)
-        dark &= (ground.tint < COLOUR_SHIFT + 0.1 * np.clip(ground.darker, 0, DEEPEST)) & ~near
-        dark = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-        count, labels = cv2.connectedComponents(dark.astype(np.uint8), connectivity=4)
-        touched = np.bincount(labels[seeds & dark], minlength=count)
-        sizes = np.bincount(labels.ravel(), minlength=count)
-        keep = (touched >= 3) & (sizes >= 12)
-        keep[0] = False
-        if not keep.any():
-            return None
-        part = keep[labels]
-        depth = float(np.median(ground.darker[part]))
-        threshold = max(threshold, 0.5 * depth)
-    assert part is not None
-    closed = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
-    return closed & ~near
+    for coarse in _touching(ground, near, seeds, threshold):
+        depth = float(np.median(ground.darker[coarse]))
+        for part in _touching(ground, near, seeds, max(threshold, 0.5 * depth)):
+            if (part & coarse).any():
+                yield cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+
+
+def _touching(ground: _Ground, near: Mask, seeds: Mask, threshold: float) -> list[Mask]:
+    """The connected regions of the ground's colour that are darker than `threshold` and hold some of the seeds."""
+    dark = (ground.darker > threshold) & (ground.darker < DEEPEST)
+    dark &= (ground.tint < COLOUR_SHIFT + 0.1 * np.clip(ground.darker, 0, DEEPEST)) & ~near
+    opened = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, labels = cv2.connectedComponents(opened, connectivity=4)
+    touched = np.bincount(labels[seeds & (opened > 0)], minlength=count)
+    sizes = np.bincount(labels.ravel(), minlength=count)
+    return [labels == k for k in np.nonzero((touched >= 3) & (sizes >= 12))[0] if k > 0]
 
 
 def _evidence(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, level: float) -> _Evidence:
     """Measure what tells a shadow from other dark regions."""
-    area = np.count_nonzero(part)
+    area = int(np.count_nonzero(part))
+    rows, filled = np.nonzero(part)[0], np.nonzero(hole.any(axis=1))[0]
+    feet, tall = int(filled[-1]) + 1, int(filled[-1] - filled[0]) + 1
     depth = float(np.median(ground.darker[part]))
     frame = np.zeros_like(part)
     frame[[0, -1]] = frame[:, [0, -1]] = True
@@ -227,14 +231,16 @@ def _evidence(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, 
         fine = (cv2.GaussianBlur(log, (0, 0), 0.7) - cv2.GaussianBlur(log, (0, 0), 1.4)).mean(axis=2)
         inside, outside = (float(np.sqrt(np.mean(np.square(fine[where])))) for where in (core, lit))
         texture = float(np.log((inside + 0.03) / (outside + 0.03)))
-    outline = sum(cv2.arcLength(c, True) for c in cv2.findContours(part.astype(np.uint8), 1, 2)[0])
+    contours = cv2.findContours(part.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
+    outline = sum(float(cv2.arcLength(contour, True)) for contour in contours)
     return _Evidence(
-        area=area / np.count_nonzero(hole),
+        area=area / int(np.count_nonzero(hole)),
         depth=depth,
         clear=depth / max(ground.spread, 0.02),
-        above=float(np.mean(np.nonzero(part)[0] < level)),
-        cut=np.count_nonzero(frame & part) / max(1, np.count_nonzero(free)),
-        lit=np.count_nonzero(lit) / max(12, np.count_nonzero(beyond)),
+        above=float(np.mean(rows < level)),
+        drop=float(rows.max() + 1 - feet) / tall,
+        cut=float(np.count_nonzero(frame & part)) / max(1, int(np.count_nonzero(free))),
+        lit=float(np.count_nonzero(lit)) / max(12, int(np.count_nonzero(beyond))),
         deviation=deviation / depth,
         shift=shift,
         texture=texture,
@@ -247,7 +253,9 @@ def _convincing(e: _Evidence) -> bool:
         SMALLEST_SHARE <= e.area <= LARGEST
         and FAINTEST <= e.depth <= DEEPEST
         and e.clear >= 3
-        and e.above <= 0.3
+        and e.above <= 0.15
+        and e.drop <= 0.9
+        and e.ragged <= 9
         and e.cut <= 0.1
         and e.lit >= LIT_RIM
         and e.deviation <= 0.45
