@@ -1,22 +1,125 @@
-"""Diffusers checkpoints on this machine: their folder, a hash of their content, and their licence.
+"""Diffusers checkpoints on this machine: where they are, a hash of their content, and their licence.
 
-A checkpoint is a folder in diffusers' layout: model_index.json beside one folder per network.
+A checkpoint is a folder in diffusers' layout, model_index.json beside one folder per network, or one file with the
+weights of all networks, as Stable Diffusion's authors and community sites publish them. A single file has no
+configurations and no tokenizer: those come from a folder of the same model.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-from baselines.eraser import WeightsMissingError
+from baselines.eraser import WeightsMissingError, WeightsUnusableError
 from baselines.weights import hash_of_ends
+from olrd.errors import UsageError
+from olrd.trust import one_line
 
 CHECKPOINT = "stable-diffusion-v1-5/stable-diffusion-inpainting"
 """The default checkpoint: Stable Diffusion 1.5, inpainting."""
 REVISION = "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb"
 LICENSE = "CreativeML OpenRAIL-M"
 UNKNOWN_LICENSE = "see the checkpoint"
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint on this machine.
+
+    Attributes:
+        folder: The folder with model_index.json.
+        file: The single file with the weights; None if they are in `folder`.
+    """
+
+    folder: Path
+    file: Path | None = None
+
+    @property
+    def where(self) -> Path:
+        """What the user knows it by."""
+        return self.file or self.folder
+
+    @property
+    def revision(self) -> str:
+        """The hub's commit, or a hash of the local files."""
+        if self.file:
+            return f"local-{hash_of_ends(self.file.parent, [self.file])}"
+        name = self.folder.name
+        return name[:12] if len(name) == 40 else f"local-{content_hash(self.folder)}"
+
+
+def find_checkpoint(checkpoint: str, revision: str = "", config: str = "") -> Checkpoint:
+    """Find a checkpoint. Nothing is downloaded.
+
+    Args:
+        checkpoint: A folder, a .safetensors file, or the id of a model in the hub's cache.
+        revision: The hub's commit, see `checkpoint_folder`.
+        config: For a file: a folder in diffusers' layout with the configurations and tokenizers of its model, or the
+            id of one in the hub's cache. If empty, the original model that diffusers takes the file for.
+
+    Raises:
+        WeightsMissingError: If the checkpoint or its configurations are not on this machine.
+        WeightsUnusableError: If the file is not in the format of safetensors.
+        UsageError: If `config` is given without a file.
+    """
+    file = Path(checkpoint)
+    if not file.is_file():
+        if config:
+            raise UsageError(
+                f"sd-inpainting: config is for a checkpoint that is a file, and '{checkpoint}' is none; leave the option "
+                "config out"
+            )
+        return Checkpoint(checkpoint_folder(checkpoint, revision))
+    if file.suffix != ".safetensors":
+        raise WeightsUnusableError(
+            f"{file}: expected a .safetensors file, found one with the ending '{file.suffix}'. Other formats can contain "
+            "code: convert it with a tool that you trust"
+        )
+    return Checkpoint(_config_folder(file, config or original_of(file)), file)
+
+
+def original_of(file: Path) -> str:
+    """Return the hub id of the original model that diffusers takes a file for. Reads names and shapes only.
+
+    Raises:
+        WeightsUnusableError: If the file is not in the format of safetensors.
+    """
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, "pt") as weights:
+            shapes = {key: SimpleNamespace(shape=weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
+    except Exception as error:  # the format's library raises several kinds of errors
+        raise WeightsUnusableError(f"{file} is not in the format of safetensors: {one_line(str(error))}") from error
+    try:
+        return str(fetch_diffusers_config(shapes)["pretrained_model_name_or_path"])
+    except Exception as error:  # shapes of a stranger's file that diffusers did not expect
+        raise WeightsUnusableError(
+            f"{file}: its tensors are of no model that diffusers knows ({one_line(str(error))}). Give --option "
+            "config=FOLDER with a folder of the same model in diffusers' layout"
+        ) from error
+
+
+def _config_folder(file: Path, config: str) -> Path:
+    if (Path(config) / "model_index.json").is_file():
+        return Path(config)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = Path(snapshot_download(config, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        found = Path()
+    if (found / "model_index.json").is_file():
+        return found
+    raise WeightsMissingError(
+        f"sd-inpainting: {file} holds weights only; its configurations and tokenizers are those of {config}, which is "
+        "neither a folder with a model_index.json nor in the hub's cache. Get them with "
+        f"`hf download {config} --exclude '*.safetensors' '*.bin' '*.ckpt'`, or give --option config=FOLDER with a "
+        "folder of the same model in diffusers' layout"
+    )
 
 
 def checkpoint_folder(checkpoint: str, revision: str = "") -> Path:
@@ -41,7 +144,7 @@ def checkpoint_folder(checkpoint: str, revision: str = "") -> Path:
         command = f"hf download {checkpoint}" + (f" --revision {pinned}" if pinned else "")
         raise WeightsMissingError(
             f"sd-inpainting: the checkpoint '{checkpoint}' is neither a folder with a model_index.json nor in the "
-            f"hub's cache. Get it with `{command}`, or give --option checkpoint=FOLDER"
+            f"hub's cache. Get it with `{command}`, or give --option checkpoint=FOLDER or checkpoint=FILE.safetensors"
         ) from error
 
 

@@ -345,9 +345,8 @@ def test_a_checkpoint_that_is_nowhere_names_the_command_that_gets_it(tmp_path: P
 def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     (tmp_path / "model_index.json").write_text("{}")
-    eraser = open_eraser("sd-inpainting", {"checkpoint": str(tmp_path)}, "cpu")
     with pytest.raises(SourceError, match="is not a diffusers inpainting pipeline"):
-        erased(eraser, [CASES["grey"]])
+        open_eraser("sd-inpainting", {"checkpoint": str(tmp_path)}, "cpu")
 
 
 # --- checkpoints of strangers, and pictures that are none ------------------------------------------
