@@ -178,6 +178,10 @@ class SDInpainting:
     def _loaded(self) -> Any:
         """Load the networks into the CPU's memory."""
         folder, file = self.checkpoint
+        if file and self._options["variant"] != "auto":
+            raise UsageError(
+                f"sd-inpainting: {file} is a single file, which has no variants; leave the option variant out"
+            )
         variant = None if file else choose_variant(folder, self._options["variant"])
         try:
             import diffusers

@@ -347,6 +347,11 @@ def test_a_single_file_without_configurations_says_how_to_get_them(single: Path,
         opened(tmp_path, config=str(tmp_path))
 
 
+def test_a_single_file_has_no_variants(single: Path, written: Any) -> None:
+    with pytest.raises(UsageError, match=r"community\.safetensors is a single file, which has no variants"):
+        opened(single, config=str(written("sd")), variant="fp16").erase(PHOTO, HOLE)
+
+
 def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "old.ckpt").write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(WeightsUnusableError, match=r"old\.ckpt: expected a \.safetensors file"):
