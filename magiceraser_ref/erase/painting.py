@@ -176,8 +176,19 @@ def _refocusing(pipeline: Any, jobs: Sequence[Job], choices: Choices) -> Any:
         choices.refocus,
         timesteps=timesteps,
         train_timesteps=scheduler.config.num_train_timesteps,
-        guidance=choices.guidance > 1,
+        guidance=lambda: parts_of_batch(pipeline),
     )
+
+
+def parts_of_batch(pipeline: Any) -> tuple[bool, ...]:
+    """Return, for each equal part of the batch that a running pipeline gives its UNet, whether it is conditional.
+
+    The pipeline knows: a UNet that takes the guidance as an input (`time_cond_proj_dim`) gets no unconditional part
+    whatever the weight is, and perturbed attention guidance adds a second conditional part.
+    """
+    unconditional = (False,) if pipeline.do_classifier_free_guidance else ()
+    perturbed = (True,) if getattr(pipeline, "do_perturbed_attention_guidance", False) else ()
+    return *unconditional, True, *perturbed
 
 
 def executed_steps(choices: Choices) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,10 +33,11 @@ class Refocusing:
         settings: Refocus,
         timesteps: Sequence[float] | None,
         train_timesteps: int,
-        guidance: bool,
+        guidance: bool | Callable[[], Sequence[bool]],
     ) -> None:
         self.calls = self.refocused_calls = self.refocused_layers = 0
-        self._regions, self._settings, self._guidance = list(regions), settings, guidance
+        self._regions, self._settings = list(regions), settings
+        self._parts = guidance if callable(guidance) else lambda: (False, True) if guidance else (True,)
         self._timesteps, self._train_timesteps = timesteps, train_timesteps
         self._step: tuple[int, int] | None = None
         self._active = False
@@ -115,21 +116,20 @@ class Refocusing:
     def _per_row(self) -> list[Regions | None]:
         """Return the regions of each entry of the batch.
 
-        In diffusers the unconditional half comes first, and the images of one prompt follow each other.
+        In diffusers the unconditional part comes first, and the images of one prompt follow each other.
         """
-        halves = 2 if self._guidance else 1
-        images, rest = divmod(self._batch, halves * len(self._regions))
+        parts = list(self._parts())
+        images, rest = divmod(self._batch, len(parts) * len(self._regions))
         if rest or not images:
             raise UsageError(
                 f"the UNet's batch has {self._batch} entries, the regions are of {len(self._regions)} "
-                f"samples in {halves} half/halves (guidance={self._guidance}): expected a multiple of "
-                f"{halves * len(self._regions)}. Give one Regions (or None) per sample, and "
+                f"samples in {len(parts)} part(s) (conditional: {parts}): expected a multiple of "
+                f"{len(parts) * len(self._regions)}. Give one Regions (or None) per sample, and "
                 "guidance=False where there is no unconditional half"
             )
-        half = [regions for regions in self._regions for _ in range(images)]
-        if not self._guidance:
-            return half
-        return [*(half if self._settings.both_halves else [None] * len(half)), *half]
+        rows = [regions for regions in self._regions for _ in range(images)]
+        refocused = [conditional or self._settings.both_halves for conditional in parts]
+        return [regions if chosen else None for chosen in refocused for regions in rows]
 
     def _tokens_of(self, regions: Regions, level: int, device: torch.device) -> Tokens:
         key = id(regions), self._latents, level, device

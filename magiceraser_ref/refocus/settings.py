@@ -30,7 +30,7 @@ class Refocus:
         lambda_neg: Strength with which attention to like objects n is lowered; as `lambda_pos`.
         weight: Kind of the factor W, `range` or `constant`, see `attention`.
         share: Share of the denoising that is refocused.
-        window: How `share` is counted. `steps` (inferred): the first steps that are run, rounded down. `time`, the
+        window: How `share` is counted. `steps` (inferred): the first steps that are run, rounded down, at least one. `time`, the
             literal reading: the steps with t / T > 1 - share.
         layers: Beginnings of the names of blocks: `down`, `mid`, `up`, or longer ones such as `up_blocks.1`.
         resolutions: How many times smaller than the latents a layer may be (1, 2, 4, 8); None for all.
@@ -79,5 +79,10 @@ class Refocus:
                 )
 
     def active_steps(self, total: int) -> int:
-        """Return how many of `total` steps are refocused in the window `steps`."""
-        return math.floor(self.share * total + 1e-9)  # so that 0.29 * 100 gives 29
+        """Return how many of `total` steps are refocused in the window `steps`: at least one, unless the share is 0.
+
+        Few-step samplers (LCM, TCD) run so few that a share rounds down to none.
+        """
+        if not self.share or not total:
+            return 0
+        return max(1, math.floor(self.share * total + 1e-9))  # so that 0.29 * 100 gives 29

@@ -7,7 +7,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from magiceraser_ref.refocus.processor import RefocusedProcessor, Refocusing
 from magiceraser_ref.refocus.regions import Regions
 from magiceraser_ref.refocus.settings import PARTS, Refocus
 from olrd.errors import MissingExtraError, UsageError, did_you_mean
+from olrd.progress import say_once
 
 __all__ = ["Refocus", "RefocusedProcessor", "Refocusing", "refocused"]
 
@@ -38,7 +39,7 @@ def refocused(
     *,
     timesteps: Sequence[float] | Tensor | None = None,
     train_timesteps: int = 1000,
-    guidance: bool = True,
+    guidance: bool | Callable[[], Sequence[bool]] = True,
 ) -> Iterator[Refocusing]:
     """Refocus the self-attention of a UNet inside a `with` block.
 
@@ -52,7 +53,8 @@ def refocused(
         timesteps: The timesteps that will be run, in their order: the scheduler's, without those that the strength
             skips. The window `steps` needs them unless `Refocusing.step` is called.
         train_timesteps: T of the window `time`.
-        guidance: Whether the UNet's batch is an unconditional half followed by a conditional half.
+        guidance: Whether the UNet's batch is an unconditional half followed by a conditional half. Or a function that
+            is asked at each call of the UNet: it returns, for each equal part of the batch, whether it is conditional.
 
     Raises:
         UsageError: If something does not fit; inside the block, the call of the UNet raises it. Also at the end of a
@@ -74,6 +76,11 @@ def refocused(
         hook.remove()
         for layer, original in originals:
             layer.set_processor(original)
+    if state.calls and not state.refocused_calls and settings.share:
+        say_once(
+            f"attention refocusing: none of the {state.calls} steps that were run lies in its window "
+            f"({settings.window}, share {settings.share:g}), so none was refocused; take more steps, or the window steps"
+        )
     if state.refocused_calls and not state.refocused_layers and any(regions):
         raise UsageError(
             f"refocusing reached no layer: none of {', '.join(settings.layers)} has self-attention at "
