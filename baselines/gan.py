@@ -91,7 +91,7 @@ class Gan:
         self.spec, self.pinned, self.weights = spec, pinned, weights
         self.load, self.frame, self.chosen = load, frame, chosen
         self.options = {**options, "weights": weights.name, "seed": str(spec.seed)}
-        self.device = choose_device(spec.device, f"the eraser {spec.name}")
+        self.device = choose_device(spec.device, f"the eraser {spec.name}", mps=False)
 
     @cached_property
     def info(self) -> EraserInfo:

@@ -58,7 +58,7 @@ class Lama:
 
     def __init__(self, weights: Path, runtime: str, device: str) -> None:
         self.weights, self.runtime = weights, runtime
-        self.device = choose_device(device, "the eraser lama")
+        self.device = choose_device(device, "the eraser lama", mps=False)  # Fourier transforms
 
     @cached_property
     def info(self) -> EraserInfo:

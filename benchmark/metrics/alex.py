@@ -66,9 +66,9 @@ class AlexDistance:
             device, backbone, shift, scale = self._network
             with exact():
                 x = as_batch([resize_float(image, (SIDE, SIDE))], device)
-                layers = [layer.mean((2, 3)).double() for layer in backbone.taps((x / 127.5 - 1 - shift) / scale)]
+                layers = [layer.mean((2, 3)).cpu().double() for layer in backbone.taps((x / 127.5 - 1 - shift) / scale)]
             unit = [v / v.norm(dim=1, keepdim=True).clamp_min(1e-12) for v in layers]
-            row = np.concatenate([v.cpu().numpy() for v in unit], axis=1)
+            row = np.concatenate([v.numpy() for v in unit], axis=1)
             rows.append(row * np.sqrt(sum(WIDTHS) / len(WIDTHS)))
         return np.concatenate(rows)
 

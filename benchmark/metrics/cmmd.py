@@ -55,8 +55,8 @@ class Cmmd:
             with exact():
                 x = as_batch([resize_float(image, (side, side)) for image in some], device) / 255
                 mean, deviation = (x.new_tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
-                embeds = model(pixel_values=(x - mean) / deviation).image_embeds.double()
-                rows.append((embeds / embeds.norm(dim=1, keepdim=True)).cpu().numpy())
+                embeds = model(pixel_values=(x - mean) / deviation).image_embeds.cpu().double()
+                rows.append((embeds / embeds.norm(dim=1, keepdim=True)).numpy())
         return np.concatenate(rows)
 
     def compare(self, outputs: Features, truths: Features) -> Score:

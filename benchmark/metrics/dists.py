@@ -44,7 +44,7 @@ class Dists:
         device = choose_device(self._device, self.info.name)
         backbone = Backbone(VGG, load_tensors(self._file), device, str(self._file))
         learned = load_tensors(WEIGHTS)
-        alpha, beta = learned["alpha"].double().to(device), learned["beta"].double().to(device)
+        alpha, beta = learned["alpha"].double(), learned["beta"].double()
         whole = alpha.sum() + beta.sum()
         per_layer = [list(torch.split(weights / whole, CHANNELS)) for weights in (alpha, beta)]
         return device, backbone, _l2_pooling(device), *per_layer
@@ -64,12 +64,15 @@ class Dists:
 
 
 def _likeness(features: Any, alpha: Any, beta: Any) -> Any:
-    """The weighted texture and structure terms of a layer, [n]: the first of [1 + n, c, h, w] against the others."""
+    """The weighted texture and structure terms of a layer, [n]: the first of [1 + n, c, h, w] against the others.
+
+    The last steps are in float64 and so on the CPU: Apple's GPUs have none.
+    """
     mean = features.mean((2, 3), keepdim=True)
     centred = features - mean
-    variance = centred.square().mean((2, 3)).double()
-    covariance = (centred[1:] * centred[:1]).mean((2, 3)).double()
-    mean = mean[..., 0, 0].double()
+    variance = centred.square().mean((2, 3)).cpu().double()
+    covariance = (centred[1:] * centred[:1]).mean((2, 3)).cpu().double()
+    mean = mean[..., 0, 0].cpu().double()
     texture = (2 * mean[1:] * mean[:1] + C1) / (mean[1:] ** 2 + mean[:1] ** 2 + C1)
     structure = (2 * covariance + C2) / (variance[1:] + variance[:1] + C2)
     return texture @ alpha + structure @ beta

@@ -43,7 +43,7 @@ class InceptionDistance:
             network = load_network(self._weights, device)
             with exact():
                 x = as_batch([resize_float(image, (SIDE, SIDE)) for image in some], device)
-                rows.append(network((x - 128) / 128).double().cpu().numpy())
+                rows.append(network((x - 128) / 128).cpu().double().numpy())
         return np.concatenate(rows)
 
     def compare(self, outputs: Features, truths: Features) -> Score:

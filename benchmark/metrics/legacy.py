@@ -171,7 +171,7 @@ class AttentiveFid:
             small = Pillow.fromarray(image).resize((self.side,) * 2, Pillow.Resampling.BICUBIC)
             with exact():
                 x = as_batch([np.asarray(small, np.float32) / 255], device)
-                rows.append(network(x).double().cpu().numpy())
+                rows.append(network(x).cpu().double().numpy())
         return np.concatenate(rows)
 
     def compare(self, outputs: Features, truths: Features) -> Score:

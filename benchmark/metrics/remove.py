@@ -78,7 +78,7 @@ class Remove:
             return Score(None, "no_cell")
         with exact():
             features = model(as_batch([_sam_input(output, side)], device)).last_hidden_state[0]
-        grid = features.double().cpu().numpy()
+        grid = features.cpu().double().numpy()
         a, b = (np.einsum("chw,hw->c", grid, weights) for weights in (inside, outside))
         return Score(float(a @ b / np.sqrt((a @ a) * (b @ b))))
 

@@ -51,7 +51,7 @@ class FfcEraser:
 
     def __init__(self, folder: Path, options: dict[str, str], device: str) -> None:
         self.folder, self._options = folder, options
-        self.device = choose_device(device, f"the eraser {NAME}")
+        self.device = choose_device(device, f"the eraser {NAME}", mps=False)  # Fourier transforms
 
     @cached_property
     def info(self) -> EraserInfo:

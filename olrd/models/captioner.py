@@ -24,7 +24,7 @@ class Captioner:
         checkpoint: hub name or local folder: LLaVA and others with a chat template, or BLIP-like ones that take no
             question.
         revision: a commit, tag or branch to pin.
-        device: auto, cpu, cuda, cuda:N.
+        device: auto, cpu, cuda, cuda:N, mps.
         prompt: the question; it may hold `{tags}`.
         max_new_tokens: length limit of a caption.
 

@@ -40,12 +40,23 @@ def check_device(wanted: object) -> None:
         raise UsageError(f"device: expected auto, cpu, cuda or cuda:N, got {shown(wanted)}")
 
 
-def choose_device(wanted: str, what: str) -> str:
-    """The torch device to use; `auto` is the GPU if there is one. Raises `UsageError`."""
+def choose_device(wanted: str, what: str, mps: bool = True) -> str:
+    """Return the torch device to use.
+
+    Args:
+        wanted: `auto` or a device of torch. `auto` is a CUDA device if there is one, then Apple's GPU, then the CPU.
+        what: What needs it, for messages.
+        mps: False if the network has operations that Apple's GPU may lack: `auto` is the CPU there.
+
+    Raises:
+        UsageError: If this machine has no such device.
+    """
     check_device(wanted)
     torch = require("torch", what)
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if mps and torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(wanted)
     except RuntimeError as error:
@@ -55,6 +66,8 @@ def choose_device(wanted: str, what: str) -> str:
             f"device: '{wanted}' is asked for, but torch sees {torch.cuda.device_count()} CUDA "
             "devices here; use auto or cpu"
         )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"device: '{wanted}' is asked for, but torch sees no Apple GPU here; use auto or cpu")
     return wanted
 
 

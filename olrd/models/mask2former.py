@@ -37,7 +37,7 @@ class Mask2FormerSegmenter:
     Args:
         checkpoint: hub name or local folder.
         revision: a commit, tag or branch to pin.
-        device: auto, cpu, cuda, cuda:N.
+        device: auto, cpu, cuda, cuda:N, mps.
         threshold: smallest score of a segment, 0 to 1.
         things: names of the countable labels, for checkpoints whose configuration does not say.
 

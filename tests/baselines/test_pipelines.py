@@ -462,3 +462,23 @@ def test_the_options_say_what_the_model_chose(tmp_path: Path) -> None:
         "size": "1024",
     }
     assert "offload" not in options
+
+
+@pytest.mark.parametrize("name", ["lama", "mat", "comodgan", "sd-inpainting"])
+def test_only_networks_that_apples_gpu_can_run_take_it_by_themselves(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from baselines.weights import TRUST
+    from olrd.storage.files import sha256_file
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    monkeypatch.setenv(TRUST, sha256_file(tmp_path / "weights.safetensors"))
+    options = {"weights": str(tmp_path / "weights.safetensors")}
+    if name == "sd-inpainting":
+        options = {"checkpoint": str(index(tmp_path, "StableDiffusionPipeline"))}
+    assert open_eraser(name, options).eraser.device == ("mps" if name == "sd-inpainting" else "cpu")  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from olrd.errors import SourceError, UsageError
-from olrd.models.checkpoints import check_model_folder, load_model, load_processor
+from olrd.models.checkpoints import check_model_folder, choose_device, load_model, load_processor
 
 INDEX = {
     "_class_name": "StableDiffusionInpaintPipeline",
@@ -163,3 +163,28 @@ def test_a_header_of_absurd_size_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + b"{}")
     with pytest.raises(SourceError, match="cannot be loaded"):
         load_model(transformers.CLIPTextModel, str(tmp_path), None)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "apple", "lacks", "chosen"),
+    [
+        (True, False, False, "cuda"),
+        (True, True, False, "cuda"),
+        (False, True, False, "mps"),
+        (False, True, True, "cpu"),
+        (False, False, False, "cpu"),
+    ],
+)
+def test_auto_is_cuda_then_apples_gpu_then_the_cpu(
+    cuda: bool, apple: bool, lacks: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+    assert choose_device("auto", "a test", mps=not lacks) == chosen
+    assert choose_device("cpu", "a test") == "cpu"
+    if apple:
+        assert choose_device("mps", "a test", mps=not lacks) == "mps"  # what the user says holds
+    else:
+        with pytest.raises(UsageError, match="'mps' is asked for, but torch sees no Apple GPU here"):
+            choose_device("mps", "a test")

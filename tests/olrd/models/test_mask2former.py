@@ -183,7 +183,7 @@ def test_label_categories() -> None:
 
 
 def test_device_and_checkpoint_errors(tmp_path: Path) -> None:
-    assert choose_device("auto", "a test") in ("cpu", "cuda")
+    assert choose_device("auto", "a test") in ("cpu", "cuda", "mps")
     assert choose_device("cpu", "a test") == "cpu"
     with pytest.raises(UsageError, match="expected auto, cpu, cuda"):
         choose_device("gpu", "a test")
