@@ -29,7 +29,7 @@ from magiceraser_ref.model.settings import Settings, unet_shape
 from magiceraser_ref.model.token import add_token, load_token, save_token, set_token_vector, token_vector
 from olrd.errors import OutputError, UsageError, did_you_mean
 from olrd.models.checkpoints import choose_device
-from olrd.storage.files import disk_errors, write_atomic
+from olrd.storage.files import disk_errors, ordinary_mode, write_atomic
 from olrd.trust import parse_json
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -209,6 +209,8 @@ def save(folder: Path | str, pipeline: Any, settings: Settings, *, adapters_only
         if stored.token:
             number = pipeline.tokenizer.convert_tokens_to_ids(stored.token)
             save_token(target / TOKEN_FILE, stored.token, token_vector(pipeline.text_encoder, number))
+        for written in target.rglob("*.safetensors"):
+            ordinary_mode(written)
         write_atomic(target / records.FILE, stored.to_json())
     return stored
 

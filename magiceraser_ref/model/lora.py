@@ -15,6 +15,7 @@ from typing import Any
 from baselines.eraser import WeightsUnusableError
 from magiceraser_ref.extras import need
 from olrd.errors import UsageError
+from olrd.storage.files import ordinary_mode
 from olrd.trust import one_line, parse_json, shown
 
 ADAPTER = "magiceraser"
@@ -103,6 +104,7 @@ def _writer(config: Any) -> Callable[[dict[str, Any], str], None]:
     def write(weights: dict[str, Any], path: str) -> None:
         ordered = dict(sorted(weights.items()))
         save_file(ordered, path, metadata={_METADATA: json.dumps(named, sort_keys=True)})
+        ordinary_mode(Path(path))
 
     return write
 

@@ -26,7 +26,7 @@ from magiceraser_ref.small.loop import Schedule, Session
 from olrd.cli.shell import guarded
 from olrd.errors import SourceError, UsageError
 from olrd.progress import say
-from olrd.storage.files import to_json, write_atomic
+from olrd.storage.files import atomic_path, to_json, write_atomic
 
 SHIPPED_SCALE = 2
 """The small model works at this multiple of the side that it was trained at.
@@ -139,10 +139,8 @@ def _ffc(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     session = _session(args, out / "ffc")
     network = train_ffc(_photos(args, sizes), schedule, session, _perceptual(args, session.device))
     (out / "ffc-result").mkdir(exist_ok=True)
-    save_file(
-        {k: v.half().cpu().contiguous() for k, v in network.state_dict().items()},
-        out / "ffc-result" / "model.safetensors",
-    )
+    with atomic_path(out / "ffc-result" / "model.safetensors") as temporary:
+        save_file({k: v.half().cpu().contiguous() for k, v in network.state_dict().items()}, temporary)
     write_atomic(out / "ffc-result" / "config.json", to_json(network.config()))
 
 

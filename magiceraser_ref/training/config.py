@@ -22,7 +22,10 @@ class TrainingInputs:
     """The model to train and the triplets to train on."""
 
     triplets: str = option(
-        ..., "OLRD triplets: a folder, a hub id, or demo for the embedded ones", metavar="DIR", group=INPUTS
+        ...,
+        "triplets (image, mask, background): a folder, a hub id, or demo for the embedded ones",
+        metavar="DIR",
+        group=INPUTS,
     )
     base: str = option(
         ...,

@@ -47,8 +47,10 @@ class Example(NamedTuple):
 
 
 class Rows(Protocol):
-    """The triplets that examples are made of, see `rows.TrainingRows`."""
+    """The triplets that examples are made of, see `rows.TrainingRows`. captioned: Number of rows with a caption."""
 
+    @property
+    def captioned(self) -> int: ...
     def __len__(self) -> int: ...
     def __getitem__(self, number: int) -> tuple[dict[str, Any], Triplet]: ...
 

@@ -13,7 +13,7 @@ import numpy as np
 from baselines.finite import to_uint8
 from olrd.arrays import Image, encode_png
 from olrd.progress import say
-from olrd.storage.files import write_atomic
+from olrd.storage.files import file_name_of, write_atomic
 
 COLUMNS = ("step", "loss", "grad_norm", "lr_lora", "lr_token", "fixed_loss", "seconds")
 """Columns of losses.csv.
@@ -103,10 +103,10 @@ def _board(folder: Path, start: int) -> Any:
 
 
 def write_strips(folder: Path, strips: dict[str, Image]) -> None:
-    """Write validation pictures as <name>.png."""
+    """Write validation pictures as <name>.png. A name may come from a stranger's file."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, pixels in strips.items():
-        write_atomic(folder / f"{name}.png", encode_png(pixels), durable=False)
+        write_atomic(folder / f"{file_name_of(name)}.png", encode_png(pixels), durable=False)
 
 
 def strip(masked: np.ndarray, result: np.ndarray, target: np.ndarray) -> Image:

@@ -84,6 +84,13 @@ def train(
         if done is not None:
             say(f"{out} is complete already")
             return done
+        prompts = long_prompts(rows, config)
+        if leading and prompts["share"] < config.long_share:
+            say(
+                f"{prompts['captioned']:,} of {prompts['triplets']:,} triplets have a caption: "
+                f"{prompts['share']:.0%} of the prompts are long, not {config.long_share:.0%}. "
+                "`olrd caption FOLDER` writes captions; --long-share 0 trains without them"
+            )
         trainer = Trainer(accelerator, pipeline, rows, config, running)
         before, last = _run(trainer, out, running, rows if shown is None else shown)
         if last < config.steps:
@@ -92,6 +99,7 @@ def train(
             "steps": config.steps,
             "trained_parameters": sum(p.numel() for p in trainer.denoiser.trained()),
             "fixed_loss": {"before": before, "after": trainer.fixed_loss(running.fixed_samples)},
+            "long_prompts": prompts,
             "form": running.form,
             "model": "model",
         }
@@ -100,6 +108,15 @@ def train(
             state.finish(out, record)
         accelerator.wait_for_everyone()
     return record
+
+
+def long_prompts(rows: Rows, config: TrainConfig) -> dict[str, Any]:
+    """Count what decides how many prompts are long: triplets, captioned triplets, and the share of long prompts.
+
+    A triplet without a caption always has its short prompt. Empty prompts (`prompt_dropout`) are not counted.
+    """
+    count, captioned = len(rows), rows.captioned
+    return {"triplets": count, "captioned": captioned, "share": round(config.long_share * captioned / count, 4)}
 
 
 def _run(trainer: Trainer, out: Path, running: Running, shown: Rows) -> tuple[float, int]:

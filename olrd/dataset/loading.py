@@ -81,9 +81,7 @@ def open_splits(root: str) -> datasets.DatasetDict:
     import datasets
 
     datasets.disable_progress_bars()
-    if is_url(root):
-        return load(root)
-    if (Path(root) / BUILD_FILE).is_file():
+    if is_url(root) or (Path(root) / BUILD_FILE).is_file():
         built = Dataset(root)
         if not len(built):
             raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")

@@ -14,6 +14,8 @@ from olrd.dataset.loading import RenderBatch, open_splits
 from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.schema import PICTURES
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
+from olrd.mask_files import read_mask
+from olrd.storage.files import read_regular
 from olrd.triplets.compose import Triplet
 from olrd.trust import shown
 
@@ -27,6 +29,7 @@ class Rows:
         photos: for a dataset of recipes, the folder of the photos: pictures are rendered as they are read.
         columns: the plain columns that the caller needs.
         photos_option: how a user gives `photos`, for messages.
+        optional: plain columns that may be missing; their values are then None.
 
     Raises:
         SourceError: the data cannot be opened, lacks a column, or has no rows.
@@ -40,10 +43,11 @@ class Rows:
         photos: str | None = None,
         columns: Sequence[str] = ("id", "recipe"),
         photos_option: str = "photos=FOLDER",
+        optional: Sequence[str] = (),
     ) -> None:
         import datasets
 
-        self.columns = tuple(columns)
+        self.columns, self._root = (*columns, *optional), root
         splits = open_splits(root)
         if split != "all" and split not in splits:
             raise did_you_mean("split", split, ["all", *splits])
@@ -56,7 +60,8 @@ class Rows:
             raise UsageError(f"{photos_option}: '{photos}' is not a folder")
         held = stored | {*(PICTURES if recipes else ())}
         if missing := sorted({*columns, *PICTURES} - held):
-            raise SourceError(f"{root}: expected the columns of an OLRD dataset, missing {', '.join(missing)}")
+            wanted = ", ".join((*PICTURES, *columns))
+            raise SourceError(f"{root}: expected the columns {wanted}, missing {', '.join(missing)}")
         if not len(rows):
             raise SourceError(f"{root}: the split {split} holds no triplets")
         if recipes:
@@ -64,22 +69,65 @@ class Rows:
         else:
             for name in PICTURES:
                 rows = rows.cast_column(name, datasets.Image(decode=False))
-        self._rows = rows
+        self._rows, self._missing = rows, {name for name in optional if name not in held}
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, number: int) -> tuple[dict[str, Any], Triplet]:
-        """(the row's plain columns, its pictures). Raises `Rejected` for a picture that cannot be read."""
+        """(the row's plain columns, its pictures).
+
+        Raises `Rejected` for a picture that cannot be read, or pictures of different sizes.
+        """
         row = self._rows[number]
-        image, mask, background = (_pixels(row[name], name, row["id"]) for name in PICTURES)
-        return {name: row[name] for name in self.columns}, Triplet(image, mask, background)
+        sample = row.get("id") or f"row {number}"
+        own = not row.get("recipe")  # then the mask may have any form that people save masks in
+        image, mask, background = (self._pixels(row[name], name, sample, own) for name in PICTURES)
+        if not image.shape[:2] == mask.shape == background.shape[:2]:
+            sizes = ", ".join(f"{x.shape[1]} x {x.shape[0]}" for x in (image, mask, background))
+            raise Rejected(
+                "photo_unreadable",
+                f"{self._root}: image, mask and background of {shown(sample)} are {sizes} (width x height); they must "
+                "have one size",
+            )
+        return {name: row.get(name) for name in self.columns}, Triplet(image, mask, background)
 
     def plain(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """The plain columns of all rows; no picture is read."""
+        """The plain columns of all rows; no picture is read. An optional column that is missing is None."""
         names = list(columns or self.columns)
-        found: list[dict[str, Any]] = self._rows.with_format(None).select_columns(names).to_list()
-        return found
+        held = [name for name in names if name not in self._missing]
+        if not held:
+            return [dict.fromkeys(names) for _ in range(len(self))]
+        found: list[dict[str, Any]] = self._rows.with_format(None).select_columns(held).to_list()
+        return [{name: row.get(name) for name in names} for row in found] if self._missing else found
+
+    def stored_pictures(self, number: int) -> tuple[bytes, ...]:
+        """The files of a row's pictures, in the order of `PICTURES`; not for recipes, which have none."""
+        row = self._rows[number]
+        return tuple(self._file(row[name]) for name in PICTURES)
+
+    def _pixels(self, value: Any, name: str, sample: str, own: bool) -> Any:
+        if value is None:
+            raise Rejected("photo_unreadable", f"{name} of {shown(sample)}: there is no picture")
+        if not isinstance(value, dict):  # rendered from a recipe
+            # np.asarray of a 1-bit picture is not used: its True is the byte 255, which is not a valid bool.
+            return np.asarray(value.convert("L")) > 0 if name == "mask" else np.asarray(value)
+        what = f"{name} of {shown(sample)}"
+        try:
+            data = self._file(value)
+        except OSError as error:
+            raise Rejected("photo_unreadable", f"{what}: {error}") from error
+        if name == "mask":
+            mask = read_mask(data, what).mask if own else decode_mask(data, what, MAX_PIXELS)
+            return np.ascontiguousarray(mask)
+        return decode_photo(data, what).pixels
+
+    def _file(self, value: dict[str, Any] | None) -> bytes:
+        """The bytes of a stored picture, or those of the file in the dataset's folder that it names."""
+        value = value or {}
+        if value.get("bytes") or not value.get("path") or not Path(self._root).is_dir():
+            return bytes(value.get("bytes") or b"")
+        return read_regular(Path(value["path"]), Path(self._root))
 
     def keep(self, numbers: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
@@ -91,16 +139,3 @@ def _max_pixels(root: str) -> int:
     if not (Path(root) / BUILD_FILE).is_file():
         return MAX_PIXELS
     return min(MAX_PIXELS, Dataset(root).record.settings().source.max_pixels)
-
-
-def _pixels(value: Any, name: str, sample: str) -> Any:
-    if value is None:
-        raise Rejected("photo_unreadable", f"{name} of {shown(sample)}: there is no picture")
-    if not isinstance(value, dict):  # rendered from a recipe
-        # np.asarray of a 1-bit picture is not used: its True is the byte 255, which is not a valid bool.
-        return np.asarray(value.convert("L")) > 0 if name == "mask" else np.asarray(value)
-    what = f"{name} of {shown(sample)}"
-    data = value["bytes"] or b""
-    if name == "mask":
-        return np.ascontiguousarray(decode_mask(data, what, MAX_PIXELS))
-    return decode_photo(data, what).pixels

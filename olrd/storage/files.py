@@ -45,10 +45,26 @@ def atomic_path(path: Path | Remote, durable: bool = True) -> Iterator[Path]:
     try:
         with disk_errors(path):
             yield temporary
+            ordinary_mode(temporary)
             commit_file(temporary, path, durable)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def ordinary_mode(path: Path) -> None:
+    """Give a new file the permissions that the umask leaves, if its writer made it readable by its owner alone.
+
+    Safetensors does, through a temporary file. Others on the machine could not read what is shared with them.
+    """
+    if os.name != "posix" or not path.is_file() or stat.S_IMODE(path.stat().st_mode) != 0o600:
+        return
+    # A new file shows the umask. Asking for it with os.umask would change it for other threads.
+    probe = staging(path)
+    os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    path.chmod(mode)
 
 
 def staging(path: Path | Remote) -> Path:

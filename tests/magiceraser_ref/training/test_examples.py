@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 from synthetic_dataset import write_dataset
@@ -13,10 +14,11 @@ from synthetic_dataset import write_dataset
 from magiceraser_ref.training.examples import Example, ExampleRules, Examples, crop_around, free_crop, make_example
 from magiceraser_ref.training.rows import TrainingRows
 from magiceraser_ref.training.stream import KeyBatches, Stream, loader
+from olrd.arrays import encode_png
 from olrd.builder.build import build
 from olrd.builder.cached import demo_triplets
 from olrd.config import BuildConfig
-from olrd.errors import SourceError, UsageError
+from olrd.errors import Rejected, SourceError, UsageError
 from olrd.masks import mask_box
 from olrd.sources import SourceSpec
 from olrd.sources.coco import DEMO_ROOT
@@ -202,3 +204,84 @@ def test_the_fingerprint_is_of_the_rows(folder: Path, tmp_path: Path) -> None:
     other = write_dataset(tmp_path / "o", photos=5)
     names = {TrainingRows(str(f), s).fingerprint for f in (folder, other) for s in ("all", "train")}
     assert len(names) == 4
+
+
+def own_rows(folder: Path, count: int = 3, **columns: list[Any]) -> Path:
+    """Triplets with pictures alone, as a user stores them: RGB masks of 0 and 255, in a Parquet file."""
+    triplets = [drawn(seed=seed) for seed in range(count)]
+    pictures = {
+        "image": [t.image for t in triplets],
+        "mask": [np.repeat(np.uint8(255) * t.mask[..., None], 3, axis=2) for t in triplets],
+        "background": [t.background for t in triplets],
+    }
+    stored = {name: [{"bytes": encode_png(x), "path": None} for x in values] for name, values in pictures.items()}
+    (folder / "data").mkdir(parents=True)
+    features = datasets.Features({name: datasets.Image() for name in pictures})
+    table = datasets.Dataset.from_dict(stored, features=features)
+    for name, values in columns.items():
+        table = table.add_column(name, values)
+    table.to_parquet(folder / "data" / "train-00000.parquet")
+    return folder
+
+
+def test_triplets_of_pictures_alone_are_accepted(tmp_path: Path) -> None:
+    rows = TrainingRows(str(own_rows(tmp_path / "own")))
+    assert len(rows) == 3 and rows.captioned == 0
+    for seed in range(3):
+        row, triplet = rows[seed]
+        assert all(np.array_equal(a, b) for a, b in zip(triplet, drawn(seed=seed), strict=True))
+        assert row["id"] == f"row-{seed:06d}" and row["prompt"] == "A photo of R* background"
+        assert row["caption"] is None
+    assert Examples(rows, RULES, short).sample_at(0, 0).prompt == "A photo of R* background"
+    captions = [None, "a lawn", ""]
+    named = TrainingRows(str(own_rows(tmp_path / "named", id=[7, 8, 9], caption=captions)))
+    assert named.captioned == 1 and named[1][0]["id"] == "8" and named[1][0]["caption"] == "a lawn"
+
+
+def test_the_fingerprint_of_own_triplets_is_of_their_pictures(tmp_path: Path) -> None:
+    one, same = (TrainingRows(str(own_rows(tmp_path / name))).fingerprint for name in ("a", "b"))
+    fewer = TrainingRows(str(own_rows(tmp_path / "c", 2))).fingerprint
+    longer = TrainingRows(str(own_rows(tmp_path / "d", prompt=["x", "y", "z"]))).fingerprint
+    assert one == same and len({one, fewer, longer}) == 3
+
+
+def picture_files(folder: Path, **changed: Any) -> Path:
+    """One triplet as picture files and metadata.csv, as `datasets` opens a folder."""
+    (folder / "train").mkdir(parents=True)
+    triplet = drawn()._replace(**changed)
+    for name, pixels in zip(triplet._fields, triplet, strict=True):
+        values = np.uint8(255) * pixels if pixels.dtype == np.bool_ else pixels
+        (folder / "train" / f"{name}.png").write_bytes(encode_png(values))
+    line = ",".join(f"{name}.png" for name in triplet._fields)
+    names = ",".join(f"{name}_file_name" for name in triplet._fields)
+    (folder / "train" / "metadata.csv").write_text(f"{names}\n{line}\n")
+    return folder
+
+
+def test_triplets_as_picture_files_are_accepted(tmp_path: Path) -> None:
+    rows = TrainingRows(str(picture_files(tmp_path / "files")))
+    assert all(np.array_equal(a, b) for a, b in zip(rows[0][1], drawn(), strict=True))
+    assert len(rows.fingerprint) == 16
+
+
+def test_own_triplets_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    small = TrainingRows(str(picture_files(tmp_path / "small", background=drawn(80, 140).background)))
+    with pytest.raises(Rejected, match="140 x 96, 140 x 96, 140 x 80"):
+        small[0]
+    empty = TrainingRows(str(picture_files(tmp_path / "empty", mask=np.zeros((96, 140), np.bool_))))
+    with pytest.raises(Rejected, match="'row-000000' covers nothing"):
+        empty[0]
+    table = datasets.Dataset.from_dict({"image": [1], "truth": [2]})
+    (tmp_path / "other").mkdir()
+    table.to_parquet(tmp_path / "other" / "train.parquet")
+    with pytest.raises(SourceError, match="image, mask, background, missing background, mask"):
+        TrainingRows(str(tmp_path / "other"))
+
+
+@pytest.mark.slow
+def test_recipes_at_a_url_name_the_option_of_the_command() -> None:
+    build(BuildConfig(SourceSpec("coco"), form="recipes", limit=1), "memory://recipes-to-train")
+    with pytest.raises(UsageError, match=r"without pictures.*--photos FOLDER"):
+        TrainingRows("memory://recipes-to-train", "all")
+    rows = TrainingRows("memory://recipes-to-train", "all", str(DEMO_ROOT))
+    assert rows[0][1].mask.any()

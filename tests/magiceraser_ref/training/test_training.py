@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,36 @@ def test_twenty_steps_on_the_embedded_demo_lower_the_loss(tmp_path: Path) -> Non
     config = TrainConfig(resolution=32, steps=20, batch=8, lr_lora=1e-2, lr_token=1e-2)
     _, record = trained(tmp_path, rows, config, running(fixed_samples=8, micro_batch=8))
     assert record["fixed_loss"]["after"] < 0.95 * record["fixed_loss"]["before"]
+
+
+def test_the_record_says_how_many_prompts_are_long(
+    tmp_path: Path, rows: TrainingRows, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, record = trained(tmp_path / "none", rows, TrainConfig(steps=1, **FAST), running())
+    assert record["long_prompts"] == {"triplets": len(rows), "captioned": 0, "share": 0.0}
+    assert json.loads((tmp_path / "none" / "done.json").read_text())["long_prompts"] == record["long_prompts"]
+    said = capsys.readouterr().err
+    assert said.count("0% of the prompts are long, not 50%") == 1 and "olrd caption" in said
+    monkeypatch.setitem(vars(rows), "captioned", len(rows) // 2)
+    _, record = trained(tmp_path / "half", rows, TrainConfig(steps=1, **FAST), running())
+    assert record["long_prompts"]["share"] == 0.25
+    assert "25% of the prompts are long, not 50%" in capsys.readouterr().err
+    for name, captioned, share in (("all", len(rows), 0.5), ("short", 0, 0.0)):
+        monkeypatch.setitem(vars(rows), "captioned", captioned)
+        _, record = trained(tmp_path / name, rows, TrainConfig(steps=1, long_share=share, **FAST), running())
+        assert record["long_prompts"]["share"] == share
+        assert "have a caption" not in capsys.readouterr().err
+
+
+def test_others_may_read_the_trained_weights(tmp_path: Path, rows: TrainingRows) -> None:
+    before = os.umask(0o022)
+    try:
+        trained(tmp_path, rows, TrainConfig(steps=1, **FAST), running(form="full"))
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name: path.stat().st_mode & 0o777 for path in files if path.stat().st_mode & 0o777 != 0o644} == {}
+    assert len([path for path in files if path.suffix == ".safetensors"]) == 5
 
 
 def test_validation_pictures_change_nothing(tmp_path: Path, rows: TrainingRows) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from olrd.storage.files import file_name_of, link_or_copy, read_regular
+from olrd.storage.files import atomic_path, file_name_of, link_or_copy, read_regular
 from olrd.trust import MAX_NAME_BYTES, plain_name
 
 
@@ -72,3 +72,22 @@ def test_linking_a_file_twice_leaves_no_temporary_name(tmp_path: Path) -> None:
     for _ in range(2):
         link_or_copy(source, tmp_path / "b")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_file_that_its_writer_made_private_gets_the_mode_of_the_umask(
+    tmp_path: Path, umask: int, expected: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        with atomic_path(tmp_path / "a") as temporary:
+            temporary.write_bytes(b"a")
+            temporary.chmod(0o600)
+        with atomic_path(tmp_path / "b") as temporary:
+            temporary.write_bytes(b"b")
+            temporary.chmod(0o640)  # a choice, not safetensors' habit
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == expected
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
