@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
-from baselines.fill import Filler, mean_fill
+from baselines.fill import Filler, mean_fill, number_options
 from olrd.arrays import Image, Mask
-from olrd.errors import MissingExtraError, UsageError
+from olrd.errors import MissingExtraError
 from olrd.registry import checked_options
 
 
@@ -38,12 +38,7 @@ def open_opencv_ns(spec: EraserSpec) -> Eraser:
 
 def _opencv(spec: EraserSpec, how: int) -> Eraser:
     options = checked_options(spec, {"radius": "5"})
-    try:
-        radius = float(options["radius"])
-    except ValueError:
-        radius = 0.0
-    if not 1 <= radius <= 100:
-        raise UsageError(f"{spec.name}: radius must be between 1 and 100 pixels, got '{options['radius']}'")
+    radius = number_options(spec, options, {"radius": (1, 100)})["radius"]
 
     def fill(image: Image, mask: Mask, hint: Hints) -> Image:
         if mask.all():  # there is no known pixel to start from

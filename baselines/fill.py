@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from baselines.eraser import EraserInfo, Hints
+from baselines.eraser import EraserInfo, EraserSpec, Hints
 from olrd.arrays import Image, Mask
+from olrd.errors import UsageError
 
 Fill = Callable[[Image, Mask, Hints], Image]
 """Takes a photo, a mask that is not empty, and hints. Returns the filled photo and leaves its inputs as they are."""
@@ -40,3 +41,27 @@ def mean_fill(image: Image, mask: Mask, hint: Hints) -> Image:
     filled = image.copy()
     filled[mask] = np.rint(colour).astype(np.uint8)
     return filled
+
+
+def number_options(
+    spec: EraserSpec, options: Mapping[str, str], limits: Mapping[str, tuple[float, float]]
+) -> dict[str, float]:
+    """Read an eraser's options that are numbers.
+
+    Args:
+        spec: The eraser.
+        options: All options, as texts.
+        limits: The smallest and largest value of every option that is a number.
+
+    Raises:
+        UsageError: If a value is not a number, or out of its limits.
+    """
+    numbers = {}
+    for name, (low, high) in limits.items():
+        try:
+            numbers[name] = float(options[name])
+        except ValueError:
+            numbers[name] = float("nan")
+        if not low <= numbers[name] <= high:
+            raise UsageError(f"{spec.name}: {name} is a number from {low:,} to {high:,}, not '{options[name]}'")
+    return numbers

@@ -31,6 +31,7 @@ ERASERS = Registry(
         "migan": "baselines.migan:open_migan",
         "opencv-ns": "baselines.classic:open_opencv_ns",
         "opencv-telea": "baselines.classic:open_opencv_telea",
+        "patchmatch": "baselines.patchmatch:open_patchmatch",
         "sd-inpainting": "baselines.sd_inpainting:open_sd_inpainting",
         # `magiceraser` and `ffc-small` are entry points in pyproject.toml: their code is in magiceraser_ref.
     },
