@@ -18,7 +18,7 @@ from olrd.errors import UsageError
 
 LONGEST = 512
 """Longest side of the copy that is searched, in pixels. Shadows and reflections are large, so that little is lost."""
-SMALLEST = 60
+SMALLEST = 250
 """An object with fewer pixels in that copy gives too little evidence."""
 
 

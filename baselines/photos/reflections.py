@@ -16,9 +16,9 @@ from olrd.arrays import Image, Mask
 
 Floats = npt.NDArray[np.float32]
 
-SCORE, MARGIN = 0.5, 0.2
+SCORE, MARGIN = 0.5, 0.3
 """Least correlation of a reflection, and how much better it must be than anywhere else."""
-SMALLEST = 250
+SMALLEST = 450
 """Fewest pixels of the mirrored object inside the photo. Few pixels correlate by chance."""
 HEIGHT_USED = 96
 """The object is compared at a size of at most this many rows."""
@@ -81,7 +81,8 @@ def _best_line(bands: Floats, hole: Mask) -> _Fit | None:
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     tall = bottom - top
     fits = []
-    for line in range(bottom - round(0.12 * tall), bottom + round(0.12 * tall) + 1):
+    lines = range(bottom - round(0.12 * tall), bottom + round(0.12 * tall) + 1)
+    for line in lines:
         score = _correlation(bands, hole, line, 0, mirror=True)
         if score is not None:
             fits.append(_Fit(score, line))
@@ -99,7 +100,7 @@ def _best_line(bands: Floats, hole: Mask) -> _Fit | None:
     others += [
         _correlation(bands, hole, best.line + shift, 0, mirror=True) for shift in (-tall // 3, tall // 3, tall // 2)
     ]
-    others += [_correlation(bands, hole, best.line, 0, mirror=False)]
+    others += [_correlation(bands, hole, line, 0, mirror=False) for line in lines]
     if max((score for score in others if score is not None), default=-1.0) > best.score - MARGIN:
         return None
     return best
@@ -113,8 +114,7 @@ def _correlation(bands: Floats, hole: Mask, line: int, shift: int, mirror: bool)
     """
     height, width = hole.shape
     rows, columns = np.nonzero(hole)
-    bottom = int(rows.max()) + 1
-    there = 2 * line - 1 - rows if mirror else rows + (line - int(rows.min())) + max(0, bottom - line)
+    there = 2 * line - 1 - rows if mirror else rows + line - int(rows.min())
     across = columns + shift
     inside = (there >= 0) & (there < height) & (across >= 0) & (across < width)
     inside[inside] &= ~hole[there[inside], across[inside]]

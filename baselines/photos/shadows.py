@@ -17,12 +17,15 @@ from olrd.arrays import Image, Mask
 
 Floats = npt.NDArray[np.float32]
 
-FAINTEST, DEEPEST = 0.3, 2.6
-"""Least and largest darkening, as a natural logarithm: the shadow keeps 74 % to 7 % of the light."""
+FAINTEST, DEEPEST, UNDERNEATH = 0.3, 2.6, 4.5
+"""Least and largest darkening, as a natural logarithm: the shadow keeps 74 % to 7 % of the light. It is deeper only
+right under the object, as below a car, where the sky is hidden too."""
 COLOUR_SHIFT = 0.16
 """Largest change of the logarithms of red/green and blue/green across the shadow's edge, plus a tenth of its depth."""
-LARGEST, SMALLEST_SHARE = 2.5, 0.02
+LARGEST, SMALLEST_SHARE = 2.5, 0.03
 """Bounds on the shadow's area, as multiples of the object's."""
+SMALLEST = 100
+"""Fewest pixels of a shadow in the copy that is searched."""
 REACH = 1.5
 """How far from the object the ground is looked at, as a multiple of the object's longer side."""
 LIT_RIM = 0.75
@@ -70,6 +73,9 @@ class _Evidence(NamedTuple):
     deviation: float
     shift: float
     texture: float
+    touching: float
+    blue: float
+    ground: float
     ragged: float
 
 
@@ -200,13 +206,13 @@ def _attached(ground: _Ground, near: Mask, level: float, gap: int) -> Iterator[M
 
 def _touching(ground: _Ground, near: Mask, seeds: Mask, threshold: float) -> list[Mask]:
     """The connected regions of the ground's colour that are darker than `threshold` and hold some of the seeds."""
-    dark = (ground.darker > threshold) & (ground.darker < DEEPEST)
-    dark &= (ground.tint < COLOUR_SHIFT + 0.1 * np.clip(ground.darker, 0, DEEPEST)) & ~near
+    dark = (ground.darker > threshold) & (ground.darker < UNDERNEATH)
+    dark &= (ground.tint < COLOUR_SHIFT + 0.1 * np.clip(ground.darker, 0, UNDERNEATH)) & ~near
     opened = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, labels = cv2.connectedComponents(opened, connectivity=4)
     touched = np.bincount(labels[seeds & (opened > 0)], minlength=count)
     sizes = np.bincount(labels.ravel(), minlength=count)
-    return [labels == k for k in np.nonzero((touched >= 3) & (sizes >= 12))[0] if k > 0]
+    return [labels == k for k in np.nonzero((touched >= 3) & (sizes >= SMALLEST))[0] if k > 0]
 
 
 def _evidence(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, level: float) -> _Evidence:
@@ -225,8 +231,11 @@ def _evidence(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, 
     if np.count_nonzero(core) < 10:
         core = part
     deviation = float(1.4826 * np.median(np.abs(ground.darker[core] - np.median(ground.darker[core]))))
-    shift, texture = 9.0, 9.0
+    shift, texture, blue, bright = 9.0, 9.0, 0.0, 0.0
     if np.count_nonzero(lit) >= 12:
+        d = np.median(log[core], axis=0) - np.median(log[lit], axis=0)
+        blue = float(d[2] - d[0])
+        bright = float(np.median(log[lit]))
         shift = float(_colour_distance(np.median(log[core], axis=0) - np.median(log[lit], axis=0)))
         fine = (cv2.GaussianBlur(log, (0, 0), 0.7) - cv2.GaussianBlur(log, (0, 0), 1.4)).mean(axis=2)
         inside, outside = (float(np.sqrt(np.mean(np.square(fine[where])))) for where in (core, lit))
@@ -244,6 +253,9 @@ def _evidence(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, 
         deviation=deviation / depth,
         shift=shift,
         texture=texture,
+        touching=1 - int(np.count_nonzero(free)) / max(1, int(np.count_nonzero(rim))),
+        blue=blue,
+        ground=bright,
         ragged=float(outline**2 / (4 * np.pi * area)),
     )
 
@@ -251,14 +263,16 @@ def _evidence(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, 
 def _convincing(e: _Evidence) -> bool:
     return (
         SMALLEST_SHARE <= e.area <= LARGEST
-        and FAINTEST <= e.depth <= DEEPEST
+        and FAINTEST <= e.depth <= (UNDERNEATH if e.touching >= 0.15 and e.drop <= 0.5 else DEEPEST)
         and e.clear >= 3
         and e.above <= 0.15
         and e.drop <= 0.9
         and e.ragged <= 9
-        and e.cut <= 0.1
+        and e.cut <= 0.03
         and e.lit >= LIT_RIM
         and e.deviation <= 0.45
-        and e.shift <= 0.08 + 0.08 * e.depth
-        and abs(e.texture) <= 0.9
+        and e.shift <= 0.06 + 0.07 * e.depth
+        and e.blue >= -0.2
+        and e.touching <= 0.65
+        and abs(e.texture) <= 0.9 + 0.2 * max(0.0, e.depth - 1)
     )
