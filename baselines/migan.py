@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
 from baselines.finite import to_uint8
+from baselines.onnx_session import onnx_device, open_session
 from baselines.weights import Pinned, check_known, check_unchanged, locate, revision_of
 from olrd.arrays import Image, Mask
-from olrd.errors import MissingExtraError, UsageError
 from olrd.registry import checked_options
 
 PIPELINE = Pinned(
@@ -32,6 +31,7 @@ PIPELINE = Pinned(
     license="MIT",
     code=True,  # an ONNX file is a graph of operations, and may name other files
 )
+WHAT = "the eraser migan"
 SMALLEST = 3
 """Shortest side in pixels that the pipeline takes: its blur mirrors two pixels at each edge."""
 
@@ -43,20 +43,8 @@ def open_migan(spec: EraserSpec) -> Eraser:
         weights: Path of the pipeline; by default the file that MIGAN_MODEL names, or the fetched one.
     """
     options = checked_options(spec, {"weights": ""})
-    gpu = "CUDAExecutionProvider" in _runtime().get_available_providers()
-    device = spec.device
-    if device == "auto":
-        device = "cuda" if gpu else "cpu"
-    if device.startswith("cuda") and not gpu:
-        raise UsageError(f"device: '{device}' needs onnxruntime-gpu; use auto or cpu")
+    device = onnx_device(spec.device, WHAT)
     return Migan(locate(PIPELINE, options["weights"], "MIGAN_MODEL"), device)
-
-
-def _runtime() -> Any:
-    try:
-        return import_module("onnxruntime")
-    except ImportError as error:
-        raise MissingExtraError("the eraser migan", "migan") from error
 
 
 class Migan:
@@ -79,17 +67,10 @@ class Migan:
 
     @cached_property
     def _pipeline(self) -> Any:
-        providers: list[Any] = ["CPUExecutionProvider"]
-        if self.device != "cpu":
-            index = int(self.device.partition(":")[2] or 0)
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
         check_known(PIPELINE, self.weights)
         check_unchanged(self.weights, self.info.revision)
-        try:
-            pipeline = _runtime().InferenceSession(str(self.weights), providers=providers)
-            names = [[end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)]
-        except Exception as error:  # onnxruntime has its own exception types, which differ between versions
-            raise WeightsUnusableError(f"{self.weights} is not an ONNX model: {error}") from error
+        pipeline = open_session(self.weights, self.device, WHAT)
+        names = [[end.name for end in ends()] for ends in (pipeline.get_inputs, pipeline.get_outputs)]
         if names != [["image", "mask"], ["result"]]:
             raise WeightsUnusableError(
                 f"{self.weights} is not the published pipeline: expected the inputs image and mask and "

@@ -26,6 +26,7 @@ ERASERS = Registry(
         "ground-truth": "baselines.controls:open_ground_truth",
         "identity": "baselines.controls:open_identity",
         "lama": "baselines.lama:open_lama",
+        "lama-onnx": "baselines.lama_onnx:open_lama_onnx",
         "mat": "baselines.mat:open_mat",
         "mean-fill": "baselines.controls:open_mean_fill",
         "migan": "baselines.migan:open_migan",

@@ -54,6 +54,8 @@ class Pinned(NamedTuple):
 PINNED = {
     "comodgan": "baselines.comodgan:PLACES2",
     "lama": "baselines.lama:BIG_LAMA",
+    "lama-onnx": "baselines.lama_onnx:OPENCV",
+    "lama-onnx-carve": "baselines.lama_onnx:CARVE",
     "mat": "baselines.mat:PLACES_512",
     "migan": "baselines.migan:PIPELINE",
 }

@@ -318,6 +318,6 @@ def test_migan_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ImportError(module)
         return import_module(module)
 
-    monkeypatch.setattr(migan_module, "import_module", absent)
+    monkeypatch.setattr("baselines.onnx_session.import_module", absent)
     with pytest.raises(MissingExtraError, match=r"olrd\[migan\]"):
         open_migan(EraserSpec("migan"))
