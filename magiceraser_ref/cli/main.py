@@ -54,6 +54,14 @@ def parser() -> argparse.ArgumentParser:
             "--out trained",
         )
     )
+    add_export_options(
+        add(
+            "export-lora",
+            run_export,
+            "Write the LoRA and the token of a model as files for ComfyUI, A1111 or diffusers.",
+            "magiceraser export-lora trained/model --out magiceraser.safetensors",
+        )
+    )
     add_ablate_options(
         add(
             "ablate",
@@ -206,6 +214,49 @@ def _train_text(result: dict[str, Any], out: Path) -> str:
         f"{result['steps']} steps; loss on the fixed batch {fixed['before']:.4f} -> {fixed['after']:.4f}\n"
         f"{out / result['model']}"
     )
+
+
+def add_export_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `magiceraser export-lora`."""
+    from magiceraser_ref.model.lora import FORMATS
+
+    command.add_argument("model", metavar="MODEL", help="small, a folder, or the id of a model in the hub's cache")
+    command.add_argument("--revision", metavar="COMMIT", help="commit of a model from the hub")
+    command.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the LoRA's file, X.safetensors; the token goes to X-token.safetensors",
+    )
+    command.add_argument(
+        "--format", default=FORMATS[0], metavar="NAME", help="kohya (ComfyUI, A1111) or diffusers (default %(default)s)"
+    )
+    command.add_argument("--force", action="store_true", help="overwrite the files")
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """`magiceraser export-lora`."""
+    from magiceraser_ref.cli.pictures import check_writable
+    from magiceraser_ref.extras import need
+    from magiceraser_ref.model.lora_export import export_lora, token_file
+
+    for library in ("torch", "safetensors", "peft"):
+        need(library, "magiceraser export-lora")
+    for path in (args.out, token_file(args.out)):
+        check_writable(path, args.force)
+    found = export_lora(args.model, args.out, args.format, args.revision)
+    files = [path for path in (found.lora, found.token) if path is not None]
+    result = {
+        "format": args.format,
+        "lora": str(found.lora),
+        "token": None if found.token is None else str(found.token),
+        "word": found.word,
+    }
+    said = [] if found.word is None else [f"the token in prompts: {found.word}"]
+    emit(result, "\n".join([*map(str, files), *said]), args.json)
+    return 0
 
 
 def add_ablate_options(command: argparse.ArgumentParser) -> None:

@@ -44,8 +44,16 @@ def check_out(out: Path, force: bool, suffixes: Sequence[str], inputs: Sequence[
         for path in inputs:
             if path is not None and path.exists() and out.exists() and out.samefile(path):
                 raise UsageError(f"{out} is the same file as the input {path}: give another --out, so that it is kept")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from error
+    check_writable(out, force)
+
+
+def check_writable(out: Path, force: bool) -> None:
+    """Raise an error for a file that could not be written, or that exists already."""
+    try:
         if out.is_dir():
-            raise UsageError(f"{out} is a folder: give the name of a picture as --out")
+            raise UsageError(f"{out} is a folder: give the name of a file as --out")
         if (out.exists() or out.is_symlink()) and not force:
             raise UsageError(f"{out} exists already: give another --out, or --force to overwrite it")
         if not out.parent.is_dir():

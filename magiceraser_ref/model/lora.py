@@ -7,10 +7,11 @@ cross-attention are inferred.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from baselines.eraser import WeightsUnusableError
 from magiceraser_ref.extras import need
@@ -20,6 +21,8 @@ from olrd.trust import one_line, parse_json, shown
 
 ADAPTER = "magiceraser"
 FILE = "pytorch_lora_weights.safetensors"
+FORMATS = ("kohya", "diffusers")
+"""The forms that `lora_export` writes."""
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 LARGEST_RANK = 1024
 LARGEST_ALPHA = 1e6
@@ -158,6 +161,54 @@ def check_lora(unet: Any, path: Path) -> None:
             )
 
 
+class Factors(NamedTuple):
+    """The LoRA of one module: the weight changes by up @ down * scale.
+
+    Attributes:
+        down: Tensor [rank, inputs, ...].
+        up: Tensor [outputs, rank, ...].
+        scale: Alpha by rank, or by the root of the rank (`use_rslora`).
+    """
+
+    down: Any
+    up: Any
+    scale: float
+
+
+def read_lora(path: Path) -> dict[str, Factors]:
+    """Read the LoRA of a file without a UNet: its factors by module, such as `mid_block...attn1.to_q`.
+
+    Raises `WeightsUnusableError` if the file is no LoRA of finite numbers, or has alphas by module (`alpha_pattern`).
+    """
+    modules = _shapes(path)
+    from safetensors import safe_open
+
+    parts: dict[tuple[str, str], Any] = {}
+    with safe_open(str(path), framework="pt") as file:
+        record = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+        for key in file.keys():  # noqa: SIM118  (a file handle, not a mapping)
+            parts[_part_of(key)] = values = file.get_tensor(key)
+            if not bool(values.isfinite().all()):
+                raise WeightsUnusableError(f"{path} contains NaN or infinity: expected the finite weights of a LoRA")
+    settings = {name.removeprefix(_PREFIX): value for name, value in record.items()}
+    if settings.get("alpha_pattern"):
+        raise WeightsUnusableError(f"{path} has one alpha per module (alpha_pattern), which is not supported here")
+    found = {}
+    for module in modules:
+        down, up = parts[module, "down"], parts[module, "up"]
+        rank = int(down.shape[0])
+        alpha = float(settings.get("lora_alpha") or rank)  # as diffusers reads a file that does not say it
+        found[module] = Factors(down, up, alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank))
+    return found
+
+
+def _part_of(key: str) -> tuple[str, str]:
+    """Return the module of a file's key, and which factor it is: `down`, `up`, or an empty text for another."""
+    module, _, factor = key.removesuffix(".weight").rpartition(".lora")
+    known = {"_A": "down", ".down": "down", "_down": "down", "_B": "up", ".up": "up", "_up": "up"}
+    return module.removeprefix(_PREFIX), known.get(factor, "")
+
+
 def _shapes(path: Path) -> Mapping[str, tuple[int, int]]:
     """Read (inputs, outputs) of each changed module from the header of a LoRA file, and check the header."""
     need("safetensors", "LoRA")
@@ -169,12 +220,10 @@ def _shapes(path: Path) -> Mapping[str, tuple[int, int]]:
         with safe_open(str(path), framework="pt") as file:
             _check_metadata(path, file.metadata() or {})
             for key in file.keys():  # noqa: SIM118  (a file handle, not a mapping)
-                module, _, factor = key.removesuffix(".weight").rpartition(".lora")
+                module, factor = _part_of(key)
                 shape = tuple(file.get_slice(key).get_shape())
-                if factor in ("_A", ".down", "_down"):
-                    down[module.removeprefix(_PREFIX)] = shape
-                elif factor in ("_B", ".up", "_up"):
-                    up[module.removeprefix(_PREFIX)] = shape
+                if factor:
+                    (down if factor == "down" else up)[module] = shape
     except (OSError, SafetensorError) as error:
         raise WeightsUnusableError(f"{path} is not a safetensors file with a LoRA: {error}") from error
     if not down or down.keys() != up.keys():
