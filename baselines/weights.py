@@ -40,6 +40,7 @@ class Pinned(NamedTuple):
         size: Size in bytes.
         license: Licence of the weights.
         code: True if the format can contain code, which runs when the file is loaded or used.
+        md5: Weaker checksum, for files without a published sha256. It finds damage and mix-ups, not intent.
     """
 
     eraser: str
@@ -49,6 +50,7 @@ class Pinned(NamedTuple):
     size: int
     license: str
     code: bool = False
+    md5: str = ""
 
 
 PINNED = {
@@ -57,6 +59,7 @@ PINNED = {
     "lama-onnx": "baselines.lama_onnx:OPENCV",
     "lama-onnx-carve": "baselines.lama_onnx:CARVE",
     "mat": "baselines.mat:PLACES_512",
+    "mat-float32": "baselines.mat:FULL_PRECISION",
     "migan": "baselines.migan:PIPELINE",
 }
 """Where the `Pinned` of each name is defined, or a dict with one for each size."""
@@ -117,6 +120,12 @@ def check_known(pinned: Pinned, path: Path) -> None:
     Raises:
         WeightsUnknownError: The message says what was found and what to do.
     """
+    if pinned.md5 and not pinned.sha256 and _md5(path) != pinned.md5 and not trusted(hash_of(path)):
+        raise WeightsUnknownError(
+            f"{pinned.eraser}: {path} is an unknown file: expected the published {pinned.file_name} with md5 "
+            f"{pinned.md5}, found {_md5(path)}. Move it away and use `benchmark fetch {pinned.eraser}`; if you trust "
+            f"exactly these bytes, set {TRUST}={hash_of(path)}"
+        )
     if not pinned.sha256:
         return
     found = hash_of(path)
@@ -198,8 +207,17 @@ def _check(pinned: Pinned, path: Path, what: str, advice: str) -> None:
         raise IntegrityError(
             f"{what} not the published {pinned.file_name}: expected sha256 {pinned.sha256}, got {got}; {advice}"
         )
-    if not pinned.sha256:
+    if pinned.md5 and _md5(path) != pinned.md5:
+        raise IntegrityError(
+            f"{what} not the published {pinned.file_name}: expected md5 {pinned.md5}, got {_md5(path)}; {advice}"
+        )
+    if not pinned.sha256 and not pinned.md5:
         say(f"{pinned.file_name}: no checksum is published for this file; got sha256 {got}")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def hash_of(path: Path) -> str:

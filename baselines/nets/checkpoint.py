@@ -56,13 +56,14 @@ def _sized(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def load_network(build: Callable[[], Any], path: Path, device: str) -> Any:
+def load_network(build: Callable[[], Any], path: Path, device: str, optional: tuple[str, ...] = ()) -> Any:
     """Load a network for inference.
 
     Args:
         build: Creates the network; all its values are replaced.
         path: The weights, see `read_weights`.
         device: `cpu`, `cuda`, ...
+        optional: Ends of names that a file may leave out, all of them together. Those values are then 0.
 
     Raises:
         WeightsUnusableError: If a weight is missing, unexpected or of another shape.
@@ -70,6 +71,9 @@ def load_network(build: Callable[[], Any], path: Path, device: str) -> Any:
     tensors = read_weights(path)
     with torch.device("meta"):
         network = build()
+    if optional and not any(name.endswith(optional) for name in tensors):
+        absent = {name: value for name, value in network.state_dict().items() if name.endswith(optional)}
+        tensors |= {name: torch.zeros(value.shape) for name, value in absent.items()}
     try:
         network.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,87 @@ def test_mat_says_what_is_wrong_with_other_weights(tmp_path: Path) -> None:
     images, masks, _ = samples()
     with pytest.raises(SourceError, match="does not fit"):
         eraser.erase(images[:1], masks[:1])
+
+
+NOISELESS = ("noise_const", "noise_strength")
+
+
+def tiny_mat() -> Any:
+    """MAT's network, small, with noise inputs that count."""
+    torch.manual_seed(0)
+    network = mat_generator.Generator(mat_generator.Shape(128, 16, 12, dict.fromkeys((4, 8, 16, 32, 64, 128), 8)))
+    for name, value in network.named_parameters():
+        if name.endswith("noise_strength"):
+            value.data.fill_(0.5)
+    return network
+
+
+def test_a_file_without_noise_is_the_network_whose_noise_has_no_strength(tmp_path: Path) -> None:
+    """Such are the two files that can be fetched; the second one is in half precision."""
+    from baselines.mat import NOISE
+    from baselines.nets.checkpoint import load_network
+
+    network = tiny_mat()
+    without = {k: v.half() for k, v in network.state_dict().items() if not k.endswith(NOISELESS)}
+    assert len(without) < len(network.state_dict())
+    save_file(without, tmp_path / "noiseless.safetensors")
+
+    def build() -> Any:
+        return mat_generator.Generator(network.shape)
+
+    found = load_network(build, tmp_path / "noiseless.safetensors", "cpu", optional=NOISE).state_dict()
+    for name, value in network.state_dict().items():
+        wanted = torch.zeros_like(value) if name.endswith(NOISELESS) else value.half().float()
+        assert torch.equal(found[name], wanted), name
+    with pytest.raises(SourceError, match="does not fit"):  # without leave
+        load_network(build, tmp_path / "noiseless.safetensors", "cpu")
+    save_file(
+        without | {k: v for k, v in network.state_dict().items() if k.endswith("strength")},
+        tmp_path / "half.safetensors",
+    )
+    with pytest.raises(SourceError, match=r"(?s)does not fit.*noise_const"):  # one kind of the two
+        load_network(build, tmp_path / "half.safetensors", "cpu", optional=NOISE)
+
+
+def test_the_published_size_is_that_of_our_network_in_half_precision() -> None:
+    """The header of the format and every tensor but the noise's, in float16: the size of the file to the byte."""
+    from baselines.mat import PLACES_512
+
+    with torch.device("meta"):
+        tensors = mat_generator.Generator().state_dict()
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in sorted(key for key in tensors if not key.endswith(NOISELESS)):
+        start, end = end, end + 2 * tensors[name].numel()
+        header[name] = {"dtype": "F16", "shape": list(tensors[name].shape), "data_offsets": [start, end]}
+    text = len(json.dumps(header, separators=(",", ":")))
+    assert 8 + text + -text % 8 + end == PLACES_512.size
+
+
+def test_mat_takes_the_most_exact_file_of_the_weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("MAT_MODEL", raising=False)
+    names = ["MAT_Places512_G_fp16.safetensors", "Places_512_FullData_G.pth", "Places_512_FullData.pkl"]
+    known = []
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+        known.append(sha256_file(tmp_path / name))
+        monkeypatch.setenv(TRUST, ",".join(known))
+        eraser: Any = open_mat(EraserSpec("mat", device="cpu"))
+        assert eraser.weights.name == name
+
+
+def test_mat_refuses_another_file_at_a_published_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("MAT_MODEL", raising=False)
+    monkeypatch.delenv(TRUST, raising=False)
+    for name, kind, fetch in (
+        ("MAT_Places512_G_fp16.safetensors", "sha256 309dd6ce", "mat"),
+        ("Places_512_FullData_G.pth", "md5 8ca92783", "mat-float32"),
+    ):
+        (tmp_path / name).write_bytes(b"other")
+        with pytest.raises(WeightsUnknownError, match=f"unknown file.*{kind}.*benchmark fetch {fetch}`"):
+            open_mat(EraserSpec("mat"))
 
 
 def pipeline(path: Path, inputs: tuple[str, str] = ("image", "mask"), *, infinite: bool = False) -> Path:

@@ -163,6 +163,20 @@ def test_what_is_published_is_described_in_full(name: str) -> None:
     assert found.license
     assert found.size > 1_000_000
     assert found.sha256 == "" or (len(found.sha256) == 64 and set(found.sha256) <= HEX)
+    assert found.md5 == "" or (len(found.md5) == 32 and set(found.md5) <= HEX)
+
+
+def test_a_file_with_an_md5_alone_is_checked_by_it(server: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    right = toy(f"{server}/whole/toy.bin", sha256="")._replace(md5=hashlib.md5(BODY).hexdigest())
+    with pytest.raises(IntegrityError, match=r"expected md5 00.*nothing was kept"):
+        fetch(right._replace(md5="00" * 16))
+    assert not (home / "toy.bin").exists()
+    assert fetch(right).read_bytes() == BODY
+    assert "no checksum is published" not in capsys.readouterr().err
+    assert locate(right) == home / "toy.bin"
+    (home / "toy.bin").write_bytes(BODY + b"!")
+    with pytest.raises(WeightsUnknownError, match=f"md5 {right.md5}"):
+        locate(right)
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
