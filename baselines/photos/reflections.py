@@ -16,15 +16,20 @@ from olrd.arrays import Image, Mask
 
 Floats = npt.NDArray[np.float32]
 
-SCORE, MARGIN = 0.5, 0.3
-"""Least correlation of a reflection, and how much better it must be than anywhere else."""
+WHOLE, DETAIL, MARGIN = 0.55, 0.38, 0.2
+"""Least correlation of a reflection, as it is and without the means of rows and columns, and how much better both must be
+than anywhere else."""
 SMALLEST = 450
 """Fewest pixels of the mirrored object inside the photo. Few pixels correlate by chance."""
+LEAST_INSIDE = 0.5
+"""Share of the mirrored object that must lie inside the photo."""
 HEIGHT_USED = 96
 """The object is compared at a size of at most this many rows."""
 
 
 class _Fit(NamedTuple):
+    """A correlation, and the row about which the object is mirrored there."""
+
     score: float
     line: int
 
@@ -50,10 +55,14 @@ def reflection_of(image: Image, mask: Mask) -> Mask:
     hole = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
     if not hole.any():
         return empty
-    best = _best_line(_bands(small, hole), hole)
-    if best is None:
+    bands = _bands(small, hole)
+    detail = _best_fit(bands, hole, detail=True)
+    if detail is None:
         return empty
-    mirrored = _mirrored(hole, best.line) & ~hole
+    whole = _best_fit(bands, hole, detail=False)
+    if whole is None or abs(whole.line - detail.line) > 2:
+        return empty
+    mirrored = _mirrored(hole, detail.line) & ~hole
     found = cv2.resize(mirrored.astype(np.float32), mask.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
     grown = cv2.dilate(found.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     return grown & ~mask
@@ -75,42 +84,27 @@ def _mirrored(hole: Mask, line: int) -> Mask:
     return turned
 
 
-def _best_line(bands: Floats, hole: Mask) -> _Fit | None:
-    """The row about which the object is mirrored best, if it is convincing."""
-    rows = np.nonzero(hole.any(axis=1))[0]
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    tall = bottom - top
-    fits = []
+def _best_fit(bands: Floats, hole: Mask, detail: bool) -> _Fit | None:
+    """The row about which the object is mirrored best, if nothing beside, above, below or unmirrored is nearly as good."""
+    rows, columns = np.nonzero(hole.any(axis=1))[0], np.nonzero(hole.any(axis=0))[0]
+    bottom, tall, wide = int(rows[-1]) + 1, int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
     lines = range(bottom - round(0.12 * tall), bottom + round(0.12 * tall) + 1)
-    for line in lines:
-        score = _correlation(bands, hole, line, 0, mirror=True)
-        if score is not None:
-            fits.append(_Fit(score, line))
-    if not fits:
-        return None
+    fits = [_Fit(_correlation(bands, hole, line, 0, True, detail), line) for line in lines]
     best = max(fits)
-    if best.score < SCORE:
+    if best.score < (DETAIL if detail else WHOLE):
         return None
-    columns = np.nonzero(hole.any(axis=0))[0]
-    wide = int(columns[-1] - columns[0]) + 1
-    others = [
-        _correlation(bands, hole, best.line, shift, mirror=True)
-        for shift in (-2 * wide, -wide, -wide // 2, wide // 2, wide, 2 * wide)
-    ]
-    others += [
-        _correlation(bands, hole, best.line + shift, 0, mirror=True) for shift in (-tall // 3, tall // 3, tall // 2)
-    ]
-    others += [_correlation(bands, hole, line, 0, mirror=False) for line in lines]
-    if max((score for score in others if score is not None), default=-1.0) > best.score - MARGIN:
-        return None
-    return best
+    beside = (-2 * wide, -wide, -wide // 2, wide // 2, wide, 2 * wide)
+    others = [_correlation(bands, hole, best.line, shift, True, detail) for shift in beside]
+    others += [_correlation(bands, hole, best.line + by, 0, True, detail) for by in (-tall // 3, tall // 3, tall // 2)]
+    others += [_correlation(bands, hole, line, 0, False, detail) for line in lines]
+    return best if max(others) <= best.score - MARGIN else None
 
 
-def _correlation(bands: Floats, hole: Mask, line: int, shift: int, mirror: bool) -> float | None:
+def _correlation(bands: Floats, hole: Mask, line: int, shift: int, mirror: bool, detail: bool) -> float:
     """Correlation of the object, mirrored about `line` (or moved below it), with what is `shift` columns beside there.
 
-    The means of rows and columns are taken off first: dark feet over a dark shadow are no reflection, nor are
-    upright lines that go on below.
+    With `detail` the means of rows and columns are taken off first: dark feet over a dark shadow are no reflection, nor
+    are upright lines that go on below. The result is -1 where too little of the mirrored object is in the photo.
     """
     height, width = hole.shape
     rows, columns = np.nonzero(hole)
@@ -118,15 +112,16 @@ def _correlation(bands: Floats, hole: Mask, line: int, shift: int, mirror: bool)
     across = columns + shift
     inside = (there >= 0) & (there < height) & (across >= 0) & (across < width)
     inside[inside] &= ~hole[there[inside], across[inside]]
-    if np.count_nonzero(inside) < max(SMALLEST, 0.3 * len(rows)):
-        return None
-    row = rows[inside]
-    a, b = bands[row, columns[inside]], bands[there[inside], across[inside]]
+    if np.count_nonzero(inside) < max(SMALLEST, LEAST_INSIDE * len(rows)):
+        return -1.0
+    row, column = rows[inside], columns[inside]
+    a, b = bands[row, column], bands[there[inside], across[inside]]
     for values in (a, b):
-        for line_of, length in ((row, height), (columns[inside], width), (row, height)):
-            counts = np.maximum(np.bincount(line_of, minlength=length), 1)
+        values -= values.mean(axis=0)
+        for axis, length in ((row, height), (column, width), (row, height)) if detail else ():
+            counts = np.maximum(np.bincount(axis, minlength=length), 1)
             for channel in range(3):
-                means = np.bincount(line_of, weights=values[:, channel], minlength=length) / counts
-                values[:, channel] -= means[line_of].astype(np.float32)
+                means = np.bincount(axis, weights=values[:, channel], minlength=length) / counts
+                values[:, channel] -= means[axis].astype(np.float32)
     power = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
-    return float(np.sum(a * b)) / power if power > 1e-6 else None
+    return float(np.sum(a * b)) / power if power > 1e-6 else -1.0
