@@ -311,7 +311,8 @@ def guard_decoder(pipeline: Any) -> None:
         if finite(picture(decoded)):
             return decoded
         kind = vae.dtype
-        if kind != torch.float32:
+        # Weights that are offloaded to the CPU one by one are not here to be converted.
+        if kind != torch.float32 and not any(weights.is_meta for weights in vae.parameters()):
             vae.to(dtype=torch.float32)
             try:
                 decoded = decode(latents.float(), *arguments, **options)

@@ -205,7 +205,7 @@ class MagicEraser:
             moved["device"] = choose_device(str(device), "MagicEraser")
         try:
             self.pipeline.to(**moved)
-        except ValueError as error:  # the networks are offloaded
+        except (ValueError, NotImplementedError) as error:  # the networks are offloaded
             raise UsageError(f"the model cannot be moved: {one_line(str(error))}") from error
         if device is not None and moved["device"] != self._device:
             self._device = moved["device"]

@@ -22,7 +22,7 @@ from baselines.eraser import WeightsUnusableError
 from baselines.sd_inpainting import UNCLIPPED
 from magiceraser_ref.extras import need
 from magiceraser_ref.model import settings as records
-from magiceraser_ref.model.locate import INDEX, TOKEN_FILE, Located, locate, native_side, variant_of
+from magiceraser_ref.model.locate import INDEX, NETWORKS, TOKEN_FILE, Located, locate, native_side, variant_of
 from magiceraser_ref.model.lora import FILE as LORA_FILE
 from magiceraser_ref.model.lora import check_lora, has_lora, load_lora, save_lora
 from magiceraser_ref.model.settings import Settings, unet_shape
@@ -188,24 +188,29 @@ def save(folder: Path | str, pipeline: Any, settings: Settings, *, adapters_only
         UsageError: If the settings do not fit the pipeline.
         OutputError: If the folder contains something that is not part of a model, or cannot be written.
     """
-    folder = Path(folder)
-    if has_lora(pipeline.unet) != bool(settings.lora):
+    folder, unet = Path(folder), uncompiled(pipeline.unet)
+    if has_lora(unet) != bool(settings.lora):
         raise UsageError(
-            "settings.lora must be set exactly if the UNet has a LoRA: it "
-            f"{'has one' if has_lora(pipeline.unet) else 'has none'}"
+            f"settings.lora must be set exactly if the UNet has a LoRA: it {'has one' if has_lora(unet) else 'has none'}"
         )
+    for name in NETWORKS:
+        if any(values.is_meta for values in getattr(pipeline, name).parameters()):
+            raise UsageError(
+                f"the weights of the {name} are not in memory (sequential offloading to the CPU): expected a loaded "
+                "model; load it again and save it before it is offloaded"
+            )
     if settings.token and settings.token not in pipeline.tokenizer.get_vocab():
         raise UsageError(f"the tokenizer does not have the token '{settings.token}': add_token first")
     if adapters_only and settings.base == ".":
         raise UsageError("adapters alone must name their base: set settings.base to its id or folder")
-    stored = replace(settings, base_unet=unet_shape(pipeline.unet.config))
+    stored = replace(settings, base_unet=unet_shape(unet.config))
     if not adapters_only:
         stored = replace(stored, base=".", revision=None)
     with _replaced(folder) as target, disk_errors(folder):
         if not adapters_only:
             save_base(target, pipeline, stored.token)
         if stored.lora:
-            save_lora(target, pipeline.unet, type(pipeline))
+            save_lora(target, unet, type(pipeline))
         if stored.token:
             number = pipeline.tokenizer.convert_tokens_to_ids(stored.token)
             save_token(target / TOKEN_FILE, stored.token, token_vector(pipeline.text_encoder, number))
@@ -270,11 +275,11 @@ def _named(path: Path, patterns: Sequence[str]) -> bool:
 
 def save_base(target: Path, pipeline: Any, token: str | None) -> None:
     """Write the pipeline in diffusers' layout, without LoRA and token."""
-    parts = dict(pipeline.components)
-    parts["unet"] = _without_lora(pipeline.unet)
+    parts = {name: uncompiled(part) for name, part in pipeline.components.items()}
+    parts["unet"] = _without_lora(parts["unet"])
     if token:
         number = pipeline.tokenizer.convert_tokens_to_ids(token)
-        parts["text_encoder"] = _without_rows(pipeline.text_encoder, number)
+        parts["text_encoder"] = _without_rows(parts["text_encoder"], number)
     extra = {"requires_safety_checker": False} if "safety_checker" in parts else {}
     plain = type(pipeline)(**parts, **extra)
     with quiet():
@@ -293,6 +298,11 @@ def _forget_places(target: Path) -> None:
         found = json.loads(path.read_text("utf-8"))
         if found.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def uncompiled(part: Any) -> Any:
+    """Return the network that `torch.compile` was given, or the part itself. The weights are the same tensors."""
+    return getattr(part, "_orig_mod", part)
 
 
 def _without_lora(unet: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from olrd.errors import UsageError
 _LARGEST_STRETCH = 1.5
 """Rounding the sides to multiples of a latent cell changes the proportions of a small picture by less than this."""
 
+Runs = list[tuple[slice, Tokens | None]]
+"""Slices of the batch whose entries have the same tokens. None stands for ordinary attention."""
+
 
 class Refocusing:
     """The state of one run, which `refocused` yields.
@@ -24,7 +28,9 @@ class Refocusing:
     Attributes:
         calls: Number of UNet calls so far.
         refocused_calls: Number of those calls inside the window.
-        refocused_layers: Number of attention calls that were refocused.
+        refocused_layers: Number of attention calls that were refocused. Calls inside compiled code are not counted: a
+            number that changes would make it compile again.
+        reached: Whether a layer was refocused, in compiled code too.
     """
 
     def __init__(
@@ -36,14 +42,22 @@ class Refocusing:
         guidance: bool | Callable[[], Sequence[bool]],
     ) -> None:
         self.calls = self.refocused_calls = self.refocused_layers = 0
+        self.reached = False
         self._regions, self._settings = list(regions), settings
         self._parts = guidance if callable(guidance) else lambda: (False, True) if guidance else (True,)
         self._timesteps, self._train_timesteps = timesteps, train_timesteps
         self._step: tuple[int, int] | None = None
-        self._active = False
         self._latents, self._batch = (0, 0), 0
+        self._runs: dict[int, Runs | None] | None = None
+        self._device: torch.device | None = None
+        self._tables: dict[Any, dict[int, Runs | None]] = {}
         self._levels: dict[tuple[int, tuple[int, int]], list[Regions]] = {}
         self._tokens: dict[tuple[int, tuple[int, int], int, torch.device], Tokens] = {}
+
+    @property
+    def active(self) -> bool:
+        """Whether the UNet call in progress, or else the last one, is in the window."""
+        return self._runs is not None
 
     def step(self, index: int, total: int) -> None:
         """Announce that the next UNet calls belong to step `index` (from 0) of `total`.
@@ -57,11 +71,15 @@ class Refocusing:
         sample: Tensor = args[0] if args else kwargs["sample"]
         timestep = args[1] if len(args) > 1 else kwargs["timestep"]
         self.calls += 1
-        self._active = self._in_window(timestep)
-        if self._active:
-            self.refocused_calls += 1
-            self._latents = int(sample.shape[-2]), int(sample.shape[-1])
-            self._batch = len(sample)
+        self._runs = None
+        if not self._in_window(timestep):
+            return
+        self.refocused_calls += 1
+        self._latents, self._batch = (int(sample.shape[-2]), int(sample.shape[-1])), len(sample)
+        # Made here and not in the layers, because these may be compiled: there, only the same objects as in the step
+        # before fit the same code.
+        self._device = sample.device
+        self._runs = self._table(sample.device)
 
     def _in_window(self, timestep: Tensor | float) -> bool:
         settings = self._settings
@@ -80,38 +98,52 @@ class Refocusing:
         active = settings.active_steps(len(self._timesteps))
         return active > 0 and time >= float(self._timesteps[active - 1]) - 1e-3
 
-    def runs(self, count: int, device: torch.device) -> list[tuple[slice, Tokens | None]] | None:
+    def runs(self, count: int, device: torch.device) -> Runs | None:
         """Divide the batch into slices with the same tokens, for a layer of `count` tokens.
 
         None stands for ordinary attention, of a slice or of the whole batch.
         """
-        if not self._active:
+        if self._runs is None:
             return None
-        level = self._level(count)
+        if count not in self._runs:
+            raise UsageError(
+                f"a self-attention layer has {count} tokens, which no halving of the latents' "
+                f"{self._latents[0]} x {self._latents[1]} gives: this UNet cannot be refocused"
+            )
+        # The layers of a UNet may lie on several devices.
+        found = self._runs[count] if device == self._device else self._table(device)[count]
+        if found is not None and any(tokens is not None for _, tokens in found):
+            self.reached = True
+            if not torch.compiler.is_compiling():
+                self.refocused_layers += 1
+        return found
+
+    def _table(self, device: torch.device) -> dict[int, Runs | None]:
+        """Return what `runs` returns, for every number of tokens that halving the latents, rounding up, gives."""
+        rows = self._per_row()
+        key = self._latents, device, tuple(map(id, rows))
+        if key not in self._tables:
+            (height, width), level = self._latents, 0
+            table = {height * width: self._runs_of(rows, level, device)}
+            while height * width > 1:
+                height, width, level = -(-height // 2), -(-width // 2), level + 1
+                table[height * width] = self._runs_of(rows, level, device)
+            self._tables[key] = table
+        return self._tables[key]
+
+    def _runs_of(self, rows: Sequence[Regions | None], level: int, device: torch.device) -> Runs | None:
+        """Return the slices of the batch that have the same tokens, for layers `level` halvings below the latents."""
         allowed = self._settings.resolutions
         if allowed is not None and 2**level not in allowed:
             return None
-        found: list[tuple[slice, Tokens | None]] = []
-        for row, regions in enumerate(self._per_row()):
+        found: Runs = []
+        for row, regions in enumerate(rows):
             tokens = None if regions is None else self._tokens_of(regions, level, device)
             if found and found[-1][1] is tokens:
                 found[-1] = slice(found[-1][0].start, row + 1), tokens
             else:
                 found.append((slice(row, row + 1), tokens))
-        self.refocused_layers += any(tokens is not None for _, tokens in found)
         return found
-
-    def _level(self, count: int) -> int:
-        """Return how many times the latents were halved, rounding up, to get `count` tokens."""
-        (height, width), level = self._latents, 0
-        while height * width > count:
-            height, width, level = -(-height // 2), -(-width // 2), level + 1
-        if height * width != count:
-            raise UsageError(
-                f"a self-attention layer has {count} tokens, which no halving of the latents' "
-                f"{self._latents[0]} x {self._latents[1]} gives: this UNet cannot be refocused"
-            )
-        return level
 
     def _per_row(self) -> list[Regions | None]:
         """Return the regions of each entry of the batch.
@@ -140,7 +172,7 @@ class Refocusing:
                 levels.append(at_resolution(regions, self._latents))
             while len(levels) <= level:
                 levels.append(halved(levels[-1]))
-            self._tokens[key] = tokens_of(levels[level].classes, device)
+            self._tokens[key] = _of_any_size(tokens_of(levels[level].classes, device))
         return self._tokens[key]
 
     def _check_size(self, regions: Regions) -> None:
@@ -151,6 +183,18 @@ class Refocusing:
                 f"the regions are {height} x {width} (height x width), the latents {rows} x {columns}: "
                 "these are not the same picture; give regions of the photo that the UNet works on"
             )
+
+
+def _of_any_size(tokens: Tokens) -> Tokens:
+    """Tell torch's compiler, if it is in use, that other photos have other numbers of tokens of each class.
+
+    Without this the UNet would be compiled for each photo.
+    """
+    if (compiler := sys.modules.get("torch._dynamo")) is not None:
+        for rows in tokens.rows:
+            if len(rows.index) > 1:
+                compiler.maybe_mark_dynamic(rows.index, 0)
+    return tokens
 
 
 class RefocusedProcessor:
@@ -210,9 +254,7 @@ class RefocusedProcessor:
             x = x + hidden_states
         return x / attn.rescale_output_factor
 
-    def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, runs: list[tuple[slice, Tokens | None]]
-    ) -> Tensor:
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, runs: Runs) -> Tensor:
         """Attend. query, key, value and result: [B, heads, N, d]. mask: [B, heads, 1 or N, N], which is added."""
         parts = []
         for where, tokens in runs:

@@ -43,10 +43,11 @@ def refocused(
 ) -> Iterator[Refocusing]:
     """Refocus the self-attention of a UNet inside a `with` block.
 
-    After the block, also after an exception, the UNet has its own processor objects again.
+    After the block, also after an exception, the UNet has its own processor objects again. In the block it has them in
+    calls outside the window, so that compiled code for these is the same with and without refocusing.
 
     Args:
-        unet: A diffusers `UNet2DConditionModel`.
+        unet: A diffusers `UNet2DConditionModel`, also one that `torch.compile` or `unet.compile()` compiles.
         regions: One entry per sample (per prompt, if a prompt makes several images), of the photo's or the latents'
             size. None leaves a sample as it is.
         settings: How to refocus.
@@ -67,13 +68,21 @@ def refocused(
     listed = None if timesteps is None else [float(t) for t in timesteps]
     state = Refocusing(regions, settings, listed, train_timesteps, guidance)
     originals = [(layer, layer.processor) for layer in chosen]
-    hook = unet.register_forward_pre_hook(state.begin, with_kwargs=True)
+    replaced = [(layer, original, RefocusedProcessor(state, settings, original)) for layer, original in originals]
+
+    def begin(called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        state.begin(called, args, kwargs)
+        for layer, original, refocusing in replaced:
+            # A layer with another processor by now is left alone: perturbed attention guidance takes some.
+            if layer.processor is (original if state.active else refocusing):
+                layer.set_processor(refocusing if state.active else original)
+
     try:
-        for layer, original in originals:
-            layer.set_processor(RefocusedProcessor(state, settings, original))
-        yield state
+        for layer, _, refocusing in replaced:
+            layer.set_processor(refocusing)
+        with _told_of_calls(unet, begin):
+            yield state
     finally:
-        hook.remove()
         for layer, original in originals:
             layer.set_processor(original)
     if state.calls and not state.refocused_calls and settings.share:
@@ -81,11 +90,37 @@ def refocused(
             f"attention refocusing: none of the {state.calls} steps that were run lies in its window "
             f"({settings.window}, share {settings.share:g}), so none was refocused; take more steps, or the window steps"
         )
-    if state.refocused_calls and not state.refocused_layers and any(regions):
+    if state.refocused_calls and not state.reached and any(regions):
         raise UsageError(
             f"refocusing reached no layer: none of {', '.join(settings.layers)} has self-attention at "
             f"the resolutions {settings.resolutions}; choose others"
         )
+
+
+@contextmanager
+def _told_of_calls(unet: Any, begin: Callable[[Any, tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
+    """Call `begin` with the UNet and its arguments before every call of the UNet, outside of compiled code.
+
+    A hook inside would be compiled too. It reads the time, so that the UNet would be compiled for every step.
+    """
+    compiled = unet.__dict__.get("_compiled_call_impl")
+    if compiled is None:  # not compiled, or the module that torch.compile() returned, whose hooks are outside
+        hook = unet.register_forward_pre_hook(begin, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
+        return
+
+    def told(*args: Any, **kwargs: Any) -> Any:
+        begin(unet, args, kwargs)
+        return compiled(*args, **kwargs)
+
+    unet._compiled_call_impl = told
+    try:
+        yield
+    finally:
+        unet._compiled_call_impl = compiled
 
 
 def _chosen_layers(unet: Any, beginnings: Sequence[str]) -> list[Any]:
@@ -94,6 +129,7 @@ def _chosen_layers(unet: Any, beginnings: Sequence[str]) -> list[Any]:
         from diffusers import UNet2DConditionModel
     except ImportError as error:
         raise MissingExtraError("refocusing", "sd") from error
+    unet = getattr(unet, "_orig_mod", unet)  # what torch.compile() was given
     if not isinstance(unet, UNet2DConditionModel):
         raise UsageError(
             f"refocusing works on a diffusers UNet2DConditionModel, got {type(unet).__name__}; LoRA "

@@ -41,7 +41,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def watched(self: Any, unet: Any, args: Any, kwargs: Any) -> None:
         begin(self, unet, args, kwargs)
         batch = len(args[0] if args else kwargs["sample"])
-        active = self._active
+        active = self.active
         seen.append((batch, active, [regions is not None for regions in self._per_row()] if active else []))
 
     monkeypatch.setattr(Refocusing, "begin", watched)
