@@ -86,13 +86,8 @@ def original_of(file: Path) -> str:
         WeightsUnusableError: If the file is not in the format of safetensors.
     """
     from diffusers.loaders.single_file_utils import fetch_diffusers_config
-    from safetensors import safe_open
 
-    try:
-        with safe_open(file, "pt") as weights:
-            shapes = {key: SimpleNamespace(shape=weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
-    except Exception as error:  # the format's library raises several kinds of errors
-        raise WeightsUnusableError(f"{file} is not in the format of safetensors: {one_line(str(error))}") from error
+    shapes = {key: SimpleNamespace(shape=shape) for key, shape in _shapes(file).items()}
     try:
         return str(fetch_diffusers_config(shapes)["pretrained_model_name_or_path"])
     except Exception as error:  # shapes of a stranger's file that diffusers did not expect
@@ -100,6 +95,22 @@ def original_of(file: Path) -> str:
             f"{file}: its tensors are of no model that diffusers knows ({one_line(str(error))}). Give --option "
             "config=FOLDER with a folder of the same model in diffusers' layout"
         ) from error
+
+
+def holds_vae(file: Path) -> bool:
+    """Return whether a single file holds the VAE. Many hold the transformer or the UNet alone."""
+    return any(key.startswith(("first_stage_model.", "vae.")) for key in _shapes(file))
+
+
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """Read the names and shapes of the tensors in a file, but no tensor."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, "pt") as weights:
+            return {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+    except Exception as error:  # the format's library raises several kinds of errors
+        raise WeightsUnusableError(f"{file} is not in the format of safetensors: {one_line(str(error))}") from error
 
 
 def _config_folder(file: Path, config: str) -> Path:

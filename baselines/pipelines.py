@@ -79,6 +79,14 @@ def pipeline_class(folder: Path) -> str:
     )
 
 
+def part_class(folder: Path, part: str) -> str:
+    """Return the name of the class of a part of a pipeline, such as `vae`. Raises `WeightsUnusableError`."""
+    entry = _index(folder).get(part)
+    if isinstance(entry, list) and len(entry) == 2 and entry[0] == "diffusers" and isinstance(entry[1], str):
+        return entry[1]
+    raise WeightsUnusableError(f"{folder / INDEX}: expected {part} as a class of diffusers, found {shown(entry)}")
+
+
 def family_of(name: str, folder: Path) -> Family:
     """Return what pipelines of a class need. A distilled FLUX.2 klein says so in model_index.json."""
     family = FAMILIES.get(name, OTHER)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from baselines.checkpoints import CHECKPOINT, UNKNOWN_LICENSE, Checkpoint, find_checkpoint, license_of
+from baselines.checkpoints import CHECKPOINT, UNKNOWN_LICENSE, Checkpoint, find_checkpoint, holds_vae, license_of
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError, WrongOutputError
 from baselines.finite import NotFiniteError, to_uint8
 from baselines.pipelines import (
@@ -22,6 +23,7 @@ from baselines.pipelines import (
     family_of,
     left_out,
     parameters_of,
+    part_class,
     pipeline_class,
     working_size,
 )
@@ -182,7 +184,7 @@ class SDInpainting:
             raise UsageError(
                 f"sd-inpainting: {file} is a single file, which has no variants; leave the option variant out"
             )
-        variant = None if file else choose_variant(folder, self._options["variant"])
+        variant = choose_variant(folder, self._options["variant"])
         try:
             import diffusers
 
@@ -201,7 +203,9 @@ class SDInpainting:
         try:
             # diffusers prefers safetensors files and reads .bin files with weights_only
             if file:
-                return kind.from_single_file(str(file), config=str(folder), **options)
+                if holds_vae(file):
+                    return kind.from_single_file(str(file), config=str(folder), **options)
+                options |= _main_network(folder, file, self._dtype())
             return kind.from_pretrained(folder, variant=variant, **options)
         except Exception as error:  # diffusers, transformers and safetensors raise many kinds of errors
             raise WeightsUnusableError(
@@ -283,6 +287,16 @@ class SDInpainting:
     def _negative(self) -> str | None:
         """The negative prompt. Pipelines with `true_cfg_scale` guide only if there is one, so it is a blank there."""
         return self._options["negative"] or (" " if self._numbers["true_cfg"] > 1 else None)
+
+
+def _main_network(folder: Path, file: Path, dtype: Any) -> dict[str, Any]:
+    """Load the transformer or the UNet from a file that holds nothing else; its configuration is in the folder."""
+    import diffusers
+
+    part = "transformer" if (folder / "transformer").is_dir() else "unet"
+    kind = getattr(diffusers, part_class(folder, part))
+    options = {"dtype": dtype, "local_files_only": True}
+    return {part: kind.from_single_file(str(file), config=str(folder), subfolder=part, **options)}
 
 
 def guard_decoder(pipeline: Any) -> None:

@@ -347,6 +347,20 @@ def test_a_single_file_without_configurations_says_how_to_get_them(single: Path,
         opened(tmp_path, config=str(tmp_path))
 
 
+@pytest.mark.slow
+def test_a_file_with_the_transformer_alone_takes_the_rest_from_the_folder(written: Any, tmp_path: Path) -> None:
+    """The folder's own transformer is damaged, so that the file's is the one that paints."""
+    folder = shutil.copytree(written("flux-fill"), tmp_path / "rest")
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.rename(tmp_path / "transformer.safetensors")
+    weights.write_bytes(b"damaged")
+    picture = opened(tmp_path / "transformer.safetensors", config=str(folder)).erase(PHOTO, HOLE)
+    np.testing.assert_array_equal(picture, opened(written("flux-fill")).erase(PHOTO, HOLE))
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(WeightsUnusableError, match=r"transformer\.safetensors is not a diffusers inpainting pipeline"):
+        opened(tmp_path / "transformer.safetensors", config=str(folder)).erase(PHOTO, HOLE)
+
+
 def test_a_single_file_has_no_variants(single: Path, written: Any) -> None:
     with pytest.raises(UsageError, match=r"community\.safetensors is a single file, which has no variants"):
         opened(single, config=str(written("sd")), variant="fp16").erase(PHOTO, HOLE)
