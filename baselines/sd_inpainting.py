@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from baselines.checkpoints import CHECKPOINT, UNKNOWN_LICENSE, Checkpoint, find_checkpoint, holds_vae, license_of
+from baselines.decoder import REMEDY, guard_decoder, leave_unclipped
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError, WrongOutputError
 from baselines.finite import NotFiniteError, to_uint8
 from baselines.pipelines import (
@@ -75,7 +76,6 @@ CARRIED_BY = {
     "crop": "padding_mask_crop",
 }
 """The argument of a pipeline's call that carries an option. Not every pipeline takes every one."""
-REMEDY = "give --option dtype=float32, or another checkpoint"
 
 
 def open_sd_inpainting(spec: EraserSpec) -> Eraser:
@@ -297,59 +297,6 @@ def _main_network(folder: Path, file: Path, dtype: Any) -> dict[str, Any]:
     kind = getattr(diffusers, part_class(folder, part))
     options = {"dtype": dtype, "local_files_only": True}
     return {part: kind.from_single_file(str(file), config=str(folder), subfolder=part, **options)}
-
-
-def guard_decoder(pipeline: Any) -> None:
-    """Make the pipeline's VAE refuse to decode to numbers that are not finite.
-
-    The pipeline clips the picture, which would hide infinity. In half precision some VAEs overflow: then the latents
-    are decoded once more in float32. The VAE raises `NotFiniteError` if that does not help.
-    """
-    import torch
-
-    vae = getattr(pipeline, "vae", None)
-    if vae is None:
-        return
-    decode = vae.decode
-
-    def finite(values: Any) -> bool:
-        return bool(torch.isfinite(values).all())
-
-    def picture(decoded: Any) -> Any:
-        return decoded[0]  # a tuple, or an output of diffusers, which can be read like one
-
-    def guarded(latents: Any, *arguments: Any, **options: Any) -> Any:
-        if not finite(latents):
-            raise NotFiniteError(f"the network's output contains NaN or infinity, before it is decoded; {REMEDY}")
-        decoded = decode(latents, *arguments, **options)
-        if finite(picture(decoded)):
-            return decoded
-        kind = vae.dtype
-        # Weights that are offloaded to the CPU one by one are not here to be converted.
-        if kind != torch.float32 and not any(weights.is_meta for weights in vae.parameters()):
-            vae.to(dtype=torch.float32)
-            try:
-                decoded = decode(latents.float(), *arguments, **options)
-            finally:
-                vae.to(dtype=kind)
-            if finite(picture(decoded)):
-                return decoded
-        raise NotFiniteError(
-            "the picture that the VAE decoded contains NaN or infinity, also in float32; give a checkpoint with another "
-            "VAE"
-        )
-
-    vae.decode = guarded
-
-
-UNCLIPPED = {"clip_sample": False, "thresholding": False}
-"""What a scheduler does to latents. Its classes clip to [-1, 1] by default, which is right for pixels alone; latents reach
-beyond it. Many checkpoints' scheduler_config.json does not say it, so that the classes' default holds."""
-
-
-def leave_unclipped(scheduler: Any) -> None:
-    """Switch off what would cut the latents' values, in a scheduler of a latent diffusion model."""
-    scheduler.register_to_config(**{name: value for name, value in UNCLIPPED.items() if name in scheduler.config})
 
 
 def prompt_of(hint: Hints, kind: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ import olrd
 from olrd.cli.shell import add_device, add_json, emit, guarded, help_text
 from olrd.errors import UsageError
 from olrd.options import add_options, from_arguments
-from olrd.progress import say
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
-SUFFIXES = (".png", ".webp")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,32 +71,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_erase_options(command: argparse.ArgumentParser) -> None:
-    """Add the options of `magiceraser erase`."""
+    """Add the options of `magiceraser erase`: those of `olrd-erase`, the model's and the method's."""
+    from baselines.cli.erase import add_erase_options as add_common_options
     from magiceraser_ref.erase.choices import Choices
     from magiceraser_ref.eraser import EraserOptions
 
-    command.add_argument("photo", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP, TIFF or BMP")
-    command.add_argument("mask", type=Path, metavar="MASK", help="mask of the photo's shape; white = erase")
-    command.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="OUT", help="picture to write: .png or .webp, both lossless"
-    )
-    command.add_argument("--force", action="store_true", help="overwrite OUT")
-    command.add_argument(
-        "--mask-from",
-        metavar="PART",
-        help="part of MASK that is the mask: alpha, luminance or index:N (default: the one that varies)",
-    )
-    command.add_argument("--invert", action="store_true", help="black (or the part that is not marked) = erase")
-    command.add_argument(
-        "--prompt", metavar="TEXT", help="the background, e.g. 'A photo of R* grass' (default: from the map)"
-    )
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (default %(default)s)")
+    add_common_options(command)
     add_device(command)
-    maps = command.add_argument_group("the photo's panoptic map")
-    maps.add_argument("--panoptic", type=Path, metavar="PNG", help="the map, in COCO's format")
-    maps.add_argument("--segments", type=Path, metavar="JSON", help="the map's segments and their categories")
-    maps.add_argument("--erased", metavar="CLASS", help="the object's category, e.g. person")
-    maps.add_argument("--segmenter", metavar="NAME", help="without a map: mask2former or none (default: none)")
+    command.add_argument("--segmenter", metavar="NAME", help="without a map: mask2former or none (default: none)")
     model = command.add_argument_group("the model")
     # Given above in another form (a text, a switch), or without use for one photo.
     add_options(model, EraserOptions, leave_out=("--prompt", "--segmenter", "--refocus", "--batch"))
@@ -112,48 +91,22 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
 
 def run_erase(args: argparse.Namespace) -> int:
     """`magiceraser erase`."""
-    from magiceraser_ref.cli.pictures import check_out, doubt, open_inputs, write_picture
-    from olrd.mask_files import MaskChoice
+    from baselines.cli.erase import run_erase as run
 
-    check_out(args.out, args.force, SUFFIXES, (args.photo, args.mask, args.panoptic, args.segments))
-    if (args.panoptic is None) != (args.segments is None):
-        raise UsageError("--panoptic and --segments go together: the map, and what its ids are")
     if args.segmenter not in (None, "mask2former", "none"):
         raise UsageError(f"--segmenter is mask2former or none, not '{args.segmenter}'")
-    inputs = open_inputs(
-        args.photo,
-        args.mask,
-        panoptic=args.panoptic,
-        segments=args.segments,
-        erased=args.erased,
-        prompt=args.prompt,
-        choice=MaskChoice(args.mask_from, args.invert),
-    )
+    return run(args, erasers_of)
 
+
+def erasers_of(args: argparse.Namespace) -> Mapping[str, Callable[[], Any]]:
+    """The eraser `magiceraser` with the options that the arguments give."""
+    from baselines.checked import CheckedEraser
     from baselines.eraser import EraserSpec
     from magiceraser_ref.eraser import NAME, open_magiceraser
 
-    eraser = open_magiceraser(EraserSpec(NAME, eraser_options(args), args.device, args.seed), progress=True)
-    for line in inputs.said:
-        say(line)
-    began = time.perf_counter()
-    (clean,) = eraser.erase([inputs.photo.pixels], [inputs.mask], [inputs.hints])
-    seconds = time.perf_counter() - began
-    write_picture(args.out, clean, inputs.photo.icc)
-    if warning := doubt(inputs.photo.pixels, inputs.mask, clean):
-        say(f"warning: {args.out}: {warning}")
-    height, width = inputs.mask.shape
-    result = {
-        "path": str(args.out),
-        "width": width,
-        "height": height,
-        "seed": args.seed,
-        "model": eraser.info.options["model"] if eraser.info.options else "",
-        "revision": eraser.info.revision,
-        "seconds": round(seconds, 2),
-    }
-    emit(result, str(args.out), args.json)
-    return 0
+    one = args.photo.is_file()  # a folder has a progress bar of its own
+    spec = EraserSpec(NAME, eraser_options(args), args.device, args.seed)
+    return {NAME: lambda: CheckedEraser(open_magiceraser(spec, progress=one))}
 
 
 def eraser_options(args: argparse.Namespace) -> dict[str, str]:
@@ -238,7 +191,7 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
 
 def run_export(args: argparse.Namespace) -> int:
     """`magiceraser export-lora`."""
-    from magiceraser_ref.cli.pictures import check_writable
+    from baselines.photos.files import check_writable
     from magiceraser_ref.extras import need
     from magiceraser_ref.model.lora_export import export_lora, token_file
 

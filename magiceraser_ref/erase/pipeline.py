@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from baselines import ERASERS, open_eraser
 from baselines.checked import check_pair, is_single
+from baselines.decoder import guard_decoder
 from baselines.eraser import Eraser, Hints
-from baselines.sd_inpainting import guard_decoder
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
 from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.erase.forms import check_output_type, pictures_of, results_of

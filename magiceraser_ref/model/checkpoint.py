@@ -18,8 +18,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from baselines.decoder import UNCLIPPED
 from baselines.eraser import WeightsUnusableError
-from baselines.sd_inpainting import UNCLIPPED
 from magiceraser_ref.extras import need
 from magiceraser_ref.model import settings as records
 from magiceraser_ref.model.locate import INDEX, NETWORKS, TOKEN_FILE, Located, locate, native_side, variant_of

@@ -479,7 +479,7 @@ def _form(text: str, yaml: Any) -> tuple[list[str], list[str]]:
 @target("segments")
 def segments(honest: Path, scratch: Path) -> Example:
     """The segments and the map that `magiceraser erase` takes."""
-    from magiceraser_ref.cli.panoptic_file import read_map
+    from baselines.photos.panoptic_file import read_map
 
     png = next(iter(sorted((honest / "coco" / "annotations" / "panoptic_train2017").iterdir())))
     document = json.loads((honest / "coco" / "annotations" / "panoptic_train2017.json").read_text())

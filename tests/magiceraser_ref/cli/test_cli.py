@@ -19,7 +19,7 @@ from magiceraser_ref.cli.main import main
 from olrd.arrays import decode_photo, encode_ids, encode_mask, encode_png
 from olrd.errors import OlrdError
 
-TELEA = ["--initializer", "opencv-telea", "--steps", "2", "--device", "cpu"]
+TELEA = ["--initializer", "opencv-telea", "--steps", "2", "--device", "cpu", "--grow", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_seeds_and_switches_have_an_effect(files: Path, micro: Path) -> None:
         ("ids", ["map"], "has pixels of id 9"),
         ("category", ["map"], "category 9999"),
         ("", ["--panoptic", "x.png"], "go together"),
-        ("", ["--out", "out.jpg"], ".png or .webp"),
+        ("", ["--out", "out.gif"], ".png, .webp, .jpg"),
         ("", ["--segmenter", "sam"], "mask2former or none"),
         ("", ["map", "--erased", "cows"], "Did you mean 'cow'"),
         ("missing", [], "cannot be read"),
@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_an_error_of_usage(
 
 
 def test_segments_come_in_three_forms(files: Path) -> None:
-    from magiceraser_ref.cli.panoptic_file import read_map
+    from baselines.photos.panoptic_file import read_map
 
     listed = json.loads((files / "map.json").read_text())["segments_info"]
     categories = [
@@ -153,7 +153,7 @@ STRANGE = (None, "", "x", [], {}, -1, 1e400, float("nan"), 10**30, True, "\x1b[2
 
 @pytest.mark.parametrize("form", ["list", "object", "coco"])
 def test_any_segments_are_either_right_or_refused(files: Path, form: str) -> None:
-    from magiceraser_ref.cli.panoptic_file import read_map
+    from baselines.photos.panoptic_file import read_map
 
     listed: Any = [{"id": 5, "category_id": 21, "iscrowd": 0}, {"id": 9, "category_id": 193}]
     category = {"id": 21, "name": "ox", "supercategory": "animal", "isthing": 1}
@@ -204,7 +204,7 @@ def test_an_output_that_cannot_be_written_is_an_error(
     if what == "read-only":
         monkeypatch.setattr(os, "access", lambda *_: False)
     if what == "later":
-        monkeypatch.setattr("magiceraser_ref.cli.pictures.write_atomic", full)
+        monkeypatch.setattr("baselines.photos.files.write_atomic", full)
     out = files / names.get(what, "new.png")
     assert erase(files, micro, "--force", "--out", str(out)) in (1, 2)
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
@@ -319,7 +319,7 @@ def test_a_mask_with_two_meanings_names_both_and_the_option(
 
 
 def test_an_ordinary_result_gives_no_warning() -> None:
-    from magiceraser_ref.cli.pictures import doubt
+    from baselines.photos.files import doubt
 
     photo = np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)
     mask = np.zeros((20, 20), np.bool_)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from synthetic_coco import write_coco
 
-from magiceraser_ref.cli.panoptic_file import read_map
+from baselines.photos.panoptic_file import read_map
 from olrd.arrays import encode_ids
 from olrd.errors import SourceError, UsageError
 from olrd.sources import SourceSpec

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from magiceraser_ref.cli.pictures import read_input
+from baselines.photos.files import read_input
 from olrd.arrays import decode_ids
 from olrd.errors import SourceError, UsageError
 from olrd.masks import mask_box

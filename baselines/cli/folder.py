@@ -1,0 +1,128 @@
+"""`olrd-erase` on a folder of photos: it goes on where it stopped, and a photo that fails costs one line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from baselines.checked import CheckedEraser
+from baselines.cli.inputs import Openers, read_inputs
+from baselines.cli.single import write_result
+from baselines.eraser import WeightsMissingError, WeightsUnusableError
+from baselines.photos.erasing import erase_photo, wanted
+from baselines.photos.folders import Job, Plan, check_settings, left_to_do, plan_folder, result_path
+from baselines.photos.objects import ObjectFinder
+from olrd.cli.shell import emit
+from olrd.errors import MissingExtraError, OlrdError, OutputError, UsageError
+from olrd.progress import progress_bar, say
+from olrd.trust import one_line, printable
+
+STOPS = (WeightsMissingError, WeightsUnusableError, MissingExtraError, OutputError)
+"""Errors that every photo would have."""
+
+
+def erase_folder(args: argparse.Namespace, openers: Callable[[argparse.Namespace], Openers]) -> int:
+    """Erase from every photo of a folder."""
+    if len(args.masks) > 1:
+        raise UsageError(f"expected one MASK, a file or a folder, for a folder of photos; got {len(args.masks)}")
+    if args.panoptic is not None:
+        raise UsageError("--panoptic is the map of one photo; for a folder, give masks, or --object with Mask2Former")
+    masks = args.masks[0] if args.masks else None
+    if masks is not None and not masks.exists():
+        raise UsageError(f"{masks} does not exist")
+    out = args.out or Path("clean")
+    if out.is_file():
+        raise UsageError(f"{out} is a file: expected a folder for the results")
+    if out.resolve() in (args.photo.resolve(), masks.resolve() if masks else None):
+        raise UsageError(f"{out} is the folder of the photos or masks: give another --out, so that they are kept")
+    plan = plan_folder(args.photo, masks, args.format)
+    _say_plan(plan)
+    jobs = plan.jobs[: args.limit] if args.limit is not None else plan.jobs
+    if args.dry_run:
+        lines = [
+            f"{job.name}: {', '.join(map(str, job.masks)) or ', '.join(args.object)} -> {job.result}" for job in jobs
+        ]
+        emit([job.name for job in jobs], "\n".join(map(printable, lines)), args.json)
+        return 0
+    erasers = {name: opened() for name, opened in openers(args).items()}
+    check_settings(out, _settings(args, erasers), args.force)
+    return _run(args, plan, jobs, out, erasers)
+
+
+def _run(
+    args: argparse.Namespace, plan: Plan, jobs: tuple[Job, ...], out: Path, erasers: dict[str, CheckedEraser]
+) -> int:
+    methods, total = list(erasers), len(jobs) * len(erasers)
+    todo = left_to_do(jobs, methods, out, args.force)
+    done = total - sum(len(names) for _, names in todo)
+    if done:
+        say(f"{done:,} of {total:,} results are there already")
+    failures: dict[str, str] = {}
+    erased = 0
+    finder = ObjectFinder(args.device)
+    with progress_bar("erasing", total, "photo", initial=done) as bar:
+        for job, names in todo:
+            outs = {name: (erasers[name], result_path(out, job, name, methods)) for name in names}
+            try:
+                _erase(args, job, outs, finder)
+                erased += len(outs)
+            except STOPS:
+                raise
+            except OlrdError as error:
+                failures[job.name] = one_line(str(error))
+                bar.clear()
+                say(printable(f"failed: {job.name}: {failures[job.name]}"))
+            bar.update(len(outs))
+    result: dict[str, Any] = {
+        "out": str(out),
+        "erased": erased,
+        "there_already": done,
+        "failed": failures,
+        "without_mask": list(plan.without),
+        "masks_without_photo": list(plan.alone),
+    }
+    text = f"{erased:,} erased, {done:,} there already, {len(failures):,} photos failed: {out}"
+    emit(result, text, args.json)
+    return 1 if failures else 0
+
+
+def _erase(
+    args: argparse.Namespace, job: Job, outs: Mapping[str, tuple[CheckedEraser, Path]], finder: ObjectFinder
+) -> None:
+    """Erase one photo. outs: for each method the eraser and the result."""
+    inputs = read_inputs(args, job.photo, job.masks, finder, job.name)
+    for line in inputs.said:
+        if line.startswith("warning"):
+            say(printable(line))
+    what = wanted(inputs.photo.pixels, inputs.mask, args.grow, args.effects)
+    for eraser, out in outs.values():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_result(out, inputs, what, erase_photo(inputs.photo.pixels, what, eraser, inputs.hints), args.quality)
+
+
+def _settings(args: argparse.Namespace, erasers: dict[str, CheckedEraser]) -> dict[str, Any]:
+    """What decides how a result looks. Folders are not among them: they may move."""
+    return {
+        "methods": {
+            name: {"revision": eraser.info.revision, "options": dict(eraser.info.options or {})}
+            for name, eraser in erasers.items()
+        },
+        "grow": args.grow,
+        "effects": args.effects,
+        "objects": args.object,
+        "mask_from": args.mask_from,
+        "invert": args.invert,
+        "prompt": args.prompt,
+        "seed": args.seed,
+        "format": args.format,
+        "quality": args.quality if args.format == "jpg" else None,
+    }
+
+
+def _say_plan(plan: Plan) -> None:
+    if plan.without:
+        say(printable(f"{len(plan.without):,} photos have no mask and are left out (first: {plan.without[0]})"))
+    if plan.alone:
+        say(printable(f"{len(plan.alone):,} masks have no photo and are left out (first: {plan.alone[0]})"))

@@ -1,0 +1,133 @@
+"""Many photos: which masks belong to which photo, where the results go, and what is done already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from olrd.errors import UsageError
+from olrd.sources.mask_names import match_masks, pictures_under
+from olrd.storage.files import to_json, write_atomic
+from olrd.trust import shown
+
+RECORD = "erased.json"
+"""In the folder of the results: the settings that they were made with."""
+
+
+class Job(NamedTuple):
+    """One photo of a folder.
+
+    Attributes:
+        name: Its path below the folder, which names it in messages.
+        photo: The photo.
+        masks: Its masks; what any of them marks is erased.
+        result: The path of the result below the folder of a method.
+    """
+
+    name: str
+    photo: Path
+    masks: tuple[Path, ...]
+    result: PurePosixPath
+
+
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+        jobs: The photos that have masks, in order of their names.
+        without: The names of the photos that have none.
+        alone: The names of the masks that have no photo.
+    """
+
+    jobs: tuple[Job, ...]
+    without: tuple[str, ...]
+    alone: tuple[str, ...]
+
+
+def plan_folder(photos: Path, masks: Path | None, form: str) -> Plan:
+    """Find the photos of a folder and their masks.
+
+    Args:
+        photos: A folder with photos, also in folders below it.
+        masks: A folder with masks (NAME.png, NAME_mask.png, NAME_0.png, NAME/*.png for the photo NAME.jpg); one mask for
+            all photos; or None: every photo is erased by other means, such as objects by name.
+        form: Suffix of the results without the dot.
+
+    Raises:
+        UsageError: If there is nothing to do, or two photos would have the same result.
+    """
+    names = pictures_under(photos)
+    if masks is not None and masks.is_dir() and masks.resolve() != photos.resolve():
+        inside = f"{masks.resolve()}/"
+        names = [name for name in names if not f"{(photos / name).resolve()}".startswith(inside)]
+    if not names:
+        raise UsageError(f"{photos}: expected photos in the folder, found none")
+    results = {name: PurePosixPath(name).with_suffix(f".{form}") for name in names}
+    twice = sorted({str(path) for path in results.values() if list(results.values()).count(path) > 1})
+    if twice:
+        raise UsageError(f"{photos}: several photos would be written to {shown(twice[0])}: rename one of them")
+    if masks is None or not masks.is_dir():
+        every = () if masks is None else (masks,)
+        return Plan(tuple(Job(name, photos / name, every, results[name]) for name in names), (), ())
+    found = pictures_under(masks)
+    matched = match_masks(names, {name: name for name in found})
+    jobs = tuple(
+        Job(name, photos / name, tuple(masks / mask for mask in matched.masks[name]), results[name])
+        for name in names
+        if matched.masks.get(name)
+    )
+    if not jobs:
+        raise UsageError(
+            f"no mask in {masks} has the name of a photo in {photos}: expected NAME.png, NAME_mask.png, NAME_0.png or "
+            f"NAME/*.png for the photo NAME.jpg; found {len(names)} photos and {len(found)} masks, for example "
+            f"{shown(names[0])} and {shown(found[0]) if found else 'none'}"
+        )
+    without = tuple(name for name in names if not matched.masks.get(name))
+    return Plan(jobs, without, tuple(matched.alone))
+
+
+def check_settings(out: Path, settings: Mapping[str, Any], force: bool) -> None:
+    """Record the settings with the results, or compare them with those of results that are there.
+
+    Raises:
+        UsageError: If the results in `out` were made with other settings, and `force` is not given.
+    """
+    path = out / RECORD
+    wanted: dict[str, Any] = json.loads(json.dumps(settings))
+    if path.is_file() and not force:
+        try:
+            there = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{path} cannot be read: give another --out, or --force to make all results anew"
+            ) from error
+        differing = [key for key in wanted if not isinstance(there, dict) or there.get(key) != wanted[key]]
+        if differing:
+            key = differing[0]
+            was = there.get(key) if isinstance(there, dict) else None
+            raise UsageError(
+                f"the results in {out} were made with {key} = {shown(json.dumps(was))}, now it is "
+                f"{shown(json.dumps(wanted[key]))}: give another --out, or --force to make all results anew"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, to_json(wanted))
+
+
+def left_to_do(
+    jobs: Sequence[Job], methods: Sequence[str], out: Path, force: bool
+) -> list[tuple[Job, tuple[str, ...]]]:
+    """The jobs, each with the methods whose results are not there.
+
+    A result is written whole, so that its name means that it is done.
+    """
+    lacking = [
+        (job, tuple(m for m in methods if force or not result_path(out, job, m, methods).is_file())) for job in jobs
+    ]
+    return [(job, names) for job, names in lacking if names]
+
+
+def result_path(out: Path, job: Job, method: str, methods: Sequence[str]) -> Path:
+    """Where a result is written: below a folder per method if there are several."""
+    return (out / method if len(methods) > 1 else out) / job.result
