@@ -22,7 +22,7 @@ FAINTEST, DEEPEST, UNDERNEATH = 0.3, 2.6, 4.5
 right under the object, as below a car, where the sky is hidden too."""
 COLOUR_SHIFT = 0.16
 """Largest change of the logarithms of red/green and blue/green across the shadow's edge, plus a tenth of its depth."""
-LARGEST, SMALLEST_SHARE = 2.5, 0.03
+LARGEST, SMALLEST_SHARE = 1.5, 0.03
 """Bounds on the shadow's area, as multiples of the object's."""
 SMALLEST = 100
 """Fewest pixels of a shadow in the copy that is searched."""
@@ -30,6 +30,30 @@ REACH = 1.5
 """How far from the object the ground is looked at, as a multiple of the object's longer side."""
 LIT_RIM = 0.75
 """Share of the shadow's rim beyond which the ground must be lit."""
+
+
+class _Window(NamedTuple):
+    """The part of the photo around the object in which its shadow is looked for.
+
+    Attributes:
+        log: float32 [h, w, 3], logarithms of linear light.
+        smooth: the same, blurred without the object.
+        hole: bool [h, w], the object.
+        near: bool [h, w], the object and the pixels at its outline, which mix two things.
+        level: the row of the object's middle. Above it there is no ground that the object stands on.
+        size: square root of the object's area, in pixels.
+        end: bool [h, w], the window's outermost pixels where the photo goes on.
+        frame: bool [h, w], those at the photo's edge.
+    """
+
+    log: Floats
+    smooth: Floats
+    hole: Mask
+    near: Mask
+    level: float
+    size: float
+    end: Mask
+    frame: Mask
 
 
 class _Ground(NamedTuple):
@@ -55,11 +79,14 @@ class _Evidence(NamedTuple):
         clear: depth over the spread of the lit ground.
         above: share of it above the object's middle.
         drop: how far it goes below the object, as a multiple of the object's height.
-        cut: pixels at the border of the window over those of its free rim.
+        cut: pixels at the edge of the search over those of its free rim.
+        framed: pixels at the photo's edge over those of its free rim.
         lit: share of the surroundings beyond its rim that are lit ground.
         deviation: spread of the depth inside, over the depth.
         shift: distance of its colour from that of the lit ground beyond its rim.
+        blue: how much bluer it is than that ground, as a logarithm of blue over red.
         texture: logarithm of its texture's strength over that of the ground.
+        touching: share of its rim at the object.
         ragged: its outline squared over its area; 1 for a disc.
     """
 
@@ -69,13 +96,13 @@ class _Evidence(NamedTuple):
     above: float
     drop: float
     cut: float
+    framed: float
     lit: float
     deviation: float
     shift: float
+    blue: float
     texture: float
     touching: float
-    blue: float
-    ground: float
     ragged: float
 
 
@@ -89,25 +116,15 @@ def shadow_of(image: Image, mask: Mask) -> Mask:
     Returns:
         bool [H, W], all False where there is no convincing shadow. Pixels right at the outline are left out.
     """
-    empty = np.zeros_like(mask)
-    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    far = round(REACH * max(bottom - top, right - left)) + 4
-    box = slice(max(0, top - far), bottom + far), slice(max(0, left - far), right + far)
-    hole = mask[box]
-    level = (top + bottom) / 2 - box[0].start  # above the object's middle there is no ground that it stands on
-    log = _logarithms(image[box])
-    object_size = float(np.sqrt(np.count_nonzero(mask)))
-    smooth = _smoothed(log, _grown(hole, 1), float(np.clip(object_size / 60, 0.8, 3.0)))
-    near = _grown(hole, 2)
-    best, best_score = empty, 0.0
-    for lit in _lit_colours(smooth, near, level, object_size):
-        ground = _ground(smooth, near, lit, object_size, level)
+    window, box = _window(image, mask)
+    best, best_score = np.zeros_like(mask), 0.0
+    for lit in _lit_colours(window):
+        ground = _ground(window, lit)
         if ground is None:
             continue
-        together, score = np.zeros_like(hole), 0.0
-        for part in _attached(ground, near, level, 2 + round(object_size / 20)):
-            evidence = _evidence(part, ground, log, hole, near, level)
+        together, score = np.zeros_like(window.hole), 0.0
+        for part in _attached(window, ground):
+            evidence = _evidence(part, window, ground)
             if _convincing(evidence):
                 together |= part
                 score += evidence.lit * evidence.area
@@ -115,6 +132,24 @@ def shadow_of(image: Image, mask: Mask) -> Mask:
             best, best_score = np.zeros_like(mask), score
             best[box] = together
     return best
+
+
+def _window(image: Image, mask: Mask) -> tuple[_Window, tuple[slice, slice]]:
+    """Cut out the surroundings, and say where they were."""
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    far = round(REACH * max(bottom - top, right - left)) + 4
+    box = slice(max(0, top - far), bottom + far), slice(max(0, left - far), right + far)
+    hole = mask[box]
+    size = float(np.sqrt(np.count_nonzero(mask)))
+    log = _logarithms(image[box])
+    smooth = _smoothed(log, _grown(hole, 1), float(np.clip(size / 60, 0.8, 3.0)))
+    outermost, frame = (np.zeros(m.shape, np.bool_) for m in (hole, mask))
+    for edges in (outermost, frame):
+        edges[[0, -1]] = edges[:, [0, -1]] = True
+    frame = frame[box]
+    level = (top + bottom) / 2 - box[0].start
+    return _Window(log, smooth, hole, _grown(hole, 2), level, size, outermost & ~frame, frame), box
 
 
 def _logarithms(image: Image) -> Floats:
@@ -137,13 +172,13 @@ def _smoothed(log: Floats, without: Mask, sigma: float) -> Floats:
     return np.where(weights[..., None] > 0.01, sums / np.maximum(weights, 0.01)[..., None], log)
 
 
-def _lit_colours(log: Floats, near: Mask, level: float, size: float) -> list[Floats]:
+def _lit_colours(window: _Window) -> list[Floats]:
     """Up to four candidates for the lit ground's colour: the peaks of brightness around the object's lower half."""
-    ring = _grown(near, max(4, round(size * 0.5))) & ~near
-    ring[: max(0, int(level))] = False
+    ring = _grown(window.near, max(4, round(window.size * 0.5))) & ~window.near
+    ring[: int(window.level)] = False
     if np.count_nonzero(ring) < 30:
         return []
-    pixels = log[ring]
+    pixels = window.smooth[ring]
     bright = pixels.mean(axis=1)
     counts, edges = np.histogram(bright, bins=48, range=(-5.2, 0.1))
     counts = np.convolve(counts, [1, 2, 3, 2, 1], "same").astype(np.float64)
@@ -160,26 +195,25 @@ def _lit_colours(log: Floats, near: Mask, level: float, size: float) -> list[Flo
     return found
 
 
-def _ground(log: Floats, near: Mask, lit: Floats, size: float, level: float) -> _Ground | None:
+def _ground(window: _Window, lit: Floats) -> _Ground | None:
     """Compare every pixel with the lit ground, whose brightness may change linearly over the window."""
-    colour = log - lit
+    colour = window.smooth - lit
     tint = _colour_distance(colour)
     bright = colour.mean(axis=2)
-    height, width = near.shape
+    height, width = bright.shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     basis = np.stack([np.ones_like(rows), columns / width - 0.5, rows / height - 0.5], axis=-1)
-    alike = ~near & (tint < COLOUR_SHIFT) & (np.abs(bright) < 0.25) & (rows >= level - 0.3 * size)
-    plane = np.zeros(3, np.float32)
+    usable = ~window.near & (tint < COLOUR_SHIFT) & (rows >= window.level - 0.3 * window.size)
+    alike = usable & (np.abs(bright) < 0.25)
+    off = bright
     for _ in range(3):
         if np.count_nonzero(alike) < 40:
             return None
-        points = basis[alike][:: max(1, np.count_nonzero(alike) // 4000)]
-        values = bright[alike][:: max(1, np.count_nonzero(alike) // 4000)]
+        some = max(1, int(np.count_nonzero(alike)) // 4000)
+        points, values = basis[alike][::some], bright[alike][::some]
         normal = points.T @ points + np.diag(np.array([0, 0.02, 0.02], np.float32)) * len(points)
-        plane = np.linalg.solve(normal, points.T @ values).astype(np.float32)
-        off = bright - basis @ plane
-        alike = ~near & (tint < COLOUR_SHIFT) & (np.abs(off) < 0.25) & (rows >= level - 0.3 * size)
-    off = bright - basis @ plane
+        off = bright - basis @ np.linalg.solve(normal, points.T @ values).astype(np.float32)
+        alike = usable & (np.abs(off) < 0.25)
     if np.count_nonzero(alike) < 40:
         return None
     return _Ground(-off, tint, float(1.4826 * np.median(np.abs(off[alike]))))
@@ -192,22 +226,22 @@ def _colour_distance(colour: Floats) -> Floats:
     return np.maximum(np.abs(red), np.abs(blue))
 
 
-def _attached(ground: _Ground, near: Mask, level: float, gap: int) -> Iterator[Mask]:
-    """Yield the dark regions that come within `gap` pixels of the object's lower half, cut at half of their depth."""
-    seeds = _grown(near, gap) & ~near
-    seeds[: max(0, int(level))] = False
+def _attached(window: _Window, ground: _Ground) -> Iterator[Mask]:
+    """Yield the dark regions that come close to the object's lower half, cut at half of their depth."""
+    seeds = _grown(window.near, 2 + round(window.size / 20)) & ~window.near
+    seeds[: int(window.level)] = False
     threshold = max(FAINTEST * 0.7, 2.5 * ground.spread)
-    for coarse in _touching(ground, near, seeds, threshold):
+    for coarse in _touching(window, ground, seeds, threshold):
         depth = float(np.median(ground.darker[coarse]))
-        for part in _touching(ground, near, seeds, max(threshold, 0.5 * depth)):
+        for part in _touching(window, ground, seeds, max(threshold, 0.5 * depth)):
             if (part & coarse).any():
                 yield cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
 
 
-def _touching(ground: _Ground, near: Mask, seeds: Mask, threshold: float) -> list[Mask]:
+def _touching(window: _Window, ground: _Ground, seeds: Mask, threshold: float) -> list[Mask]:
     """The connected regions of the ground's colour that are darker than `threshold` and hold some of the seeds."""
-    dark = (ground.darker > threshold) & (ground.darker < UNDERNEATH)
-    dark &= (ground.tint < COLOUR_SHIFT + 0.1 * np.clip(ground.darker, 0, UNDERNEATH)) & ~near
+    dark = (ground.darker > threshold) & (ground.darker < UNDERNEATH) & ~window.near
+    dark &= ground.tint < COLOUR_SHIFT + 0.1 * np.clip(ground.darker, 0, UNDERNEATH)
     opened = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, labels = cv2.connectedComponents(opened, connectivity=4)
     touched = np.bincount(labels[seeds & (opened > 0)], minlength=count)
@@ -215,49 +249,49 @@ def _touching(ground: _Ground, near: Mask, seeds: Mask, threshold: float) -> lis
     return [labels == k for k in np.nonzero((touched >= 3) & (sizes >= SMALLEST))[0] if k > 0]
 
 
-def _evidence(part: Mask, ground: _Ground, log: Floats, hole: Mask, near: Mask, level: float) -> _Evidence:
+def _evidence(part: Mask, window: _Window, ground: _Ground) -> _Evidence:
     """Measure what tells a shadow from other dark regions."""
     area = int(np.count_nonzero(part))
-    rows, filled = np.nonzero(part)[0], np.nonzero(hole.any(axis=1))[0]
+    rows, filled = np.nonzero(part)[0], np.nonzero(window.hole.any(axis=1))[0]
     feet, tall = int(filled[-1]) + 1, int(filled[-1] - filled[0]) + 1
-    depth = float(np.median(ground.darker[part]))
-    frame = np.zeros_like(part)
-    frame[[0, -1]] = frame[:, [0, -1]] = True
     rim = _grown(part, 1) & ~part
-    free = rim & ~near
-    beyond = _grown(part, 5) & ~_grown(part, 3) & ~near
+    free, whole = (max(1, int(np.count_nonzero(where))) for where in (rim & ~window.near, rim))
+    depth = float(np.median(ground.darker[part]))
+    beyond = _grown(part, 5) & ~_grown(part, 3) & ~window.near
     lit = beyond & (np.abs(ground.darker) < 0.5 * depth) & (ground.tint < COLOUR_SHIFT)
     core = cv2.erode(part.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if np.count_nonzero(core) < 10:
         core = part
-    deviation = float(1.4826 * np.median(np.abs(ground.darker[core] - np.median(ground.darker[core]))))
-    shift, texture, blue, bright = 9.0, 9.0, 0.0, 0.0
-    if np.count_nonzero(lit) >= 12:
-        d = np.median(log[core], axis=0) - np.median(log[lit], axis=0)
-        blue = float(d[2] - d[0])
-        bright = float(np.median(log[lit]))
-        shift = float(_colour_distance(np.median(log[core], axis=0) - np.median(log[lit], axis=0)))
-        fine = (cv2.GaussianBlur(log, (0, 0), 0.7) - cv2.GaussianBlur(log, (0, 0), 1.4)).mean(axis=2)
-        inside, outside = (float(np.sqrt(np.mean(np.square(fine[where])))) for where in (core, lit))
-        texture = float(np.log((inside + 0.03) / (outside + 0.03)))
     contours = cv2.findContours(part.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]
     outline = sum(float(cv2.arcLength(contour, True)) for contour in contours)
+    shift, blue, texture = _change(window.log, core, lit)
     return _Evidence(
-        area=area / int(np.count_nonzero(hole)),
+        area=area / int(np.count_nonzero(window.hole)),
         depth=depth,
         clear=depth / max(ground.spread, 0.02),
-        above=float(np.mean(rows < level)),
+        above=float(np.mean(rows < window.level)),
         drop=float(rows.max() + 1 - feet) / tall,
-        cut=float(np.count_nonzero(frame & part)) / max(1, int(np.count_nonzero(free))),
-        lit=float(np.count_nonzero(lit)) / max(12, int(np.count_nonzero(beyond))),
-        deviation=deviation / depth,
+        cut=int(np.count_nonzero(part & window.end)) / free,
+        framed=int(np.count_nonzero(part & window.frame)) / free,
+        lit=int(np.count_nonzero(lit)) / max(12, int(np.count_nonzero(beyond))),
+        deviation=1.4826 * float(np.median(np.abs(ground.darker[core] - np.median(ground.darker[core])))) / depth,
         shift=shift,
-        texture=texture,
-        touching=1 - int(np.count_nonzero(free)) / max(1, int(np.count_nonzero(rim))),
         blue=blue,
-        ground=bright,
-        ragged=float(outline**2 / (4 * np.pi * area)),
+        texture=texture,
+        touching=1 - free / whole,
+        ragged=outline**2 / (4 * np.pi * area),
     )
+
+
+def _change(log: Floats, core: Mask, lit: Mask) -> tuple[float, float, float]:
+    """How colour, blue over red, and the strength of texture change from the lit ground to the dark region."""
+    if np.count_nonzero(lit) < 12:
+        return np.inf, 0.0, 0.0
+    change = (np.median(log[core], axis=0) - np.median(log[lit], axis=0)).astype(np.float32)
+    fine = (cv2.GaussianBlur(log, (0, 0), 0.7) - cv2.GaussianBlur(log, (0, 0), 1.4)).mean(axis=2)
+    inside, outside = (float(np.sqrt(np.mean(np.square(fine[where])))) for where in (core, lit))
+    texture = float(np.log((inside + 0.03) / (outside + 0.03)))
+    return float(_colour_distance(change)), float(change[2] - change[0]), texture
 
 
 def _convincing(e: _Evidence) -> bool:
@@ -271,9 +305,10 @@ def _convincing(e: _Evidence) -> bool:
         and e.drop <= 0.9
         and e.ragged <= 9
         and e.cut <= 0.03
+        and e.framed <= 0.06
         and e.lit >= LIT_RIM
-        and e.deviation <= 0.45
-        and e.shift <= 0.06 + 0.07 * e.depth
+        and e.deviation <= 0.5
+        and e.shift <= 0.06 + (0.1 if e.blue > 0.1 else 0.07) * e.depth
         and e.blue >= -0.2
         and e.touching <= 0.65
         and abs(e.texture) <= 0.9 + 0.2 * max(0.0, e.depth - 1)
