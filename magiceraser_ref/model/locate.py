@@ -8,16 +8,15 @@ model may be a plain inpainting checkpoint without LoRA and token.
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from baselines.checkpoints import content_hash
 from baselines.eraser import WeightsMissingError, WeightsUnusableError
+from baselines.variants import choose_variant
 from magiceraser_ref.extras import need
 from magiceraser_ref.model import lora, settings
 from magiceraser_ref.model.settings import Settings, read_settings
-from olrd.errors import did_you_mean
 from olrd.models.checkpoints import check_model_folder
 from olrd.trust import parse_json, shown
 
@@ -33,9 +32,6 @@ LARGEST_LEVELS = 8
 """Largest number of levels of an autoencoder that is believed. Stable Diffusion's has 4."""
 INPAINTING_CHANNELS = 9
 """Channels of the UNet's input: 4 of the noisy latent, 1 of the mask, 4 of the masked photo (section 6, inferred)."""
-
-_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}")
-"""The part of a file's name that numbers the files of one network."""
 
 
 class Located(NamedTuple):
@@ -101,6 +97,13 @@ def _folder(model: str | Path, revision: str | None, cache_dir: str | Path | Non
     path = Path(model)
     if is_folder(path):
         return path
+    if _is_file(path):
+        raise WeightsUnusableError(
+            f"{path} is one file: expected a folder in diffusers' layout ({INDEX}, unet/, vae/, ...), because the file "
+            "has no tokenizer and no configurations. Convert it where its original model is in the hub's cache: "
+            f"diffusers.StableDiffusionInpaintPipeline.from_single_file('{path.name}').save_pretrained('FOLDER'). The "
+            f"eraser sd-inpainting opens it as it is: --option checkpoint={path.name} --option config=FOLDER"
+        )
     missing = (
         f"'{model}' is neither a folder nor a model in the hub's cache: give the folder of a model, or "
         f"get it with `hf download {model}" + (f" --revision {revision}`" if revision else "`")
@@ -118,6 +121,13 @@ def is_folder(path: Path) -> bool:
     """Whether a path is a folder. A name that no file can have is none."""
     try:
         return path.is_dir()
+    except OSError:  # too long
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
     except OSError:  # too long
         return False
 
@@ -172,6 +182,12 @@ def check_base(base: Path, variant: str | None = None) -> None:
     index = _json(base / INDEX)
     if not str(index.get("_class_name", "")).endswith("Pipeline"):
         raise WeightsUnusableError(f"{base / INDEX} names no diffusers pipeline class (_class_name)")
+    if "transformer" in index and "unet" not in index:
+        raise WeightsUnusableError(
+            f"{base} is a {shown(index['_class_name'])}, which has a transformer: expected a model with a UNet, such as "
+            "stable-diffusion-v1-5/stable-diffusion-inpainting, whose attention can be refocused. The eraser "
+            f"sd-inpainting opens it: benchmark run --method sd-inpainting --option checkpoint={base}"
+        )
     for network in (*NETWORKS, "text_encoder_2"):
         entry = index.get(network, [None])
         if not isinstance(entry, list) or not entry:
@@ -185,6 +201,11 @@ def check_base(base: Path, variant: str | None = None) -> None:
             f"{base} is {kind}: its UNet takes {channels} channels, expected {INPAINTING_CHANNELS} "
             "(noisy latent, mask, masked photo). Use an inpainting checkpoint, such as "
             "stable-diffusion-v1-5/stable-diffusion-inpainting"
+            + (
+                "; the eraser sd-inpainting opens this one, and keeps the photo around the mask"
+                if channels == 4
+                else ""
+            )
         )
     variant_of(base, variant)
 
@@ -210,43 +231,13 @@ def _check_adapters(folder: Path, found: Settings) -> None:
 
 
 def variant_of(base: Path, wanted: str | None = None) -> str | None:
-    """Return the variant of the weights' files that every network of a checked folder can be loaded with.
+    """Return the variant of the weights' files to load from a checked folder, or None for the plain ones.
 
-    A network without files of the variant is loaded from its plain files, as in diffusers.
+    wanted: The variant, or None: the plain files, or else the variant that all networks without these have.
 
-    Args:
-        base: The folder.
-        wanted: The variant that the user chooses, or None: the plain files, or else `fp16`, or else another variant.
-
-    Returns:
-        The variant, or None for the plain files.
-
-    Raises:
-        UsageError: If the UNet does not have the wanted variant.
-        WeightsUnusableError: If the networks' files have no variant in common.
+    Raises `UsageError` if no network has the wanted variant, and `WeightsUnusableError` if one has neither.
     """
-    found = {network: _variants(base / network) for network in _networks(base)}
-    everywhere = sorted({v for v in set().union(*found.values()) if all({v, ""} & have for have in found.values())})
-    if wanted is not None:
-        if wanted not in found["unet"] or wanted not in everywhere:
-            raise did_you_mean(f"variant of {base}", wanted, [v for v in everywhere if v])
-        return wanted or None
-    if not everywhere:
-        listed = "; ".join(f"{name}: {', '.join(sorted(have))}" for name, have in found.items())
-        raise WeightsUnusableError(f"{base}: expected weights of one variant in every network, found {listed}")
-    best = min(everywhere, key=lambda variant: (variant != "", variant != "fp16", variant))
-    return best or None
-
-
-def _networks(base: Path) -> list[str]:
-    """The networks of a folder that have weights."""
-    return [name for name in (*NETWORKS, "text_encoder_2") if any((base / name).glob("*.safetensors"))]
-
-
-def _variants(folder: Path) -> set[str]:
-    """The variants of a network's files: `x.safetensors` is the plain one, '', and `x.fp16.safetensors` is `fp16`."""
-    parts = (_SHARD.sub("", path.name.removesuffix(".safetensors")).split(".") for path in folder.glob("*.safetensors"))
-    return {".".join(words[1:]) for words in parts}
+    return choose_variant(base, wanted or "auto", (".safetensors",))
 
 
 def _json(path: Path) -> dict[str, Any]:
