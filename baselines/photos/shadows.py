@@ -22,7 +22,7 @@ FAINTEST, DEEPEST, UNDERNEATH = 0.3, 2.6, 4.5
 right under the object, as below a car, where the sky is hidden too."""
 COLOUR_SHIFT = 0.16
 """Largest change of the logarithms of red/green and blue/green across the shadow's edge, plus a tenth of its depth."""
-LARGEST, SMALLEST_SHARE = 1.5, 0.03
+LARGEST, SMALLEST_SHARE = 1.2, 0.03
 """Bounds on the shadow's area, as multiples of the object's."""
 SMALLEST = 100
 """Fewest pixels of a shadow in the copy that is searched."""
@@ -305,11 +305,11 @@ def _convincing(e: _Evidence) -> bool:
         and e.drop <= 0.9
         and e.ragged <= 9
         and e.cut <= 0.03
-        and e.framed <= 0.06
+        and e.framed <= 0.05
         and e.lit >= LIT_RIM
         and e.deviation <= 0.5
         and e.shift <= 0.06 + (0.1 if e.blue > 0.1 else 0.07) * e.depth
-        and e.blue >= -0.2
+        and -0.2 <= e.blue <= (0.8 if underneath else 0.45)
         and e.touching <= 0.65
         and abs(e.texture) <= 0.9 + 0.2 * max(0.0, e.depth - 1)
     )
