@@ -27,7 +27,7 @@ from olrd.masks import mask_box
 from olrd.panoptic import Box
 from olrd.registry import checked_options
 
-DEFAULTS = {"patch": "3", "context": "1", "hole": "20000", "window": "300000"}
+DEFAULTS = {"patch": "3", "context": "1", "hole": "6000", "window": "300000"}
 LIMITS = {"patch": (1, 15), "context": (0.1, 10), "hole": (100, 10_000_000), "window": (10_000, 10_000_000)}
 LEAST_CONTEXT = 48
 """Pixels of context on each side of a hole, at least. A small hole needs more than its own size to find patches in."""
@@ -61,7 +61,7 @@ def open_patchmatch(spec: EraserSpec) -> Eraser:
     Options:
         patch: Radius of the compared patches in pixels, from 1 to 15 (default 3: patches of 7 x 7 pixels).
         context: Context on each side of a hole, as a share of the longer side of its box, from 0.1 to 10 (default 1).
-        hole: Largest hole that is searched at its own size, in pixels, from 100 (default 20,000).
+        hole: Largest hole that is searched at its own size, in pixels, from 100 (default 6,000).
         window: Largest window that is searched at its own size, in pixels, from 10,000 (default 300,000).
     """
     try:
