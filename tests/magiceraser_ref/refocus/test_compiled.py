@@ -13,6 +13,7 @@ import torch
 from micro_model import CATEGORIES, PLAIN, SETTINGS, box_mask, drawn, meadow, trained_pipeline, unet_output
 from small_encoders import one_thread
 
+from baselines.finite import NotFiniteError
 from magiceraser_ref.erase.pipeline import MagicEraser
 from magiceraser_ref.model.checkpoint import Parts, load, save
 from magiceraser_ref.refocus.processor import RefocusedProcessor
@@ -158,19 +159,33 @@ def test_a_compiled_unet_with_lora_is_saved(tmp_path: Path) -> None:
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
+def offload(pipeline: Any, how: str) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    if how == "model":
+        pipeline.enable_model_cpu_offload(device="cpu")
+        return
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):  # enable_sequential_cpu_offload takes no CPU
+        accelerate.cpu_offload(part, torch.device("cpu"), offload_buffers=len(part._parameters) > 0)
+    assert all(values.is_meta for values in pipeline.unet.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["model", "sequential"])
+def test_an_offloaded_vae_that_decodes_no_picture_is_an_error(how: str) -> None:
+    pipeline = build_pipeline(MICRO).to(torch.bfloat16)
+    pipeline.vae.decoder.conv_out.bias.data[:] = float("nan")
+    offload(pipeline, how)
+    with pytest.raises(NotFiniteError, match="the picture that the VAE decoded contains NaN"):
+        erased(eraser_of(pipeline))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["model", "sequential"])
 def test_an_offloaded_pipeline_erases(how: str, tmp_path: Path) -> None:
     """The CPU stands for the accelerator: the hooks, and the tensors that they take away, are the same."""
-    accelerate = pytest.importorskip("accelerate")
     pipeline = build_pipeline(MICRO)
     wanted = erased(eraser_of(pipeline))
-    if how == "model":
-        pipeline.enable_model_cpu_offload(device="cpu")
-    else:  # as enable_sequential_cpu_offload does, which takes no CPU
-        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-            accelerate.cpu_offload(part, torch.device("cpu"), offload_buffers=len(part._parameters) > 0)
-        assert all(values.is_meta for values in pipeline.unet.parameters())
+    offload(pipeline, how)
     eraser = eraser_of(pipeline)
     assert np.array_equal(erased(eraser), wanted)
     assert eraser.device.type == "cpu"
