@@ -12,7 +12,7 @@ from baselines.cli.inputs import Openers, read_inputs
 from baselines.cli.single import write_result
 from baselines.eraser import WeightsMissingError, WeightsUnusableError
 from baselines.photos.erasing import erase_photo, wanted
-from baselines.photos.folders import Job, Plan, check_settings, left_to_do, plan_folder, result_path
+from baselines.photos.folders import Job, Plan, check_settings, left_to_do, plan_folder, remove_results, result_path
 from baselines.photos.objects import ObjectFinder
 from olrd.cli.shell import emit
 from olrd.errors import MissingExtraError, OlrdError, OutputError, UsageError
@@ -47,6 +47,8 @@ def erase_folder(args: argparse.Namespace, openers: Callable[[argparse.Namespace
         emit([job.name for job in jobs], "\n".join(map(printable, lines)), args.json)
         return 0
     erasers = {name: opened() for name, opened in openers(args).items()}
+    if args.force:
+        remove_results(jobs, list(erasers), out)
     check_settings(out, _settings(args, erasers), args.force)
     return _run(args, plan, jobs, out, erasers)
 
@@ -55,7 +57,7 @@ def _run(
     args: argparse.Namespace, plan: Plan, jobs: tuple[Job, ...], out: Path, erasers: dict[str, CheckedEraser]
 ) -> int:
     methods, total = list(erasers), len(jobs) * len(erasers)
-    todo = left_to_do(jobs, methods, out, args.force)
+    todo = left_to_do(jobs, methods, out)
     done = total - sum(len(names) for _, names in todo)
     if done:
         say(f"{done:,} of {total:,} results are there already")
@@ -83,7 +85,7 @@ def _run(
         "without_mask": list(plan.without),
         "masks_without_photo": list(plan.alone),
     }
-    text = f"{erased:,} erased, {done:,} there already, {len(failures):,} photos failed: {out}"
+    text = f"erased: {erased:,}, there already: {done:,}, failed: {len(failures):,}; results in {out}"
     emit(result, text, args.json)
     return 1 if failures else 0
 
@@ -123,6 +125,6 @@ def _settings(args: argparse.Namespace, erasers: dict[str, CheckedEraser]) -> di
 
 def _say_plan(plan: Plan) -> None:
     if plan.without:
-        say(printable(f"{len(plan.without):,} photos have no mask and are left out (first: {plan.without[0]})"))
+        say(printable(f"photos without a mask, which are left out: {len(plan.without):,} (first: {plan.without[0]})"))
     if plan.alone:
-        say(printable(f"{len(plan.alone):,} masks have no photo and are left out (first: {plan.alone[0]})"))
+        say(printable(f"masks without a photo, which are left out: {len(plan.alone):,} (first: {plan.alone[0]})"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def compare(out: Path, title: str, photo: Image, what: Wanted, entries: Sequence
     write_atomic(out / "photo.png", encode_png(photo))
     write_atomic(out / "outline.png", encode_png(_drawn(what.mask)))
     height, width = what.mask.shape
-    shown = tuple(Shown(name, path.name, erased.seconds, erased.warning or "") for name, path, erased in entries)
+    shown = tuple(Shown(name, quote(path.name), erased.seconds, erased.warning or "") for name, path, erased in entries)
     write_page(out, [Comparison(title, "photo.png", "outline.png", (width, height), mask_box(what.hole), shown)])
     return out / "index.html"
 

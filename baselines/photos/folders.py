@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from olrd.errors import UsageError
 from olrd.sources.mask_names import match_masks, pictures_under
 from olrd.storage.files import to_json, write_atomic
-from olrd.trust import shown
+from olrd.trust import printable, shown
 
 RECORD = "erased.json"
 """In the folder of the results: the settings that they were made with."""
@@ -108,24 +108,27 @@ def check_settings(out: Path, settings: Mapping[str, Any], force: bool) -> None:
             key = differing[0]
             was = there.get(key) if isinstance(there, dict) else None
             raise UsageError(
-                f"the results in {out} were made with {key} = {shown(json.dumps(was))}, now it is "
-                f"{shown(json.dumps(wanted[key]))}: give another --out, or --force to make all results anew"
+                f"the results in {out} were made with {key} = {printable(json.dumps(was))}, now it is "
+                f"{printable(json.dumps(wanted[key]))}: give another --out, or --force to make all results anew"
             )
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(path, to_json(wanted))
 
 
-def left_to_do(
-    jobs: Sequence[Job], methods: Sequence[str], out: Path, force: bool
-) -> list[tuple[Job, tuple[str, ...]]]:
+def left_to_do(jobs: Sequence[Job], methods: Sequence[str], out: Path) -> list[tuple[Job, tuple[str, ...]]]:
     """The jobs, each with the methods whose results are not there.
 
     A result is written whole, so that its name means that it is done.
     """
-    lacking = [
-        (job, tuple(m for m in methods if force or not result_path(out, job, m, methods).is_file())) for job in jobs
-    ]
+    lacking = [(job, tuple(m for m in methods if not result_path(out, job, m, methods).is_file())) for job in jobs]
     return [(job, names) for job, names in lacking if names]
+
+
+def remove_results(jobs: Sequence[Job], methods: Sequence[str], out: Path) -> None:
+    """Remove the results that are to be made anew, before the first is: what is there afterwards is new."""
+    for job in jobs:
+        for method in methods:
+            result_path(out, job, method, methods).unlink(missing_ok=True)
 
 
 def result_path(out: Path, job: Job, method: str, methods: Sequence[str]) -> Path:

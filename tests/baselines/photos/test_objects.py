@@ -1,0 +1,64 @@
+"""Objects by name, from a drawn map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from baselines.eraser import WeightsMissingError
+from baselines.photos.objects import Mapped, ObjectFinder, class_of_all, listing, mask_of, things_of
+from olrd.errors import SourceError, UsageError
+from olrd.panoptic import Box, Category, PanopticMap, Segment
+
+CATEGORIES = {
+    1: Category(1, "person", "person", True),
+    2: Category(2, "dog", "animal", True),
+    9: Category(9, "grass", "plant", False),
+}
+
+
+@pytest.fixture
+def mapped() -> Mapped:
+    ids = np.full((20, 20), 7, np.uint32)
+    ids[2:6, 2:6], ids[10:18, 2:8], ids[3:5, 12:16], ids[12:14, 12:14] = 1, 2, 3, 4
+    segments = (
+        Segment(1, 1, 16, Box(2, 2, 4, 4)),
+        Segment(2, 1, 48, Box(2, 10, 6, 8)),
+        Segment(3, 2, 8, Box(12, 3, 4, 2)),
+        Segment(4, 1, 4, Box(12, 12, 2, 2), True),
+        Segment(7, 9, 324, Box(0, 0, 20, 20)),
+    )
+    return Mapped(PanopticMap(ids, segments), CATEGORIES)
+
+
+def test_things_are_numbered_by_size_without_crowds_and_stuff(mapped: Mapped) -> None:
+    assert [(thing.name, thing.id) for thing in things_of(mapped)] == [("person:1", 2), ("person:2", 1), ("dog:1", 3)]
+    lines = listing(mapped).splitlines()
+    assert lines[0].split()[0] == "person:1" and "12.0 %" in lines[0] and len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"), [(["person"], {1, 2}), (["person:2"], {1}), (["dog", "person:1"], {2, 3}), (["dog:1"], {3})]
+)
+def test_a_name_means_its_objects(mapped: Mapped, names: list[str], ids: set[int]) -> None:
+    assert (mask_of(mapped, names) == np.isin(mapped.panoptic.ids, list(ids))).all()
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("persn", "person"), ("person:3", "person:"), ("grass", "")])
+def test_an_unknown_name_is_an_error_with_the_nearest(mapped: Mapped, name: str, nearest: str) -> None:
+    with pytest.raises(UsageError, match=f"object in the photo.*{name}.*{nearest}"):
+        mask_of(mapped, [name])
+
+
+def test_one_class_is_told_to_the_eraser_and_several_are_not() -> None:
+    assert class_of_all(["person", "person:2"]) == "person"
+    assert class_of_all(["person", "dog"]) is None and class_of_all([]) is None
+
+
+def test_without_weights_the_message_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise SourceError("no files")
+
+    monkeypatch.setattr("olrd.models.mask2former.Mask2FormerSegmenter", missing)
+    with pytest.raises(WeightsMissingError, match=r"hf download .*--panoptic"):
+        ObjectFinder("cpu").map_of(np.zeros((4, 4, 3), np.uint8))
