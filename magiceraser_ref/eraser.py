@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from baselines import open_eraser
 from baselines.checkpoints import license_of
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError
 from magiceraser_ref.erase.choices import OF_THE_MODEL, Choices
+from magiceraser_ref.erase.initialization import open_initializer
 from magiceraser_ref.erase.segmentation import KINDS
 from magiceraser_ref.extras import need
 from magiceraser_ref.model.checkpoint import DTYPES
@@ -100,11 +100,11 @@ def open_magiceraser(spec: EraserSpec, progress: bool = False) -> RegisteredMagi
         located = _located(options)
         settings = located.settings or Settings(token=None, lora=None)
         choices = _choices(texts, options.refocus, settings)
+        initializer = open_initializer(options.initializer, settings.initializer, spec.device)
     except WeightsMissingError:
         raise
     except UsageError as error:
         raise UsageError(f"{NAME}: {error}") from error
-    initializer = _initializer(options.initializer or settings.initializer, spec.device)
     return RegisteredMagicEraser(
         spec, texts, options, located=located, choices=choices, initializer=initializer, progress=progress
     )
@@ -115,18 +115,6 @@ def _located(options: EraserOptions) -> Located:
         return locate(options.model, options.revision or None)
     except WeightsMissingError as error:
         raise WeightsMissingError(f"{NAME}: {error} (--option model=FOLDER)") from error
-
-
-def _initializer(name: str, device: str) -> Eraser:
-    if name == NAME:
-        raise UsageError(f"{NAME}: it cannot be its own initializer; opencv-telea needs no weights")
-    try:
-        return open_eraser(name, device=device)
-    except WeightsMissingError as error:
-        raise WeightsMissingError(
-            f"{NAME}: its initializer {name} cannot run: {error}; or choose another with --option "
-            "initializer=opencv-telea"
-        ) from error
 
 
 def _choices(options: Mapping[str, str], switch: str | None, settings: Settings) -> Choices:

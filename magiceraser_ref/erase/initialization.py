@@ -10,12 +10,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from baselines import open_eraser
 from baselines.checked import check_pair
-from baselines.eraser import Eraser, Hints
+from baselines.eraser import Eraser, Hints, WeightsMissingError
 from baselines.fill import mean_fill
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.masks import grown
+from olrd.progress import say_once
+
+STAND_IN = "patchmatch"
+"""The initialiser if the model's own has no weights on this machine."""
+
+
+def open_initializer(chosen: str | None, usual: str, device: str) -> Eraser:
+    """Open the eraser that fills the hole roughly.
+
+    Args:
+        chosen: Its name, if the user gave one.
+        usual: The name in the model's settings. If it has no weights here, `STAND_IN` takes its place, and it is said.
+        device: Its device.
+
+    Raises:
+        UsageError: If an eraser has no such name, or would initialise itself.
+        WeightsMissingError: If the chosen eraser has no weights.
+    """
+    name = chosen or usual
+    if name == "magiceraser":
+        raise UsageError("MagicEraser cannot be its own initializer; patchmatch needs no weights")
+    try:
+        return open_eraser(name, device=device)
+    except WeightsMissingError as error:
+        if chosen is not None:
+            raise WeightsMissingError(
+                f"the initializer {name} cannot run: {error}; patchmatch needs no weights"
+            ) from error
+        say_once(f"the model's initializer {name} has no weights on this machine: {STAND_IN} takes its place")
+        return open_eraser(STAND_IN, device=device)
 
 
 def content_initialization(

@@ -20,14 +20,14 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from baselines import ERASERS, open_eraser
+from baselines import ERASERS
 from baselines.checked import check_pair, is_single
 from baselines.decoder import guard_decoder
 from baselines.eraser import Eraser, Hints
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
 from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.erase.forms import check_output_type, pictures_of, results_of
-from magiceraser_ref.erase.initialization import content_initialization
+from magiceraser_ref.erase.initialization import content_initialization, open_initializer
 from magiceraser_ref.erase.painting import Job, Watch, executed_steps, paint
 from magiceraser_ref.erase.photo import PhotoInProgress, check_counts, check_map
 from magiceraser_ref.erase.segmentation import KINDS, Categories, Mapped, Segmenter
@@ -54,7 +54,7 @@ _DIFFUSERS_NAMES = {
     "negative": "negative_prompt",
     "strength": "strength",
 }
-OWN = "MagicEraser cannot be its own initializer; opencv-telea needs no weights"
+OWN = "MagicEraser cannot be its own initializer; patchmatch needs no weights"
 
 
 class MagicEraser:
@@ -76,7 +76,7 @@ class MagicEraser:
 
         Args:
             parts: The networks and their settings.
-            initializer: An eraser or its name. By default the one that the model's settings name.
+            initializer: An eraser or its name. By default the one that the model's settings name, or `patchmatch` if that has no weights here.
             segmenter: See `Segmenter`.
             device: The device of initialiser and segmenter.
             choices: By default those of the model's settings.
@@ -87,7 +87,7 @@ class MagicEraser:
         _check_helpers(initializer, segmenter, choices)
         self.parts, self.pipeline, self.settings = parts, parts.pipeline, parts.settings
         self.choices = choices or Choices.of(parts.settings)
-        self._initializer: str | Eraser = initializer or parts.settings.initializer
+        self._initializer = initializer
         self._device = device
         guard_decoder(parts.pipeline)
         self._own_segmenter = isinstance(segmenter, str)
@@ -123,7 +123,7 @@ class MagicEraser:
             variant: Variant of the weights' files, such as `fp16`. By default the plain files, or else the only
                 variant. It says which files are read; `dtype` says how the networks compute.
             cache_dir: Folder of the hub's cache, if it is not the usual one.
-            initializer: An eraser or its name. By default the one that the model's settings name.
+            initializer: An eraser or its name. By default the one that the model's settings name, or `patchmatch` if that has no weights here.
             segmenter: `given`, `mask2former` or `none`, see `Segmenter`. For a photo without a map, `given` does
                 the same as `none`, so the help of `magiceraser erase` calls its default `none`.
             lora: False leaves the model's LoRA out.
@@ -209,7 +209,7 @@ class MagicEraser:
             raise UsageError(f"the model cannot be moved: {one_line(str(error))}") from error
         if device is not None and moved["device"] != self._device:
             self._device = moved["device"]
-            if isinstance(self._initializer, str):
+            if self._initializer is None or isinstance(self._initializer, str):
                 self.__dict__.pop("initializer", None)  # opened again on the new device, on next use
             if self._own_segmenter:
                 self.segmenter = Segmenter(self.segmenter.kind, self._device)
@@ -217,12 +217,10 @@ class MagicEraser:
 
     @cached_property
     def initializer(self) -> Eraser:
-        """The initialiser, opened on first use. Raises what `open_eraser` raises."""
-        if not isinstance(self._initializer, str):
-            return self._initializer
-        if self._initializer == "magiceraser":
-            raise UsageError(OWN)
-        return open_eraser(self._initializer, device=self._device)
+        """The initialiser, opened on first use. Raises what `open_initializer` raises."""
+        if self._initializer is None or isinstance(self._initializer, str):
+            return open_initializer(self._initializer, self.settings.initializer, self._device)
+        return self._initializer
 
     @overload
     def erase(

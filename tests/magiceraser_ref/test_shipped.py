@@ -49,7 +49,7 @@ def test_an_embedded_photo_is_erased_by_one_command(tmp_path: Path, capsys: pyte
     Pillow.fromarray(sample.image).save(tmp_path / "photo.png")
     Pillow.fromarray(sample.mask).save(tmp_path / "mask.png")
     photo, mask, out = (str(tmp_path / name) for name in ("photo.png", "mask.png", "out.png"))
-    assert main(["erase", photo, mask, "-o", out, "--device", "cpu", "--json"]) == 0
+    assert main(["erase", photo, mask, "-o", out, "--grow", "0", "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == SHIPPED
     clean = np.asarray(Pillow.open(tmp_path / "out.png"))
     assert np.array_equal(clean[~sample.mask], sample.image[~sample.mask])

@@ -9,11 +9,12 @@ import pytest
 from micro_model import box_mask, drawn
 
 from baselines import ERASERS, open_eraser, state_of
-from baselines.eraser import Eraser, EraserInfo, Hints
-from magiceraser_ref.erase.initialization import blanked, content_initialization
+from baselines.eraser import Eraser, EraserInfo, Hints, WeightsMissingError
+from magiceraser_ref.erase.initialization import blanked, content_initialization, open_initializer
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.masks import grown
+from olrd.progress import say_once
 
 FILLERS = sorted(n for n in ERASERS.builtin if state_of(n).word == "ready" and n != "ground-truth")
 
@@ -85,3 +86,16 @@ def test_what_does_not_fit_is_named(image: Image, mask: Mask, message: str) -> N
         content_initialization([image], [mask], Notes())
     with pytest.raises(UsageError, match="0 or more"):
         content_initialization([], [], Notes(), dilate=-1)
+
+
+def test_patchmatch_takes_the_place_of_an_initializer_without_weights(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("LAMA_MODEL", raising=False)
+    say_once.cache_clear()
+    assert open_initializer(None, "lama", "cpu").info.name == "patchmatch"
+    assert "lama has no weights on this machine: patchmatch takes its place" in capsys.readouterr().err
+    assert open_initializer(None, "opencv-telea", "cpu").info.name == "opencv-telea"
+    assert open_initializer("opencv-ns", "lama", "cpu").info.name == "opencv-ns"
+    with pytest.raises(WeightsMissingError, match="the initializer lama cannot run"):
+        open_initializer("lama", "lama", "cpu")
