@@ -22,7 +22,7 @@ from benchmark.datasets import open_dataset
 from olrd.arrays import Image, Mask
 
 TRIPLETS = ("demo-1-8487576-1", "demo-10-12339170-2", "demo-7-14362483-0")
-ERASERS = ("opencv-telea", "ffc-small", "magiceraser")
+ERASERS = ("opencv-telea", "patchmatch", "magiceraser")
 TILE = (240, 180)
 """Width and height of a picture on the sheet, in pixels. Pictures keep their aspect in it."""
 GAP, HEAD = 6, 26
