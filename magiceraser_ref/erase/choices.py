@@ -35,6 +35,10 @@ class Choices:
         guidance: Weight of classifier-free guidance.
         negative: Negative prompt.
         margin: Context on each side of the mask's box, as a share of its longer side.
+        resolution: Short side in pixels of the windows that the model paints; None is the model's own.
+        refine: Whether large holes are painted once more at the photo's own scale, see `refining.py`: `auto`, `on` or
+            `off`.
+        refine_strength: Where denoising of these passes starts.
         dilate: Pixels by which the mask of the initialiser is larger.
     """
 
@@ -70,6 +74,24 @@ class Choices:
         least=0,
         most=10,
         shown_default=f"{MARGIN:g}",
+    )
+    resolution: int | None = option(
+        None,
+        "short side in pixels of the windows that the model paints",
+        metavar="PX",
+        least=16,
+        most=4096,
+        shown_default=OF_THE_MODEL,
+    )
+    refine: str = option(
+        "off",
+        "paint details of large holes in a second pass: on, off, or auto (for windows reduced by more than 1.5)",
+        metavar="WORD",
+        choices=("auto", "on", "off"),
+        what="word for refine",
+    )
+    refine_strength: float = option(
+        0.3, "where denoising of the second pass starts: 1 is pure noise", metavar="SHARE", least=0.01, most=1
     )
     dilate: int = option(0, "pixels by which the initialiser's mask is larger", metavar="PX", least=0, most=1000)
 

@@ -85,7 +85,7 @@ def paint(pipeline: Any, jobs: Sequence[Job], choices: Choices, watch: Watch | N
     watch = watch or Watch()
     width, height = jobs[0].canvas.padded
     names = [f"magiceraser, {job.key or 'the photo'}" for job in jobs]
-    with _refocusing(pipeline, jobs, choices), _named(names):
+    with refocusing(pipeline, jobs, choices), _named(names):
         result = pipeline(
             prompt=[job.prompt for job in jobs],
             negative_prompt=[choices.negative] * len(jobs),
@@ -161,7 +161,7 @@ def _told(watch: Watch, pipeline: Any, step: int, time: Any, tensors: dict[str, 
     return tensors | found
 
 
-def _refocusing(pipeline: Any, jobs: Sequence[Job], choices: Choices) -> Any:
+def refocusing(pipeline: Any, jobs: Sequence[Job], choices: Choices) -> Any:
     """Return the context of refocused attention, or an empty context if refocusing is off."""
     if choices.refocus is None or all(job.regions is None for job in jobs):
         return nullcontext()

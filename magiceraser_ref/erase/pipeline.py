@@ -30,8 +30,9 @@ from magiceraser_ref.erase.forms import check_output_type, pictures_of, results_
 from magiceraser_ref.erase.initialization import content_initialization, open_initializer
 from magiceraser_ref.erase.painting import Job, Watch, executed_steps, paint
 from magiceraser_ref.erase.photo import PhotoInProgress, check_counts, check_map
+from magiceraser_ref.erase.refining import Pass, passes_of, refine, steps_of
 from magiceraser_ref.erase.segmentation import KINDS, Categories, Mapped, Segmenter
-from magiceraser_ref.erase.windows import parts_of
+from magiceraser_ref.erase.windows import Part, parts_of
 from magiceraser_ref.extras import need
 from magiceraser_ref.model.checkpoint import DTYPES, Parts, load, save
 from magiceraser_ref.model.settings import Settings
@@ -468,7 +469,7 @@ class MagicEraser:
             check_map(maps[k], mask, names[k])
             photo = PhotoInProgress(
                 image=images[k].copy(),
-                parts=parts_of(mask, self.settings.resolution, choices.margin),
+                parts=parts_of(mask, choices.resolution or self.settings.resolution, choices.margin),
                 left=mask,
                 mapped=maps[k],
                 erased=erased[k] if erased else None,
@@ -486,24 +487,45 @@ class MagicEraser:
         choices: Choices,
         watch: Watch = Watch(),  # noqa: B008 (immutable)
     ) -> None:
-        """Erase all windows: the first one of every photo, then the second ones, which see the first ones' results."""
+        """Erase all windows: the first one of every photo, then the second ones, which see the first ones' results.
+
+        Large holes are refined when nothing of the photos is left to erase.
+        """
         busy = [photo for photo in photos if photo.parts]
         if busy and choices.content:
             _ = self.initializer  # so that missing weights are an error before any work
         if choices.refocus is not None and any(photo.mapped.panoptic is None for photo in busy):
             self.segmenter.say_once()
+        passes = [[self._passes(part, choices) for part in photo.parts] for photo in busy]
         total = sum(len(photo.parts) for photo in busy) * executed_steps(choices)
+        total += sum(steps_of(some, choices) for each in passes for some in each)
         with progress_bar("erasing", total, unit="step") if progress else nullcontext() as bar:
             for number in count():
                 ready = [photo for photo in busy if number < len(photo.parts)]
                 if not ready:
-                    return
+                    break
                 jobs = [self._job(photo, number, choices) for photo in ready]
                 for group in batches(jobs, batch_size):
                     tick = None if bar is None else _Tick(bar, len(group))
                     pictures = paint(self.pipeline, [jobs[k] for k in group], choices, watch._replace(tick=tick))
                     for k, picture in zip(group, pictures, strict=True):
                         ready[k].paste(ready[k].parts[number], jobs[k], picture, choices.composite)
+            ticks = None if bar is None else lambda windows: _Tick(bar, windows)
+            for photo, each in zip(busy, passes, strict=True):
+                for number, some in enumerate(each):
+                    prompt = self._prompt(photo, photo.parts[number], choices)
+                    refine(
+                        self.pipeline, photo, number, some, prompt, choices, batch=batch_size, watch=watch, tick=ticks
+                    )
+
+    def _passes(self, part: Part, choices: Choices) -> list[Pass]:
+        """Plan the second pass over a hole, see `passes_of`."""
+        resolution, factor = choices.resolution or self.settings.resolution, int(self.pipeline.vae_scale_factor)
+        first = canvas_of(part.window.w, part.window.h, resolution, factor)
+        return passes_of(part, first, choices, resolution, factor)
+
+    def _prompt(self, photo: PhotoInProgress, part: Part, choices: Choices) -> str:
+        return worded(photo.prompt_of(part), self.parts.token if choices.token else None)
 
     def _job(self, photo: PhotoInProgress, number: int, choices: Choices) -> Job:
         """Prepare one window (section 3): its hole, the rough content of the hole, its regions and its prompt.
@@ -513,7 +535,7 @@ class MagicEraser:
         part = photo.parts[number]
         window, crop = part.window, part.window.crop()
         factor = int(self.pipeline.vae_scale_factor)
-        canvas = canvas_of(window.w, window.h, self.settings.resolution, factor)
+        canvas = canvas_of(window.w, window.h, choices.resolution or self.settings.resolution, factor)
         ids = photo.mapped.panoptic.ids[crop] if photo.mapped.panoptic else None
         view = seen(photo.image[crop], photo.left[crop], ids, canvas.content)
         start = view.photo
@@ -527,7 +549,7 @@ class MagicEraser:
             start=padded(start, canvas.padded),
             hole=hole,
             regions=photo.regions_of(hole, wide, choices),
-            prompt=worded(photo.prompt_of(part), self.parts.token if choices.token else None),
+            prompt=self._prompt(photo, part, choices),
             seed=digest(photo.seed, photo.key, "magiceraser", number) % (1 << 63),
             key=photo.key,
         )

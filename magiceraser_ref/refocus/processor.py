@@ -66,6 +66,10 @@ class Refocusing:
         """
         self._step = index, total
 
+    def turn_to(self, regions: Sequence[Regions | None]) -> None:
+        """Announce that the next UNet calls are of other samples. The regions must live as long as the run."""
+        self._regions = list(regions)
+
     def begin(self, unet: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Record the time, the batch and the size of the latents. This is the UNet's forward pre-hook."""
         sample: Tensor = args[0] if args else kwargs["sample"]
