@@ -26,6 +26,8 @@ $(VENV)/full: $(VENV)/core
 	$(BIN)/pip install --quiet --editable '.[dev,models,benchmark,sd,magiceraser,migan]'
 	# both pin numpy<2 without need, hence --no-deps (docs/decisions.md)
 	$(BIN)/pip install --quiet --no-deps panopticapi-lite simple-lama-inpainting
+	# Gradio excludes pillow 13, with which it works here
+	$(BIN)/pip install --quiet --no-deps gradio==6.31.0 gradio-client==2.7.2 hf-gradio==0.4.1
 	@touch $@
 
 $(VENV)/docs: $(VENV)/core

@@ -1,0 +1,5 @@
+"""`python -m baselines.app`."""
+
+from baselines.app import main
+
+raise SystemExit(main())
