@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from baselines.levelling import levelled
 from olrd.arrays import Image, Mask
 
 PATCH = 8
@@ -52,15 +53,21 @@ def enlarged_by_example(photo: Image, mask: Mask, small: Image, hole: Mask) -> I
     height, width = mask.shape
     base = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     wanted, known = _wanted(hole), _known(hole)
-    detail = np.zeros(base.shape, np.float32)
     if len(wanted) and len(known):
         grid = Grid(height / hole.shape[0], width / hole.shape[1])
-        chosen = _most_similar(small, wanted, known)
-        lost = np.where(mask[..., None], 0, photo.astype(np.float32) - base)
-        detail = _assembled(lost, base, wanted, chosen, grid)
+        near = _around(mask, grid)
+        fill = _with_detail(photo, base, mask, wanted, _most_similar(small, wanted, known), near, grid)
+        base[near] = levelled(photo[near], fill, mask[near])
     filled = photo.copy()
-    filled[mask] = np.clip(np.rint(base + detail), 0, 255).astype(np.uint8)[mask]
+    filled[mask] = base[mask]
     return filled
+
+
+def _around(mask: Mask, grid: Grid) -> tuple[slice, slice]:
+    """The box of the mask with as much around it as the patches of its edge cover."""
+    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+    down, across = (int(np.ceil(2 * PATCH * factor)) for factor in grid)
+    return slice(max(0, top - down), top + height + down), slice(max(0, left - across), left + width + across)
 
 
 def _wanted(hole: Mask) -> Places:
@@ -116,20 +123,27 @@ def _patches(small: Image, places: Places) -> Levels:
     return halved[rows, columns].reshape(len(places), -1)
 
 
-def _assembled(detail: Levels, base: Image, wanted: Places, chosen: Places, grid: Grid) -> Levels:
-    """The detail of the chosen patches at the places of the wanted ones; overlapping patches fade into each other."""
+def _with_detail(
+    photo: Image, base: Image, mask: Mask, wanted: Places, chosen: Places, near: tuple[slice, slice], grid: Grid
+) -> Image:
+    """The enlarged fill with the detail of the chosen patches; overlapping patches fade into each other.
+
+    Only the part `near` is computed. It contains all wanted patches.
+    """
     size = round(PATCH * grid.down), round(PATCH * grid.across)
     weight = np.outer(_fading(size[0]), _fading(size[1]))[..., None]
-    total = np.zeros(base.shape, np.float32)
-    weights = np.full((*base.shape[:2], 1), 1e-6, np.float32)
+    total = np.zeros(base[near].shape, np.float32)
+    weights = np.full((*total.shape[:2], 1), 1e-6, np.float32)
+    top, left = near[0].start, near[1].start
     for here, there in zip(wanted, chosen, strict=True):
         row, column = _corner(here, grid, size, base.shape)
-        above, left = _aligned(base, (row, column), _corner(there, grid, size, base.shape), grid, size)
-        target = slice(row, row + size[0]), slice(column, column + size[1])
-        source = slice(above, above + size[0]), slice(left, left + size[1])
-        total[target] += detail[source] * weight
+        above, beside = _aligned(base, (row, column), _corner(there, grid, size, base.shape), grid, size)
+        source = slice(above, above + size[0]), slice(beside, beside + size[1])
+        lost = np.where(mask[source][..., None], np.float32(0), photo[source].astype(np.float32) - base[source])
+        target = slice(row - top, row - top + size[0]), slice(column - left, column - left + size[1])
+        total[target] += lost * weight
         weights[target] += weight
-    return np.divide(total, weights, dtype=np.float32)
+    return np.clip(np.rint(base[near] + total / weights), 0, 255).astype(np.uint8)
 
 
 def _fading(side: int) -> Levels:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from micro_model import box_mask, drawn
 
+from baselines.levelling import levelled
 from magiceraser_ref.erase.canvas import LONGEST, canvas_of, enlarged, padded, seen, whole_cells
-from magiceraser_ref.erase.pasting import FEATHER, faded, levelled, paste_back
+from magiceraser_ref.erase.pasting import FEATHER, faded, paste_back
 from magiceraser_ref.erase.windows import MAX_WINDOWS, parts_of, window_of
 from olrd.masks import mask_box
 from olrd.panoptic import Box
