@@ -5,7 +5,8 @@ its enlargement is blurred. So the result is noised a little and denoised again,
 resolution. If the window was reduced by more than 2, this is done at intermediate scales first, each twice the last one.
 
 All windows of a pass are cut from one plane of latents with one field of noise, and their predictions are averaged at
-every step (`tiling.py`): neighbours agree where they overlap.
+every step (`tiling.py`): neighbours agree where they overlap. A pass adds details. Colours stay as the first window has
+them: a model that noises and denoises several times moves them further each time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
+
 from magiceraser_ref.erase.canvas import Canvas, padded, seen, whole_cells
 from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.erase.painting import Job, Watch, executed_steps, paint, refocusing
@@ -22,7 +26,7 @@ from magiceraser_ref.erase.photo import PhotoInProgress
 from magiceraser_ref.erase.tiling import Grid, grid_of, tiled_unet, tiled_vae
 from magiceraser_ref.erase.windows import Part
 from magiceraser_ref.refocus.regions import Regions
-from olrd.arrays import resize_image
+from olrd.arrays import Image, resize_image
 from olrd.draws import digest
 from olrd.masks import mask_box
 from olrd.panoptic import Box
@@ -34,6 +38,8 @@ GROWTH = 2.0
 """Largest ratio of the scales of two passes that follow each other."""
 CONTEXT = 0.25
 """Photo around the hole that a pass sees, as a share of the model's resolution, at the scale of the pass."""
+COARSE = 1 / 16
+"""Spread of what counts as tone and not as detail, as a share of a window's side: a pass keeps the tone that it found."""
 MOST_WINDOWS = 256
 """Most windows of a pass. A hole that needs more is refined at the smaller scales only."""
 
@@ -159,7 +165,21 @@ def refine(
 
             with tiled_unet(pipeline.unet, one.grid, batch, factor, turn), tiled_vae(pipeline.vae, side, factor):
                 (picture,) = paint(pipeline, [job], own, told)
+        picture = toned(picture, job.start, COARSE * side)
         photo.paste(Part(one.region, part.mask), job, picture, choices.composite)
+
+
+def toned(picture: Image, before: Image, spread: float) -> Image:
+    """Return a picture with its own details and the tone of the one before, so that colours do not drift with every pass.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        before: uint8 [H, W, 3].
+        spread: Standard deviation in pixels of the Gaussian over which tone is averaged.
+    """
+    off = before.astype(np.float32) - picture
+    shift = cv2.GaussianBlur(off, (0, 0), spread, borderType=cv2.BORDER_REPLICATE)
+    return np.clip(np.rint(picture + shift), 0, 255).astype(np.uint8)
 
 
 def _prepared(

@@ -278,6 +278,20 @@ def test_passes_are_refocused_window_by_window(
     assert np.abs(erased(eraser, **same).astype(int) - refocused).max() > 1
 
 
+def test_a_pass_keeps_the_tone_and_adds_its_details() -> None:
+    before = drawn(96, 128)
+    details = np.random.default_rng(3).integers(-20, 21, before.shape)
+    picture = np.clip(before * 0.7 + 50 + details, 0, 255).astype(np.uint8)
+    found = refining.toned(picture, before, 4.0)
+    rows, columns = slice(20, 76), slice(20, 108)
+    apart = (found.astype(float) - before)[rows, columns]
+    assert np.abs(apart.reshape(7, 8, 11, 8, 3).mean((1, 3))).max() < 8  # over 8 x 8 pixels the tone is the one before
+    assert np.abs((picture.astype(float) - before)[rows, columns].mean()) > 15
+    alike = np.corrcoef(apart.ravel(), details[rows, columns].ravel())[0, 1]
+    assert alike > 0.8
+    assert np.array_equal(refining.toned(before, before, 4.0), before)
+
+
 def test_the_vae_has_its_settings_back(eraser: MagicEraser) -> None:
     vae = eraser.pipeline.vae
     names = ("use_tiling", "tile_sample_min_size", "tile_latent_min_size")
