@@ -278,6 +278,27 @@ def test_passes_are_refocused_window_by_window(
     assert np.abs(erased(eraser, **same).astype(int) - refocused).max() > 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("outer", [False, True])
+def test_a_compiled_network_sees_the_same_windows(outer: bool) -> None:
+    class Network(torch.nn.Module):
+        def forward(self, sample: Any, time: Any, return_dict: bool = True) -> Any:
+            return (torch.tanh(sample) + sample.mean((1, 2, 3), keepdim=True),)
+
+    torch.compiler.reset()
+    model, sample, grid = Network(), torch.randn(2, 4, 13, 19), grid_of(13, 19, SIDE)
+    with tiled_unet(model, grid, 1, 4):
+        expected = model(sample, 1)[0]
+    compiled: Any = torch.compile(model, backend="eager") if outer else model
+    if not outer:
+        model.compile(backend="eager")
+    with tiled_unet(compiled, grid, 1, 4):
+        assert torch.allclose(compiled(sample, 1)[0], expected, atol=1e-5)
+    assert compiled(sample, 1)[0].shape == sample.shape
+    assert not torch.allclose(compiled(sample, 1)[0], expected, atol=1e-2)  # the whole plane at once
+    torch.compiler.reset()
+
+
 def test_a_pass_keeps_the_tone_and_adds_its_details() -> None:
     before = drawn(96, 128)
     details = np.random.default_rng(3).integers(-20, 21, before.shape)

@@ -74,6 +74,20 @@ def test_it_runs_training_free_with_refocusing(model: Path) -> None:
     assert not np.array_equal(erased(eraser, content=False), first)
 
 
+@pytest.mark.slow
+def test_large_holes_are_refined(model: Path) -> None:
+    eraser = MagicEraser.from_pretrained(model, device="cpu", initializer="opencv-telea")
+    told: list[Any] = []
+    hook = eraser.pipeline.unet.register_forward_pre_hook(
+        lambda module, args, kwargs: told.append(kwargs["added_cond_kwargs"]["time_ids"]), with_kwargs=True
+    )
+    photo, mask = drawn(100, 120), box_mask(100, 120, (40, 30, 40, 40))
+    on, off = (eraser.erase(photo, mask, steps=5, refine=word, refine_strength=0.4) for word in ("on", "off"))
+    hook.remove()
+    assert np.array_equal(on[~mask], photo[~mask]) and not np.array_equal(on, off)
+    assert {tuple(row) for ids in told for row in ids.int().tolist()} == {(32, 32, 0, 0, 32, 32)}
+
+
 def test_a_token_for_it_is_refused(model: Path, tmp_path: Path) -> None:
     eraser = MagicEraser.from_pretrained(model, device="cpu")
     save(tmp_path / "m", eraser.pipeline, PLAIN)
