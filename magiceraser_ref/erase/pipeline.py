@@ -371,7 +371,8 @@ class MagicEraser:
                 global generator does, so results differ from call to call.
             output_type: `pil`, `np` or `pt`, see `results_of`.
             callback_on_step_end: Called after every step of every window with the pipeline, the step's number, its time
-                and a dict of tensors. It returns a dict of the tensors to replace.
+                and a dict of tensors. It returns a dict of the tensors to replace. When a large hole is refined, the
+                latents are those of all its windows.
             callback_on_step_end_tensor_inputs: Names of the tensors that it gets.
             return_dict: False returns a tuple whose only entry is the images.
             panoptic: As in `erase`.

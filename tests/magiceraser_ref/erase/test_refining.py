@@ -299,6 +299,18 @@ def test_a_compiled_network_sees_the_same_windows(outer: bool) -> None:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "box"), [((90, 100), (0, 0, 100, 90)), ((20, 300), (30, 4, 200, 12)), ((97, 101), (60, 0, 41, 97))]
+)
+def test_any_shape_is_refined(eraser: MagicEraser, shape: tuple[int, int], box: tuple[int, int, int, int]) -> None:
+    """A hole that is the whole photo, a strip, and a hole at the photo's edge."""
+    photo, mask = drawn(*shape), box_mask(*shape, box)
+    out = erased(eraser, photo, mask, composite=False)
+    assert out.shape == photo.shape
+    assert not np.array_equal(out[mask], erased(eraser, photo, mask, composite=False, refine="off")[mask])
+
+
 def test_a_pass_keeps_the_tone_and_adds_its_details() -> None:
     before = drawn(96, 128)
     details = np.random.default_rng(3).integers(-20, 21, before.shape)
