@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import olrd
+from olrd.arrays import MAX_PIXELS
 from olrd.cli.shell import add_device, add_json, guarded, help_text
 from olrd.errors import UsageError
 
@@ -113,6 +114,13 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
     objects.add_argument("--panoptic", type=Path, metavar="PNG", help="the photo's panoptic map, in COCO's format")
     objects.add_argument("--segments", type=Path, metavar="JSON", help="the map's segments and their categories")
     objects.add_argument("--erased", metavar="CLASS", help="class of the erased object, for erasers that use the map")
+    mask.add_argument(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="refuse photos and masks with more pixels (default %(default)s)",
+    )
     many = command.add_argument_group("many photos")
     many.add_argument(
         "--format", choices=FORMATS, default="png", help="of the results in a folder (default %(default)s)"

@@ -37,7 +37,9 @@ def erase_folder(args: argparse.Namespace, openers: Callable[[argparse.Namespace
         raise UsageError(f"{out} is a file: expected a folder for the results")
     if out.resolve() in (args.photo.resolve(), masks.resolve() if masks else None):
         raise UsageError(f"{out} is the folder of the photos or masks: give another --out, so that they are kept")
-    plan = plan_folder(args.photo, masks, args.format)
+    if args.limit is not None and args.limit < 1:
+        raise UsageError(f"--limit is a number of photos from 1, got {args.limit}")
+    plan = plan_folder(args.photo, masks, out, args.format)
     _say_plan(plan)
     jobs = plan.jobs[: args.limit] if args.limit is not None else plan.jobs
     if args.dry_run:
@@ -96,7 +98,7 @@ def _erase(
     """Erase one photo. outs: for each method the eraser and the result."""
     inputs = read_inputs(args, job.photo, job.masks, finder, job.name)
     for line in inputs.said:
-        if line.startswith("warning"):
+        if not line.startswith(("mask", "objects")):
             say(printable(line))
     what = wanted(inputs.photo.pixels, inputs.mask, args.grow, args.effects)
     for eraser, out in outs.values():

@@ -53,7 +53,7 @@ def read_inputs(
         UsageError: If the inputs do not fit each other, or nothing is marked.
         Rejected: If a file cannot be decoded.
     """
-    opened = read_photo(photo)
+    opened = read_photo(photo, args.max_pixels)
     mapped = None
     if args.panoptic is not None:
         mapped = map_from_files(args.panoptic, args.segments, opened.size)
@@ -77,7 +77,7 @@ def read_inputs(
         categories=mapped.categories if mapped else None,
         category=erased,
     )
-    return Inputs(opened, mask, hints, said)
+    return Inputs(opened, mask, hints, (*opened.said, *said))
 
 
 def _united(
@@ -85,7 +85,7 @@ def _united(
 ) -> tuple[Mask, tuple[str, ...]]:
     """All masks together, and what was read."""
     choice = MaskChoice(args.mask_from, args.invert)
-    read = [(path, _read_mask(path, photo, size, choice)) for path in masks]
+    read = [(path, _read_mask(path, photo, size, choice, args.max_pixels)) for path in masks]
     mask = np.logical_or.reduce([one.mask for _, one in read])
     if not mask.any():
         turned = "without --invert" if choice.invert else "--invert if black means erase"
@@ -98,10 +98,10 @@ def _united(
     return mask, tuple(said)
 
 
-def _read_mask(path: Path, photo: Path, size: tuple[int, int], choice: MaskChoice) -> MaskRead:
+def _read_mask(path: Path, photo: Path, size: tuple[int, int], choice: MaskChoice, max_pixels: int) -> MaskRead:
     """A mask in the size (width, height) of the photo. A mask of another shape belongs to another photo."""
     try:
-        return read_mask(read_input(path), str(path), size, choice)
+        return read_mask(read_input(path), str(path), size, choice, max_pixels)
     except Rejected as error:
         if error.code != "panoptic_size":
             raise

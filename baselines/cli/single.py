@@ -23,7 +23,7 @@ def list_objects(args: argparse.Namespace) -> int:
     """`--object` without a name: print the photo's objects."""
     if args.photo.is_dir():
         raise UsageError("--object without a name lists the objects of one photo, not of a folder")
-    photo = read_photo(args.photo)
+    photo = read_photo(args.photo, args.max_pixels)
     given = args.panoptic is not None
     mapped = (
         map_from_files(args.panoptic, args.segments, photo.size)

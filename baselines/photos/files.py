@@ -32,6 +32,7 @@ QUALITY = 95
 FEWEST = 64
 """Smallest number of masked pixels of which `doubt` says something."""
 _ORIENTATION = 0x0112
+_BITS_PER_SAMPLE = 258
 _WEBP_LONGEST = 16383
 
 
@@ -45,12 +46,14 @@ class PhotoFile:
             3 (RGB) or 4 (RGB, alpha).
         icc: The colour profile, or None.
         exif: The EXIF data with the orientation removed, or None.
+        said: What was left out of the file, in words.
     """
 
     pixels: Image
     own: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
     icc: bytes | None = None
     exif: bytes | None = None
+    said: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -85,32 +88,43 @@ def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> PhotoFile:
     data, name = read_input(path), str(path)
     header = photo_header(data, name, max_pixels)
     exif = _exif(header.image)
+    frames = getattr(header.image, "n_frames", 1)
+    said = (f"{name}: the first of {frames} pictures in the file is taken",) if frames > 1 else ()
     own = _own_pixels(data, name, header.orientation, max_pixels)
     if own is None:
         pixels = decode_photo(data, name, max_pixels).pixels
-        return PhotoFile(pixels, pixels, header.icc, exif)
+        return PhotoFile(pixels, pixels, header.icc, exif, said)
     grey = header.image.mode in ("L", "LA") or header.image.mode.startswith("I")
-    return PhotoFile(_as_rgb(own), own, header.image.info.get("icc_profile") if grey else header.icc, exif)
+    return PhotoFile(_as_rgb(own), own, header.image.info.get("icc_profile") if grey else header.icc, exif, said)
 
 
 def _own_pixels(data: bytes, name: str, orientation: int, max_pixels: int) -> npt.NDArray[Any] | None:
     """The pixels of a photo that is grey, has alpha or has 16 bits; None for the others, which become RGB."""
     image = open_picture(data, name, "photo", max_pixels)
-    sixteen = data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
     with decoding("photo_unreadable", name):
-        if sixteen:
+        if _has_16_bits(image, data):
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
             if pixels is None or pixels.shape[:2] != image.size[::-1] or pixels.dtype != np.uint16:
-                raise Rejected("photo_unreadable", f"{name}: truncated or corrupt")
+                raise Rejected("photo_unreadable", f"{name}: truncated, corrupt or of an unusual kind with 16 bits")
             return _turned(_rgb_order(pixels), orientation)
         image = upright(image, orientation)
         if image.mode.startswith("I;16"):
             return np.asarray(image).astype(np.uint16)
-        if image.mode in ("P", "PA") and image.has_transparency_data:
+        if image.mode in ("P", "PA", "RGB", "L") and image.has_transparency_data:
             image = image.convert("RGBA")
         if image.mode in ("L", "LA", "RGBA"):
             return np.asarray(image)
     return None
+
+
+def _has_16_bits(image: Pillow.Image, data: bytes) -> bool:
+    """Whether it is a PNG or an RGB TIFF of 16 bits, which Pillow would reduce to 8 without a word."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return data[24:25] == b"\x10"
+    if image.format != "TIFF" or image.mode.startswith("I"):
+        return False
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+    return max(bits if isinstance(bits, tuple) else (bits,)) == 16
 
 
 def _rgb_order(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from olrd.errors import UsageError
-from olrd.sources.mask_names import match_masks, pictures_under
+from olrd.sources.mask_names import is_mask_beside, match_masks, pictures_under, stem_of
 from olrd.storage.files import to_json, write_atomic
 from olrd.trust import printable, shown
 
@@ -46,32 +47,29 @@ class Plan(NamedTuple):
     alone: tuple[str, ...]
 
 
-def plan_folder(photos: Path, masks: Path | None, form: str) -> Plan:
+def plan_folder(photos: Path, masks: Path | None, out: Path, form: str) -> Plan:
     """Find the photos of a folder and their masks.
 
     Args:
         photos: A folder with photos, also in folders below it.
-        masks: A folder with masks (NAME.png, NAME_mask.png, NAME_0.png, NAME/*.png for the photo NAME.jpg); one mask for
-            all photos; or None: every photo is erased by other means, such as objects by name.
+        masks: A folder with masks (NAME.png, NAME_mask.png, NAME_0.png, NAME/*.png for the photo NAME.jpg), which may be
+            that of the photos (then NAME_mask.png is a mask); one mask for all photos; or None: what is erased is said
+            by other means, such as objects by name.
+        out: The folder of the results, which are no photos.
         form: Suffix of the results without the dot.
 
     Raises:
         UsageError: If there is nothing to do, or two photos would have the same result.
     """
-    names = pictures_under(photos)
-    if masks is not None and masks.is_dir() and masks.resolve() != photos.resolve():
-        inside = f"{masks.resolve()}/"
-        names = [name for name in names if not f"{(photos / name).resolve()}".startswith(inside)]
+    names, found = _photos_and_masks(photos, masks, out)
     if not names:
         raise UsageError(f"{photos}: expected photos in the folder, found none")
     results = {name: PurePosixPath(name).with_suffix(f".{form}") for name in names}
-    twice = sorted({str(path) for path in results.values() if list(results.values()).count(path) > 1})
-    if twice:
+    if twice := [str(path) for path, number in Counter(results.values()).items() if number > 1]:
         raise UsageError(f"{photos}: several photos would be written to {shown(twice[0])}: rename one of them")
     if masks is None or not masks.is_dir():
         every = () if masks is None else (masks,)
         return Plan(tuple(Job(name, photos / name, every, results[name]) for name in names), (), ())
-    found = pictures_under(masks)
     matched = match_masks(names, {name: name for name in found})
     jobs = tuple(
         Job(name, photos / name, tuple(masks / mask for mask in matched.masks[name]), results[name])
@@ -86,6 +84,27 @@ def plan_folder(photos: Path, masks: Path | None, form: str) -> Plan:
         )
     without = tuple(name for name in names if not matched.masks.get(name))
     return Plan(jobs, without, tuple(matched.alone))
+
+
+def _photos_and_masks(photos: Path, masks: Path | None, out: Path) -> tuple[list[str], list[str]]:
+    """The names of the photos and of the masks, each below its folder."""
+    names = _outside(photos, out)
+    if masks is None or not masks.is_dir():
+        return names, []
+    if masks.resolve() == photos.resolve():
+        stems = {stem_of(name) for name in names}
+        beside = {name for name in names if is_mask_beside(name, stems)}
+        return [name for name in names if name not in beside], sorted(beside)
+    return [name for name in names if name in set(_outside(photos, masks))], _outside(masks, out)
+
+
+def _outside(folder: Path, other: Path) -> list[str]:
+    """The pictures in a folder that are not below the other folder, unless that contains the folder itself."""
+    here, there = folder.resolve(), other.resolve()
+    found = pictures_under(folder)
+    if here.is_relative_to(there):
+        return found
+    return [name for name in found if not (here / name).is_relative_to(there)]
 
 
 def check_settings(out: Path, settings: Mapping[str, Any], force: bool) -> None:

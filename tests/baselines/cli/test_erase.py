@@ -216,9 +216,29 @@ def test_one_mask_serves_all_photos_and_several_methods_have_folders(folders: Pa
     assert names == {f"{m}/{n}.jpg" for m in ("opencv-telea", "mean-fill") for n in ("a", "deep/b", "c")}
 
 
+def test_photos_and_masks_may_share_a_folder_and_results_are_no_photos(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "both").mkdir()
+    (here / "both/a.png").write_bytes((here / "photo.png").read_bytes())
+    (here / "both/a_mask.png").write_bytes((here / "mask.png").read_bytes())
+    words = ["both", "both", "--out", "both/clean", "--json", *TELEA]
+    for erased, there in ((1, 0), (0, 1)):
+        assert main(words) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["erased"], result["there_already"], result["failed"]) == (erased, there, {})
+
+
+def test_a_limit_of_pixels_holds_for_photos_and_masks(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["photo.png", "mask.png", "-o", "out.png", "--max-pixels", "2639", *TELEA]) == 1
+    assert "more than the allowed 2639 pixels" in capsys.readouterr().err
+    assert main(["photo.png", "mask.png", "-o", "out.png", "--max-pixels", "2640", *TELEA]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["photos", "masks", "--limit", "0"], "--limit is a number of photos from 1"),
         (["photos", "masks", "masks"], "expected one MASK"),
         (["photos", "masks", "--out", "photos"], "is the folder of the photos or masks"),
         (["photos", "masks", "--out", "masks"], "is the folder of the photos or masks"),

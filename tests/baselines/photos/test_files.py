@@ -162,6 +162,32 @@ def test_a_jpeg_result_says_that_alpha_is_lost_and_quality_counts(tmp_path: Path
     assert np.abs(near - photo.own[..., :3]).mean() < 8  # noise, at full resolution of colour
 
 
+def test_a_tiff_of_16_bits_keeps_them(tmp_path: Path, hole: Any) -> None:
+    pixels = levels(HEIGHT, WIDTH, 3, deep=True)
+    assert cv2.imwrite(str(tmp_path / "photo.tif"), pixels[..., ::-1])
+    photo = read_photo(tmp_path / "photo.tif")
+    write_photo(tmp_path / "out.png", photo.with_fill(photo.pixels, hole), photo)
+    assert (decoded(tmp_path / "out.png")[~hole] == pixels[~hole]).all()
+    assert (photo.pixels == pixels >> 8).all()
+
+
+def test_of_several_pictures_in_a_file_the_first_is_taken_and_it_is_said(tmp_path: Path) -> None:
+    frames = [Pillow.fromarray(levels(HEIGHT, WIDTH, 3)) for _ in range(3)]
+    frames[0].save(tmp_path / "photo.png", save_all=True, append_images=frames[1:])
+    photo = read_photo(tmp_path / "photo.png")
+    assert (photo.pixels == np.asarray(frames[0])).all()
+    assert photo.said == (f"{tmp_path / 'photo.png'}: the first of 3 pictures in the file is taken",)
+
+
+def test_a_clear_colour_becomes_alpha(tmp_path: Path) -> None:
+    pixels = levels(HEIGHT, WIDTH, 3)
+    clear = tuple(int(level) for level in pixels[0, 0])
+    (tmp_path / "photo.png").write_bytes(png(pixels, transparency=clear))
+    own = read_photo(tmp_path / "photo.png").own
+    assert own.shape == (HEIGHT, WIDTH, 4)
+    assert ((own[..., 3] == 0) == (pixels == clear).all(axis=2)).all()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "text", "gif"])
 def test_what_is_no_photo_is_refused(tmp_path: Path, damage: str) -> None:
     data = {"truncated": MODES["16-bit RGB"][0][:200], "text": b"hello", "gif": b"GIF89a"}[damage]
