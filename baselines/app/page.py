@@ -127,7 +127,7 @@ class Steps:
         return (
             gr.Checkbox(value=True),
             proposal,
-            gr.Image(value=picture, visible=True),
+            gr.Image(value=picture, visible=proposal.found),
             gr.Markdown(value=about(proposal), visible=True),
             gr.Radio(value=TAKE, visible=proposal.found),
             gr.Button(visible=True),
@@ -214,8 +214,8 @@ def build(steps: Steps, without_names: str = "") -> Any:
                     type="index", label="or an example", samples_per_page=15, elem_id="examples",
                 )  # fmt: skip
                 editor = gr.ImageEditor(
-                    label="2. Brush over the object", type="numpy", image_mode="RGBA", format="png",
-                    sources=(), transforms=(), layers=False, height=520, elem_id="editor",
+                    label="2. Brush", type="numpy", image_mode="RGBA", format="png",
+                    sources=(), transforms=(), layers=False, height=460, elem_id="editor",
                     brush=gr.Brush(default_size=24, colors=["rgba(230, 40, 40, 0.6)"], color_mode="fixed"),
                     eraser=gr.Eraser(default_size=24),
                 )  # fmt: skip

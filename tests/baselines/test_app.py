@@ -278,6 +278,48 @@ def test_the_same_versions_are_named_everywhere() -> None:
         assert all(pin in text for pin in pins), file
 
 
+class Drawn:
+    """Finds the objects of a map that was drawn by hand."""
+
+    def map_of(self, pixels: Any) -> Mapped:
+        assert pixels.shape == (HEIGHT, WIDTH, 3)
+        return mapped()
+
+
+@pytest.mark.slow
+def test_the_steps_of_the_buttons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    gradio = pytest.importorskip("gradio", reason=f"Gradio is not installed: {app.INSTALL}")
+    from baselines.app.page import DROP, TAKE, Steps, answering
+
+    path = str(tmp_path / "a cat.png")
+    Pillow.fromarray(photo().pixels).save(path)
+    page = Steps(steps.Shelf("cpu"), Drawn(), tmp_path / "results")  # type: ignore[arg-type]
+    found, choices = page.find(path)
+    assert [name for _, name in choices.choices] == ["person:1", "person:2"] and choices.visible
+    editor = {"background": None, "layers": [layer(HEIGHT, WIDTH, (70, 70, 200))], "composite": None}
+    proposal = page.look(True, path, editor, found, ["person:1"])[1]
+    assert proposal.of == steps.digest(steps.marked(photo(), editor["layers"], found, ["person:1"]))
+    for decision in (TAKE, DROP):
+        given = (path, editor, found, ["person:1"], proposal, decision, ["opencv-telea"], False, 0.0)
+        _, mask, column, _, text, download, second, *_ = page.erase(*given, progress=lambda *_, **__: None)
+        stored = np.asarray(Pillow.open(mask.value["path"]).convert("L")) > 127
+        assert stored.sum() == 201, "the named object and one pixel of the brush"
+        result = np.asarray(Pillow.open(download.value["path"]))
+        assert (result[~stored] == photo().pixels[~stored]).all()
+        assert column.visible and not second.visible and text.value.startswith("**opencv-telea**")
+    with pytest.raises(gradio.Error, match="draw it again") as caught:
+        answering(page.look)(True, path, {"layers": [layer(9, 9)]}, None, [])
+    assert str(tmp_path) not in str(caught.value)
+
+    def fails() -> None:
+        raise RuntimeError(f"{tmp_path} is secret")
+
+    with pytest.raises(gradio.Error, match="RuntimeError") as caught:
+        answering(fails)()
+    assert str(tmp_path) not in str(caught.value)
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """The app in a process of its own: its address."""
@@ -323,6 +365,8 @@ def test_an_object_is_brushed_and_erased_in_a_browser(tmp_path: Path) -> None:
         page.on(
             "request", lambda one: None if one.url.startswith((url, "data:", "blob:")) else elsewhere.append(one.url)
         )
+        for outside in ("/etc/passwd", f"{ALIAS}/../../etc/passwd", f"{ALIAS}/%2e%2e/%2e%2e/etc/passwd"):
+            assert page.request.get(f"{url}/gradio_api/file={outside}").status in (403, 404)
         page.goto(url)
         page.locator("#erase").click()
         page.get_by_text("there is no photo yet").wait_for()
