@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from baselines.checked import CheckedEraser
 from baselines.cli.inputs import Openers, read_inputs
@@ -70,7 +71,7 @@ def _run(
         for job, names in todo:
             outs = {name: (erasers[name], result_path(out, job, name, methods)) for name in names}
             try:
-                _erase(args, job, outs, finder)
+                _erase(args, job, outs, finder, out if len(methods) > 1 else None)
                 erased += len(outs)
             except STOPS:
                 raise
@@ -87,23 +88,57 @@ def _run(
         "without_mask": list(plan.without),
         "masks_without_photo": list(plan.alone),
     }
+    if len(methods) > 1:
+        result["page"] = str(_page(out, jobs, methods, failures))
     text = f"erased: {erased:,}, there already: {done:,}, failed: {len(failures):,}; results in {out}"
     emit(result, text, args.json)
     return 1 if failures else 0
 
 
 def _erase(
-    args: argparse.Namespace, job: Job, outs: Mapping[str, tuple[CheckedEraser, Path]], finder: ObjectFinder
+    args: argparse.Namespace,
+    job: Job,
+    outs: Mapping[str, tuple[CheckedEraser, Path]],
+    finder: ObjectFinder,
+    view: Path | None,
 ) -> None:
-    """Erase one photo. outs: for each method the eraser and the result."""
+    """Erase one photo.
+
+    Args:
+        args: The arguments of `olrd-erase`.
+        job: The photo.
+        outs: For each method the eraser and the result.
+        finder: Finds objects by name.
+        view: Folder of the comparison page, or None if there is none.
+    """
     inputs = read_inputs(args, job.photo, job.masks, finder, job.name)
     for line in inputs.said:
         if not line.startswith(("mask", "objects")):
             say(printable(line))
     what = wanted(inputs.photo.pixels, inputs.mask, args.grow, args.effects)
+    if view is not None:
+        from baselines.photos.compared import keep_view
+
+        keep_view(view, str(job.result.with_suffix("")), inputs.photo.pixels, what)
     for eraser, out in outs.values():
         out.parent.mkdir(parents=True, exist_ok=True)
         write_result(out, inputs, what, erase_photo(inputs.photo.pixels, what, eraser, inputs.hints), args.quality)
+
+
+def _page(out: Path, jobs: Sequence[Job], methods: Sequence[str], failures: Mapping[str, str]) -> Path:
+    """Write the page that compares the methods. A result that is missing is shown with the reason."""
+    from baselines.photos.compared import Compared, write_comparison
+    from baselines.photos.page import Shown
+
+    photos = []
+    for job in jobs:
+        shown = []
+        for method in methods:
+            path = result_path(out, job, method, methods)
+            file = quote(path.relative_to(out).as_posix()) if path.is_file() else ""
+            shown.append(Shown(method, file, None, "" if file else failures.get(job.name, "not erased yet")))
+        photos.append(Compared(job.name, str(job.result.with_suffix("")), tuple(shown)))
+    return write_comparison(out, photos)
 
 
 def _settings(args: argparse.Namespace, erasers: dict[str, CheckedEraser]) -> dict[str, Any]:

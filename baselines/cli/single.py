@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from baselines.checked import CheckedEraser
 from baselines.cli.inputs import Inputs, Openers, read_inputs
@@ -108,18 +109,20 @@ def _compared(
     args: argparse.Namespace, out: Path, inputs: Inputs, what: Wanted, erasers: dict[str, CheckedEraser]
 ) -> int:
     """Erase with several erasers and write a page that compares them."""
-    from baselines.photos.compared import compare
+    from baselines.photos.compared import Compared, keep_view, write_comparison
+    from baselines.photos.page import Shown
 
     results: dict[str, Any] = {}
     out.mkdir(parents=True, exist_ok=True)
-    entries: list[tuple[str, Path, Erased]] = []
+    keep_view(out, "photo", inputs.photo.pixels, what)
+    shown: list[Shown] = []
     for name, eraser in erasers.items():
         path = out / f"{name}.{args.format}"
         check_out(path, args.force, (args.photo, *args.masks))
         erased = erase_photo(inputs.photo.pixels, what, eraser, inputs.hints)
         results[name] = write_result(path, inputs, what, erased, args.quality) | {"revision": eraser.info.revision}
-        entries.append((name, path, erased))
+        shown.append(Shown(name, quote(path.name), erased.seconds, erased.warning or ""))
         say(f"{name}: {erased.seconds:.1f} s")
-    page = compare(out, args.photo.name, inputs.photo.pixels, what, entries)
+    page = write_comparison(out, [Compared(args.photo.name, "photo", tuple(shown))])
     emit({"page": str(page), "results": results, "seed": args.seed}, str(page), args.json)
     return 0

@@ -1,40 +1,78 @@
-"""Writes what a comparison page shows of one photo: the photo, the outline of what is erased, and the page itself."""
+"""What the comparison page shows beside the results: the photo and the outline of what is erased, kept as files.
+
+They lie in a folder of their own below the results, so that a run that goes on finds those of earlier photos.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
-from baselines.photos.erasing import Erased, Wanted
+from baselines.photos.erasing import Wanted
 from baselines.photos.page import Comparison, Shown, write_page
 from olrd.arrays import Image, Mask, encode_png
+from olrd.errors import OutputError
 from olrd.masks import mask_box, outline
+from olrd.panoptic import Box
 from olrd.storage.files import write_atomic
 
+FOLDER = "compared"
 RED = (230, 40, 40)
 
 
-def compare(out: Path, title: str, photo: Image, what: Wanted, entries: Sequence[tuple[str, Path, Erased]]) -> Path:
-    """Write the page of one photo.
+class Compared(NamedTuple):
+    """A photo of the page.
+
+    Attributes:
+        title: Names it for the reader.
+        stem: Names its files: a relative path without suffix.
+        results: What the methods made of it.
+    """
+
+    title: str
+    stem: str
+    results: tuple[Shown, ...]
+
+
+def keep_view(out: Path, stem: str, photo: Image, what: Wanted) -> None:
+    """Write the photo, the outline and the place of what is erased. The place comes last: with it, all are there."""
+    height, width = what.mask.shape
+    folder = (out / FOLDER / stem).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / FOLDER / f"{stem}.png", encode_png(photo))
+    write_atomic(out / FOLDER / f"{stem}-outline.png", encode_png(_drawn(what.mask)))
+    place = {"size": [width, height], "box": list(mask_box(what.hole))}
+    write_atomic(out / FOLDER / f"{stem}.json", json.dumps(place))
+
+
+def write_comparison(out: Path, photos: Sequence[Compared]) -> Path:
+    """Write the page of all photos whose view was kept.
 
     Args:
         out: Folder of the page; the results lie in it.
-        title: Names the photo.
-        photo: uint8 [H, W, 3].
-        what: What was erased.
-        entries: The name, file and result of each method.
+        photos: In the order of the page.
 
     Returns:
         The page.
     """
-    write_atomic(out / "photo.png", encode_png(photo))
-    write_atomic(out / "outline.png", encode_png(_drawn(what.mask)))
-    height, width = what.mask.shape
-    shown = tuple(Shown(name, quote(path.name), erased.seconds, erased.warning or "") for name, path, erased in entries)
-    write_page(out, [Comparison(title, "photo.png", "outline.png", (width, height), mask_box(what.hole), shown)])
+    found = []
+    for one in photos:
+        place = out / FOLDER / f"{one.stem}.json"
+        if not place.is_file():
+            continue
+        try:
+            read = json.loads(place.read_text("utf-8"))
+            size, box = (int(read["size"][0]), int(read["size"][1])), Box(*map(int, read["box"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{place} is damaged: remove it, and give --force to make the results anew") from error
+        base = quote(f"{FOLDER}/{one.stem}")
+        found.append(Comparison(one.title, f"{base}.png", f"{base}-outline.png", size, box, one.results))
+    write_page(out, found)
     return out / "index.html"
 
 

@@ -95,12 +95,9 @@ def test_several_methods_make_a_page(here: Path, capsys: pytest.CaptureFixture[s
     assert result["page"] == "cmp/index.html" and set(result["results"]) == {"opencv-telea", "mean-fill"}
     page = (here / "cmp" / "index.html").read_text()
     assert "opencv-telea.png" in page and str(here) not in page
-    assert {path.name for path in (here / "cmp").iterdir()} == {
-        "index.html",
-        "mean-fill.png",
-        "opencv-telea.png",
-        "outline.png",
-        "photo.png",
+    names = {path.relative_to(here / "cmp").as_posix() for path in (here / "cmp").rglob("*.*")}
+    assert names == {"index.html", "mean-fill.png", "opencv-telea.png"} | {
+        f"compared/photo{end}" for end in (".json", ".png", "-outline.png")
     }
 
 
@@ -212,6 +209,11 @@ def test_one_mask_serves_all_photos_and_several_methods_have_folders(folders: Pa
     assert main([*words, "--dry-run"]) == 0
     assert not (folders / "clean").exists()
     assert main(words) == 0
+    page = (folders / "clean" / "index.html").read_text()
+    assert "compared/deep/b.png" in page and "opencv-telea/deep/b.jpg" in page
+    (folders / "clean/mean-fill/c.jpg").unlink()
+    assert main(words) == 0
+    assert page == (folders / "clean" / "index.html").read_text()
     names = {path.relative_to(folders / "clean").as_posix() for path in (folders / "clean").rglob("*.jpg")}
     assert names == {f"{m}/{n}.jpg" for m in ("opencv-telea", "mean-fill") for n in ("a", "deep/b", "c")}
 
