@@ -34,12 +34,12 @@ $(VENV)/docs: $(VENV)/core
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@
 
-demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; benchmark three erasers on them
+demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; benchmark four erasers on them
 	$(BIN)/olrd-build --source coco --out $(OUT)/triplets
 	$(BIN)/olrd verify $(OUT)/triplets
 	$(BIN)/olrd audit $(OUT)/triplets
 	$(BIN)/olrd show $(OUT)/triplets --out $(OUT)/show
-	for method in identity blur-fill opencv-telea; do \
+	for method in identity blur-fill opencv-telea patchmatch; do \
 	  $(BIN)/benchmark run --method $$method --root $(OUT)/triplets --save --out $(OUT)/runs/$$method; \
 	done
 	$(BIN)/benchmark leaderboard $(OUT)/runs/* --board $(OUT)/leaderboards
