@@ -88,7 +88,8 @@ def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> PhotoFile:
     data, name = read_input(path), str(path)
     header = photo_header(data, name, max_pixels)
     exif = _exif(header.image)
-    frames = getattr(header.image, "n_frames", 1)
+    with decoding("photo_unreadable", name):
+        frames = getattr(header.image, "n_frames", 1)
     said = (f"{name}: the first of {frames} pictures in the file is taken",) if frames > 1 else ()
     own = _own_pixels(data, name, header.orientation, max_pixels)
     if own is None:

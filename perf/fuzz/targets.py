@@ -1,7 +1,6 @@
 """The readers, and how each is fed: `TARGETS` has one function per reader.
 
-A function takes the folder of the honest inputs and an empty folder, and returns what runs one example. There is no
-source that reads COCO's instances; Open Images' CSV is the source of instances.
+A function takes the folder of the honest inputs and an empty folder, and returns what runs one example.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
+from baselines.photos.files import SUFFIXES, read_photo, write_photo
 from olrd.arrays import decode_ids, decode_mask, decode_photo, photo_header
 from olrd.errors import OlrdError, Rejected
 from olrd.panoptic import PanopticMap, check_panoptic, decode_rle, encode_rle
@@ -80,6 +80,22 @@ def picture(honest: Path, scratch: Path) -> Example:
 
     def example(random: Random) -> None:
         decode_photo(damaged_bytes(random.choice(pictures), random))
+
+    return example
+
+
+@target("photo-file")
+def photo_file(honest: Path, scratch: Path) -> Example:
+    """Photos of every format as `olrd-erase` reads them, and writes them again in their own mode."""
+    pictures = list(drawn_pictures().values())
+    scratch.mkdir(exist_ok=True)
+
+    def example(random: Random) -> None:
+        path = scratch / "photo"
+        path.write_bytes(damaged_bytes(random.choice(pictures), random))
+        photo = read_photo(path)
+        own = photo.with_fill(photo.pixels, np.ones(photo.pixels.shape[:2], bool))
+        write_photo(scratch / f"out{random.choice(SUFFIXES)}", own, photo)
 
     return example
 
@@ -152,6 +168,45 @@ def annotation_json(honest: Path, scratch: Path) -> Example:
         file.write_bytes(text)
         try:
             _read_source(open_source(SourceSpec("coco", str(root))))
+        finally:
+            _without_cache(scratch)
+
+    return example
+
+
+@target("instances-json")
+def instances_json(honest: Path, scratch: Path) -> Example:
+    """The JSON of COCO's instances: polygons, run lengths and counts as text."""
+    photos = sorted((honest / "coco" / "train2017").iterdir())[:3]
+    root = scratch / "instances"
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    images = []
+    for number, photo in enumerate(photos, start=1):
+        shutil.copy(photo, root / "images" / photo.name)
+        width, height = Pillow.open(photo).size
+        images.append({"id": number, "file_name": photo.name, "width": width, "height": height})
+    shapes = [
+        [[10, 10, 60, 10, 60, 50, 10, 50]],
+        {"counts": [5, 20, width * height - 25], "size": [height, width]},
+        {"counts": encode_rle(np.eye(height, width, dtype=bool)), "size": [height, width]},
+    ]
+    notes = [
+        {"id": n, "image_id": image["id"], "category_id": 1, "segmentation": shape, "iscrowd": 0, "bbox": [1, 1, 9, 9]}
+        for n, (image, shape) in enumerate(zip(images, shapes, strict=True), start=1)
+    ]
+    document = {"images": images, "annotations": notes, "categories": [{"id": 1, "name": "dog"}]}
+
+    def example(random: Random) -> None:
+        changed = json.loads(json.dumps(document))
+        part = random.choice((*document, None))
+        if part is None:
+            text = damaged_json(document, random)
+        else:
+            changed[part] = damaged_value(changed[part], random)
+            text = json.dumps(changed).encode()
+        (root / "instances.json").write_bytes(text)
+        try:
+            _read_source(open_source(SourceSpec("instances", str(root))))
         finally:
             _without_cache(scratch)
 
