@@ -25,9 +25,10 @@ def best_ready(state: Callable[[str], State] = state_of) -> Choice:
     for name in PREFERRED[:-1]:
         found = state(name)
         if found.word == "ready":
-            lacking = f"; {' and '.join(missing)}" if missing else ""
+            lacking = f"; not ready: {', '.join(missing)}" if missing else ""
             return Choice(name, f"method {name}: the best that is ready on this machine{lacking}")
         missing.append(f"{name} ({found.word})")
     return Choice(
-        PREFERRED[-1], f"method {PREFERRED[-1]}: nothing better is ready on this machine; {' and '.join(missing)}"
+        PREFERRED[-1],
+        f"method {PREFERRED[-1]}: nothing better is ready on this machine; not ready: {', '.join(missing)}",
     )

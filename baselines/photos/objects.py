@@ -67,7 +67,7 @@ class ObjectFinder:
         from olrd.models.mask2former import CHECKPOINT, Mask2FormerSegmenter
 
         try:
-            return Mask2FormerSegmenter(device=self._device)
+            return Mask2FormerSegmenter(device=self._device, local_files_only=True)
         except SourceError as error:
             raise WeightsMissingError(
                 f"--object finds objects with Mask2Former, which has no weights that can be used: {error}. Get them with "

@@ -118,7 +118,7 @@ class Segmenter:
         from olrd.models.mask2former import CHECKPOINT, Mask2FormerSegmenter
 
         try:
-            return Mask2FormerSegmenter(device=self._device)
+            return Mask2FormerSegmenter(device=self._device, local_files_only=True)
         except SourceError as error:
             raise WeightsMissingError(
                 f"the segmenter mask2former has no weights that can be used: {error}. Get them with `hf download "

@@ -103,6 +103,24 @@ def load_model(auto_class: Any, checkpoint: str, revision: str | None, **options
     return model.eval()
 
 
+def local_folder(checkpoint: str, revision: str | None) -> str:
+    """The folder of a checkpoint: itself, or its place in the hub's cache. Asks no network.
+
+    Raises:
+        SourceError: If the checkpoint is neither a folder nor in the cache.
+    """
+    if Path(checkpoint).is_dir():
+        return checkpoint
+    hub = require("huggingface_hub", "a model from the hub")
+    try:
+        found = hub.try_to_load_from_cache(checkpoint, "config.json", revision=revision)
+    except (ValueError, OSError) as error:  # no name of a repository, or a damaged cache
+        raise SourceError(f"the checkpoint '{checkpoint}' cannot be found in the hub's cache: {error}") from error
+    if not isinstance(found, str):
+        raise SourceError(f"the checkpoint '{checkpoint}' is not in the hub's cache on this machine")
+    return str(Path(found).parent)
+
+
 def _loading(checkpoint: str, revision: str | None) -> Any:
     """Turn the many errors of a loading call into one `SourceError` with a remedy."""
     configuration = Path(checkpoint) / "config.json"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from olrd.arrays import Ids, Image, resize_ids
 from olrd.masks import mask_box
-from olrd.models.checkpoints import choose_device, load_model, load_processor, require
+from olrd.models.checkpoints import choose_device, load_model, load_processor, local_folder, require
 from olrd.models.coco_categories import label_categories
 from olrd.panoptic import Category, Segment
 
@@ -40,6 +40,7 @@ class Mask2FormerSegmenter:
         device: auto, cpu, cuda, cuda:N, mps.
         threshold: smallest score of a segment, 0 to 1.
         things: names of the countable labels, for checkpoints whose configuration does not say.
+        local_files_only: read the hub's cache alone. Otherwise what is missing there is downloaded.
 
     Raises:
         SourceError: the checkpoint cannot be loaded.
@@ -54,13 +55,16 @@ class Mask2FormerSegmenter:
         device: str = "auto",
         threshold: float = THRESHOLD,
         things: Collection[str] | None = None,
+        local_files_only: bool = False,
     ) -> None:
         what = "segmenting photos with Mask2Former"
         transformers = require("transformers", what)
         self.device, self.threshold = choose_device(device, what), threshold
+        # The folder and not the name: transformers asks the hub about some files even with local_files_only.
+        source = local_folder(checkpoint, revision) if local_files_only else checkpoint
+        self._processor = load_processor(transformers.AutoImageProcessor, source, revision)
         model_class = transformers.Mask2FormerForUniversalSegmentation
-        self._processor = load_processor(transformers.AutoImageProcessor, checkpoint, revision)
-        self._model = load_model(model_class, checkpoint, revision).to(self.device)
+        self._model = load_model(model_class, source, revision).to(self.device)
         config = self._model.config
         self.commit: str | None = getattr(config, "_commit_hash", None)
         stuff = getattr(config, "label_ids_to_fuse", None)

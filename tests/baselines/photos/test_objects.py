@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from baselines.eraser import WeightsMissingError
 from baselines.photos.objects import Mapped, ObjectFinder, class_of_all, listing, mask_of, things_of
 from olrd.errors import SourceError, UsageError
+from olrd.models.mask2former import CHECKPOINT
 from olrd.panoptic import Box, Category, PanopticMap, Segment
 
 CATEGORIES = {
@@ -62,3 +65,29 @@ def test_without_weights_the_message_says_how_to_get_them(monkeypatch: pytest.Mo
     monkeypatch.setattr("olrd.models.mask2former.Mask2FormerSegmenter", missing)
     with pytest.raises(WeightsMissingError, match=r"hf download .*--panoptic"):
         ObjectFinder("cpu").map_of(np.zeros((4, 4, 3), np.uint8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("partly", [False, True])
+def test_no_network_is_asked_for_weights(partly: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """partly: the cache holds the configuration, but neither the processor nor the weights."""
+    pytest.importorskip("transformers")
+    asked: list[object] = []
+
+    def refuse(*address: object, **_: object) -> None:
+        asked.append(address)
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    if partly:
+        repository = tmp_path / f"models--{CHECKPOINT.replace('/', '--')}"
+        (repository / "snapshots" / "c0ffee").mkdir(parents=True)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text("c0ffee")
+        (repository / "snapshots" / "c0ffee" / "config.json").write_text('{"model_type": "mask2former"}')
+    said = "cannot be loaded" if partly else "is not in the hub's cache on this machine. Get them with"
+    with pytest.raises(WeightsMissingError, match=said):
+        ObjectFinder("cpu").map_of(np.zeros((4, 4, 3), np.uint8))
+    assert not asked
