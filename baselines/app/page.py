@@ -42,8 +42,10 @@ EXAMPLES = DEMO_ROOT / "demo"
 TAKE, DROP = "erase it too", "drop it"
 WIDEST = 64
 """End of the slider for the growth, in pixels."""
+# The widths are definite from the start: the editor measures its own once, when the photo arrives.
 STYLE = """
-.gradio-container {max-width: 1280px !important; margin: 0 auto !important}
+.gradio-container {width: 100% !important; max-width: 1280px !important; margin: 0 auto !important}
+@media (min-width: 768px) {#left {flex: 0 0 calc(60% - 8px) !important}}
 footer {display: none !important}
 """
 SUFFIXES = [f".{name.lower()}" for name in PICTURE_FORMATS] + [".jpg", ".tif"]
@@ -203,7 +205,7 @@ def build(steps: Steps, without_names: str = "") -> Any:
         mapped, proposal = gr.State(None), gr.State(None)
         gr.Markdown(f"# {TITLE}\nPhotos stay on the machine that runs this page.")
         with gr.Row():
-            with gr.Column(scale=3, min_width=320):
+            with gr.Column(scale=3, min_width=320, elem_id="left"):
                 photo = gr.File(
                     label="1. Photo (JPEG, PNG, WebP, TIFF or BMP, at most 64 megapixels)",
                     file_types=SUFFIXES, type="filepath", height=110, elem_id="photo",
