@@ -278,7 +278,8 @@ class MagicEraser:
         are lists with one entry per photo.
 
         Pixels under the mask influence nothing but the segmenter `mask2former`. With batch_size 1 a result is the
-        same bit for bit in any call; larger batches change it by rounding (one grey level in float32).
+        same bit for bit in any call; larger batches change it by rounding (one grey level in float32,
+        and one more with each pass of refining).
 
         Args:
             images: uint8 [H, W, 3] RGB, of any size.

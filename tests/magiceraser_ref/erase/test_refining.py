@@ -215,7 +215,11 @@ def test_pixels_under_the_mask_change_nothing(eraser: MagicEraser) -> None:
 @pytest.mark.slow
 def test_the_result_depends_on_the_seed_and_not_on_the_batch(eraser: MagicEraser) -> None:
     one = erased(eraser)
-    assert np.abs(erased(eraser, batch_size=7).astype(int) - one).max() <= 1
+    # Each of the two passes rounds to grey levels, and the second one starts from the first one's.
+    assert np.abs(erased(eraser, batch_size=7).astype(int) - one).max() <= 2
+    medium = box_mask(120, 150, (40, 30, 30, 28))  # a single pass
+    found = [erased(eraser, mask=medium, batch_size=batch).astype(int) for batch in (1, 7)]
+    assert np.abs(found[1] - found[0]).max() <= 1
     assert not np.array_equal(erased(eraser, seed=1), one)
     other = np.zeros_like(MASK)
     listed = eraser.erase([PHOTO, PHOTO], [other, MASK], refine="on", refocus=None, steps=4)
@@ -273,9 +277,9 @@ def test_passes_are_refocused_window_by_window(
     refocus = Refocus(share=1.0, lambda_pos=1.0, lambda_neg=1.0)
     same = {"refocus": refocus, "refine_strength": 0.5, **given}
     refocused = erased(eraser, batch_size=4, **same)
-    assert np.abs(erased(eraser, **same).astype(int) - refocused).max() <= 1
+    assert np.abs(erased(eraser, **same).astype(int) - refocused).max() <= 2
     monkeypatch.setattr(refining, "refocusing", lambda *arguments: nullcontext())  # in the passes only
-    assert np.abs(erased(eraser, **same).astype(int) - refocused).max() > 1
+    assert np.abs(erased(eraser, **same).astype(int) - refocused).max() > 4
 
 
 @pytest.mark.slow
