@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import cached_property
+from inspect import signature
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -55,14 +56,32 @@ _DIFFUSERS_NAMES = {
     "negative": "negative_prompt",
     "strength": "strength",
 }
+_SIZE = "the result has the photo's size; resize the photo and the mask to change it"
+_NOT_HERE = {
+    "height": _SIZE,
+    "width": _SIZE,
+    "num_images_per_prompt": "a call makes one result per photo; for more, give lists that repeat the photo and its mask",
+    "callback": "this call has callback_on_step_end",
+    "callback_steps": "this call has callback_on_step_end, which is called after every step",
+    "padding_mask_crop": "a window around the mask is always cut out; margin sets its context",
+}
+"""Arguments of diffusers' pipelines that `MagicEraser.__call__` lacks, and what to do."""
 OWN = "MagicEraser cannot be its own initializer; patchmatch needs no weights"
 
 
 class MagicEraser:
-    """A model, an initialiser that fills holes roughly, and a segmenter that makes panoptic maps.
+    """Erases objects from photos: `from_pretrained` opens one, a call or `erase` erases.
+
+    It has three parts: a model, which paints the hole; an initialiser, an eraser that fills the hole roughly before; and
+    a segmenter, which makes panoptic maps. A panoptic map says which object or ground each pixel belongs to. With it,
+    refocusing (the change to the network's attention) avoids objects like the erased one.
 
     Attributes:
-        choices: How `erase` works if a call does not say otherwise.
+        choices: How to erase if a call does not say otherwise (`magiceraser_ref.erase.choices.Choices`).
+        pipeline: The pipeline of diffusers, with `unet`, `vae` and `scheduler`.
+        segmenter: Makes panoptic maps (`magiceraser_ref.erase.segmentation.Segmenter`).
+        settings: What the model's folder says.
+        parts: The networks and their settings.
     """
 
     def __init__(
@@ -77,7 +96,8 @@ class MagicEraser:
 
         Args:
             parts: The networks and their settings.
-            initializer: An eraser or its name. By default the one that the model's settings name, or `patchmatch` if that has no weights here.
+            initializer: An eraser or its name. By default the one that the model's settings name, or `patchmatch` if
+                that has no weights here.
             segmenter: See `Segmenter`.
             device: The device of initialiser and segmenter.
             choices: By default those of the model's settings.
@@ -124,7 +144,8 @@ class MagicEraser:
             variant: Variant of the weights' files, such as `fp16`. By default the plain files, or else the only
                 variant. It says which files are read; `dtype` says how the networks compute.
             cache_dir: Folder of the hub's cache, if it is not the usual one.
-            initializer: An eraser or its name. By default the one that the model's settings name, or `patchmatch` if that has no weights here.
+            initializer: An eraser or its name. By default the one that the model's settings name, or `patchmatch` if
+                that has no weights here.
             segmenter: `given`, `mask2former` or `none`, see `Segmenter`. For a photo without a map, `given` does
                 the same as `none`, so the help of `magiceraser erase` calls its default `none`.
             lora: False leaves the model's LoRA out.
@@ -284,7 +305,7 @@ class MagicEraser:
         Args:
             images: uint8 [H, W, 3] RGB, of any size.
             masks: bool [H, W], True = erase. For an empty mask the result is a copy of the photo.
-            panoptic: The photo's panoptic map, or None.
+            panoptic: The photo's panoptic map (`olrd.panoptic.PanopticMap`), or None.
             categories: Meaning of the category numbers of `panoptic`; for a list, also one for all photos.
             erased: Name of the object's category, which finds the region of like things; None takes it from the map.
             prompts: Description of the background, with R* where the learned token goes; None makes the short prompt
@@ -340,7 +361,9 @@ class MagicEraser:
     ) -> Any:
         """Erase as an inpainting pipeline of diffusers is called. `erase` does the same with arrays.
 
-        Unlike there, a prompt is optional, photos have any size and keep it, and pixels outside the mask stay.
+        Unlike there, the photo and the mask come first, a prompt is optional, photos have any size and keep it, and
+        pixels outside the mask stay. The mask is taken as it is. One that follows the outline closely leaves a rim of
+        the object around the hole: draw it some pixels larger (the command `olrd-erase` does so itself).
         `eraser.pipeline` is the pipeline of diffusers itself, e.g. for `enable_model_cpu_offload()`.
 
         Example:
@@ -360,28 +383,34 @@ class MagicEraser:
             ((96, 64), True)
 
         Args:
-            image: One photo, or a list or a stack of photos, see `pictures_of`: pictures of Pillow, arrays, tensors.
-            mask_image: One mask per photo, likewise. White = erase.
+            image: One photo, or several as a list or a stack. A photo is a picture of Pillow, an array [H, W, 3] or a
+                tensor [3, H, W]; integers from 0 to 255, floats from 0 to 1.
+            mask_image: One mask per photo, of its size: a picture of Pillow, an array [H, W] or a tensor [H, W] or
+                [1, H, W]. White (half and more) or True = erase.
             prompt: Description of the background, one text, or a list with one per photo. By default it is made from
-                the map, see `erase`.
+                the panoptic map, or is a general one.
             negative_prompt: By default the model's.
-            strength: Where denoising starts. By default the model's.
-            num_inference_steps: Sampling steps. By default the model's.
-            guidance_scale: Weight of the prompt. By default the model's.
+            strength: Where denoising starts, 0.01 to 1: 1 is pure noise, less keeps more of the initialiser's fill. As
+                in diffusers, about `strength * num_inference_steps` steps run. By default the model's.
+            num_inference_steps: Sampling steps, 1 to 1000. By default the model's.
+            guidance_scale: Weight of the prompt, 0 to 50. By default the model's.
             generator: Makes the seed of each photo's noise; a list has one generator per photo. By default torch's
                 global generator does, so results differ from call to call.
-            output_type: `pil`, `np` or `pt`, see `results_of`.
+            output_type: `pil`: a list of pictures. `np`: an array [B, H, W, 3]. `pt`: a tensor [B, 3, H, W]. Both are
+                float32 from 0 to 1, or a list of [H, W, 3] or [3, H, W] if the photos differ in size.
             callback_on_step_end: Called after every step of every window with the pipeline, the step's number, its time
                 and a dict of tensors. It returns a dict of the tensors to replace. When a large hole is refined, the
                 latents are those of all its windows.
             callback_on_step_end_tensor_inputs: Names of the tensors that it gets.
             return_dict: False returns a tuple whose only entry is the images.
-            panoptic: As in `erase`.
+            panoptic: The photo's panoptic map (`olrd.panoptic.PanopticMap`), or a list with one per photo. By default
+                what the segmenter makes: `from_pretrained(..., segmenter="mask2former")` makes one of every photo.
             categories: As in `erase`.
-            erased: As in `erase`.
-            batch_size: As in `erase`.
-            progress: As in `erase`.
-            **changes: Other fields of `Choices`, as in `erase`.
+            erased: Name of the object's category, such as `cow`; a list with one per photo. By default from the map.
+            batch_size: Windows that the network processes at a time.
+            progress: Show the steps on stderr.
+            **changes: Other fields of `Choices` (`help(magiceraser_ref.erase.choices.Choices)`), e.g. `refine="auto"`,
+                `margin=1`.
 
         Returns:
             diffusers' `ImagePipelineOutput`, with the results in `images`: also of one photo as a list or a stack.
@@ -398,11 +427,14 @@ class MagicEraser:
             "guidance": guidance_scale,
             "negative": negative_prompt,
         }
-        for name in ("height", "width"):
-            if name in changes:
-                raise UsageError(f"{name}: the result has the photo's size; resize the photo and the mask to change it")
-        for name in renamed.keys() & changes.keys():
-            raise UsageError(f"{name} is called {_DIFFUSERS_NAMES[name]} in this call")
+        known = {field.name for field in fields(Choices)} - renamed.keys() | _ARGUMENTS
+        for name in changes:
+            if name in _NOT_HERE:
+                raise UsageError(f"{name}: {_NOT_HERE[name]}")
+            if name in renamed:
+                raise UsageError(f"{name} is called {_DIFFUSERS_NAMES[name]} in this call")
+            if name not in known:
+                raise did_you_mean("argument", name, known)
         changes |= {name: value for name, value in renamed.items() if value is not None}
         choices = changed(self.choices, changes)
         watch = Watch(None, callback_on_step_end, self._tensor_names(callback_on_step_end_tensor_inputs))
@@ -607,6 +639,9 @@ class _Tick:
 
     def __call__(self) -> None:
         self._bar.update(self._size)
+
+
+_ARGUMENTS = set(signature(MagicEraser.__call__).parameters) - {"self", "changes"}
 
 
 def changed(choices: Choices, changes: Mapping[str, Any]) -> Choices:

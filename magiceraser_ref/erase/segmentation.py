@@ -111,7 +111,7 @@ class Segmenter:
             self._said = True
             say(
                 "no panoptic map of the photo: attention refocusing cannot avoid objects that are like the erased one; "
-                "to change this, give a map or choose the segmenter mask2former"
+                "to change this, give a map (panoptic) or choose the segmenter mask2former"
             )
 
     def _mask2former(self) -> Network:

@@ -109,7 +109,9 @@ def _folder(model: str | Path, revision: str | None, cache_dir: str | Path | Non
         f"get it with `hf download {model}" + (f" --revision {revision}`" if revision else "`")
     )
     if path.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
-        raise WeightsMissingError(f"there is no folder {path}; expected the folder of a model")
+        raise WeightsMissingError(
+            f"there is no folder {path}; expected {SHIPPED}, the folder of a model, or the id OWNER/NAME of one in the hub's cache"
+        )
     hub = need("huggingface_hub", "a model from the hub")
     try:
         return Path(hub.snapshot_download(str(model), revision=revision, cache_dir=cache_dir, local_files_only=True))
