@@ -10,7 +10,6 @@ from typing import Any
 from baselines.checkpoints import license_of
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError
 from magiceraser_ref.erase.choices import OF_THE_MODEL, Choices
-from magiceraser_ref.erase.initialization import open_initializer
 from magiceraser_ref.erase.segmentation import KINDS
 from magiceraser_ref.extras import need
 from magiceraser_ref.model.checkpoint import DTYPES
@@ -26,6 +25,9 @@ from olrd.registry import checked_options
 NAME = "magiceraser"
 PROMPTS = ("short", "caption", "labels")
 SWITCH = {"on": True, "off": False}
+LATER = ("refine", "refine_strength", "resolution")
+"""Options that earlier records do not have. They are left out of new ones at their defaults, so that equal runs have equal
+records."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def open_magiceraser(spec: EraserSpec, progress: bool = False) -> RegisteredMagi
     """
     for library in ("diffusers", "peft", "transformers"):
         need(library, f"the eraser {NAME}")
+    from magiceraser_ref.erase.initialization import open_initializer  # imports OpenCV, which `--help` does without
+
     texts = checked_options(spec, {name: default_text(bound) for name, bound in BOUNDS.items()})
     try:
         options = EraserOptions(**_values(texts, EraserOptions))
@@ -108,6 +112,11 @@ def open_magiceraser(spec: EraserSpec, progress: bool = False) -> RegisteredMagi
     return RegisteredMagicEraser(
         spec, texts, options, located=located, choices=choices, initializer=initializer, progress=progress
     )
+
+
+def _as_before(name: str, text: str) -> bool:
+    """Whether an option is one of `LATER` with its default."""
+    return name in LATER and text == default_text(BOUNDS[name])
 
 
 def _located(options: EraserOptions) -> Located:
@@ -168,7 +177,7 @@ class RegisteredMagicEraser:
             self._located.revision,
             settings.license if settings else license_of(model, self._located.folder),
             "" if model == SHIPPED else f"the model {self._located.folder.name}",
-            self._texts | resolved,
+            {name: text for name, text in self._texts.items() if not _as_before(name, text)} | resolved,
             device=self.device,
             wants=frozenset({"panoptic"} if wanted else ()),
         )

@@ -126,7 +126,7 @@ def test_an_eraser_shows_its_name() -> None:
         ({"name": []}, r"expected a text, the name of an eraser, got \[\]"),
         ({"name": "x" * 5000}, "no eraser is called 'xxx"),
         ({"options": {"radius": None}}, "the eraser's options expects a mapping of names to texts, got .* in it None"),
-        ({"options": {"radius": "nan"}}, "radius must be between 1 and 100 pixels, got 'nan'"),
+        ({"options": {"radius": "nan"}}, "radius is a number from 1 to 100, not 'nan'"),
         ({"options": 5}, "the eraser's options expects a mapping of names to texts, got 5"),
         ({"options": []}, "the eraser's options expects a mapping of names to texts"),
         ({"device": "cud"}, "device: expected auto, cpu, cuda or cuda:N, got 'cud'"),

@@ -90,6 +90,9 @@ def test_its_record_says_what_ran(model: Path, tmp_path: Path) -> None:
     assert info.options["steps"] == "4" and info.options["initializer"] == "opencv-telea"
     assert info.options["initializer_revision"].startswith("opencv-")
     assert info.wants == {"panoptic"}
+    assert "refine" not in info.options  # as in earlier records
+    refined = open_eraser("magiceraser", {"model": str(model), "refine": "auto"}, "cpu").info.options or {}
+    assert refined["refine"] == "auto" and "resolution" not in refined
     off = open_eraser("magiceraser", {"model": str(model), "refocus": "off"}, "cpu").info
     assert off.wants == frozenset() and off.revision == info.revision
     plain = {"model": str(write_plain(tmp_path / "plain")), "initializer": "mean-fill"}
@@ -154,7 +157,8 @@ def test_opening_and_listing_load_no_torch(model: Path) -> None:
 def test_the_options_of_stored_runs_keep_their_names_and_defaults() -> None:
     """They are part of run.json and leaderboards, where a changed text would be another method."""
     empty = "revision initializer steps guidance strength negative refocus lambda_pos lambda_neg margin"
-    assert {name: default_text(bound) for name, bound in BOUNDS.items()} == dict.fromkeys(empty.split(), "") | {
+    later = {"refine": "off", "refine_strength": "0.3", "resolution": ""}
+    assert {name: default_text(bound) for name, bound in BOUNDS.items()} == later | dict.fromkeys(empty.split(), "") | {
         "model": "small",
         "rule": "similar",
         "segmenter": "given",
