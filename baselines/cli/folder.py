@@ -13,7 +13,17 @@ from baselines.cli.inputs import Openers, read_inputs
 from baselines.cli.single import write_result
 from baselines.eraser import WeightsMissingError, WeightsUnusableError
 from baselines.photos.erasing import erase_photo, wanted
-from baselines.photos.folders import Job, Plan, check_settings, left_to_do, plan_folder, remove_results, result_path
+from baselines.photos.folders import (
+    Job,
+    Plan,
+    Written,
+    check_results,
+    check_settings,
+    left_to_do,
+    plan_folder,
+    remove_results,
+    result_path,
+)
 from baselines.photos.objects import ObjectFinder
 from olrd.cli.shell import emit
 from olrd.errors import MissingExtraError, OlrdError, OutputError, UsageError
@@ -50,6 +60,8 @@ def erase_folder(args: argparse.Namespace, openers: Callable[[argparse.Namespace
         emit([job.name for job in jobs], "\n".join(map(printable, lines)), args.json)
         return 0
     erasers = {name: opened() for name, opened in openers(args).items()}
+    written = Written(out, list(erasers), args.effects != "off", args.force)
+    check_results(args.photo, masks, plan, written)
     if args.force:
         remove_results(jobs, list(erasers), out)
     check_settings(out, _settings(args, erasers), args.force)
@@ -88,8 +100,8 @@ def _run(
         "without_mask": list(plan.without),
         "masks_without_photo": list(plan.alone),
     }
-    if len(methods) > 1:
-        result["page"] = str(_page(out, jobs, methods, failures))
+    if len(methods) > 1 and (page := _page(out, jobs, methods, failures)) is not None:
+        result["page"] = str(page)
     text = f"erased: {erased:,}, there already: {done:,}, failed: {len(failures):,}; results in {out}"
     emit(result, text, args.json)
     return 1 if failures else 0
@@ -125,9 +137,12 @@ def _erase(
         write_result(out, inputs, what, erase_photo(inputs.photo.pixels, what, eraser, inputs.hints), args.quality)
 
 
-def _page(out: Path, jobs: Sequence[Job], methods: Sequence[str], failures: Mapping[str, str]) -> Path:
-    """Write the page that compares the methods. A result that is missing is shown with the reason."""
-    from baselines.photos.compared import Compared, write_comparison
+def _page(out: Path, jobs: Sequence[Job], methods: Sequence[str], failures: Mapping[str, str]) -> Path | None:
+    """Write the page that compares the methods. A result that is missing is shown with the reason.
+
+    None if no photo could be read: there is nothing to show.
+    """
+    from baselines.photos.compared import Compared, view_paths, write_comparison
     from baselines.photos.page import Shown
 
     photos = []
@@ -138,7 +153,8 @@ def _page(out: Path, jobs: Sequence[Job], methods: Sequence[str], failures: Mapp
             file = quote(path.relative_to(out).as_posix()) if path.is_file() else ""
             shown.append(Shown(method, file, None, "" if file else failures.get(job.name, "not erased yet")))
         photos.append(Compared(job.name, str(job.result.with_suffix("")), tuple(shown)))
-    return write_comparison(out, photos)
+    kept = any(view_paths(out, photo.stem).place.is_file() for photo in photos)
+    return write_comparison(out, photos) if kept else None
 
 
 def _settings(args: argparse.Namespace, erasers: dict[str, CheckedEraser]) -> dict[str, Any]:

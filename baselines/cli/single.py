@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from baselines.checked import CheckedEraser
 from baselines.cli.inputs import Inputs, Openers, read_inputs
+from baselines.photos.compared import PAGE, view_paths
 from baselines.photos.erasing import Erased, Wanted, erase_photo, wanted
 from baselines.photos.files import check_out, read_photo, write_photo
 from baselines.photos.objects import ObjectFinder, listing, map_from_files, things_of
+from baselines.photos.targets import check_targets, effects_path
 from olrd.arrays import encode_mask
 from olrd.cli.shell import emit
 from olrd.errors import UsageError
@@ -42,12 +44,16 @@ def erase_single(args: argparse.Namespace, openers: Callable[[argparse.Namespace
         raise UsageError("--limit is for folders of photos")
     several = len(set(getattr(args, "method", ()))) > 1
     out = args.out or (Path("clean") if several else Path(f"{args.photo.stem}-clean.png"))
-    read = (args.photo, *args.masks, args.panoptic, args.segments)
+    read = [path for path in (args.photo, *args.masks, args.panoptic, args.segments) if path is not None]
     if several:
         if out.is_file():
             raise UsageError(f"{out} is a file: several methods need a folder as --out")
+        names = list(dict.fromkeys(args.method))
+        results = [out / f"{name}.{args.format}" for name in names]
+        check_targets([out / PAGE, *view_paths(out, "photo"), *results, *_effects(args, results)], read, args.force)
     else:
         check_out(out, args.force, read)
+        check_targets(_effects(args, [out]), read, args.force)
     erasers = {} if args.dry_run else {name: opened() for name, opened in openers(args).items()}
     inputs = read_inputs(args, args.photo, args.masks, ObjectFinder(args.device))
     what = wanted(inputs.photo.pixels, inputs.mask, args.grow, args.effects)
@@ -70,6 +76,11 @@ def erase_single(args: argparse.Namespace, openers: Callable[[argparse.Namespace
     return 0
 
 
+def _effects(args: argparse.Namespace, results: Sequence[Path]) -> list[Path]:
+    """The files of the effects that are written beside the results, if there are any."""
+    return [effects_path(result) for result in results] if args.effects != "off" else []
+
+
 def write_result(out: Path, inputs: Inputs, what: Wanted, erased: Erased, quality: int) -> dict[str, Any]:
     """Write a result, and its effects beside it. Returns what is known of it."""
     width, height = inputs.photo.size
@@ -86,7 +97,7 @@ def write_result(out: Path, inputs: Inputs, what: Wanted, erased: Erased, qualit
         "seconds": round(erased.seconds, 2),
     }
     if what.effects is not None and what.effects.mask.any():
-        beside = out.with_name(f"{out.stem}-effects.png")
+        beside = effects_path(out)
         write_atomic(beside, encode_mask(what.effects.mask))
         result["effects"] = str(beside)
     return result
@@ -118,7 +129,6 @@ def _compared(
     shown: list[Shown] = []
     for name, eraser in erasers.items():
         path = out / f"{name}.{args.format}"
-        check_out(path, args.force, (args.photo, *args.masks))
         erased = erase_photo(inputs.photo.pixels, what, eraser, inputs.hints)
         results[name] = write_result(path, inputs, what, erased, args.quality) | {"revision": eraser.info.revision}
         shown.append(Shown(name, quote(path.name), erased.seconds, erased.warning or ""))

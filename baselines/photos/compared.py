@@ -14,14 +14,17 @@ from urllib.parse import quote
 import numpy as np
 
 from baselines.photos.erasing import Wanted
+from baselines.photos.files import read_input
 from baselines.photos.page import Comparison, Shown, write_page
 from olrd.arrays import Image, Mask, encode_png
-from olrd.errors import OutputError
+from olrd.errors import OutputError, UsageError
 from olrd.masks import mask_box, outline
 from olrd.panoptic import Box
 from olrd.storage.files import write_atomic
+from olrd.trust import parse_json
 
 FOLDER = "compared"
+PAGE = "index.html"
 RED = (230, 40, 40)
 
 
@@ -39,15 +42,28 @@ class Compared(NamedTuple):
     results: tuple[Shown, ...]
 
 
+class View(NamedTuple):
+    """The files of a photo's view: the photo, the outline of what is erased, and its place."""
+
+    photo: Path
+    outline: Path
+    place: Path
+
+
+def view_paths(out: Path, stem: str) -> View:
+    """Where the view of a photo is kept. See `Compared` for `stem`."""
+    folder = out / FOLDER
+    return View(folder / f"{stem}.png", folder / f"{stem}-outline.png", folder / f"{stem}.json")
+
+
 def keep_view(out: Path, stem: str, photo: Image, what: Wanted) -> None:
     """Write the photo, the outline and the place of what is erased. The place comes last: with it, all are there."""
     height, width = what.mask.shape
-    folder = (out / FOLDER / stem).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / FOLDER / f"{stem}.png", encode_png(photo))
-    write_atomic(out / FOLDER / f"{stem}-outline.png", encode_png(_drawn(what.mask)))
-    place = {"size": [width, height], "box": list(mask_box(what.hole))}
-    write_atomic(out / FOLDER / f"{stem}.json", json.dumps(place))
+    view = view_paths(out, stem)
+    view.photo.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(view.photo, encode_png(photo))
+    write_atomic(view.outline, encode_png(_drawn(what.mask)))
+    write_atomic(view.place, json.dumps({"size": [width, height], "box": list(mask_box(what.hole))}))
 
 
 def write_comparison(out: Path, photos: Sequence[Compared]) -> Path:
@@ -62,18 +78,18 @@ def write_comparison(out: Path, photos: Sequence[Compared]) -> Path:
     """
     found = []
     for one in photos:
-        place = out / FOLDER / f"{one.stem}.json"
+        place = view_paths(out, one.stem).place
         if not place.is_file():
             continue
         try:
-            read = json.loads(place.read_text("utf-8"))
+            read = parse_json(read_input(place), place, UsageError)
             size, box = (int(read["size"][0]), int(read["size"][1])), Box(*map(int, read["box"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (UsageError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             raise OutputError(f"{place} is damaged: remove it, and give --force to make the results anew") from error
         base = quote(f"{FOLDER}/{one.stem}")
         found.append(Comparison(one.title, f"{base}.png", f"{base}-outline.png", size, box, one.results))
     write_page(out, found)
-    return out / "index.html"
+    return out / PAGE
 
 
 def _drawn(mask: Mask) -> Image:

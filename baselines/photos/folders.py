@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from baselines.photos.compared import PAGE, view_paths
+from baselines.photos.files import read_input
+from baselines.photos.targets import check_targets, effects_path
 from olrd.errors import UsageError
 from olrd.sources.mask_names import is_mask_beside, match_masks, pictures_under, stem_of
 from olrd.storage.files import to_json, write_atomic
-from olrd.trust import printable, shown
+from olrd.trust import parse_json, printable, shown
 
 RECORD = "erased.json"
 """In the folder of the results: the settings that they were made with."""
@@ -45,6 +48,22 @@ class Plan(NamedTuple):
     jobs: tuple[Job, ...]
     without: tuple[str, ...]
     alone: tuple[str, ...]
+
+
+class Written(NamedTuple):
+    """What a run writes.
+
+    Attributes:
+        out: The folder of the results.
+        methods: The names of the erasers.
+        effects: Whether the effects of each result are written beside it.
+        force: Whether files that are there already may be replaced.
+    """
+
+    out: Path
+    methods: Sequence[str]
+    effects: bool
+    force: bool
 
 
 def plan_folder(photos: Path, masks: Path | None, out: Path, form: str) -> Plan:
@@ -89,8 +108,11 @@ def plan_folder(photos: Path, masks: Path | None, out: Path, form: str) -> Plan:
 def _photos_and_masks(photos: Path, masks: Path | None, out: Path) -> tuple[list[str], list[str]]:
     """The names of the photos and of the masks, each below its folder."""
     names = _outside(photos, out)
-    if masks is None or not masks.is_dir():
+    if masks is None:
         return names, []
+    if not masks.is_dir():
+        here, mask = photos.resolve(), masks.resolve()
+        return [name for name in names if here / name != mask], []
     if masks.resolve() == photos.resolve():
         stems = {stem_of(name) for name in names}
         beside = {name for name in names if is_mask_beside(name, stems)}
@@ -107,6 +129,30 @@ def _outside(folder: Path, other: Path) -> list[str]:
     return [name for name in found if not (here / name).is_relative_to(there)]
 
 
+def check_results(photos: Path, masks: Path | None, plan: Plan, written: Written) -> None:
+    """Raise `UsageError` if a result would replace a photo, a mask, or a file that is not known to be a result.
+
+    Files in a folder with a record are taken for results of this command.
+
+    Args:
+        photos: See `plan_folder`.
+        masks: See `plan_folder`.
+        plan: What is to be done.
+        written: What is written.
+    """
+    inputs = [photos / name for name in plan.without]
+    inputs += [masks / name for name in plan.alone] if masks is not None else []
+    inputs += [path for job in plan.jobs for path in (job.photo, *job.masks)]
+    targets = [written.out / PAGE] if len(written.methods) > 1 else []
+    for job in plan.jobs:
+        if len(written.methods) > 1:
+            targets += view_paths(written.out, str(job.result.with_suffix("")))
+        for method in written.methods:
+            result = result_path(written.out, job, method, written.methods)
+            targets += [result, effects_path(result)] if written.effects else [result]
+    check_targets(targets, inputs, written.force or (written.out / RECORD).is_file())
+
+
 def check_settings(out: Path, settings: Mapping[str, Any], force: bool) -> None:
     """Record the settings with the results, or compare them with those of results that are there.
 
@@ -117,8 +163,8 @@ def check_settings(out: Path, settings: Mapping[str, Any], force: bool) -> None:
     wanted: dict[str, Any] = json.loads(json.dumps(settings))
     if path.is_file() and not force:
         try:
-            there = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            there = parse_json(read_input(path), path, UsageError)
+        except UsageError as error:
             raise UsageError(
                 f"{path} cannot be read: give another --out, or --force to make all results anew"
             ) from error
