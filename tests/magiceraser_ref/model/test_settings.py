@@ -64,7 +64,7 @@ def mutated(draw: Any, text: str) -> str:
 
 
 @given(mutated(SETTINGS.to_json()))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_settings_are_either_right_or_refused(text: str) -> None:
     try:
         found = Settings.from_json(text, "m/magiceraser.json")

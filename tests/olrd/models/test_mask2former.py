@@ -61,7 +61,7 @@ def plain_inference(classes: Any, masks: Any, threshold: float) -> list[tuple[in
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from([0.0, 0.3, 0.8]))
 def test_inference_is_the_official_rule(seed: int, queries: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def test_pixels_outside_every_mask_are_void() -> None:
     assert (result.ids[:, 6:] == 0).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     numbered=arrays_of.arrays(np.int32, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(-1, 6)),
     labels=st.lists(st.sampled_from([0, 1, 2, 3]), min_size=6, max_size=6),

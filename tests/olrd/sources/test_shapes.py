@@ -44,7 +44,7 @@ def reference(segmentation: Any) -> np.ndarray:
     return api.annToMask({"image_id": 1, "segmentation": segmentation}).astype(bool)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(polygons)
 def test_polygons_are_those_of_the_coco_api(segmentation: list[list[float]]) -> None:
     assert np.array_equal(drawn(segmentation), reference([[float(v) for v in polygon] for polygon in segmentation]))
@@ -58,7 +58,7 @@ def test_run_lengths_give_back_their_mask(mask: np.ndarray) -> None:
     assert np.array_equal(reference(runs(mask)), mask)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(anything)
 def test_whatever_json_holds_is_a_mask_or_a_refusal(segmentation: Any) -> None:
     """Nothing else is raised, and pycocotools writes nowhere that it should not."""
