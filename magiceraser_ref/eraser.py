@@ -25,7 +25,7 @@ from olrd.registry import checked_options
 NAME = "magiceraser"
 PROMPTS = ("short", "caption", "labels")
 SWITCH = {"on": True, "off": False}
-LATER = ("refine", "refine_strength", "resolution")
+LATER = ("refine", "refine_strength", "residual", "resolution")
 """Options that earlier records do not have. They are left out of new ones at their defaults, so that equal runs have equal
 records."""
 
@@ -170,6 +170,8 @@ class RegisteredMagicEraser:
             "negative": self._choices.negative,
             "refocus": "on" if self._choices.refocus else "off",
         }
+        if self._choices.residual == "on":
+            resolved["residual"] = "on"
         maps = self._choices.refocus is not None or self._options.prompt == "labels"
         wanted = maps and self._options.segmenter == "given"
         return EraserInfo(

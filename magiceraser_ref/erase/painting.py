@@ -37,6 +37,7 @@ class Job(NamedTuple):
         prompt: Text that describes the background.
         seed: Seed of the window's own noise generator.
         key: Name of the sample, for messages.
+        fill: uint8 [h, w, 3], the initialiser's fill at the photo's scale, for residual paste; or None.
     """
 
     canvas: Canvas
@@ -46,6 +47,7 @@ class Job(NamedTuple):
     prompt: str
     seed: int
     key: str = ""
+    fill: Image | None = None
 
 
 class Watch(NamedTuple):

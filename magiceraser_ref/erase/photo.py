@@ -11,6 +11,7 @@ from magiceraser_ref.erase.canvas import enlarged
 from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.erase.painting import Job
 from magiceraser_ref.erase.pasting import paste_back
+from magiceraser_ref.erase.residual import with_residual
 from magiceraser_ref.erase.segmentation import Mapped
 from magiceraser_ref.erase.windows import Part
 from magiceraser_ref.prompts import labels_around, short_prompt
@@ -72,11 +73,22 @@ class PhotoInProgress:
         here = PanopticMap(ids, panoptic.segments)
         return regions_of(hole, here, self.mapped.categories, self.erased, choices.rule, void=choices.void)
 
-    def paste(self, part: Part, job: Job, picture: Image, composite: bool) -> None:
-        """Put the model's picture of a window into the photo. picture: uint8 [h, w, 3], the canvas's padded size."""
+    def paste(self, part: Part, job: Job, picture: Image, composite: bool, reconstruction: Image | None = None) -> None:
+        """Put the model's picture of a window into the photo.
+
+        Args:
+            part: The window and its part of the mask.
+            job: The window as it was prepared.
+            picture: uint8 [h, w, 3], the canvas's padded size.
+            composite: See `paste_back`.
+            reconstruction: For residual paste, see `with_residual`.
+        """
         window = part.window
         size = window.w, window.h
-        result = enlarged(picture, job.canvas, size)
+        if job.fill is not None and reconstruction is not None:
+            result = with_residual(job.fill, picture, reconstruction, job.canvas)
+        else:
+            result = enlarged(picture, job.canvas, size)
         # The model repaints whole latent cells, so photo and result also differ in the cells at the hole's edge.
         width, height = job.canvas.content
         repainted = resize_ids(job.hole[:height, :width], size) | self.left[window.crop()]

@@ -21,6 +21,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
+import numpy as np
+
 from baselines import ERASERS
 from baselines.checked import check_pair, is_single
 from baselines.decoder import guard_decoder
@@ -32,13 +34,14 @@ from magiceraser_ref.erase.initialization import content_initialization, open_in
 from magiceraser_ref.erase.painting import Job, Watch, executed_steps, paint
 from magiceraser_ref.erase.photo import PhotoInProgress, check_counts, check_map
 from magiceraser_ref.erase.refining import Pass, passes_of, refine, steps_of
+from magiceraser_ref.erase.residual import reconstructions
 from magiceraser_ref.erase.segmentation import KINDS, Categories, Mapped, Segmenter
 from magiceraser_ref.erase.windows import Part, parts_of
 from magiceraser_ref.extras import need
 from magiceraser_ref.model.checkpoint import DTYPES, Parts, load, save
 from magiceraser_ref.model.settings import Settings
 from magiceraser_ref.prompts import worded
-from olrd.arrays import Image, Mask
+from olrd.arrays import Image, Mask, resize_image
 from olrd.draws import digest
 from olrd.errors import UsageError, did_you_mean
 from olrd.models.checkpoints import check_device, choose_device
@@ -541,9 +544,14 @@ class MagicEraser:
                 jobs = [self._job(photo, number, choices) for photo in ready]
                 for group in batches(jobs, batch_size):
                     tick = None if bar is None else _Tick(bar, len(group))
-                    pictures = paint(self.pipeline, [jobs[k] for k in group], choices, watch._replace(tick=tick))
-                    for k, picture in zip(group, pictures, strict=True):
-                        ready[k].paste(ready[k].parts[number], jobs[k], picture, choices.composite)
+                    some_jobs = [jobs[k] for k in group]
+                    pictures = paint(self.pipeline, some_jobs, choices, watch._replace(tick=tick))
+                    own: list[Image | None] = [None] * len(group)
+                    if some_jobs[0].fill is not None:
+                        own = list(reconstructions(self.pipeline, [job.start for job in some_jobs]))
+                    for k, picture, reconstruction in zip(group, pictures, own, strict=True):
+                        part = ready[k].parts[number]
+                        ready[k].paste(part, jobs[k], picture, choices.composite, reconstruction)
             ticks = None if bar is None else lambda windows: _Tick(bar, windows)
             for photo, each in zip(busy, passes, strict=True):
                 for number, some in enumerate(each):
@@ -572,9 +580,13 @@ class MagicEraser:
         canvas = canvas_of(window.w, window.h, choices.resolution or self.settings.resolution, factor)
         ids = photo.mapped.panoptic.ids[crop] if photo.mapped.panoptic else None
         view = seen(photo.image[crop], photo.left[crop], ids, canvas.content)
-        start = view.photo
-        if choices.content:
-            hints = [Hints(photo.key)]
+        start, fill = view.photo, None
+        hints = [Hints(photo.key)]
+        if choices.content and choices.residual == "on":
+            there = [photo.image[crop]], [photo.left[crop]]
+            (fill,) = content_initialization(*there, self.initializer, choices.dilate, hints)
+            start = np.where(view.hole[..., None], resize_image(fill, canvas.content), start)
+        elif choices.content:
             (start,) = content_initialization([start], [view.hole], self.initializer, choices.dilate, hints)
         hole = whole_cells(padded(view.hole, canvas.padded), factor)
         wide = None if view.ids is None else padded(view.ids, canvas.padded)
@@ -586,6 +598,7 @@ class MagicEraser:
             prompt=self._prompt(photo, part, choices),
             seed=digest(photo.seed, photo.key, "magiceraser", number) % (1 << 63),
             key=photo.key,
+            fill=fill,
         )
 
 

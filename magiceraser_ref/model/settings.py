@@ -69,6 +69,7 @@ class Settings:
         initializer: Name of the eraser that fills the hole roughly first.
         strength: See `Choices`, as for steps, guidance and negative.
         refocus: Settings of attention refocusing; None is ordinary attention.
+        residual: See `Choices`.
         license: Licence of the weights.
     """
 
@@ -85,11 +86,13 @@ class Settings:
     guidance: float = 7.5
     negative: str = ""
     refocus: Refocus | None = field(default_factory=Refocus)
+    residual: str = "off"
     license: str = "unknown"
 
     def to_json(self) -> str:
         """Return the settings as the text of `magiceraser.json`."""
-        return to_json(asdict(self))
+        # Models without residual paste keep the file that earlier releases read.
+        return to_json({key: value for key, value in asdict(self).items() if (key, value) != ("residual", "off")})
 
     @classmethod
     def from_json(cls, text: str, name: str = FILE) -> Settings:
@@ -132,6 +135,8 @@ class Settings:
             ("guidance", 0, 50),
         ):
             _check_number(name, getattr(self, name), low, high, whole=name in ("resolution", "steps"))
+        if self.residual not in ("on", "off"):
+            raise ValueError(f"residual is on or off, not {shown(self.residual)}")
         if self.token is not None and not is_token(self.token):
             raise ValueError(f"token is one word, such as {TOKEN}, or null; not {shown(self.token)}")
         if self.revision is not None and not (isinstance(self.revision, str) and _REVISION.fullmatch(self.revision)):

@@ -157,7 +157,7 @@ def test_opening_and_listing_load_no_torch(model: Path) -> None:
 def test_the_options_of_stored_runs_keep_their_names_and_defaults() -> None:
     """They are part of run.json and leaderboards, where a changed text would be another method."""
     empty = "revision initializer steps guidance strength negative refocus lambda_pos lambda_neg margin"
-    later = {"refine": "off", "refine_strength": "0.3", "resolution": ""}
+    later = {"refine": "off", "refine_strength": "0.3", "residual": "", "resolution": ""}
     assert {name: default_text(bound) for name, bound in BOUNDS.items()} == later | dict.fromkeys(empty.split(), "") | {
         "model": "small",
         "rule": "similar",
