@@ -7,6 +7,7 @@ Image: uint8 [H, W, 3], RGB, EXIF orientation applied. Mask: bool [H, W], True =
 from __future__ import annotations
 
 import io
+import warnings
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -91,7 +92,9 @@ def open_picture(data: bytes, name: str, what: str = "photo", max_pixels: int = 
     """
     pillows_own, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # the limit below replaces that of Pillow
     try:
-        image = Pillow.open(io.BytesIO(data), formats=PICTURE_FORMATS)
+        with warnings.catch_warnings():  # Pillow warns of damaged metadata, which is read past
+            warnings.simplefilter("ignore")
+            image = Pillow.open(io.BytesIO(data), formats=PICTURE_FORMATS)
     except MemoryError:
         raise
     except Exception:  # a decoder can raise anything

@@ -175,6 +175,8 @@ def run_erase(args: argparse.Namespace, openers: Callable[[argparse.Namespace], 
         raise UsageError(f"{args.photo} does not exist")
     if not 1 <= args.quality <= 100:
         raise UsageError(f"--quality is a number from 1 to 100, got {args.quality}")
+    if args.max_pixels < 1:
+        raise UsageError(f"--max-pixels is a number of pixels from 1, got {args.max_pixels}")
     if "" in args.object:
         return list_objects(args)
     if not args.masks and not args.object:

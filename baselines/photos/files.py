@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -159,7 +160,9 @@ def _as_rgb(own: npt.NDArray[Any]) -> Image:
 
 def _exif(image: Pillow.Image) -> bytes | None:
     """The EXIF data without the orientation; None if there is none, or it is damaged."""
-    with suppress(Exception):  # damaged data raises many kinds of errors, and a photo is read without it
+    # Damaged data raises many kinds of errors and warnings, and a photo is read without it.
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         exif = image.getexif()
         if not len(exif):
             return None
@@ -263,6 +266,8 @@ def check_writable(out: Path, force: bool) -> None:
     try:
         if out.is_dir():
             raise UsageError(f"{out} is a folder: give the name of a file as --out")
+        if out.exists() and not out.is_file():
+            raise UsageError(f"{out} is a pipe or a device: give the name of a file as --out")
         if (out.exists() or out.is_symlink()) and not force:
             raise UsageError(f"{out} exists already: give another --out, or --force to overwrite it")
         if not out.parent.is_dir():
@@ -292,5 +297,7 @@ def doubt(photo: Image, mask: Mask, result: Image) -> str | None:
     if (inside == photo[mask]).all():
         return "the result is the photo: no pixel of the mask has changed"
     if (inside == inside[0]).all():
+        if mask.all():
+            return "the mask with its rim covers the whole photo: there is nothing to fill it with"
         return f"the mask is filled with one flat colour, {tuple(inside[0].tolist())}: the model may be broken"
     return None

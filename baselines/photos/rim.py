@@ -33,11 +33,8 @@ def grown_by(mask: Mask, pixels: int) -> Mask:
     """
     if not pixels or not mask.any():
         return mask.copy()
-    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
-    rows = slice(max(0, top - pixels), top + height + pixels)
-    columns = slice(max(0, left - pixels), left + width + pixels)
-    wide = np.zeros_like(mask)
-    wide[rows, columns] = grown(mask[rows, columns], pixels)
+    near, wide = _around(mask, pixels), np.zeros_like(mask)
+    wide[near] = grown(mask[near], pixels)
     return wide
 
 
@@ -53,9 +50,24 @@ def paste(photo: Image, fill: Image, mask: Mask, hole: Mask) -> Image:
         mask: bool [H, W], what the user wants to erase.
         hole: bool [H, W], the grown mask.
     """
-    share = fading(mask, hole)[..., None]
-    blended = np.rint(photo * (1 - share) + fill * share).astype(np.uint8)
-    return np.where(hole[..., None], np.where(share < 1, blended, fill), photo)
+    result = photo.copy()
+    if not hole.any():
+        return result
+    # A ring of one pixel around the hole's box contains the nearest pixel of the photo to each pixel of the hole.
+    near = _around(hole, 1)
+    share, inside = fading(mask[near], hole[near]), hole[near]
+    result[near][inside] = fill[near][inside]
+    edge = inside & (share < 1)
+    old, new, part = photo[near][edge], fill[near][edge], share[edge][:, None]
+    result[near][edge] = np.rint(old * (1 - part) + new * part).astype(np.uint8)
+    return result
+
+
+def _around(mask: Mask, pixels: int) -> tuple[slice, slice]:
+    """The rows and columns of the mask's box and of some pixels on each side of it. The mask is not empty."""
+    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+    rows = slice(max(0, top - pixels), top + height + pixels)
+    return rows, slice(max(0, left - pixels), left + width + pixels)
 
 
 def fading(mask: Mask, hole: Mask) -> npt.NDArray[np.float32]:

@@ -140,6 +140,7 @@ def test_several_masks_are_united_and_effects_are_written_beside(
         (["photo.png", "mask.png", "--method", "telea"], "Did you mean 'opencv-telea'"),
         (["photo.png", "mask.png", "--grow", "-1"], "--grow is a number of pixels from 0"),
         (["photo.png", "mask.png", "--quality", "0"], "--quality"),
+        (["photo.png", "mask.png", "--max-pixels", "0"], "--max-pixels is a number of pixels from 1"),
         (["photo.png", "mask.png", "--option", "radius=3", *TELEA, "--method", "mean-fill"], "NAME.KEY=VALUE"),
         (["photo.png", "mask.png", "--limit", "2", *TELEA], "for folders"),
         (["photo.png", "photo.png", "-o", "photo.png", "--force", *TELEA], "same file as the input"),

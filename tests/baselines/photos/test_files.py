@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from baselines.photos.files import PhotoFile, check_out, read_photo, write_photo
+from baselines.photos.files import PhotoFile, check_out, doubt, read_photo, write_photo
 from olrd.errors import OutputError, Rejected, UsageError
 
 HEIGHT, WIDTH = 22, 30
@@ -200,6 +202,31 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path) -> 
     (tmp_path / "photo.png").write_bytes(MODES["16-bit RGB"][0])
     with pytest.raises(Rejected, match="more than the allowed 100 pixels"):
         read_photo(tmp_path / "photo.png", max_pixels=100)
+
+
+def test_damaged_exif_data_are_left_out_without_a_warning(tmp_path: Path) -> None:
+    image = Pillow.fromarray(np.zeros((8, 9, 3), np.uint8))
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\x09\0" + b"\1" * 50
+    image.save(tmp_path / "photo.jpg", exif=damaged)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = read_photo(tmp_path / "photo.jpg")
+        write_photo(tmp_path / "out.jpg", found.pixels, found)
+    assert found.size == (9, 8) and not said
+
+
+def test_a_pipe_is_no_result_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UsageError, match="is a pipe or a device"):
+        check_out(tmp_path / "pipe.png", True)
+
+
+def test_a_hole_that_is_the_whole_photo_is_said(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+    mask, flat = np.ones((20, 20), bool), np.full_like(photo, 128)
+    assert "covers the whole photo" in (doubt(photo, mask, flat) or "")
+    mask[0] = False
+    assert "the model may be broken" in (doubt(photo, mask, flat) or "")
 
 
 def test_results_never_replace_inputs(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,6 +43,30 @@ def test_pasting_is_exact_outside_the_hole_and_the_fill_inside_the_mask(seed: in
     assert (result[mask] == fill[mask]).all()
     low, high = np.minimum(photo, fill), np.maximum(photo, fill)
     assert ((result >= low) & (result <= high)).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12))
+def test_pasting_near_the_hole_is_pasting_into_the_whole_photo(seed: int, radius: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = drawn(seed) | (drawn(seed + 1) if seed % 2 else False)
+    hole = grown_by(mask, radius)
+    photo, fill = (rng.integers(0, 256, (*mask.shape, 3), dtype=np.uint8) for _ in range(2))
+    share = fading(mask, hole)[..., None]
+    blended = np.rint(photo * (1 - share) + fill * share).astype(np.uint8)
+    assert (paste(photo, fill, mask, hole) == np.where(hole[..., None], blended, photo)).all()
+
+
+@pytest.mark.slow
+def test_a_small_hole_in_a_large_photo_takes_little_memory() -> None:
+    photo, mask = np.zeros((4000, 5000, 3), np.uint8), np.zeros((4000, 5000), bool)
+    mask[1000:1050, 1000:1050] = True
+    hole = grown_by(mask, 4)
+    tracemalloc.start()
+    paste(photo, photo, mask, hole)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.2 * photo.nbytes, "the result and little more"
 
 
 def test_the_share_falls_over_the_outer_half_of_the_rim() -> None:
