@@ -153,7 +153,7 @@ def check_panoptic(
     boxes: dict[int, Box] | None = None
     for number, given in enumerate(segments, start=1):
         if (exact := _as_given(ids, given)) is None:
-            boxes = _boxes(ids, numbers) if boxes is None else boxes
+            boxes = boxes_of(ids, numbers) if boxes is None else boxes
             exact = _as_measured(ids, given, boxes.get(given.id, Box(0, 0, 0, 0)))
         segment, inside = exact
         found.append(segment)
@@ -200,7 +200,7 @@ def _extent(mask: Mask) -> Box:
     return Box(left, top, right - left + 1, bottom - top + 1)
 
 
-def _boxes(ids: Ids, numbers: list[int]) -> dict[int, Box]:
+def boxes_of(ids: Ids, numbers: list[int]) -> dict[int, Box]:
     """The extent of each of these ids in the map; one that is not there is left out.
 
     A few are found by a pass for each. Many are found by one sort of the pixels, which takes as long as 30 passes.

@@ -160,6 +160,8 @@ def check_settings(out: Path, settings: Mapping[str, Any], force: bool) -> None:
         UsageError: If the results in `out` were made with other settings, and `force` is not given.
     """
     path = out / RECORD
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no file: give another --out")
     wanted: dict[str, Any] = json.loads(json.dumps(settings))
     if path.is_file() and not force:
         try:

@@ -43,13 +43,7 @@ class Thing(NamedTuple):
 
 def map_from_files(png: Path, segments: Path, size: tuple[int, int]) -> Mapped:
     """Read a given map. size: (width, height) of the photo. Raises `UsageError` if the map has another size."""
-    found, categories = read_map(png, segments)
-    if found.ids.shape != size[::-1]:
-        raise UsageError(
-            f"{png} is {found.ids.shape[1]} x {found.ids.shape[0]} pixels, the photo is {size[0]} x {size[1]}: is it "
-            "the map of another photo?"
-        )
-    return Mapped(found, categories)
+    return Mapped(*read_map(png, segments, size))
 
 
 class ObjectFinder:

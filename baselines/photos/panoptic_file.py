@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,17 @@ from typing import Any
 import numpy as np
 
 from baselines.photos.files import read_input
-from olrd.arrays import decode_ids
+from olrd.arrays import MAX_PIXELS, decode_ids
 from olrd.errors import SourceError, UsageError
-from olrd.masks import mask_box
 from olrd.models.coco_categories import coco_categories
-from olrd.panoptic import Category, PanopticMap, Segment
+from olrd.panoptic import MAX_SEGMENTS, Category, PanopticMap, Segment, boxes_of
 from olrd.sources.things import Declared, decide_things, read_isthing
 from olrd.trust import one_line, parse_json, printable, shown
 
 Categories = Mapping[int, Category]
 
 
-def read_map(png: Path, segments: Path) -> tuple[PanopticMap, Categories]:
+def read_map(png: Path, segments: Path, size: tuple[int, int] | None = None) -> tuple[PanopticMap, Categories]:
     """Read a map and the meaning of its category numbers.
 
     Areas and boxes of segments are measured in the map.
@@ -30,12 +30,19 @@ def read_map(png: Path, segments: Path) -> tuple[PanopticMap, Categories]:
         segments: JSON in one of three forms: a list of {"id", "category_id"}; an object with `segments_info`; or a COCO
             panoptic file with `annotations`, of which that with the PNG's name is used. If it has `categories`, these
             name the classes, otherwise COCO's 133 categories do.
+        size: (width, height) that the map must have, or None for any.
 
     Raises:
+        Rejected: If the PNG is no map.
         SourceError: If the JSON has another form.
-        UsageError: If ids do not fit each other.
+        UsageError: If ids do not fit each other, or the map has another size.
     """
-    ids = decode_ids(read_input(png), str(png))
+    ids = decode_ids(read_input(png), str(png), MAX_PIXELS if size is None else max(MAX_PIXELS, size[0] * size[1]))
+    if size is not None and ids.shape != size[::-1]:
+        raise UsageError(
+            f"{png} is {ids.shape[1]} x {ids.shape[0]} pixels, the photo is {size[0]} x {size[1]}: is it the map of "
+            "another photo?"
+        )
     found = parse_json(read_input(segments), segments, SourceError)
     try:
         listed = [
@@ -54,18 +61,24 @@ def read_map(png: Path, segments: Path) -> tuple[PanopticMap, Categories]:
                 f"{segments}: segment {number} has category {category}, which is not among the "
                 f'{len(categories)} categories; list yours in the file under "categories"'
             )
-    there = set(np.unique(ids).tolist())
-    if unknown := sorted(there - {0, *(number for number, _, _ in listed)}):  # 0 is void, unless it is listed
+    numbers, counts = np.unique(ids, return_counts=True)
+    there = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+    if unknown := sorted(set(there) - {0, *(number for number, _, _ in listed)}):  # 0 is void, unless it is listed
         raise UsageError(
             f"{png} has pixels of id {unknown[0]}, which {segments} does not list: are they of the same photo?"
         )
-    made = [_segment(ids, *one) for one in listed if one[0] in there]
+    found_ids = [number for number, _, _ in listed if number in there]
+    if twice := [number for number, times in Counter(found_ids).items() if times > 1]:
+        raise UsageError(f"{segments}: segment {twice[0]} is listed twice; expected different ids")
+    if len(found_ids) > MAX_SEGMENTS:
+        raise UsageError(f"{png}: {len(found_ids):,} segments, expected at most {MAX_SEGMENTS:,}")
+    boxes = boxes_of(ids, found_ids)
+    made = [
+        Segment(number, category, there[number], boxes[number], crowd)
+        for number, category, crowd in listed
+        if number in there
+    ]
     return PanopticMap(ids, tuple(made)), categories
-
-
-def _segment(ids: Any, number: int, category: int, crowd: bool) -> Segment:
-    mask = ids == np.uint32(number)
-    return Segment(number, category, int(np.count_nonzero(mask)), mask_box(mask), crowd)
 
 
 def _segments_of(found: Any, png: Path, name: Path) -> list[dict[str, Any]]:

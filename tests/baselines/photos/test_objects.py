@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 
 from baselines.eraser import WeightsMissingError
 from baselines.photos.objects import Mapped, ObjectFinder, class_of_all, listing, mask_of, things_of
+from baselines.photos.panoptic_file import read_map
+from olrd.arrays import Ids, encode_ids
 from olrd.errors import SourceError, UsageError
 from olrd.models.mask2former import CHECKPOINT
 from olrd.panoptic import Box, Category, PanopticMap, Segment
@@ -91,3 +95,37 @@ def test_no_network_is_asked_for_weights(partly: bool, tmp_path: Path, monkeypat
     with pytest.raises(WeightsMissingError, match=said):
         ObjectFinder("cpu").map_of(np.zeros((4, 4, 3), np.uint8))
     assert not asked
+
+
+def written(folder: Path, ids: Ids, listed: list[dict[str, int]]) -> tuple[Path, Path]:
+    (folder / "map.png").write_bytes(encode_ids(ids))
+    (folder / "map.json").write_text(json.dumps(listed))
+    return folder / "map.png", folder / "map.json"
+
+
+def test_areas_and_boxes_are_those_of_the_map(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1, 80, (13, 17)).astype(np.uint32)
+    found, _ = read_map(*written(tmp_path, ids, [{"id": number, "category_id": 1} for number in range(1, 99)]))
+    assert {segment.id for segment in found.segments} == set(ids.ravel().tolist())
+    for segment in found.segments:
+        rows, columns = np.nonzero(ids == segment.id)
+        left, top = columns.min(), rows.min()
+        assert segment.area == len(rows)
+        assert segment.bbox == (left, top, columns.max() - left + 1, rows.max() - top + 1)
+
+
+def test_a_map_of_thousands_of_segments_is_read_in_one_pass(tmp_path: Path) -> None:
+    half = np.arange(1, 20_001, dtype=np.uint32).reshape(100, 200)
+    ids = np.concatenate([half, half[::-1]])  # each segment is spread over the map, so that its box is large
+    began = time.process_time()
+    read_map(*written(tmp_path, ids, [{"id": number, "category_id": 1} for number in range(1, 20_001)]))
+    assert time.process_time() - began < 1.5, "a pass for each segment takes longer"
+
+
+def test_an_id_that_is_listed_twice_and_another_size_are_refused(tmp_path: Path) -> None:
+    files = written(tmp_path, np.ones((4, 5), np.uint32), [{"id": 1, "category_id": 1}, {"id": 1, "category_id": 2}])
+    with pytest.raises(UsageError, match="segment 1 is listed twice"):
+        read_map(*files)
+    with pytest.raises(UsageError, match=r"map.png is 5 x 4 pixels, the photo is 4 x 5"):
+        read_map(*files, (4, 5))
