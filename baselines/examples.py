@@ -143,7 +143,11 @@ def _with_detail(
         target = slice(row - top, row - top + size[0]), slice(column - left, column - left + size[1])
         total[target] += lost * weight
         weights[target] += weight
-    return np.clip(np.rint(base[near] + total / weights), 0, 255).astype(np.uint8)
+    # In place: the part may be all of a large photo.
+    total /= weights
+    total += base[near]
+    np.rint(total, out=total)
+    return np.clip(total, 0, 255, out=total).astype(np.uint8)
 
 
 def _fading(side: int) -> Levels:

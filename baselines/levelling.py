@@ -29,11 +29,17 @@ def levelled(photo: Image, result: Image, hole: Mask) -> Image:
     known = (~hole).astype(np.float32)[..., None]
     height, width = hole.shape
     small = max(1, width // _COARSE), max(1, height // _COARSE)
-    off = (photo.astype(np.float32) - result) * known
-    weights = _shrunk(known, small)
-    smooth = _continued(_shrunk(off, small), weights)
-    shift = np.clip(cv2.resize(smooth, (width, height)), -LARGEST_SHIFT, LARGEST_SHIFT)
-    return np.clip(np.rint(result + shift), 0, 255).astype(np.uint8)
+    # In place, and freed early: the photo may be large.
+    off = photo.astype(np.float32)
+    off -= result
+    off *= known
+    sums, weights = _shrunk(off, small), _shrunk(known, small)
+    del off, known
+    shift = cv2.resize(_continued(sums, weights), (width, height)).reshape(height, width, 3)
+    np.clip(shift, -LARGEST_SHIFT, LARGEST_SHIFT, out=shift)
+    shift += result
+    np.rint(shift, out=shift)
+    return np.clip(shift, 0, 255, out=shift).astype(np.uint8)
 
 
 def _continued(sums: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ from baselines import open_eraser
 from baselines.eraser import Hints
 from baselines.examples import PATCH, _known, _most_similar, _patches, _wanted, enlarged_by_example
 from baselines.fill import mean_fill
-from baselines.patchmatch import windows
+from baselines.patchmatch import Search, fill_by_patches, windows
 from olrd.arrays import Image, Mask
 from olrd.draws import digest
 from olrd.errors import UsageError
@@ -158,3 +159,16 @@ def test_the_most_similar_patch_is_that_of_a_naive_search(seed: int) -> None:
 def test_options_out_of_their_limits_are_refused(key: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"patchmatch: {key} is a number from"):
         open_eraser("patchmatch", {key: value})
+
+
+@pytest.mark.slow
+def test_memory_for_a_thin_hole_across_a_large_photo_is_a_small_multiple_of_the_photo() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8).repeat(10, axis=0).repeat(10, axis=1)
+    mask = np.eye(*photo.shape[:2], dtype=bool)
+    search = Search(patch=3, context=1, hole=6000, window=30_000, seed=0)
+    tracemalloc.start()
+    filled = fill_by_patches(photo, mask, search)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (filled[~mask] == photo[~mask]).all()
+    assert peak < 10 * photo.nbytes
