@@ -86,6 +86,7 @@ def guarded(main: Callable[[], int]) -> int:
 
     SIGTERM ends it in the same way as Ctrl-C: workers are stopped, unfinished files removed, the lock given back.
     """
+    _open_closed_streams()
     with suppress(ValueError):  # not the main thread: whoever runs it there handles signals
         signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -107,6 +108,17 @@ def guarded(main: Callable[[], int]) -> int:
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
         return _closed(_say_error(f"{where}{error.strerror or error}", 1))
+
+
+def _open_closed_streams() -> None:
+    """Give a command that was started with a closed stdout or stderr (`>&-`) one that leads nowhere.
+
+    `print` would write messages for a closed stderr to stdout, among the data.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # It stays open as long as the process, as streams do.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 class Terminated(BaseException):
@@ -133,4 +145,9 @@ def _closed(status: int) -> int:
 
 def emit(result: Any, text: str, as_json: bool) -> None:
     """Print the result on stdout: JSON for machines or text for people."""
-    print(json.dumps(result, indent=1, sort_keys=True) if as_json else text)
+    shown = json.dumps(result, indent=1, sort_keys=True) if as_json else text
+    try:
+        print(shown)
+    except UnicodeEncodeError:  # a file name that the terminal's encoding does not have
+        encoding = sys.stdout.encoding
+        print(shown.encode(encoding, "backslashreplace").decode(encoding))
