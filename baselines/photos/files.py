@@ -12,7 +12,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,10 @@ FEWEST = 64
 """Smallest number of masked pixels of which `doubt` says something."""
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258
-_WEBP_LONGEST = 16383
+_LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
+"""Longest side of a picture in pixels, by the format of its name; a PNG has none that matters."""
+_JPEG_EXIF, _JPEG_ICC = 65_533, 255 * 65_519
+"""Most bytes of EXIF data and of a colour profile in a JPEG: those of one segment, and of 255."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +192,14 @@ def write_photo(out: Path, pixels: npt.NDArray[Any], photo: PhotoFile, quality: 
 
     Raises:
         OutputError: If the file cannot be written.
+        UsageError: If the format has no pictures of this size.
     """
     suffix, said = out.suffix.lower(), []
+    if (longest := max(pixels.shape[:2])) > _LONGEST.get(suffix, longest):
+        raise UsageError(
+            f"{out}: a {suffix} file has sides of at most {_LONGEST[suffix]:,} pixels, the photo has {longest:,}: give a "
+            "name with .png"
+        )
     if suffix != ".png" and pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
         said.append("the photo's 16 bits become 8; a .png keeps them")
@@ -198,11 +207,17 @@ def write_photo(out: Path, pixels: npt.NDArray[Any], photo: PhotoFile, quality: 
         if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
             pixels = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
             said.append("a JPEG has no alpha channel: it is left out; a .png or .webp keeps it")
+        if len(photo.exif or b"") > _JPEG_EXIF:
+            photo = replace(photo, exif=None)
+            said.append(
+                f"a JPEG has no room for EXIF data of over {_JPEG_EXIF:,} bytes: they are left out; a .png keeps them"
+            )
+        if len(photo.icc or b"") > _JPEG_ICC:
+            photo = replace(photo, icc=None)
+            said.append(f"a JPEG has no room for a colour profile of over {_JPEG_ICC:,} bytes: it is left out")
         options: dict[str, Any] = {"quality": quality, "subsampling": 0}
         data = _encoded(pixels, "JPEG", photo, options)
     elif suffix == ".webp":
-        if max(pixels.shape[:2]) > _WEBP_LONGEST:
-            raise OutputError(f"{out}: a WebP has sides of at most {_WEBP_LONGEST:,} pixels; give a name with .png")
         data = _encoded(pixels, "WEBP", photo, {"lossless": True, "exact": True, "method": 2})
     elif pixels.dtype == np.uint16:
         data = _deep_png(pixels, photo)

@@ -215,6 +215,27 @@ def test_damaged_exif_data_are_left_out_without_a_warning(tmp_path: Path) -> Non
     assert found.size == (9, 8) and not said
 
 
+@pytest.mark.parametrize(
+    ("exif", "icc", "said"), [(65_533, 0, 0), (65_534, 0, 1), (0, 255 * 65_519, 0), (0, 255 * 65_519 + 1, 1)]
+)
+def test_what_a_jpeg_has_no_room_for_is_left_out_and_said(tmp_path: Path, exif: int, icc: int, said: int) -> None:
+    pixels = np.zeros((8, 9, 3), np.uint8)
+    photo = PhotoFile(pixels, pixels, b"i" * icc or None, (b"Exif\0\0" + b"e" * (exif - 6)) if exif else None)
+    written = write_photo(tmp_path / "out.jpg", pixels, photo)
+    found = Pillow.open(tmp_path / "out.jpg").info
+    assert len(written.said) == said
+    assert (len(found.get("exif", b"")), len(found.get("icc_profile", b""))) == ((0, 0) if said else (exif, icc))
+
+
+@pytest.mark.parametrize(("name", "longest"), [("out.webp", 16_383), ("out.jpg", 65_500)])
+def test_a_side_that_is_too_long_for_the_format_is_refused(tmp_path: Path, name: str, longest: int) -> None:
+    pixels = np.zeros((1, longest + 1, 3), np.uint8)
+    with pytest.raises(UsageError, match=f"at most {longest:,} pixels"):
+        write_photo(tmp_path / name, pixels, PhotoFile(pixels, pixels))
+    write_photo(tmp_path / name, pixels[:, 1:], PhotoFile(pixels, pixels))
+    assert Pillow.open(tmp_path / name).size == (longest, 1)
+
+
 def test_a_pipe_is_no_result_and_stays(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UsageError, match="is a pipe or a device"):
