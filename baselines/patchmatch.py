@@ -31,7 +31,7 @@ DEFAULTS = {"patch": "3", "context": "1", "hole": "6000", "window": "300000"}
 LIMITS = {"patch": (1, 15), "context": (0.1, 10), "hole": (100, 10_000_000), "window": (10_000, 10_000_000)}
 LEAST_CONTEXT = 48
 """Pixels of context on each side of a hole, at least. A small hole needs more than its own size to find patches in."""
-MOST_WINDOWS = 1000
+MOST_WINDOWS = 100
 """A mask of more pieces, such as a noisy one, is filled in one window."""
 _SEED = Lock()
 """The library keeps one seed for the whole process, and every fill starts from it."""

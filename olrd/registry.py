@@ -6,12 +6,24 @@ chosen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from olrd.errors import UsageError, did_you_mean
+
+
+@lru_cache(maxsize=64)
+def _plugins(find: Callable[..., Any], group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The plug-ins of a group, as (name, "module:object").
+
+    Finding them reads the metadata of every installed distribution, which takes as long as a small build. So it is done
+    once for every search path.
+    """
+    return tuple((point.name, point.value) for point in find(group=group))
 
 
 class Registry:
@@ -23,8 +35,7 @@ class Registry:
 
     def targets(self) -> dict[str, str]:
         """Every known name with its "module:object". A built-in name hides a plug-in of the same name."""
-        plugins = {point.name: point.value for point in entry_points(group=self.group)}
-        return plugins | self.builtin
+        return dict(_plugins(entry_points, self.group, tuple(sys.path))) | self.builtin
 
     def names(self) -> list[str]:
         """Every known name, sorted. Imports nothing."""
