@@ -70,7 +70,7 @@ def test_the_page_renders_everything(tab: Any, world: World, page: Path) -> None
     until(tab, "[...document.querySelectorAll('.tiles img')].every(i => i.naturalWidth > 0)")
     assert tab.locator(".tiles figure").count() == COUNT * 6
     assert tab.locator(".tiles figure.failed").count() == 2
-    assert "failed: SourceError" in tab.locator(".tiles figure.failed").first.inner_text()
+    assert "failed: ResultError" in tab.locator(".tiles figure.failed").first.inner_text()
     assert "= truth" in tab.locator("article").nth(2).inner_text()
     assert remote(tab) == [page.as_uri()]
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

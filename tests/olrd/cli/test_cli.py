@@ -442,8 +442,7 @@ def test_a_full_standard_output_is_an_error() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status", "workers"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
 def test_a_signal_ends_a_build_soon_and_cleanly(number: int, status: int, workers: int, tmp_path: Path) -> None:
     """No worker stays, no unfinished file, no lock, no warning of a semaphore."""
     out = tmp_path / "out"
