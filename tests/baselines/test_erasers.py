@@ -279,6 +279,7 @@ def test_diffusion_draws_by_seed_and_key_and_listens_to_its_prompt(built: Any) -
     assert painted(kind="empty") == painted(text="")
 
 
+@pytest.mark.slow
 def test_the_revision_of_a_checkpoint_of_ones_own_follows_its_weights(built: Any, tmp_path: Path) -> None:
     folder = shutil.copytree(built("sd-inpainting")["checkpoint"], tmp_path / "mine")
     options = {"checkpoint": str(folder)}

@@ -222,6 +222,7 @@ def test_counts_beyond_the_mask_are_refused() -> None:
             decode_rle(counts, 5, 5)
 
 
+@pytest.mark.slow
 def test_more_segments_than_an_index_holds_are_refused() -> None:
     segments = tuple(Segment(number, 1, 0, Box(0, 0, 0, 0)) for number in range(1, 65_537))
     assert code(segments, np.zeros((8, 10), np.uint32)) == "panoptic_unknown_id"

@@ -218,6 +218,7 @@ def test_names_cannot_leave_the_board(name: str, tmp_path: Path) -> None:
     assert not any(p.name.startswith(".") for p in board.rglob("*"))
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80))
 def test_safe_name_is_one_visible_part(text: str) -> None:
     name = safe_name(text)

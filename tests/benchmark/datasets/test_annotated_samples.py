@@ -80,6 +80,7 @@ def test_the_maps_of_another_source_are_refused(built: tuple[Path, Path], tmp_pa
         sample.annotated()
 
 
+@pytest.mark.slow
 def test_the_embedded_demo_always_has_maps() -> None:
     sample = open_dataset("olrd").sample(0)
     assert sample.annotated is not None

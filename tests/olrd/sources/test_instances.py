@@ -445,6 +445,7 @@ def test_a_damaged_shape_refuses_its_photo_alone(name: str, drawn: DrawnInstance
     ids_of(source, record_of(source, "2"))
 
 
+@pytest.mark.slow
 def test_a_polygon_of_a_million_points_takes_little_memory(drawn: DrawnInstances) -> None:
     """Short steps are drawn, long ones are refused before they are drawn."""
     turns = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
