@@ -46,14 +46,14 @@ demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; b
 	$(BIN)/benchmark report $(OUT)/runs/* --root $(OUT)/triplets --out $(OUT)/report
 
 test: $(VENV)/full  ## install everything and run all tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/full  ## format, lint, types, import layers, and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-lowest:  ## run the core's tests with the lowest allowed versions of its dependencies, in .venv-lowest
 	PYTHON=$(PYTHON) tools/lowest_versions.sh

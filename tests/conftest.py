@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # that the others' threads hold, and all of them take several times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # A busy machine is no failure: no limit on the time of one example.
-    settings.register_profile("olrd", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("olrd", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("olrd")
 
 
