@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
-from baselines.fill import Filler, mean_fill, number_options
+from baselines.fill import Filler, mean_fill
 from olrd.arrays import Image, Mask
 from olrd.errors import MissingExtraError
-from olrd.registry import checked_options
+from olrd.registry import checked_options, number_options
 
 
 def open_opencv_telea(spec: EraserSpec) -> Eraser:

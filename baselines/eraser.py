@@ -30,7 +30,7 @@ class WeightsUnusableError(SourceError):
 
 
 class WeightsUnknownError(WeightsUnusableError):
-    """A weights file is not the published one, and nobody said that its bytes are trusted. Nothing of it is run."""
+    """A weights file is not the published one and is not on the list of trusted checksums. It is not run."""
 
 
 class WrongOutputError(OlrdError):

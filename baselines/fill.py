@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from baselines.eraser import EraserInfo, EraserSpec, Hints
+from baselines.eraser import EraserInfo, Hints
 from olrd.arrays import Image, Mask
-from olrd.errors import UsageError
 
 Fill = Callable[[Image, Mask, Hints], Image]
 """Takes a photo, a mask that is not empty, and hints. Returns the filled photo and leaves its inputs as they are."""
@@ -24,11 +23,17 @@ class Filler:
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`."""
-        hints = hints or [Hints()] * len(images)
-        return [
-            self._fill(image, mask, hint) if mask.any() else image.copy()
-            for image, mask, hint in zip(images, masks, hints, strict=True)
-        ]
+        return one_by_one(self._fill, images, masks, hints)
+
+
+def one_by_one(
+    fill: Fill, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None
+) -> list[Image]:
+    """Fill one photo after the other. A photo with an empty mask is copied. The arguments are those of `Eraser.erase`."""
+    return [
+        fill(image, mask, hint) if mask.any() else image.copy()
+        for image, mask, hint in zip(images, masks, hints or [Hints()] * len(images), strict=True)
+    ]
 
 
 def mean_fill(image: Image, mask: Mask, hint: Hints) -> Image:
@@ -41,27 +46,3 @@ def mean_fill(image: Image, mask: Mask, hint: Hints) -> Image:
     filled = image.copy()
     filled[mask] = np.rint(colour).astype(np.uint8)
     return filled
-
-
-def number_options(
-    spec: EraserSpec, options: Mapping[str, str], limits: Mapping[str, tuple[float, float]]
-) -> dict[str, float]:
-    """Read an eraser's options that are numbers.
-
-    Args:
-        spec: The eraser.
-        options: All options, as texts.
-        limits: The smallest and largest value of every option that is a number.
-
-    Raises:
-        UsageError: If a value is not a number, or out of its limits.
-    """
-    numbers = {}
-    for name, (low, high) in limits.items():
-        try:
-            numbers[name] = float(options[name])
-        except ValueError:
-            numbers[name] = float("nan")
-        if not low <= numbers[name] <= high:
-            raise UsageError(f"{spec.name}: {name} is a number from {low:,} to {high:,}, not '{options[name]}'")
-    return numbers

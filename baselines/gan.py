@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from baselines.eraser import EraserInfo, EraserSpec, Hints
+from baselines.fill import one_by_one
 from baselines.finite import check_finite
 from baselines.weights import Pinned, check_unchanged, revision_of
 from olrd.arrays import Image, Mask
@@ -114,26 +115,22 @@ class Gan:
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`. The result is the network's own output, also outside the mask."""
-        hints = hints or [Hints()] * len(images)
-        return [
-            self._one(image, mask, hint.key) if mask.any() else image.copy()
-            for image, mask, hint in zip(images, masks, hints, strict=True)
-        ]
+        return one_by_one(self._one, images, masks, hints)
 
-    def _one(self, image: Image, mask: Mask, key: str) -> Image:
+    def _one(self, image: Image, mask: Mask, hint: Hints) -> Image:
         torch = require("torch", f"the eraser {self.spec.name}")
         from baselines.nets.stylegan_ops import Draws
 
         pixels, hole = self.frame.enter(image, mask)
         photo = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
         known = torch.from_numpy((~hole)[None, None].astype(np.float32))
-        draws = Draws(digest(self.spec.seed, key, self.spec.name), self.chosen.noise)
+        draws = Draws(digest(self.spec.seed, hint.key, self.spec.name), self.chosen.noise)
         network = self._network
         z = draws.normal(1, network.shape.latent)
         with torch.inference_mode():
             drawn = network(*(part.to(self.device) for part in (photo, known, z)), draws, self.chosen.truncation)
         result: Drawn = drawn[0].permute(1, 2, 0).float().cpu().numpy()
-        check_finite(result, f"{self.spec.name}, {key or 'the photo'}")
+        check_finite(result, f"{self.spec.name}, {hint.key or 'the photo'}")
         return self.frame.leave(result, (image.shape[0], image.shape[1]))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
+from baselines.fill import one_by_one
 from baselines.finite import to_uint8
 from baselines.weights import Pinned, check_known, check_unchanged, locate, revision_of
 from olrd.arrays import Image, Mask
@@ -100,13 +101,9 @@ class Lama:
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`. The network keeps the photo outside the mask."""
-        hints = hints or [Hints()] * len(images)
-        return [
-            self._one(image, mask, hint.key) if mask.any() else image.copy()
-            for image, mask, hint in zip(images, masks, hints, strict=True)
-        ]
+        return one_by_one(self._one, images, masks, hints)
 
-    def _one(self, image: Image, mask: Mask, key: str) -> Image:
+    def _one(self, image: Image, mask: Mask, hint: Hints) -> Image:
         torch = require("torch", "the eraser lama")
         height, width = mask.shape
         pixels, hole = padded(image), padded(mask)
@@ -115,7 +112,7 @@ class Lama:
         with torch.inference_mode():
             filled = self._network(photo.to(self.device), erase.to(self.device))
         result = filled[0].permute(1, 2, 0).float().cpu().numpy()[:height, :width]
-        return to_uint8(result * 255, f"lama, {key or 'the photo'}", truncate=True)  # as the library does
+        return to_uint8(result * 255, f"lama, {hint.key or 'the photo'}", truncate=True)  # as the library does
 
 
 def padded(pixels: Any) -> Any:

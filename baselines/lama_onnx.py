@@ -15,19 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
+from baselines.fill import one_by_one
 from baselines.finite import to_uint8
 from baselines.gan import resize_hole
 from baselines.onnx_session import onnx_device, open_session
 from baselines.weights import Pinned, check_known, check_unchanged, locate, revision_of
 from olrd.arrays import Image, Mask, resize_image
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import did_you_mean
 from olrd.masks import mask_box
-from olrd.registry import checked_options
+from olrd.registry import checked_options, number_options
 
 WHAT = "the eraser lama-onnx"
 SIDE = 512
 """Sides of the network's input in pixels."""
-MOST_CONTEXT = 16.0
 
 
 class Export(NamedTuple):
@@ -77,12 +77,7 @@ def open_lama_onnx(spec: EraserSpec) -> Eraser:
     options = checked_options(spec, {"export": "opencv", "weights": "", "context": "3"})
     if options["export"] not in EXPORTS:
         raise did_you_mean("export of LaMa", options["export"], EXPORTS)
-    try:
-        context = float(options["context"])
-    except ValueError:
-        context = 0.0
-    if not 1 <= context <= MOST_CONTEXT:
-        raise UsageError(f"lama-onnx: context is a number from 1 to {MOST_CONTEXT:g}, not '{options['context']}'")
+    context = number_options(spec, options, {"context": (1, 16)})["context"]
     device = onnx_device(spec.device, WHAT)
     export = EXPORTS[options["export"]]
     weights = locate(export.pinned, options["weights"], "LAMA_ONNX_MODEL")
@@ -127,20 +122,16 @@ class LamaOnnx:
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`. Pixels outside the mask stay as they are."""
-        hints = hints or [Hints()] * len(images)
-        return [
-            self._one(image, mask, hint.key) if mask.any() else image.copy()
-            for image, mask, hint in zip(images, masks, hints, strict=True)
-        ]
+        return one_by_one(self._one, images, masks, hints)
 
-    def _one(self, image: Image, mask: Mask, key: str) -> Image:
+    def _one(self, image: Image, mask: Mask, hint: Hints) -> Image:
         rows, columns = window(mask, self.context)
         part, hole = image[rows, columns], mask[rows, columns]
         height, width = hole.shape
         side = max(height, width)
         room = ((0, side - height), (0, side - width))
         square, unknown = np.pad(part, (*room, (0, 0)), "symmetric"), np.pad(hole, room, "symmetric")
-        filled = self._filled(square, unknown, f"lama-onnx, {key or 'the photo'}")[:height, :width]
+        filled = self._filled(square, unknown, f"lama-onnx, {hint.key or 'the photo'}")[:height, :width]
         result = image.copy()
         result[rows, columns][hole] = filled[hole]
         return result

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError
+from baselines.fill import one_by_one
 from baselines.finite import to_uint8
 from baselines.onnx_session import onnx_device, open_session
 from baselines.weights import Pinned, check_known, check_unchanged, locate, revision_of
@@ -82,13 +83,9 @@ class Migan:
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`. Samples are erased one at a time because their sizes differ."""
-        hints = hints or [Hints()] * len(images)
-        return [
-            self._one(image, mask, hint.key) if mask.any() else image.copy()
-            for image, mask, hint in zip(images, masks, hints, strict=True)
-        ]
+        return one_by_one(self._one, images, masks, hints)
 
-    def _one(self, image: Image, mask: Mask, key: str) -> Image:
+    def _one(self, image: Image, mask: Mask, hint: Hints) -> Image:
         height, width = mask.shape
         room = ((0, max(0, SMALLEST - height)), (0, max(0, SMALLEST - width)))
         pixels, hole = np.pad(image, (*room, (0, 0)), "edge"), np.pad(mask, room, "edge")
@@ -96,5 +93,5 @@ class Migan:
         known = np.where(hole, 0, 255).astype(np.uint8)[None, None]  # 255 = keep
         (result,) = self._pipeline.run(["result"], {"image": photo, "mask": known})
         if result.dtype != np.uint8:  # the published pipeline returns uint8; others may return numbers
-            result = to_uint8(result, f"migan, {key or 'the photo'}")
+            result = to_uint8(result, f"migan, {hint.key or 'the photo'}")
         return np.ascontiguousarray(result[0].transpose(1, 2, 0)[:height, :width])

@@ -19,13 +19,13 @@ import numpy as np
 
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints
 from baselines.examples import enlarged_by_example
-from baselines.fill import Filler, mean_fill, number_options
+from baselines.fill import Filler, mean_fill
 from olrd.arrays import Image, Mask
 from olrd.draws import digest
 from olrd.errors import MissingExtraError
 from olrd.masks import mask_box
 from olrd.panoptic import Box
-from olrd.registry import checked_options
+from olrd.registry import checked_options, number_options
 
 DEFAULTS = {"patch": "3", "context": "1", "hole": "6000", "window": "300000"}
 LIMITS = {"patch": (1, 15), "context": (0.1, 10), "hole": (100, 10_000_000), "window": (10_000, 10_000_000)}
@@ -69,7 +69,7 @@ def open_patchmatch(spec: EraserSpec) -> Eraser:
     except PackageNotFoundError as error:
         raise MissingExtraError("the eraser patchmatch", "benchmark") from error
     options = checked_options(spec, DEFAULTS)
-    numbers = number_options(spec, options, LIMITS)
+    numbers = number_options(spec, options, LIMITS, whole=("patch", "hole", "window"))
 
     def fill(image: Image, mask: Mask, hint: Hints) -> Image:
         seed = digest(spec.seed, hint.key, "patchmatch") % (1 << 32)

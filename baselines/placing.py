@@ -29,11 +29,11 @@ def place(pipeline: Any, device: str, offload: str) -> Any:
         The pipeline.
 
     Raises:
-        UsageError: For `on` without a device that has memory of its own.
+        UsageError: For `on` on the CPU or on Apple's GPU, where there is no memory to move networks out of.
     """
     if offload == "on" and device.partition(":")[0] in ("cpu", "mps"):
         raise UsageError(
-            f"sd-inpainting: offload=on needs a device with memory of its own, such as cuda; found {device}. Leave the "
+            f"sd-inpainting: offload=on moves networks out of a GPU's memory and needs cuda; found {device}. Leave the "
             "option out"
         )
     if offload == "on" or (offload == "auto" and _too_large(pipeline, device)):

@@ -6,7 +6,7 @@ the order. The result is the pipeline's own output: outside the mask it differs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from baselines.checkpoints import CHECKPOINT, UNKNOWN_LICENSE, Checkpoint, find_checkpoint, holds_vae, license_of
 from baselines.decoder import REMEDY, guard_decoder, leave_unclipped
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsUnusableError, WrongOutputError
+from baselines.fill import one_by_one
 from baselines.finite import NotFiniteError, to_uint8
 from baselines.pipelines import (
     accepted,
@@ -35,7 +36,7 @@ from olrd.draws import digest
 from olrd.errors import MissingExtraError, UsageError
 from olrd.models.checkpoints import check_model_folder, choose_device
 from olrd.progress import say
-from olrd.registry import checked_options
+from olrd.registry import checked_options, number_options
 from olrd.trust import one_line
 
 DEFAULTS = {
@@ -110,22 +111,13 @@ def open_sd_inpainting(spec: EraserSpec) -> Eraser:
     for name, words in WORDS.items():
         if options[name] not in words:
             raise UsageError(f"sd-inpainting: {name} is one of {words}, not '{options[name]}'")
-    for name in LIMITS:
-        if options[name] != DEFAULTS[name]:
-            _number(name, options[name])
+    _numbers(spec, {name: options[name] for name in LIMITS if options[name] != DEFAULTS[name]})
     checkpoint = find_checkpoint(options["checkpoint"], options["revision"], options["config"])
     return SDInpainting(spec, options, checkpoint)
 
 
-def _number(name: str, text: str) -> float:
-    low, high = LIMITS[name]
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not low <= number <= high:
-        raise UsageError(f"sd-inpainting: {name} is a number from {low} to {high}, not '{text}'")
-    return number
+def _numbers(spec: EraserSpec, given: Mapping[str, str]) -> dict[str, float]:
+    return number_options(spec, given, {name: LIMITS[name] for name in given}, whole=("steps", "size", "crop"))
 
 
 class SDInpainting:
@@ -138,7 +130,7 @@ class SDInpainting:
         self._family = family_of(self._class, checkpoint.folder)
         self._given = {name: options[name] for name in CARRIED_BY if options[name] != DEFAULTS[name]}
         self._options = options | self._of_the_model(options)
-        self._numbers = {name: _number(name, self._options[name]) for name in LIMITS if self._options[name]}
+        self._numbers = _numbers(spec, {name: self._options[name] for name in LIMITS if self._options[name]})
 
     def _of_the_model(self, options: dict[str, str]) -> dict[str, str]:
         """Return the values of the options that are left to the model."""
@@ -226,11 +218,7 @@ class SDInpainting:
         self, images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None = None
     ) -> list[Image]:
         """See `Eraser.erase`."""
-        hints = hints or [Hints()] * len(images)
-        return [
-            self._one(image, mask, hint) if mask.any() else image.copy()
-            for image, mask, hint in zip(images, masks, hints, strict=True)
-        ]
+        return one_by_one(self._one, images, masks, hints)
 
     def _one(self, image: Image, mask: Mask, hint: Hints) -> Image:
         height, width = mask.shape

@@ -79,7 +79,7 @@ def load_protocol(name_or_path: str) -> Protocol:
 def json_in(file: Path, kind: type[OlrdError] = IntegrityError) -> Any:
     """The JSON in a file from somebody else. Raises `IntegrityError`, or `kind`, if it cannot be read."""
     try:
-        if not file.is_file():  # to open a pipe would wait for ever
+        if not file.is_file():  # opening a pipe would block
             raise kind(f"{file} cannot be read: it is not there, or it is not a file")
         if (size := file.stat().st_size) > MAX_JSON_BYTES:
             raise kind(f"{file}: {size:,} bytes of JSON, expected at most {MAX_JSON_BYTES:,}")

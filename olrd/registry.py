@@ -7,7 +7,7 @@ chosen.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -81,3 +81,29 @@ def checked_options(spec: Spec, defaults: Mapping[str, str]) -> dict[str, str]:
         if name not in defaults:
             raise did_you_mean(f"option of the {spec.kind} {spec.name}", name, defaults)
     return dict(defaults) | dict(spec.options)
+
+
+def number_options(
+    spec: Spec, options: Mapping[str, str], limits: Mapping[str, tuple[float, float]], whole: Collection[str] = ()
+) -> dict[str, float]:
+    """Read the options that are numbers.
+
+    Args:
+        spec: Whose options they are.
+        options: All options, as texts.
+        limits: The smallest and the largest value of every option that is a number.
+        whole: Those that must be whole.
+
+    Raises:
+        UsageError: If a value is not a number, not whole, or out of its limits.
+    """
+    numbers = {}
+    for name, (low, high) in limits.items():
+        try:
+            numbers[name] = float(options[name])
+        except ValueError:
+            numbers[name] = float("nan")
+        if not low <= numbers[name] <= high or (name in whole and not numbers[name].is_integer()):
+            kind = "a whole number" if name in whole else "a number"
+            raise UsageError(f"{spec.name}: {name} is {kind} from {low:,} to {high:,}, not '{options[name]}'")
+    return numbers

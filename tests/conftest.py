@@ -34,6 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("olrd")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first, so that no test process works on one alone at the end."""
+    items.sort(key=lambda item: "perf" not in item.path.parts)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the private cache."""
     config.stash[_cache].cleanup()

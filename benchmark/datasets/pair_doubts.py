@@ -84,7 +84,7 @@ def taken_fact(kind: str) -> dict[str, float]:
 
 
 def is_count(fact: str) -> bool:
-    """Whether a fact counts samples, and is no number of its own."""
+    """Whether a fact is a number of samples."""
     return fact in DATA_DOUBTS or fact.startswith(TAKEN)
 
 

@@ -65,7 +65,7 @@ class PairFiles(NamedTuple):
         return photo, mask, Picture(str(item.truth), bytes_of(item.truth)) if item.truth else None
 
     def hash(self, settings: str) -> str:
-        """A hash of all files of all samples, with their names. settings: what decides the samples besides."""
+        """A hash of all files of all samples, with their names. settings: the options that change the samples."""
         digest = hashlib.sha256(settings.encode())
         items = self.items
         if any(len({item.id, item.photo.stem, item.mask.stem, (item.truth or item.mask).stem}) > 1 for item in items):
@@ -121,7 +121,7 @@ def _is_without_truth(layout: Layout, given: Mapping[str, str]) -> bool:
 
 
 def _folders(root: Path, layout: Layout, given: Mapping[str, str]) -> Layout:
-    """The folders to read. A truth that nobody named, and that is not there, is left out."""
+    """The folders to read. A folder of truths that does not exist is left out, unless an option names it."""
     photos, masks = given["photos"] or layout.photos, given["masks"] or layout.masks
     if layout.beside:
         photos = photos if given["photos"] or (root / photos).is_dir() else "."
@@ -195,7 +195,7 @@ def pictures_in(root: Path, name: str, deep: bool, option: str = "photos") -> di
     if not paths:
         raise SourceError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))}){_what_is_there(root, option)}")
     paths = [p for p in paths if p.suffix.lower() in SUFFIXES] or paths
-    if strange := [p for p in paths if not p.is_file()]:  # to open a pipe would wait for ever
+    if strange := [p for p in paths if not p.is_file()]:  # opening a pipe would block
         raise SourceError(f"{strange[0]} is called like a picture, but it is not a file: remove it")
     keys = [unicodedata.normalize("NFC", p.relative_to(folder).with_suffix("").as_posix()) for p in paths]
     if again := duplicates(keys):

@@ -144,7 +144,7 @@ class PairTable:
         return self._texts("cluster") or same
 
     def hash(self, settings: str) -> str:
-        """A hash of all rows. settings: what decides the samples besides."""
+        """A hash of all rows. settings: the options that change the samples."""
         rows = zip(self.ids, self.clusters, self._hashes, strict=True)
         lines = ["\t".join([name, cluster, *hashes]) for name, cluster, hashes in rows]
         return sha256("\n".join([settings, str(sorted(self._names.items())), *lines]).encode())[:16]

@@ -95,7 +95,7 @@ class Pairs:
         name: in tables.
         pictures: where they are.
         choice: how masks are read.
-        settings: what decides the samples besides the pictures, as a text that the fingerprint holds.
+        settings: the options that change the samples, as a text; part of the fingerprint.
     """
 
     def __init__(self, name: str, pictures: PairFiles | PairTable, choice: MaskChoice, settings: str) -> None:

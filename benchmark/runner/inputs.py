@@ -51,7 +51,7 @@ def open_inputs(request: Request) -> Inputs:
 
 
 def _options(request: Request) -> dict[str, str]:
-    """The eraser's options. The results that a dataset names are what `folder` reads, unless it has a path of its own.
+    """The eraser's options. `folder` reads the results that the dataset names, unless the option `path` names others.
 
     Raises:
         UsageError: the dataset names results, and the method makes its own.

@@ -61,7 +61,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _table(path: Path) -> pa.Table:
     """A table that `write_rows` wrote. Raises `IntegrityError` if it is missing, damaged, or another one."""
-    if not path.is_file():  # to open a pipe would wait for ever
+    if not path.is_file():  # opening a pipe would block
         raise IntegrityError(f"{path} is missing or damaged: it is not there, or it is not a file")
     try:
         table = pq.read_table(path)

@@ -19,6 +19,7 @@ from olrd.errors import UsageError
 from olrd.masks import grown
 from olrd.progress import say_once
 
+OWN = "MagicEraser cannot be its own initializer; patchmatch needs no weights"
 STAND_IN = "patchmatch"
 """The initialiser if the model's own has no weights on this machine."""
 
@@ -37,7 +38,7 @@ def open_initializer(chosen: str | None, usual: str, device: str) -> Eraser:
     """
     name = chosen or usual
     if name == "magiceraser":
-        raise UsageError("MagicEraser cannot be its own initializer; patchmatch needs no weights")
+        raise UsageError(OWN)
     try:
         return open_eraser(name, device=device)
     except WeightsMissingError as error:

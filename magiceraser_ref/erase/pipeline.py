@@ -12,9 +12,9 @@ Example, as in diffusers; `MagicEraser.__call__` has a complete one:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cached_property
 from inspect import signature
 from itertools import count
@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
-from baselines import ERASERS
 from baselines.checked import check_pair, is_single
 from baselines.decoder import guard_decoder
 from baselines.eraser import Eraser, Hints
+from magiceraser_ref.erase.arguments import changed, check_helpers, dtype_name, seeds_of
 from magiceraser_ref.erase.canvas import canvas_of, padded, seen, whole_cells
 from magiceraser_ref.erase.choices import Choices
 from magiceraser_ref.erase.forms import check_output_type, pictures_of, results_of
@@ -35,7 +35,7 @@ from magiceraser_ref.erase.painting import Job, Watch, executed_steps, paint
 from magiceraser_ref.erase.photo import PhotoInProgress, check_counts, check_map
 from magiceraser_ref.erase.refining import Pass, passes_of, refine, steps_of
 from magiceraser_ref.erase.residual import reconstructions
-from magiceraser_ref.erase.segmentation import KINDS, Categories, Mapped, Segmenter
+from magiceraser_ref.erase.segmentation import Categories, Mapped, Segmenter
 from magiceraser_ref.erase.windows import Part, parts_of
 from magiceraser_ref.extras import need
 from magiceraser_ref.model.checkpoint import DTYPES, Parts, load, save
@@ -69,7 +69,6 @@ _NOT_HERE = {
     "padding_mask_crop": "a window around the mask is always cut out; margin sets its context",
 }
 """Arguments of diffusers' pipelines that `MagicEraser.__call__` lacks, and what to do."""
-OWN = "MagicEraser cannot be its own initializer; patchmatch needs no weights"
 
 
 class MagicEraser:
@@ -108,7 +107,7 @@ class MagicEraser:
         Raises:
             UsageError: If an argument is of another type, or names nothing.
         """
-        _check_helpers(initializer, segmenter, choices)
+        check_helpers(initializer, segmenter, choices)
         self.parts, self.pipeline, self.settings = parts, parts.pipeline, parts.settings
         self.choices = choices or Choices.of(parts.settings)
         self._initializer = initializer
@@ -167,12 +166,12 @@ class MagicEraser:
         variant = fitted(str | None, variant, "variant")
         if not (cache_dir is None or isinstance(cache_dir, str | os.PathLike)):
             raise UsageError(f"cache_dir: expected a folder, got {shown(cache_dir)}")
-        name = _dtype_name(dtype)
+        name = dtype_name(dtype)
         if torch_dtype is not None:
-            if name not in ("auto", _dtype_name(torch_dtype)):
+            if name not in ("auto", dtype_name(torch_dtype)):
                 raise UsageError(f"dtype and torch_dtype mean the same: expected one, got {name} and {torch_dtype}")
-            name = _dtype_name(torch_dtype)
-        _check_helpers(initializer, segmenter, choices)
+            name = dtype_name(torch_dtype)
+        check_helpers(initializer, segmenter, choices)
         parts = load(model, revision, device, name, lora, variant=variant, cache_dir=cache_dir)
         return cls(parts, initializer, segmenter, device, choices)
 
@@ -223,7 +222,7 @@ class MagicEraser:
                 raise UsageError(f"to: expected one device and one dtype at most, got {given} and {target}")
         moved: dict[str, Any] = {}
         if dtype is not None:
-            if (name := _dtype_name(dtype)) == "auto":
+            if (name := dtype_name(dtype)) == "auto":
                 raise did_you_mean("dtype", name, DTYPES[1:])
             moved["dtype"] = getattr(need("torch", "MagicEraser"), name)
         if device is not None:
@@ -448,7 +447,7 @@ class MagicEraser:
         if given.single:
             one_each = {name: None if value is None else [value] for name, value in one_each.items()}
         prompts = [prompt] * len(given.photos) if prompt is None or isinstance(prompt, str) else prompt
-        seeds = _seeds(generator, len(given.photos))
+        seeds = seeds_of(generator, len(given.photos))
         photos = self._started(
             given.photos, given.masks, choices, categories=categories, prompts=prompts, keys=None, **one_each
         )
@@ -602,48 +601,6 @@ class MagicEraser:
         )
 
 
-def _check_helpers(initializer: object, segmenter: object, choices: object) -> None:
-    """Refuse what cannot be an initialiser, a segmenter or choices, before any network is loaded."""
-    if isinstance(initializer, str):
-        if initializer == "magiceraser":
-            raise UsageError(OWN)
-        if initializer not in ERASERS.builtin and initializer not in (known := ERASERS.targets()):
-            raise did_you_mean("initializer", initializer, known)
-    elif initializer is not None and not callable(getattr(initializer, "erase", None)):
-        raise UsageError(f"initializer: expected an eraser or its name, got {shown(initializer)}")
-    if isinstance(segmenter, str):
-        if segmenter not in KINDS:
-            raise did_you_mean("segmenter", segmenter, KINDS)
-    elif not callable(getattr(segmenter, "maps", None)):
-        raise UsageError(f"segmenter: expected a `Segmenter` or one of {', '.join(KINDS)}, got {shown(segmenter)}")
-    fitted(Choices | None, choices, "choices")
-
-
-def _dtype_name(dtype: object) -> str:
-    """Return the name of a dtype of torch, or the name itself. Raises `UsageError` if it is none of `DTYPES`."""
-    name = str(dtype).removeprefix("torch.") if type(dtype).__module__ == "torch" else dtype
-    if not isinstance(name, str) or name not in DTYPES:
-        raise did_you_mean("dtype", name, DTYPES)
-    return name
-
-
-def _seeds(generator: Any, count: int) -> list[int]:
-    """Draw the seed of every photo's noise. generator: one of torch, or a list with one per photo, or None."""
-    torch = need("torch", "MagicEraser")
-    generators = list(generator) if isinstance(generator, list | tuple) else [generator] * count
-    if len(generators) != count:
-        raise UsageError(f"generator: expected one per photo, {count}, got {len(generators)}")
-    for one in generators:
-        if one is not None and not isinstance(one, torch.Generator):
-            raise UsageError(f"generator: expected a torch.Generator or a list of them, got {shown(one)}")
-    devices = ["cpu" if one is None else one.device for one in generators]
-    drawn = [
-        torch.randint((1 << 63) - 1, (), generator=one, device=device)
-        for one, device in zip(generators, devices, strict=True)
-    ]
-    return [int(one) for one in drawn]
-
-
 class _Tick:
     """Advances the progress bar by one step per window of the batch."""
 
@@ -655,15 +612,6 @@ class _Tick:
 
 
 _ARGUMENTS = set(signature(MagicEraser.__call__).parameters) - {"self", "changes"}
-
-
-def changed(choices: Choices, changes: Mapping[str, Any]) -> Choices:
-    """Return the choices with some fields replaced. Raises `UsageError` for an unknown field."""
-    known = [field.name for field in fields(Choices)]
-    for name in changes:
-        if name not in known:
-            raise did_you_mean("choice", name, known)
-    return replace(choices, **changes)
 
 
 def batches(jobs: Sequence[Job], size: int) -> Iterator[list[int]]:

@@ -155,9 +155,11 @@ def test_the_most_similar_patch_is_that_of_a_naive_search(seed: int) -> None:
         assert distances[[tuple(k) for k in known].index(tuple(chosen))] == min(distances)
 
 
-@pytest.mark.parametrize(("key", "value"), [("patch", "0"), ("context", "nan"), ("hole", "many"), ("window", "1")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("patch", "0"), ("patch", "2.5"), ("context", "nan"), ("hole", "many"), ("window", "1")]
+)
 def test_options_out_of_their_limits_are_refused(key: str, value: str) -> None:
-    with pytest.raises(UsageError, match=f"patchmatch: {key} is a number from"):
+    with pytest.raises(UsageError, match=f"patchmatch: {key} is a (whole )?number from"):
         open_eraser("patchmatch", {key: value})
 
 
