@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="eraser, see `benchmark methods`; repeat it for a page that compares them (default: the best that is ready)",
+        help="eraser, see `benchmark list`; repeat it for a page that compares them (default: the best that is ready)",
     )
     command.add_argument(
         "--option",

@@ -50,7 +50,7 @@ class Request(SampleChoice):
         {}, "a setting of the eraser; repeatable", flag="--option", metavar="KEY=VALUE", group=METHOD, kind=KEY_VALUES
     )
     seed: int | None = option(None, "seed of the eraser's draws (default: the protocol's)", metavar="N", group=METHOD)
-    device: str = option("auto", "auto, cpu, cuda, cuda:1", metavar="NAME", group=RUNNING)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", metavar="NAME", group=RUNNING)
     batch: int = option(1, "samples per call of the eraser", metavar="N", group=RUNNING, least=1)
     save: bool = option(False, "keep the erased pictures in OUT/outputs", group=RUNNING)
 

@@ -179,7 +179,7 @@ class Ablation:
     train_seeds: bool = option(False, "repeat each training with every seed too")
     protocol: str = option("native", "protocol of the benchmark: a name or a file", metavar="NAME")
     limit: int | None = option(None, "score only the first N samples", metavar="N", least=1)
-    device: str = option("auto", "auto, cpu, cuda, cuda:1", metavar="NAME")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", metavar="NAME")
     models: Mapping[str, str] = option(
         {},
         f"finished weights of {', '.join(TRAININGS)}; repeatable",

@@ -53,7 +53,7 @@ def add_workers(command: Any, usual: int) -> None:
 def add_device(command: Any) -> None:
     """`--device`."""
     command.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default %(default)s)"
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default %(default)s)"
     )
 
 

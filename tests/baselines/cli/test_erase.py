@@ -266,3 +266,14 @@ def test_a_run_without_networks_imports_no_torch(here: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_help_is_light() -> None:
+    code = (
+        "import sys\nfrom baselines.cli.erase import main\n"
+        "try: main(['--help'])\nexcept SystemExit as done: assert done.code == 0\n"
+        "print([name for name in ('torch', 'cv2', 'pyarrow', 'gradio', 'diffusers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
