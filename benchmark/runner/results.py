@@ -116,6 +116,11 @@ def read_samples(folder: Path) -> pd.DataFrame:
     return frame
 
 
+def read_frame(path: Path) -> pd.DataFrame:
+    """The rows of a file that `write_rows` wrote, under any name. Raises `IntegrityError` if it is damaged."""
+    return _table(path).to_pandas()
+
+
 def git_revision() -> str:
     """The git commit that the package runs from, or $OLRD_REVISION; empty if neither is known."""
     head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
