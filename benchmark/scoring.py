@@ -164,11 +164,12 @@ def _map_scores(
     if truth is None:
         return [Score(None, "no_truth")] * (len(MODES) * len(regions))
     maps = _one_each(metric.maps(outputs, truth), outputs)
-    return [
-        metric.finish(region_mean(maps[k % len(maps)], where)) if where.any() else Score(None, "empty_region")
-        for k in range(len(MODES))
+    found = [
+        metric.finish(region_mean(values, where)) if where.any() else Score(None, "empty_region")
+        for values in maps
         for where in regions.values()
     ]
+    return [*found, *found][: len(MODES) * len(regions)]  # one map serves both modes
 
 
 def _picture_scores(metric: SampleMetric, outputs: Sequence[Image], sample: Sample) -> list[Score]:

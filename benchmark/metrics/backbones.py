@@ -72,7 +72,8 @@ class Backbone:
     def __init__(self, layout: Layout, tensors: Mapping[str, Any], device: str, source: str) -> None:
         """tensors: `features.<i>.weight` [out, in, k, k] and `.bias` [out]. source: their file, for messages."""
         self.layout = layout
-        self._weights = {}
+        self.weights: dict[int, list[Any]] = {}
+        """Weight and bias of each convolution, by number."""
         for step in layout.steps:
             if isinstance(step, Conv):
                 name = f"features.{step.number}"
@@ -80,7 +81,7 @@ class Backbone:
                     raise SourceError(
                         f"{source} holds no {name}: expected the convolutions of torchvision's {layout.name}"
                     )
-                self._weights[step.number] = [
+                self.weights[step.number] = [
                     tensors[f"{name}.{part}"].float().to(device) for part in ("weight", "bias")
                 ]
 
@@ -95,7 +96,7 @@ class Backbone:
 
         for step in self.layout.steps:
             if isinstance(step, Conv):
-                weight, bias = self._weights[step.number]
+                weight, bias = self.weights[step.number]
                 x = functional.conv2d(x, weight, bias, step.stride, step.padding).relu_()
             elif isinstance(step, Tap):
                 yield x

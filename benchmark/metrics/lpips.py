@@ -16,6 +16,7 @@ import numpy as np
 from baselines.weights import locate, revision_of
 from benchmark.metrics import FloatMap, MetricInfo, MetricSpec, Score
 from benchmark.metrics.backbones import ALEX, VGG, Backbone, Layout
+from benchmark.metrics.changed import Area, Plan, Tapped, difference, part, pixels_of
 from benchmark.metrics.encoders import check_installed, exact, load_tensors
 from benchmark.metrics.grid import overlap
 from benchmark.metrics.pictures import as_batch, check_pairs
@@ -38,6 +39,8 @@ class Lpips:
     shared by area. The mean of the map over the whole picture is therefore the published score (spatial mean per layer,
     then the sum), and a region gets from each cell the part that it covers. Bilinear upsampling would weight the cells
     at the border differently and give a slightly different score.
+
+    Cells that see no difference of output and truth have distance 0 and are not computed (see `changed`).
     """
 
     def __init__(self, spec: MetricSpec, layout: Layout, backbone: Path, heads: Path) -> None:
@@ -68,44 +71,55 @@ class Lpips:
     def maps(self, outputs: Sequence[Image], truth: Image) -> list[FloatMap]:
         """Distance per pixel, at least 0. NaN everywhere if a side is smaller than the network accepts."""
         check_pairs(self.info.name, outputs, truth)
-        if not outputs:
-            return []
         height, width = truth.shape[:2]
         if min(height, width) < self._layout.smallest:
             return [np.full((height, width), np.nan, np.float32) for _ in outputs]
-        device, backbone, heads, shift, scale = self._network
+        areas = [difference(output, truth) for output in outputs]
+        _, backbone, heads, _, _ = self._network  # before equal pictures are let off: damaged weights end a run
+        if all(area.empty for area in areas):
+            return [np.zeros((height, width), np.float32) for _ in outputs]
         with exact():
-            # One batch: the truth first, then everything that is compared with it.
-            x = (as_batch([truth, *outputs], device) / 127.5 - 1 - shift) / scale
-            total = sum(
-                _spread(_distances(features, head), height, width)
-                for features, head in zip(backbone.taps(x), heads, strict=True)
-            )
-            return list(total.cpu().numpy())
+            plan = Plan(backbone, (height, width), areas)
+            reference = self._normalised(truth, plan.needed[0])
+            changed = [None if a.empty else self._normalised(o, a) for o, a in zip(outputs, areas, strict=True)]
+            totals = [reference.new_zeros(height, width) for _ in outputs]
+            for tapped, head in zip(plan.taps(reference, changed), heads, strict=False):
+                for one in tapped:
+                    _add(totals[one.output], one, _distances(one.truth, one.values, head))
+            return [total.cpu().numpy() for total in totals]
+
+    def _normalised(self, image: Image, area: Area) -> Any:
+        device, _, _, shift, scale = self._network
+        return (as_batch([part(image, area)], device) / 127.5 - 1 - shift) / scale
 
     def finish(self, mean: float) -> Score:
         """The mean itself; NaN means that the picture is too small for the network."""
         return Score(None, "too_small") if math.isnan(mean) else Score(mean)
 
 
-def _distances(features: Any, head: Any) -> Any:
-    """Equation 1 before its spatial mean, [n, h, w]: the first of `features` [1 + n, c, h, w] against the others.
+def _distances(truth: Any, output: Any, head: Any) -> Any:
+    """Equation 1 before its spatial mean, [h, w], of features [1, c, h, w].
 
-    The features of each pixel are scaled to unit length, and their squared differences weighted by `head`.
+    The features of each cell are scaled to unit length, and their squared differences weighted by `head` [c].
     """
-    unit = features / (features.square().sum(1, keepdim=True).sqrt_() + EPSILON)
-    squared = (unit[1:] - unit[:1]).square_()
-    return (squared.movedim(1, -1) @ head[:, None])[..., 0]
+    a, b = (features / (features.square().sum(1, keepdim=True).sqrt_() + EPSILON) for features in (truth, output))
+    return ((a - b).square_()[0].movedim(0, -1) @ head[:, None])[..., 0]
 
 
-def _spread(cells: Any, height: int, width: int) -> Any:
-    """Spread the cells of a layer [n, h, w] over the pixels [n, height, width]. The mean stays the same."""
-    if cells.shape[1:] == (height, width):
-        return cells
-    rows, columns = (
-        cells.new_tensor(overlap(pixels, count)) for pixels, count in zip((height, width), cells.shape[1:], strict=True)
-    )
-    return rows @ cells @ columns.T
+def _add(total: Any, tapped: Tapped, distances: Any) -> None:
+    """Spread the distances of a layer's cells over their pixels, and add them to a map [H, W].
+
+    All cells that are not part of the tap have distance 0. The mean over the picture stays that of all cells.
+    """
+    size = tuple(total.shape)
+    pixels = pixels_of(tapped.area, tapped.size, size)
+    if tapped.size != size:
+        rows, columns = (
+            distances.new_tensor(overlap(count, cells)[inside.cut, area.cut])
+            for count, cells, inside, area in zip(size, tapped.size, pixels, tapped.area, strict=True)
+        )
+        distances = rows @ distances @ columns.T
+    total[pixels.rows.cut, pixels.columns.cut] += distances
 
 
 def open_lpips_alex(spec: MetricSpec) -> Lpips:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics import FloatMap, MetricInfo, MetricSpec, Score
+from benchmark.metrics.changed import NOWHERE, Area, Span, difference, hull, part
 from benchmark.metrics.pictures import check_pairs
 from olrd.arrays import Image
 
@@ -56,8 +57,9 @@ Planes = npt.NDArray[np.float64]
 
 
 class _Local(NamedTuple):
-    """Statistics of the truth, float64 [H, W, 3] each. values: the picture. mean, variance: inside the window."""
+    """Statistics of the truth in an area, float64 [h, w, 3] each. values: its pixels. mean, variance: of windows."""
 
+    area: Area
     values: Planes
     mean: Planes
     variance: Planes
@@ -84,8 +86,12 @@ class Ssim:
     def maps(self, outputs: Sequence[Image], truth: Image) -> list[FloatMap]:
         """SSIM per pixel, -1 to 1."""
         check_pairs("ssim", outputs, truth)
-        reference = _local(truth)
-        return [_ssim(output, truth, reference) for output in outputs]
+        changed = [difference(output, truth) for output in outputs]
+        seen = hull([_grown(area, RADIUS, truth) for area in changed])
+        if seen.empty:
+            return [np.ones(truth.shape[:2], np.float32) for _ in outputs]
+        reference = _local(truth, _grown(seen, RADIUS, truth))
+        return [_ssim(output, truth, reference, area) for output, area in zip(outputs, changed, strict=True)]
 
     def finish(self, mean: float) -> Score:
         """The mean itself."""
@@ -96,57 +102,57 @@ def _blur(values: Planes) -> Planes:
     return cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA, sigmaY=SIGMA, borderType=cv2.BORDER_REFLECT_101)
 
 
-def _local(truth: Image) -> _Local:
+def _local(truth: Image, area: Area) -> _Local:
+    """Statistics of the truth. They are right up to RADIUS pixels from the area's edges, or up to the picture's border."""
     # float64, because E[x^2] - E[x]^2 loses digits. It costs little: memory bandwidth is the limit.
-    values = truth.astype(np.float64)
+    values = part(truth, area).astype(np.float64)
     mean, variance = _blur(values), _blur(values * values)
     variance -= mean * mean
-    return _Local(values, mean, variance)
+    return _Local(area, values, mean, variance)
 
 
-def _ssim(output: Image, truth: Image, reference: _Local) -> FloatMap:
+def _ssim(output: Image, truth: Image, reference: _Local, changed: Area) -> FloatMap:
     """The SSIM map. It is 1 where no window sees a difference; only the rest is computed."""
     result = np.ones(truth.shape[:2], np.float32)
-    # Channels side by side: the box of the array [H, 3 W] has three times the x and width of the picture's.
-    left, top, width, height = cv2.boundingRect(cv2.absdiff(output, truth).reshape(len(truth), -1))
-    if width == 0:
+    if changed.empty:
         return result
-    box = left // 3, top, -(-(left + width) // 3) - left // 3, height
-    seen, context = _grown(box, RADIUS, truth), _grown(box, 2 * RADIUS, truth)
-    inner = tuple(slice(s.start - c.start, s.stop - c.start) for s, c in zip(seen, context, strict=True))
-    change = cv2.subtract(output[context], truth[context], dtype=cv2.CV_64F)
-    result[seen] = _compare(change, _Local(*(values[context] for values in reference)))[inner]
+    seen, context = _grown(changed, RADIUS, truth), _grown(changed, 2 * RADIUS, truth)
+    change = cv2.subtract(part(output, context), part(truth, context), dtype=cv2.CV_64F)
+    held = [span.within(inside) for span, inside in zip(context, reference.area, strict=True)]
+    found = _compare(change, *(values[held[0], held[1]] for values in reference[1:]))
+    result[seen.rows.cut, seen.columns.cut] = seen.of(found, context)
     return result
 
 
-def _grown(box: Sequence[int], by: int, image: Image) -> tuple[slice, slice]:
-    """Rows and columns of a box (x, y, width, height), grown by `by` on all sides, inside the picture."""
-    x, y, width, height = box
-    rows = slice(max(y - by, 0), min(y + height + by, image.shape[0]))
-    return rows, slice(max(x - by, 0), min(x + width + by, image.shape[1]))
+def _grown(area: Area, by: int, image: Image) -> Area:
+    """An area grown by `by` pixels on all sides, inside the picture."""
+    if area.empty:
+        return NOWHERE
+    spans = (Span(max(s.start - by, 0), min(s.stop + by, n)) for s, n in zip(area, image.shape[:2], strict=True))
+    return Area(*spans)
 
 
-def _compare(change: Planes, truth: _Local) -> Planes:
+def _compare(change: Planes, values: Planes, mean: Planes, truth_variance: Planes) -> Planes:
     """Equation 13 of the paper per pixel, averaged over the channels, [H, W].
 
-    change is output - truth, [H, W, 3]. With it, luminance is 1 - (m - m')^2 / (m^2 + m'^2 + C1), and structure is
+    change is output - truth, the others are statistics of the truth (see `_Local`), [H, W, 3] each. With it, luminance is 1 - (m - m')^2 / (m^2 + m'^2 + C1), and structure is
     1 - var(change) / (v + v' + C2) with v + v' = 2 v + 2 cov(change, truth) + var(change).
     """
     step = _blur(change)
     squared_step = step * step
     variance = _blur(change * change)
     variance -= squared_step
-    spread = _blur(change * truth.values)
-    spread -= step * truth.mean
-    spread += truth.variance
+    spread = _blur(change * values)
+    spread -= step * mean
+    spread += truth_variance
     spread *= 2
     spread += variance
     spread += C2
     structure = np.subtract(1, np.divide(variance, spread, out=variance), out=variance)
 
-    step += truth.mean
+    step += mean
     step *= step
-    step += truth.mean * truth.mean
+    step += mean * mean
     step += C1
     luminance = np.subtract(1, np.divide(squared_step, step, out=step), out=step)
     return cv2.transform(np.multiply(luminance, structure, out=structure), AVERAGE)
