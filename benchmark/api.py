@@ -94,8 +94,8 @@ def compare(a: Run | str | Path, b: Run | str | Path, scores: str | Sequence[str
         >>> b = benchmark.run("identity", limit=2, device="cpu")
         >>> table = benchmark.compare(a, b)
         >>> table["score"].tolist()
-        ['psnr/mask/raw', 'ssim/mask/raw', 'lpips-alex/mask/raw', 'change/outside/raw']
-        >>> bool(table["mean"][0] > 0)  # a fill is nearer to the truth than the object
+        ['lpips-alex/mask/raw', 'psnr/mask/raw', 'ssim/mask/raw', 'change/outside/raw']
+        >>> bool(table["mean"][0] < 0)  # a fill is nearer to the truth than the object
         True
     """
     from benchmark.board.compare import compare as compare_runs

@@ -9,10 +9,10 @@ BOARD/reported.md                      numbers from the paper, not measured here
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
-from benchmark.board.markup import escape_html, latex, markdown, page_body
+from benchmark.board.markup import latex, markdown
+from benchmark.board.page import page
 from benchmark.board.plot import plot
 from benchmark.board.ranking import Section, sections
 from benchmark.board.records import read_records, safe_name
@@ -56,12 +56,3 @@ def page_name(dataset: str) -> str:
     """The stem of the pages of a dataset. Names of other files, such as `reported`, get a trailing underscore."""
     name = safe_name(dataset)
     return f"{name}_" if name.lower() in ("reported", "readme", "results") else name
-
-
-def page(found: list[Section]) -> str:
-    """The sections as one HTML page. It has no scripts and opens from disk."""
-    template = resources.files("benchmark.board").joinpath("leaderboard.html").read_text(encoding="utf-8")
-    body = page_body(found, [plot([section]) for section in found])
-    title = escape_html(found[0].dataset)
-    head, _, tail = template.replace("__TITLE__", title).partition("__BODY__")
-    return head + body + tail

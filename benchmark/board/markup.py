@@ -1,23 +1,31 @@
-"""Tables as Markdown, LaTeX and HTML. Every text is escaped, because names of methods and data may hold anything."""
+"""Tables as Markdown and LaTeX. Every text is escaped, because names of methods and data may hold anything."""
 
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from benchmark.board.ranking import Section
-from benchmark.board.tables import Table, Text, tables_of
+from benchmark.board.tables import Table, Text, parting, tables_of
 from olrd.trust import escape_markdown, one_line, printable
 
 NOTES = (
-    "A score is the mean over all samples with its 95 % interval (bootstrap over source photos). Time is the median.",
+    "Rows are ranked by the score that agrees best with people: LPIPS in the mask where it was measured. Below the rank "
+    "stand the ranks that the 95 % intervals leave open.",
+    "by PSNR: the rank by PSNR in the mask. An arrow with a number says by how many places PSNR puts the row higher or "
+    "lower than the eye does: PSNR rewards smooth fills.",
+    "control: not a method but a reference, such as doing nothing. It has no rank and stands where its score puts it.",
+    "A score is the mean over all samples with its 95 % interval over source photos. Time is the median.",
     "mask: what was erased. ring: the pixels around it. raw: the output, unchanged. composited: the output inside the "
     "mask and the input outside. change/outside/raw: the difference between output and input outside the mask.",
-    "= truth: every output equals the ground truth, so the score has no finite value. Such a row is ranked first. "
+    "= truth: every output equals the ground truth, so the score has no finite value. "
     "Bold: the best ranked method that is not a control. If intervals overlap, the methods may not differ; "
     "`benchmark compare` tests pairs.",
-    "control: not a method but a reference, such as doing nothing. It is ranked to show what a score means.",
 )
+CONTROL = "control"
+"""Head of the column that says whether a row is a control. Pages mark the row instead."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -52,15 +60,59 @@ def head_of(section: Section) -> str:
     return f"protocol {section.protocol}, data {section.fingerprint}"
 
 
+class Line(NamedTuple):
+    """A row of a compact table."""
+
+    cells: tuple[Text, ...]
+    control: bool
+
+
+class Compact(NamedTuple):
+    """A table without the column `control`, and without settings that nothing needs to tell rows apart.
+
+    Attributes:
+        settings: the settings that were left out, as (method, settings).
+    """
+
+    head: tuple[str, ...]
+    lines: tuple[Line, ...]
+    words: int
+    settings: tuple[tuple[str, str], ...]
+
+
+def compact(table: Table) -> Compact:
+    """A table as pages of fixed width show it. A control has the word after its name."""
+    at, method, revision = (table.head.index(name) for name in (CONTROL, "method", "revision"))
+    names = Counter((row[method].main, row[revision].main) for row in table.rows)
+    lines, settings = [], []
+    for row in table.rows:
+        control, name = row[at].main == "yes", row[method]
+        if name.small and names[name.main, row[revision].main] == 1:
+            settings.append((name.main, name.small))
+            name = name._replace(small="")
+        if control:
+            name = name._replace(small=f"{CONTROL}, {name.small}" if name.small else CONTROL)
+        cells = (*row[:method], name, *row[method + 1 :])
+        lines.append(Line(cells[:at] + cells[at + 1 :], control))
+    return Compact(table.head[:at] + table.head[at + 1 :], tuple(lines), table.words - 1, tuple(settings))
+
+
 def markdown(sections: Sequence[Section], picture: str) -> str:
     """The sections as one Markdown page. picture: file name of the plot."""
     lines = [f"# {escape_markdown(sections[0].dataset)}", "", f"![quality against time]({picture})"]
     for section in sections:
         lines += ["", f"## {escape_markdown(section.dataset)}: {escape_markdown(head_of(section))}"]
+        lines += ["", escape_markdown(text)] if (text := parting(section)) else []
         for text in section.warnings:
             lines += ["", f"> **Warning:** {escape_markdown(text)}"]
+        settings: dict[tuple[str, str], None] = {}
         for table in tables_of(section):
-            lines += ["", f"### {escape_markdown(table.title)}", "", *_markdown_table(table)]
+            short = compact(table)
+            settings |= dict.fromkeys(short.settings)
+            lines += ["", f"### {escape_markdown(table.title)}", "", *_markdown_table(short)]
+        if settings:
+            lines += ["", "### Settings", ""]
+            lines += [f"- **{escape_markdown(name)}**: {escape_markdown(text)}" for name, text in settings]
         lines += ["", "### Metrics", ""]
         lines += [
             f"- **{escape_markdown(name)}**, revision {escape_markdown(revision)}: {escape_markdown(definition)}"
@@ -70,20 +122,22 @@ def markdown(sections: Sequence[Section], picture: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown_table(table: Table) -> list[str]:
+def _markdown_table(table: Compact) -> list[str]:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
-    def cell(text: Text) -> str:
-        main = escape_markdown(text.main)
-        main = f"**{main}**" if text.best else main
-        return f"{main} {escape_markdown(text.small)}" if text.small else main
+    def cell(text: Text, slanted: bool) -> str:
+        main, small = escape_markdown(text.main), escape_markdown(text.small)
+        main = f"**{main}**" if text.best else f"*{main}*" if slanted else main
+        return f"{main} {small}" if small else main
+
+    at = table.head.index("method")
 
     rule = ["---" if k < table.words else "---:" for k in range(len(table.head))]
     return [
         line([escape_markdown(text) for text in table.head]),
         line(rule),
-        *(line([cell(text) for text in row]) for row in table.rows),
+        *(line([cell(text, row.control and k == at) for k, text in enumerate(row.cells)]) for row in table.lines),
     ]
 
 
@@ -96,17 +150,18 @@ def latex(sections: Sequence[Section]) -> str:
             lines += ["", r"\begin{table*}", r"\centering", rf"\caption{{{escape_latex(caption)}"]
             lines += [escape_latex(f"Warning: {text}.") for text in section.warnings]
             lines[-1] += "}"
-            lines += _latex_table(table)
+            lines += _latex_table(compact(table))
             lines += [r"\end{table*}"]
     return "\n".join(lines) + "\n"
 
 
-def _latex_table(table: Table) -> list[str]:
-    def cell(text: Text) -> str:
+def _latex_table(table: Compact) -> list[str]:
+    def cell(text: Text, slanted: bool) -> str:
         main = escape_latex(text.main)
-        main = rf"\textbf{{{main}}}" if text.best else main
+        main = rf"\textbf{{{main}}}" if text.best else rf"\textit{{{main}}}" if slanted else main
         return main + (rf" {{\scriptsize {escape_latex(text.small)}}}" if text.small else "")
 
+    at = table.head.index("method")
     align = "l" * table.words + "r" * (len(table.head) - table.words)
     return [
         r"\resizebox{\linewidth}{!}{%",
@@ -114,50 +169,10 @@ def _latex_table(table: Table) -> list[str]:
         r"\toprule",
         " & ".join(escape_latex(text) for text in table.head) + r" \\",
         r"\midrule",
-        *(" & ".join(cell(text) for text in row) + r" \\" for row in table.rows),
+        *(
+            " & ".join(cell(text, row.control and k == at) for k, text in enumerate(row.cells)) + r" \\"
+            for row in table.lines
+        ),
         r"\bottomrule",
         r"\end{tabular}}",
     ]
-
-
-def page_body(sections: Sequence[Section], pictures: Sequence[str]) -> str:
-    """The HTML between <main> and </main>. pictures: one SVG per section; not escaped."""
-    parts = [f"<h1>{escape_html(sections[0].dataset)}</h1>"]
-    for section, picture in zip(sections, pictures, strict=True):
-        parts.append(f"<h2>{escape_html(section.dataset)} <small>{escape_html(head_of(section))}</small></h2>")
-        parts += [f'<p class="warning">Warning: {escape_html(t)}</p>' for t in section.warnings]
-        parts.append(f"<figure>{picture}</figure>")
-        parts += [html_table(table) for table in tables_of(section)]
-        parts.append("<details><summary>Metrics</summary><dl>")
-        for name, (revision, definition) in section.definitions.items():
-            parts.append(f"<dt>{escape_html(name)}, revision {escape_html(revision)}</dt>")
-            parts.append(f"<dd>{escape_html(definition)}</dd>")
-        parts.append("</dl></details>")
-    parts.append("<h2>How to read this</h2><ul>")
-    parts += [f"<li>{escape_html(note.replace('`', ''))}</li>" for note in NOTES]
-    return "\n".join([*parts, "</ul>"])
-
-
-def html_table(table: Table) -> str:
-    """A table as HTML. It scrolls sideways if it is wider than the page."""
-
-    def tag(name: str, k: int) -> str:
-        return f"<{name}>" if k < table.words else f'<{name} class="n">'
-
-    def cell(text: Text, k: int) -> str:
-        main = escape_html(text.main)
-        main = f"<b>{main}</b>" if text.best else main
-        small = f"<small>{escape_html(text.small)}</small>" if text.small else ""
-        return f"{tag('td', k)}{main}{small}</td>"
-
-    head = "".join(f"{tag('th', k)}{escape_html(text)}</th>" for k, text in enumerate(table.head))
-    control = table.head.index("control")
-    rows = []
-    for row in table.rows:
-        kind = ' class="control"' if row[control].main == "yes" else ""
-        cells = "".join(cell(text, k) for k, text in enumerate(row))
-        rows.append(f"<tr{kind}>{cells}</tr>\n")
-    return (
-        f'<h3>{escape_html(table.title)}</h3>\n<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{''.join(rows)}</tbody></table></div>"
-    )

@@ -1,21 +1,23 @@
 """Quality against time as SVG.
 
-It is written without a plotting library, so that the same records give the same bytes.
+It is written without a plotting library, so that the same records give the same bytes (docs/decisions.md). The axes show
+the range of the methods; controls outside it are named below the plot.
 """
 
 from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmark.board.ranking import TRUTH, Section
-from benchmark.board.tables import heading, seconds
+from benchmark.board.ranking import TRUTH, Row, Section
+from benchmark.board.tables import heading
 from olrd.trust import printable
 
-WIDTH, HEIGHT = 760, 380
-LEFT, RIGHT, TOP, BOTTOM = 70, 150, 46, 74
+WIDTH, HEIGHT = 760, 390
+LEFT, RIGHT, TOP, BOTTOM = 70, 150, 46, 84
 """Margins of the plotting area in pixels. Names of methods may use the right one."""
 INK, MUTED, LINE, METHOD, CONTROL = "#18181b", "#71717a", "#e4e4e7", "#d6006c", "#71717a"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
@@ -47,16 +49,24 @@ def plot(sections: Sequence[Section]) -> str:
     )
 
 
+def names_of(rows: Sequence[Row]) -> list[str]:
+    """A short name per row that distinguishes it: the method, and where needed the revision or the settings."""
+    names = [row.method for row in rows]
+    found = []
+    for row in rows:
+        name = row.method
+        if names.count(name) > 1:
+            same = [other for other in rows if other.method == name and other.revision == row.revision]
+            name = f"{name} {row.settings if len(same) > 1 else row.revision}"
+        found.append(name)
+    return found
+
+
 def points_of(section: Section) -> tuple[list[Point], list[str]]:
     """The ranked rows that can be drawn, and a note for each of the others."""
     points, left_out = [], []
-    names = [row.method for row in section.ranked]
-    for row in section.ranked:
+    for row, name in zip(section.ranked, names_of(section.ranked), strict=True):
         cell, time = row.cells[section.first.name], row.seconds.value
-        name = row.method
-        if names.count(name) > 1:  # the revision distinguishes them, or the settings
-            same = [r for r in section.ranked if r.method == name and r.revision == row.revision]
-            name = f"{name} {row.settings if len(same) > 1 else row.revision}"
         if cell.value is None:
             left_out.append(f"{TRUTH}: {name}")
         elif time is None or time < SHORTEST:
@@ -67,40 +77,69 @@ def points_of(section: Section) -> tuple[list[Point], list[str]]:
     return points, left_out
 
 
+def pareto(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
+    """The methods that no other method beats in both time and score, fastest first. Controls are left out."""
+    sign = 1 if higher_is_better else -1
+    front: list[Point] = []
+    for point in sorted((p for p in points if not p.control), key=lambda p: (p.x, -sign * p.y)):
+        if not front or sign * point.y > sign * front[-1].y:
+            front.append(point)
+    return front
+
+
+class Range(NamedTuple):
+    """The part of an axis that is shown."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
 def _panel(section: Section) -> str:
     points, left_out = points_of(section)
     parts = [
         _text(LEFT, 20, f"{section.dataset}, {section.protocol}, data {section.fingerprint}", weight=600),
-        _text(LEFT, 36, f"{heading(section.first)}, 95 % interval", MUTED),
+        _text(LEFT, 36, f"{heading(section.first)}, 95 % interval; dashed: not beaten in both time and score", MUTED),
     ]
+    measured = [p for p in points if not p.control] or points
+    if measured:
+        times = shown_range([math.log10(p.x) for p in measured])
+        scores = shown_range([value for p in measured for value in (p.low, p.high)])
+        outside = [p for p in points if not (times.holds(math.log10(p.x)) and scores.holds(p.y))]
+        if outside:
+            left_out.append("outside the plot: " + ", ".join(f"{p.name} ({p.y:.3g})" for p in outside))
+        points = [p for p in points if p not in outside]
     if section.partial:
         left_out.append(f"{len(section.partial)} partial run(s) not shown")
-    if left_out:
-        parts.append(_text(LEFT, HEIGHT - 12, _cut("; ".join(left_out), 110), MUTED))
-    if not points:
+    for k, line in enumerate(_wrapped(left_out)):
+        parts.append(_text(LEFT, HEIGHT - 26 + 14 * k, line, MUTED))
+    if not measured:
         return "".join([*parts, _text(LEFT, HEIGHT / 2, "no ranked run with a finite score", MUTED)])
-    x0, x1 = _decades([p.x for p in points])
-    ticks = nice_ticks(min(p.low for p in points), max(p.high for p in points))
-    y0, y1 = ticks[0], ticks[-1]
 
     def at_x(value: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(value) - x0) / (x1 - x0)
+        return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(value) - times.low) / (times.high - times.low)
 
     def at_y(value: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - y0) / (y1 - y0)
+        at = HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - scores.low) / (scores.high - scores.low)
+        return min(max(at, TOP), HEIGHT - BOTTOM)
 
+    ticks = ticks_of(scores)
     decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     for tick in ticks:
         parts.append(_line(LEFT, at_y(tick), WIDTH - RIGHT, at_y(tick), LINE))
         parts.append(_text(LEFT - 8, at_y(tick) + 4, f"{tick:.{decimals}f}", MUTED, "end"))
-    for power in range(x0, x1 + 1):
-        x = at_x(10.0**power)
-        parts.append(_line(x, TOP, x, HEIGHT - BOTTOM, LINE))
-        label = seconds(10.0**power) if power >= -4 else f"1e{power}"
-        label = label.rstrip("0").rstrip(".") if power < 0 else f"{10**power}"
-        parts.append(_text(x, HEIGHT - BOTTOM + 18, label, MUTED, "middle"))
+    for tick in log_ticks_of(times):
+        parts.append(_line(at_x(tick), TOP, at_x(tick), HEIGHT - BOTTOM, LINE))
+        parts.append(_text(at_x(tick), HEIGHT - BOTTOM + 18, f"{tick:.10f}".rstrip("0").rstrip("."), MUTED, "middle"))
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(_text(middle, HEIGHT - BOTTOM + 36, "seconds per image (median)", MUTED, "middle"))
+    front = [(at_x(p.x), at_y(p.y)) for p in pareto(points, section.first.higher_is_better)]
+    steps = [f"{x:.1f},{y:.1f}" for (x, y), before in zip(front[1:], front, strict=False) for y in (before[1], y)]
+    if front:
+        way = " ".join([f"{front[0][0]:.1f},{front[0][1]:.1f}", *steps, f"{WIDTH - RIGHT},{front[-1][1]:.1f}"])
+        parts.append(f'<polyline points="{way}" fill="none" stroke="{METHOD}" stroke-dasharray="3 4" opacity=".6"/>')
     placed = _boxes([(at_x(p.x), at_y(p.high), at_y(p.low), at_y(p.y)) for p in points])
     for point in points:
         x, y = at_x(point.x), at_y(point.y)
@@ -114,6 +153,12 @@ def _panel(section: Section) -> str:
         parts.append(_text(end + shift, y_name + 4, name, colour, anchor))
         parts.append(_mark(point, x, at_y(point.low), y, at_y(point.high)))
     return "\n".join(parts)
+
+
+def _wrapped(notes: Sequence[str]) -> list[str]:
+    """The notes in two lines at most."""
+    lines = textwrap.wrap("; ".join(notes), 108)
+    return [*lines[:1], _cut(" ".join(lines[1:]), 108)] if len(lines) > 1 else lines
 
 
 def _mark(point: Point, x: float, low: float, y: float, high: float) -> str:
@@ -164,23 +209,29 @@ def _overlap(a: Box, b: Box) -> bool:
     return a.left < b.right and b.left < a.right and a.top < b.bottom and b.top < a.bottom
 
 
-def nice_ticks(low: float, high: float) -> list[float]:
-    """4 to 9 round numbers, evenly spaced, around low..high with a small margin."""
+def shown_range(values: Sequence[float]) -> Range:
+    """The range of the values with a margin of 6 %."""
+    low, high = min(values), max(values)
     size = max(abs(low), abs(high))
     span = high - low if high - low > 1e-6 * size + 1e-12 else size * 0.1 + 1e-9
-    low, high = low - 0.04 * span, high + 0.04 * span
-    raw = (high - low) / 5
+    return Range(low - 0.06 * span, high + 0.06 * span)
+
+
+def ticks_of(shown: Range) -> list[float]:
+    """2 to 8 round numbers, evenly spaced, within a range."""
+    raw = (shown.high - shown.low) / 7
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= raw * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first, last = math.ceil(shown.low / step - 1e-9), math.floor(shown.high / step + 1e-9)
     return [k * step for k in range(first, last + 1)]
 
 
-def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten around the values; they differ by at least one."""
-    low = math.floor(math.log10(min(values)) + 1e-9)
-    high = math.ceil(math.log10(max(values)) - 1e-9)
-    return low, max(high, low + 1)
+def log_ticks_of(shown: Range) -> list[float]:
+    """Round numbers within a range of powers of ten: 1, 2 and 5 times a power, or the powers alone."""
+    powers = range(math.floor(shown.low) - 1, math.ceil(shown.high) + 1)
+    factors = (1, 2, 5) if shown.high - shown.low < 2 else (1,)
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    return [tick for tick in ticks if shown.low <= math.log10(tick) <= shown.high]
 
 
 def _cut(text: str, length: int) -> str:

@@ -1,12 +1,14 @@
 """Which records are ranked together, and in which order.
 
-Records are ranked together only if dataset, fingerprint, protocol id and metric revisions are equal. Incomplete runs
-are listed but not ranked.
+Records are ranked together only if dataset, fingerprint, protocol id and metric revisions are equal. Rows are ranked by
+the score that agrees best with people (`BY_EYE`; docs/decisions.md gives the studies). Controls stand at their place
+between the rows and have no rank. Incomplete runs are listed but not ranked.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -18,6 +20,22 @@ from olrd.trust import shown
 
 CHANGE = "change/outside/raw"
 TRUTH = "= truth"
+PIXELS = "psnr"
+"""The metric that is ranked in a column of its own, so that a reader sees where it disagrees with the eye."""
+BY_EYE = (
+    "lpips-alex",
+    "lpips-vgg",
+    "rc-s",
+    "dreamsim",
+    "dists",
+    "kid-box",
+    "kid-alex-box",
+    "fid-box",
+    "cmmd",
+    "remove",
+)
+"""Metrics that see what people see, best first: the first one that a protocol has ranks the rows. All other metrics
+follow them in the order of the protocol."""
 
 
 class Cell(NamedTuple):
@@ -60,9 +78,23 @@ class Column:
     counted: bool = False
 
 
+class Span(NamedTuple):
+    """The best and the worst rank that a row may have by the 95 % intervals."""
+
+    best: int
+    worst: int
+
+
 @dataclass(frozen=True)
 class Row:
-    """A run. rank: 1 is best, and equal values share a rank; None if it is not ranked, for the reason `why`."""
+    """A run.
+
+    Attributes:
+        why: why it is not ranked; empty for a complete run.
+        rank: 1 is best, and equal values share a rank; None if it is a control or not ranked.
+        span: the ranks that the intervals leave open; None if it has no rank.
+        by_pixels: its rank by PSNR among the same rows; None without a rank or a PSNR.
+    """
 
     method: str
     revision: str
@@ -76,6 +108,8 @@ class Row:
     seconds: Cell
     why: str = ""
     rank: int | None = None
+    span: Span | None = None
+    by_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +120,8 @@ class Section:
         definitions: (revision, definition) by metric.
         main: columns of the first table; the first one ranks.
         further: columns of the second table.
-        ranked, partial: complete and incomplete runs.
+        ranked: complete runs, best first. Controls stand at their place and have no rank.
+        partial: incomplete runs.
     """
 
     dataset: str
@@ -103,6 +138,11 @@ class Section:
     def first(self) -> Column:
         """The column that rows are ranked by."""
         return self.main[0]
+
+    @property
+    def pixels(self) -> Column | None:
+        """The column of PSNR, unless rows are ranked by it or the protocol does not have it."""
+        return pixels_of(self.main)
 
 
 def group_key(record: Summary) -> tuple[str, str, str, str]:
@@ -123,7 +163,7 @@ def _section(records: list[Summary]) -> Section:
     sample = records[0]
     main, further = columns_of(sample)
     rows = [_row(record, main, further) for record in records]
-    ranked = _ranked([row for row in rows if not row.why], main[0])
+    ranked = _ranked([row for row in rows if not row.why], main[0], pixels_of(main))
     partial = sorted((row for row in rows if row.why), key=_name)
     warnings = sorted({text for record in records for text in record.every_warning})
     return Section(
@@ -143,8 +183,8 @@ def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]
     """The columns of the two tables.
 
     The first table has each metric in the mask, raw (or the only form that the metric has), and the change outside. The
-    second one has the ring, raw, and the whole picture, composited. On a dataset without truth, metrics that need none
-    come first, so that rows are ranked by them.
+    second one has the ring, raw, and the whole picture, composited. Metrics of `BY_EYE` come first. On a dataset
+    without truth, metrics that need none come before all others, so that rows are ranked by them.
     """
     main: list[Column] = []
     further: list[Column] = []
@@ -154,7 +194,7 @@ def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]
         if whole or name in record.scores:
             columns.append(Column(name, info.higher_is_better, info.unit, counted=whole))
 
-    for metric in record.protocol.metrics:
+    for metric in sorted(record.protocol.metrics, key=by_eye):
         info = record.metrics.get(metric)
         if info is None:
             raise IntegrityError(f"{record.label}: the results lack metrics.{shown(metric)}: {DAMAGED}")
@@ -170,6 +210,16 @@ def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]
     if not main or CHANGE in record.scores:
         main.append(Column(CHANGE, higher_is_better=False, unit="grey levels"))
     return (replace(main[0], first=True), *main[1:]), tuple(further)
+
+
+def by_eye(metric: str) -> int:
+    """The place of a metric in `BY_EYE`; metrics that are not there come last."""
+    return BY_EYE.index(metric) if metric in BY_EYE else len(BY_EYE)
+
+
+def pixels_of(main: Sequence[Column]) -> Column | None:
+    """The column of PSNR among the columns after the first."""
+    return next((column for column in main[1:] if column.name.partition("/")[0] == PIXELS), None)
 
 
 def _lacks_truth(cell: Cell) -> bool:
@@ -229,7 +279,9 @@ def _why_not(record: Summary, first: str, cell: Cell) -> str:
         reasons.append(f"{record.n} of {total} samples")
     elif limit is not None:
         reasons.append(f"run with limit {limit}")
-    if cell.value is None and not cell.is_truth:
+    if cell.value is not None and not math.isfinite(cell.value):
+        reasons.append(f"{first} is {cell.value}")
+    elif cell.value is None and not cell.is_truth:
         reasons.append(f"no {first}" + (f": {cell.note}" if cell.note else ""))
     return "; ".join(reasons)
 
@@ -238,15 +290,59 @@ def _name(row: Row) -> tuple[str, ...]:
     return row.method, row.revision, row.settings, row.device, row.why, repr(row.cells)
 
 
-def _ranked(rows: list[Row], first: Column) -> list[Row]:
-    """Rank rows, best first. A row whose outputs all equal the truth is above every number."""
+def merit(cell: Cell, column: Column) -> float | None:
+    """A number that is larger for a better score: infinite for outputs that equal the truth, None without a value."""
+    if cell.is_truth:
+        return math.inf
+    if cell.value is None or not math.isfinite(cell.value):
+        return None
+    return cell.value if column.higher_is_better else -cell.value
 
-    def merit(row: Row) -> tuple[bool, float]:
-        cell = row.cells[first.name]
-        if cell.value is None:
-            return False, 0.0
-        return True, -cell.value if first.higher_is_better else cell.value
 
-    ordered = sorted(rows, key=lambda row: (merit(row), _name(row)))
-    merits = [merit(row) for row in ordered]
-    return [replace(row, rank=1 + merits.index(mark)) for row, mark in zip(ordered, merits, strict=True)]
+def _ranked(rows: list[Row], first: Column, pixels: Column | None) -> list[Row]:
+    """The rows, best first, with their ranks. A row whose outputs all equal the truth is above every number. At equal
+    scores a control stands below the methods."""
+
+    def place(row: Row) -> tuple[float, bool, tuple[str, ...]]:
+        return -(merit(row.cells[first.name], first) or 0.0), row.control, _name(row)
+
+    ordered = sorted(rows, key=place)
+    methods = [row for row in ordered if not row.control]
+    ranks = ranks_of([merit(row.cells[first.name], first) for row in methods])
+    spans = spans_of([_interval(row.cells[first.name], first) for row in methods])
+    others = ranks_of([merit(row.cells[pixels.name], pixels) if pixels else None for row in methods])
+    placed = (
+        replace(row, rank=rank, span=span, by_pixels=other)
+        for row, rank, span, other in zip(methods, ranks, spans, others, strict=True)
+    )
+    return [row if row.control else next(placed) for row in ordered]
+
+
+def ranks_of(merits: Sequence[float | None]) -> list[int | None]:
+    """The rank of each merit: 1 + the number of larger ones. None has no rank and is not counted."""
+    known = [found for found in merits if found is not None]
+    return [None if found is None else 1 + sum(other > found for other in known) for found in merits]
+
+
+def spans_of(intervals: Sequence[tuple[float, float]]) -> list[Span]:
+    """The ranks that rows may have, from the intervals of their merits.
+
+    A row is surely better than another if its whole interval lies above the other's. Its best rank is 1 + the number of
+    rows that are surely better, its worst rank the number of rows that are not surely worse.
+    """
+    return [
+        Span(
+            1 + sum(other_low > high for other_low, _ in intervals),
+            len(intervals) - sum(other_high < low for _, other_high in intervals),
+        )
+        for low, high in intervals
+    ]
+
+
+def _interval(cell: Cell, column: Column) -> tuple[float, float]:
+    """The interval of a cell's merit. Without an interval every merit is possible."""
+    if cell.is_truth:
+        return math.inf, math.inf
+    if cell.low is None or cell.high is None:
+        return -math.inf, math.inf
+    return (cell.low, cell.high) if column.higher_is_better else (-cell.high, -cell.low)

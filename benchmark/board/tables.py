@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmark.board.ranking import TRUTH, Cell, Column, Row, Section
+from benchmark.board.ranking import TRUTH, Cell, Column, Row, Section, merit
 from olrd.trust import escape_csv
 
 
@@ -20,12 +20,26 @@ class Text(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table. head: one text per column. words: number of columns, from the left, that hold words."""
+    """A table.
+
+    Attributes:
+        head: one text per column.
+        rows: the texts of each row.
+        words: number of columns, from the left, that hold words.
+        runs: the run of each row.
+    """
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[Text, ...], ...]
     words: int
+    runs: tuple[Row, ...]
+
+
+UNRANKED = "-"
+RANK, SECONDS = "#", "seconds per image"
+BY_PIXELS = "by PSNR"
+"""Head of the column with the rank by PSNR, and by how many places PSNR moves a row up or down."""
 
 
 def tables_of(section: Section) -> list[Table]:
@@ -38,26 +52,28 @@ def tables_of(section: Section) -> list[Table]:
         (section.partial, "Partial, not ranked"),
     ):
         if rows:
-            found.append(_table(title, rows, section.main, section.ranked, whole=True))
+            found.append(_table(title, rows, section, section.main, whole=True))
         if rows and section.further:
             title = "The same rows: ring around the mask, and whole picture after pasting back"
-            found.append(_table(title, rows, section.further, section.ranked, whole=False))
+            found.append(_table(title, rows, section, section.further, whole=False))
     return found
 
 
-def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], ranked: Sequence[Row], whole: bool) -> Table:
-    """A table of rows. whole: also with the reason for not ranking, the counts and the seconds."""
+def _table(title: str, rows: Sequence[Row], section: Section, columns: Sequence[Column], whole: bool) -> Table:
+    """A table of rows. whole: also with the reason for not ranking, the rank by PSNR, the counts and the seconds."""
+    ranked, pixels = section.ranked, section.pixels if whole else None
     partial = rows is not ranked
-    head = ["#", "method", "revision", "control"]
+    head = [RANK, "method", "revision", "control"]
     head += ["not ranked because"] if partial and whole else []
-    head += [heading(column) for column in columns]
-    head += ["n", "failed", "seconds per image"] if whole else []
+    for column in columns:
+        head += [heading(column)] + ([BY_PIXELS] if column == pixels and not partial else [])
+    head += ["n", "failed", SECONDS] if whole else []
     decimals = {c.name: decimals_of([*ranked, *rows], c.name) for c in columns}
     best = {c.name: _best(ranked, c, decimals[c.name]) for c in columns}
     body = []
     for row in rows:
         line = [
-            Text("-" if row.rank is None else str(row.rank)),
+            rank_text(row),
             Text(row.method, row.settings),
             Text(row.revision),
             Text("yes" if row.control else "no"),
@@ -68,10 +84,39 @@ def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], ranked: S
             text = score_text(cell, decimals[column.name], row.n, column.counted)
             winner = not partial and not row.control and text.main == best[column.name]
             line.append(text._replace(best=winner))
+            line += [pixels_text(row)] if column == pixels and not partial else []
         if whole:
             line += [Text(str(row.n)), Text(str(row.n_failed)), seconds_text(row)]
         body.append(tuple(line))
-    return Table(title, tuple(head), tuple(body), 4 + (partial and whole))
+    return Table(title, tuple(head), tuple(body), 4 + (partial and whole), tuple(rows))
+
+
+def rank_text(row: Row) -> Text:
+    """The rank, and the ranks that the intervals leave open."""
+    if row.rank is None or row.span is None:
+        return Text(UNRANKED)
+    best, worst = row.span
+    return Text(str(row.rank), f"({best}-{worst})" if best < worst else "")
+
+
+def pixels_text(row: Row) -> Text:
+    """The rank by PSNR, and how many places above or below the row's rank it is."""
+    if row.rank is None or row.by_pixels is None:
+        return Text(UNRANKED)
+    up = row.rank - row.by_pixels
+    return Text(str(row.by_pixels), f"{'↑' if up > 0 else '↓'} {abs(up)}" if up else "")
+
+
+def parting(section: Section) -> str:
+    """Where PSNR and the ranking score disagree, in one sentence; empty if they cannot be compared."""
+    pairs = [(row, row.rank, row.by_pixels) for row in section.ranked if row.rank and row.by_pixels]
+    if len(pairs) < 2:
+        return ""
+    moved = sorted((abs(rank - other), -rank, row.method, other) for row, rank, other in pairs if rank != other)
+    if not moved:
+        return f"PSNR ranks the methods in the same order as {section.first.name}."
+    places = [f"{method} is {-rank} here and {other} by PSNR" for _, rank, method, other in moved[:-3:-1]]
+    return f"PSNR and the eye part: {', '.join(places)}."
 
 
 def heading(column: Column) -> str:
@@ -128,19 +173,11 @@ def seconds(value: float) -> str:
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 4}f}"
 
 
-def _merit(cell: Cell, column: Column) -> float | None:
-    if cell.is_truth:
-        return float("inf")
-    if cell.value is None:
-        return None
-    return cell.value if column.higher_is_better else -cell.value
-
-
 def _best(ranked: Sequence[Row], column: Column, decimals: int) -> str | None:
     """The printed text of the best score among ranked rows that are not controls. Rows that print the same text are
     equally good. None if there are fewer than two texts."""
     cells = [row.cells[column.name] for row in ranked if not row.control]
-    known = [(merit, cell) for cell in cells if (merit := _merit(cell, column)) is not None]
+    known = [(found, cell) for cell in cells if (found := merit(cell, column)) is not None]
     shown = {score_text(cell, decimals, 0).main for _, cell in known}
     if len(shown) < 2:
         return None
@@ -156,6 +193,9 @@ def csv_of(sections: Sequence[Section]) -> str:
         "protocol",
         "metric_revisions",
         "rank",
+        "rank_best",
+        "rank_worst",
+        "rank_by_psnr",
         "why_not_ranked",
         "method",
         "revision",
@@ -181,6 +221,8 @@ def csv_of(sections: Sequence[Section]) -> str:
                 section.protocol,
                 revisions,
                 row.rank,
+                *(row.span or (None, None)),
+                row.by_pixels,
                 row.why,
                 row.method,
                 row.revision,

@@ -7,7 +7,9 @@ import csv
 import io
 import json
 import random
+import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,11 @@ from synthetic_records import TOTAL, board_of, record, run_of, score, sections_o
 
 from benchmark.board.leaderboard import leaderboard
 from benchmark.board.markup import escape_html, escape_latex
-from benchmark.board.plot import nice_ticks, plot
+from benchmark.board.plot import Point, Range, log_ticks_of, pareto, plot, shown_range, ticks_of
+from benchmark.board.ranking import ranks_of, sections, spans_of
 from benchmark.board.records import add_record, key_of, read_record, safe_name
 from benchmark.board.reported import reported
-from benchmark.board.tables import seconds, tables_of
+from benchmark.board.tables import parting, rank_text, seconds, tables_of
 from benchmark.statistics import median_interval
 from olrd.errors import IntegrityError, OutputError, SourceError
 from olrd.storage.files import to_json
@@ -43,30 +46,113 @@ def test_ranking_by_hand() -> None:
     assert order(records) == [(1, "b"), (2, "a"), (2, "c"), (4, "d")]
 
 
-def test_the_first_metric_ranks_and_lower_may_be_better() -> None:
-    changed = [
-        record(n, p, protocol__metrics=["lpips-alex", "psnr"]) for n, p in (("a", 20.0), ("b", 25.0), ("c", 10.0))
-    ]
-    changed[2]["scores"]["lpips-alex/mask/raw"]["mean"] = 0.001  # psnr says last, lpips says first
-    assert order(changed) == [(1, "c"), (2, "b"), (3, "a")]
-    (section,) = sections_of(*changed)
+def seen(name: str, psnr: float, lpips: float, half: float = 0.01, **changes: Any) -> dict[str, Any]:
+    """A record whose PSNR and LPIPS in the mask say different things."""
+    made = record(name, psnr, **changes)
+    made["scores"]["lpips-alex/mask/raw"] = score(lpips, half)
+    return made
+
+
+def test_rows_are_ranked_by_the_eye_and_a_column_says_where_psnr_differs() -> None:
+    # The order of the public set: PSNR puts blur first, which no one would choose.
+    smooth, sharp, middle = seen("smooth", 24.2, 0.42), seen("sharp", 23.8, 0.17), seen("middle", 23.9, 0.30)
+    blur = seen("blur-fill", 24.3, 0.44, method__control=True)
+    (section,) = sections_of(smooth, sharp, middle, blur)
     assert section.first.name == "lpips-alex/mask/raw" and not section.first.higher_is_better
+    assert [(row.rank, row.method, row.by_pixels) for row in section.ranked] == [
+        (1, "sharp", 3),
+        (2, "middle", 2),
+        (3, "smooth", 1),
+        (None, "blur-fill", None),
+    ]
+    table = tables_of(section)[0]
+    at = table.head.index("by PSNR")
+    assert table.head[at - 1] == "psnr/mask/raw, dB ↑"
+    assert [f"{row[at].main} {row[at].small}".strip() for row in table.rows] == ["3 ↓ 2", "2", "1 ↑ 2", "-"]
+    assert parting(section) == "PSNR and the eye part: sharp is 1 here and 3 by PSNR, smooth is 3 here and 1 by PSNR."
 
 
-def test_what_equals_the_truth_stands_first_and_controls_in_place() -> None:
+def test_the_protocols_first_metric_ranks_if_none_sees_what_people_see() -> None:
+    records = [record(name, p, protocol__metrics=["psnr", "fid"]) for name, p in (("a", 20.0), ("b", 25.0))]
+    assert order(records) == [(1, "b"), (2, "a")]
+    (section,) = sections_of(*records)
+    assert section.pixels is None and "by PSNR" not in tables_of(section)[0].head and parting(section) == ""
+
+
+def test_spans_against_the_plain_loop() -> None:
+    generator = np.random.Generator(np.random.Philox(1))
+    for _ in range(20):
+        lows = generator.uniform(0, 1, 6)
+        intervals = [(low, low + width) for low, width in zip(lows, generator.uniform(0, 0.4, 6), strict=True)]
+        for one, span in zip(intervals, spans_of(intervals), strict=True):
+            better = [other for other in intervals if other[0] > one[1]]
+            worse = [other for other in intervals if other[1] < one[0]]
+            assert span == (1 + len(better), 6 - len(worse))
+    assert ranks_of([0.5, None, 0.5, 0.9]) == [2, None, 2, 1]
+
+
+def test_the_rank_says_what_the_intervals_leave_open() -> None:
+    (section,) = sections_of(seen("a", 20, 0.1), seen("b", 21, 0.30), seen("c", 22, 0.31), seen("d", 23, 0.9))
+    assert [row.span for row in section.ranked] == [(1, 1), (2, 3), (2, 3), (4, 4)]
+    assert [(t.main, t.small) for t in map(rank_text, section.ranked)] == [
+        ("1", ""),
+        ("2", "(2-3)"),
+        ("3", "(2-3)"),
+        ("4", ""),
+    ]
+    without = seen("e", 20, 0.2)
+    without["scores"]["lpips-alex/mask/raw"] |= {"low": None, "high": None}
+    (section,) = sections_of(without, seen("a", 20, 0.1))
+    assert [row.span for row in section.ranked] == [(1, 2), (1, 2)]  # no interval: any rank
+
+
+def test_what_equals_the_truth_is_first_and_controls_stand_between_the_rows_unranked() -> None:
     records = [
         record("good", 90.0),
         record("ceiling", None, method__control=True),
+        record("perfect", None),
         record("fill", 50.0, method__control=True),
         record("poor", 10.0),
     ]
-    assert order(records) == [(1, "ceiling"), (2, "good"), (3, "fill"), (4, "poor")]
+    assert order(records) == [(1, "perfect"), (None, "ceiling"), (2, "good"), (None, "fill"), (3, "poor")]
     (section,) = sections_of(*records)
     table = tables_of(section)[0]
-    assert [row[3].main for row in table.rows] == ["yes", "no", "yes", "no"]
-    assert table.rows[0][4].main == "= truth"
-    # The best method is bold, the control above it is not.
-    assert [row[4].best for row in table.rows] == [False, True, False, False]
+    assert [row[3].main for row in table.rows] == ["no", "yes", "no", "yes", "no"]
+    psnr = table.head.index("psnr/mask/raw, dB ↑")
+    assert table.rows[0][psnr].main == "= truth" and table.rows[0][psnr + 1].main == "1"
+    # The best method is bold, controls never are.
+    assert [row[psnr].best for row in table.rows] == [True, False, False, False, False]
+
+
+def test_pages_mark_controls_and_keep_long_settings_out_of_the_table(tmp_path: Path) -> None:
+    settings = {"steps": "12", "prompt": "short"}
+    board = board_of(
+        tmp_path,
+        record("a", 20.0, method__options=settings),
+        record("b", 19.0, method__options={"seed": "1"}),
+        record("b", 18.0, method__options={"seed": "2"}),
+        record("c", 15.0, method__control=True),
+    )
+    leaderboard(board)
+    text = (board / "toy.md").read_text()
+    assert "| - | *c* control | 1 |" in text and "| a | 1 |" in text
+    assert "- **a**: prompt=short, steps=12" in text
+    assert "b seed=1" in text and "b seed=2" in text  # nothing else tells them apart
+    assert r"\textit{c} {\scriptsize control}" in (board / "toy.tex").read_text()
+    assert "c <i>control</i>" in (board / "toy.html").read_text()
+    rows = list(csv.DictReader(io.StringIO((board / "toy.csv").read_text())))
+    assert [(row["rank"], row["control"]) for row in rows] == [("1", "no"), ("2", "no"), ("3", "no"), ("", "yes")]
+    assert [row["rank_by_psnr"] for row in rows] == ["1", "2", "3", ""]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_no_number_is_not_ranked(value: float) -> None:
+    odd = summary_of(record("odd"))
+    scores = dict(odd.scores)
+    scores["lpips-alex/mask/raw"] = replace(scores["lpips-alex/mask/raw"], mean=value)
+    (section,) = sections([replace(odd, scores=scores), summary_of(record("a"))])
+    assert [row.method for row in section.ranked] == ["a"]
+    assert section.partial[0].why == f"lpips-alex/mask/raw is {value}"
 
 
 def test_partial_runs_are_listed_and_not_ranked() -> None:
@@ -77,14 +163,14 @@ def test_partial_runs_are_listed_and_not_ranked() -> None:
         record("limit", 30.0, request__limit=10),
         record("blind", 30.0),
     ]
-    records[-1]["scores"]["psnr/mask/raw"] = score(None, no_truth=TOTAL)
+    records[-1]["scores"]["lpips-alex/mask/raw"] = score(None, failed=TOTAL)
     (section,) = sections_of(*records)
     assert [row.method for row in section.ranked] == ["whole"]
     assert {row.method: row.why for row in section.partial} == {
         "failed": "1 failed; 9 of 10 samples",
         "cut": "4 of 10 samples",
         "limit": "run with limit 10",
-        "blind": "no psnr/mask/raw: 10 no_truth",
+        "blind": "no lpips-alex/mask/raw: 10 failed",
     }
 
 
@@ -111,12 +197,12 @@ def test_columns_and_cells(tmp_path: Path) -> None:
     summary = record("a", 20.0)
     summary["scores"]["psnr/mask/raw"] = score(20.0, same=3, empty_region=2)
     (section,) = sections_of(summary)
-    assert [c.name for c in section.main] == ["psnr/mask/raw", "lpips-alex/mask/raw", "fid/raw", "change/outside/raw"]
+    assert [c.name for c in section.main] == ["lpips-alex/mask/raw", "psnr/mask/raw", "fid/raw", "change/outside/raw"]
     assert [c.name for c in section.further] == [
-        "psnr/ring/raw",
-        "psnr/full/composited",
         "lpips-alex/ring/raw",
         "lpips-alex/full/composited",
+        "psnr/ring/raw",
+        "psnr/full/composited",
         "fid/composited",
     ]
     line = tables_of(section)[0].rows[0]
@@ -126,8 +212,9 @@ def test_columns_and_cells(tmp_path: Path) -> None:
         "a",
         "1",
         "no",
-        "20.00 (19.50 to 20.50), n=5, 3 more = truth",
         "0.0500 (0.0400 to 0.0600)",
+        "20.00 (19.50 to 20.50), n=5, 3 more = truth",
+        "1",
         "31.50 n=10",
         "0.00 (0.00 to 0.00)",
         "10",
@@ -301,14 +388,17 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
 
     hostile, plain = made(HOSTILE, tmp_path / "h"), made("plain", tmp_path / "p")
     page, clean = (Cells((board / "toy.html").read_text()) for board in (hostile, plain))
-    assert page.tags == clean.tags and "script" not in page.tags
+    assert page.tags == clean.tags
+    assert page.tags.count("script") == 2  # the page's own, and its data
     assert page.cells[1] == HOSTILE + "o=" + HOSTILE
+    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', (hostile / "toy.html").read_text())
+    assert HOSTILE in [row["name"] for row in json.loads(data)["rows"]]
     tree = ET.fromstring((hostile / "toy.svg").read_text())
     assert HOSTILE[:20] in "".join(tree.itertext())
     for board in (hostile, plain):
         lines = (board / "toy.md").read_text().splitlines()
         widths = {line.replace("\\|", "").count("|") for line in lines if line.startswith("| ")}
-        assert widths == {12, 10}
+        assert widths == {12, 9}
     markdown = (hostile / "toy.md").read_text()
     assert "<script" not in markdown and r"a&lt;b&gt;\|c&amp;d\_e" in markdown
     latex = (hostile / "toy.tex").read_text()
@@ -352,12 +442,14 @@ def test_what_must_be_said_of_a_set_score_stands_beside_it(tmp_path: Path) -> No
 
 
 def test_the_plot_shows_what_is_ranked_and_says_what_it_leaves_out() -> None:
+    only = {"protocol__metrics": ["psnr"]}
     made = [
-        record("a", 20.0),
-        record("b", 30.0, times__median_seconds=40.0),
-        record("t", None),
-        record("cut", 9.0, n=3),
-        record("c", 20.0, method__control=True),
+        record("a", 20.0, **only),
+        record("b", 30.0, times__median_seconds=40.0, **only),
+        record("t", None, **only),
+        record("cut", 9.0, n=3, **only),
+        record("c", 20.0, method__control=True, **only),
+        record("far", 2.0, method__control=True, **only),
     ]
     text = plot(sections_of(*made))
     tree = ET.fromstring(text)
@@ -366,17 +458,46 @@ def test_the_plot_shows_what_is_ranked_and_says_what_it_leaves_out() -> None:
     assert len(dots) == 3 and sum(d.get("fill") == "#fff" for d in dots) == 1
     words = "".join(tree.itertext())
     assert "= truth: t" in words and "1 partial run(s) not shown" in words
-    # Twice the seconds is farther right, a higher score is higher up.
+    assert "outside the plot: far (2)" in words  # a control does not stretch the axes
+    # More seconds are farther right, a higher score is higher up.
     by_x = sorted(dots, key=lambda d: float(d.get("cx", "")))
     assert float(by_x[-1].get("cy", "")) == min(float(d.get("cy", "")) for d in dots)
-    assert "no ranked run" in plot(sections_of(record("t", None)))
+    assert tree.find(f".//{space}polyline") is not None
+    assert "no ranked run" in plot(sections_of(record("t", None, **only)))
 
 
 @given(st.floats(-1e3, 1e3), st.floats(0, 1e3))
-def test_ticks_enclose(low: float, span: float) -> None:
-    ticks = nice_ticks(low, low + span)
-    assert 3 <= len(ticks) <= 10
-    assert ticks[0] <= low and ticks[-1] >= low + span
+def test_an_axis_starts_where_the_data_is(low: float, span: float) -> None:
+    shown = shown_range([low, low + span])
+    assert shown.low < low <= low + span < shown.high
+    if span > 1e-3:
+        assert low - shown.low < 0.07 * span
+    ticks = ticks_of(shown)
+    assert 2 <= len(ticks) <= 9
+    slack = 1e-6 * (shown.high - shown.low)
+    assert shown.low - slack <= ticks[0] and ticks[-1] <= shown.high + slack
+
+
+def test_ticks_of_time_by_hand() -> None:
+    assert log_ticks_of(Range(-2.1, 0.5)) == pytest.approx([0.01, 0.1, 1])
+    assert log_ticks_of(Range(-0.8, 0.4)) == pytest.approx([0.2, 0.5, 1, 2])
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_the_front_against_the_plain_loop(higher: bool) -> None:
+    generator = np.random.Generator(np.random.Philox(2))
+    points = [Point(f"{k}", k % 5 == 0, *map(float, generator.integers(1, 9, 2)), 0, 0) for k in range(30)]
+    methods = [p for p in points if not p.control]
+    gain = {p.name: p.y if higher else -p.y for p in methods}
+    beaten = {
+        p.name
+        for p in methods
+        for q in methods
+        if q.x <= p.x and gain[q.name] >= gain[p.name] and (q.x, q.y) != (p.x, p.y)
+    }
+    found = pareto(points, higher)
+    assert {(p.x, p.y) for p in found} == {(p.x, p.y) for p in methods if p.name not in beaten}
+    assert [p.x for p in found] == sorted(p.x for p in found)
 
 
 def test_median_interval_by_hand() -> None:
