@@ -80,8 +80,8 @@ def compare(a: Run | str | Path, b: Run | str | Path, scores: str | Sequence[str
     """Compare two runs by their paired differences A - B on the same samples, as `benchmark compare` does.
 
     Args:
-        a: a finished run, or its folder.
-        b: the run to compare with, or its folder. Protocol, data and metric revisions must be equal.
+        a: a finished run, its folder, or a row of a leaderboard such as `leaderboards/olrd-demo#patchmatch`.
+        b: the run to compare with: the same. Protocol, data and metric revisions must be equal.
         scores: columns to compare, e.g. `psnr/mask/raw`; by default the headline scores.
 
     Returns:
@@ -100,9 +100,11 @@ def compare(a: Run | str | Path, b: Run | str | Path, scores: str | Sequence[str
     """
     from benchmark.board.compare import compare as compare_runs
     from benchmark.board.compare import headline
+    from benchmark.board.published import open_scored
     from benchmark.runner.results import Run
 
-    left, right = (one if isinstance(one, Run) else Run(_folder(one, "a run")) for one in (a, b))
+    left = a if isinstance(a, Run) else open_scored(_folder(a, "a run"), b if isinstance(b, Run) else None)
+    right = b if isinstance(b, Run) else open_scored(_folder(b, "a run"), left)
     names = (scores,) if isinstance(scores, str) else fitted(tuple[str, ...], scores, "scores")
     return compare_runs(left, right, list(names) or headline(left.summary))
 

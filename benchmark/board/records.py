@@ -1,9 +1,10 @@
 """Records of a leaderboard: the summaries of finished runs, one JSON file each. A record is never changed.
 
-    BOARD/results/<dataset>/<protocol id>/<method>/<revision>-<key>.json
+    BOARD/results/<dataset>/<protocol id>/<method>/<revision>-<key>.json      the record
+    BOARD/results/<dataset>/<protocol id>/<method>/<revision>-<key>.parquet   its rows (`benchmark.board.record_rows`)
 
 `key` is a hash of what identifies a result (see `key_of`). Other options, another seed, other data or other metric
-weights make another record.
+weights make another record. Records from before rows were kept have none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.board.record_rows import portable_rows, rows_beside, write_rows_of
 from benchmark.protocol import json_in
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
@@ -32,7 +34,7 @@ LONGEST = 60
 
 
 def add_record(run: Run, board: Path) -> Path:
-    """Copy the summary of a finished run to the board; returns the path of the record.
+    """Copy the summary and the rows of a finished run to the board; returns the path of the record.
 
     A record that is there already is never changed. Paths on this machine are cut to their last name.
 
@@ -40,11 +42,27 @@ def add_record(run: Run, board: Path) -> Path:
         OutputError: the board holds other results of the same method, dataset and protocol. Times and
             provenance may differ.
     """
+    return put_record(record_of(run), portable_rows(run.folder / "samples.parquet"), board)
+
+
+def record_of(run: Run) -> Summary:
+    """The record of a finished run: its summary without folders of this machine, and the interval of the median time."""
     frame, protocol = run.samples(), run.summary.protocol
     interval = median_interval(frame.seconds, list(frame.cluster), min(protocol.bootstrap, 1000), protocol.seed)
     record = portable(rankable(run.summary, run.folder / "summary.json"))
-    record = replace(record, times=replace(record.times, interval=tuple(interval) if interval else None))
+    return replace(record, times=replace(record.times, interval=tuple(interval) if interval else None))
+
+
+def put_record(record: Summary, rows: list[dict[str, Any]], board: Path) -> Path:
+    """Write a record and its rows to the board; returns the path of the record.
+
+    A record that is there already stays. If it has no rows yet, it gets these, because they gave the same results.
+
+    Raises:
+        OutputError: the board holds other results of the same method, dataset and protocol.
+    """
     path = record_path(record, board)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
         if differing := differences(read_record(path), record):
             raise OutputError(
@@ -52,8 +70,10 @@ def add_record(run: Run, board: Path) -> Path:
                 f"protocol ({', '.join(differing[:4])}); records are never changed. If the method "
                 "has changed, give it another revision"
             )
+        if not rows_beside(path).exists():
+            write_rows_of(record, rows, rows_beside(path))
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_rows_of(record, rows, rows_beside(path))
     write_atomic(path, to_json(record_json(record)))
     return path
 

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import olrd
-from benchmark.cli.options import CompareOptions, LeaderboardOptions, ReportOptions
+from benchmark.cli.options import CompareOptions, LeaderboardOptions, ReportOptions, VerifyOptions
 from benchmark.runner.request import DATA, METHOD, RUNNING, Request, SampleChoice
 from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_from, guarded, help_text, new_parser
 from olrd.errors import UsageError
@@ -74,20 +74,51 @@ def parser() -> argparse.ArgumentParser:
         "Paired differences A - B on the same samples, with intervals and p-values.",
         "benchmark compare runs/olrd/native/opencv-telea runs/olrd/native/blur-fill",
     )
-    compare.add_argument("a", type=Path, metavar="A", help="folder of a run")
-    compare.add_argument("b", type=Path, nargs="?", metavar="B", help="folder of the baseline's run")
+    compare.add_argument("a", metavar="A", help="folder of a run, or a row of a board: BOARD/DATASET#METHOD")
+    compare.add_argument("b", nargs="?", metavar="B", help="the baseline: the same")
     add_options(compare, CompareOptions)
     add_json(compare)
 
     board = add(
         "leaderboard",
         run_leaderboard,
-        "Add runs to a leaderboard and write its pages again.",
+        "Add runs and submissions to a leaderboard and write its pages again.",
         "benchmark leaderboard runs/olrd/native/opencv-telea --board leaderboards",
     )
-    board.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="folder of a finished run to add")
+    board.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        metavar="RUN",
+        help="folder of a finished run, of a submission, or of several submissions to add",
+    )
     add_options(board, LeaderboardOptions)
     add_json(board)
+
+    submit = add(
+        "submit",
+        run_submit,
+        "Pack a finished run so that others can check it and add it to a board.",
+        "benchmark submit runs/olrd/native/opencv-telea --to submissions",
+    )
+    submit.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    submit.add_argument("--to", type=Path, required=True, metavar="DIR", help="the submission is a folder in it")
+    submit.add_argument(
+        "--outputs",
+        action="store_true",
+        help="with the erased pictures, of a run made with --save: to score them again",
+    )
+    add_json(submit)
+
+    verify = add(
+        "verify",
+        run_verify,
+        "Check submissions: compute means, intervals and hashes again and say what does not follow.",
+        "benchmark verify submissions/*",
+    )
+    verify.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a submission, or a folder of several")
+    add_options(verify, VerifyOptions, (DATA,))
+    add_json(verify)
 
     report = add(
         "report",
@@ -175,11 +206,11 @@ def run_compare(args: argparse.Namespace) -> int:
     """`benchmark compare`."""
     options = from_arguments(CompareOptions, args)
     from benchmark.board.compare import compare, headline
+    from benchmark.board.published import open_both
     from benchmark.cli.screen import comparison
     from benchmark.runner.aggregate import breakdown
-    from benchmark.runner.results import Run
 
-    a = Run(args.a)
+    a, b = open_both(args.a, args.b)
     columns = list(options.score) or headline(a.summary)
     if options.by:
         import pandas as pd
@@ -188,10 +219,9 @@ def run_compare(args: argparse.Namespace) -> int:
         parts = [breakdown(rows, c, options.by, protocol.bootstrap, protocol.seed).assign(score=c) for c in columns]
         table = pd.concat(parts, ignore_index=True)
         text = table.to_string(index=False)
-    elif args.b is None:
+    elif b is None:
         raise UsageError("compare needs two runs, A and B; with --by one is enough")
     else:
-        b = Run(args.b)
         table = compare(a, b, columns)
         text = comparison(a, b, table)
     emit(json.loads(table.to_json(orient="records")), text, args.json)
@@ -202,13 +232,40 @@ def run_leaderboard(args: argparse.Namespace) -> int:
     """`benchmark leaderboard`."""
     board = Path(from_arguments(LeaderboardOptions, args).board)
     from benchmark.board.leaderboard import leaderboard
-    from benchmark.board.records import add_record
-    from benchmark.runner.results import Run
+    from benchmark.submissions.collect import add_all
 
-    added = [str(add_record(Run(folder), board)) for folder in args.runs]
+    added = [str(path) for path in add_all(args.runs, board)]
     written = [str(path) for path in leaderboard(board)]
     emit({"records": added, "pages": written}, "\n".join([*added, *written]), args.json)
     return 0
+
+
+def run_submit(args: argparse.Namespace) -> int:
+    """`benchmark submit`."""
+    from benchmark.runner.results import Run
+    from benchmark.submissions.submit import submit
+
+    folder = submit(Run(args.run), args.to, args.outputs)
+    emit({"submission": str(folder)}, f"{folder}\nnext   benchmark verify {folder}", args.json)
+    return 0
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """`benchmark verify`. Exit code 1 if something does not follow."""
+    options = from_arguments(VerifyOptions, args)
+    from benchmark.cli.screen import findings
+    from benchmark.submissions.collect import expanded
+    from benchmark.submissions.verify import verify
+
+    data = None
+    if options.root or options.dataset:
+        from benchmark.datasets import open_dataset
+
+        data = open_dataset(options.dataset or "olrd", options.root, options.data_options)
+    board = Path(options.board) if options.board else None
+    found = [verify(one, board, data, options.device) for folder in args.folders for one in expanded(folder)]
+    emit([one.to_json() for one in found], findings(found), args.json)
+    return 1 if any(one.problems for one in found) else 0
 
 
 def run_report(args: argparse.Namespace) -> int:

@@ -48,3 +48,16 @@ class LeaderboardOptions:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions(DataChoice):
+    """What submissions are compared with."""
+
+    dataset: str = option(
+        "", "score the pictures again on this dataset (default: olrd if there is --root)", metavar="NAME", group=DATA
+    )
+    board: str = option("", "compare the samples with those of this leaderboard", metavar="DIR", group=DATA)
+    device: str = option(
+        "cpu", "for metrics that run a network: auto, cpu, cuda, cuda:1, mps", metavar="NAME", group=DATA
+    )

@@ -23,6 +23,8 @@ from olrd.trust import one_line, printable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.submissions.verify import Findings
+
 MOST = 5
 """Reasons of failed samples that are shown one by one."""
 RAW, COMPOSITED = MODES
@@ -112,6 +114,16 @@ def comparison(a: Run, b: Run, table: pd.DataFrame) -> str:
         counts = f"{row.n:>5} {row.clusters:>6} {p:>8} {holm:>9}"
         lines.append(f"{row.score:<{width}} {row.mean:>9.{digits}f}   {interval:<18} {counts}   {direction}")
     lines += ["", "p: sign-flip test over source photos. p (Holm): corrected for the number of scores shown."]
+    return printable("\n".join(lines))
+
+
+def findings(found: Sequence[Findings]) -> str:
+    """What the checks of submissions found, as text."""
+    lines = []
+    for one in found:
+        lines.append(f"{one.folder}: " + (f"{len(one.problems)} PROBLEMS" if one.problems else "everything follows"))
+        lines += [f"  {one_line(text)}" for text in one.problems]
+        lines += [f"  not checked: {one_line(text)}" for text in one.notes]
     return printable("\n".join(lines))
 
 

@@ -9,19 +9,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from damaged_json import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seven_pairs import request
 from synthetic_records import board_of, record, run_of
 
+import benchmark
 from benchmark.board.compare import compare
 from benchmark.board.leaderboard import leaderboard
+from benchmark.board.published import PublishedRun, open_scored
+from benchmark.board.record_rows import rows_beside
 from benchmark.board.records import add_record, read_record
+from benchmark.cli import main
 from benchmark.cli.screen import comparison, next_steps, result
 from benchmark.runner.results import Run
+from benchmark.runner.run import run
 from benchmark.runner.summary import RunIdentity
-from olrd.errors import IntegrityError, OlrdError
+from olrd.errors import IntegrityError, OlrdError, SourceError, UsageError
 
 IDENTITY = {
     "method": {"name": "m", "revision": "1", "device": "cpu", "options": {"a": "b"}},
@@ -112,3 +119,73 @@ def test_control_characters_reach_neither_the_terminal_nor_the_plot(text: str) -
         ET.fromstring((board / "toy.svg").read_text())
         shown = result(Run(Path(folder) / "runs" / "0"))
         assert not any(c in shown for c in "\0\x1b‮") and "a\nb" not in shown
+
+
+def test_rows_travel_with_a_record(plain: Path, tmp_path: Path) -> None:
+    path = add_record(Run(plain), tmp_path)
+    pd.testing.assert_frame_equal(PublishedRun(path).samples(), Run(plain).samples(), check_exact=True)
+
+
+def test_a_record_without_rows_is_read_and_gets_them_from_a_run_with_the_same_results(
+    plain: Path, tmp_path: Path
+) -> None:
+    path = add_record(Run(plain), tmp_path)
+    rows, record_bytes = rows_beside(path).read_bytes(), path.read_bytes()
+    rows_beside(path).unlink()
+    assert leaderboard(tmp_path)
+    with pytest.raises(SourceError, match="has no rows beside it"):
+        PublishedRun(path).samples()
+    add_record(Run(plain), tmp_path)
+    assert (rows_beside(path).read_bytes(), path.read_bytes()) == (rows, record_bytes)
+
+
+def test_rows_of_another_record_are_refused(plain: Path, root: Path, tmp_path: Path) -> None:
+    path = add_record(Run(plain), tmp_path / "board")
+    other = add_record(run(request(root, "identity"), tmp_path / "run"), tmp_path / "board")
+    rows_beside(path).write_bytes(rows_beside(other).read_bytes())
+    with pytest.raises(IntegrityError, match="holds rows of the method 'identity', the record is of 'opencv-telea'"):
+        PublishedRun(path).samples()
+
+
+def test_a_run_is_compared_with_a_row_of_a_board(plain: Path, root: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    mine = run(request(root, "identity"), tmp_path / "run")
+    path = add_record(Run(plain), board)
+    expected = benchmark.compare(mine, plain)
+    for name in (
+        "board#opencv-telea",
+        "board/pairs#opencv-telea",
+        f"board#opencv-telea@{Run(plain).summary.method.revision}",
+    ):
+        pd.testing.assert_frame_equal(benchmark.compare(mine, tmp_path / name), expected)
+    pd.testing.assert_frame_equal(benchmark.compare(mine, path), expected)
+    add_record(mine, board)
+    pd.testing.assert_frame_equal(benchmark.compare(board / "pairs#identity", board / "pairs#opencv-telea"), expected)
+    assert main(["compare", f"{board}#identity", str(plain)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("board#opencv-tela", UsageError, "Did you mean 'opencv-telea'"),
+        ("board/pair#opencv-telea", UsageError, "no dataset of this board is called 'pair'. Did you mean 'pairs'"),
+        ("nowhere#opencv-telea", SourceError, "is no leaderboard and no dataset of one"),
+        ("board#", UsageError, "expected BOARD#METHOD"),
+        ("board#opencv-telea@7", UsageError, "has no record of opencv-telea with the revision '7'"),
+    ],
+)
+def test_a_row_that_the_board_does_not_have_is_said(
+    name: str, error: type[OlrdError], message: str, plain: Path, tmp_path: Path
+) -> None:
+    add_record(Run(plain), tmp_path / "board")
+    with pytest.raises(error, match=message):
+        open_scored(tmp_path / name)
+
+
+def test_of_several_records_the_one_of_the_same_protocol_is_taken(tmp_path: Path) -> None:
+    other = record("a", protocol__id="q-1-beef")
+    board = board_of(tmp_path, record("a"), other)
+    with pytest.raises(UsageError, match="2 records of a fit; name one of them by its path"):
+        open_scored(board / "toy#a")
+    mine = run_of(record("b", protocol__id="q-1-beef"), tmp_path / "mine")
+    assert open_scored(board / "toy#a", mine).summary.protocol_id == "q-1-beef"
