@@ -60,7 +60,7 @@ def write_rows_of(record: Summary, rows: list[dict[str, Any]], path: Path) -> No
             table,
             temporary,
             compression="zstd",
-            compression_level=19,
+            compression_level=9,
             use_dictionary=texts,
             use_byte_stream_split=names,
             write_statistics=False,
