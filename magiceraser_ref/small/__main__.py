@@ -2,6 +2,7 @@
 
     python -m magiceraser_ref.small vae    --photos PHOTOS --out WORK --lpips LPIPS [--size tiny|small]
     python -m magiceraser_ref.small base   --photos PHOTOS --out WORK [--size tiny|small]
+    python -m magiceraser_ref.small fill   --photos PHOTOS --out WORK --lpips LPIPS --from PIPELINE [--shapes TRIPLETS]
     python -m magiceraser_ref.small ffc    --photos PHOTOS --out WORK --lpips LPIPS   (the initialiser)
     python -m magiceraser_ref.small ship   --out WORK --to magiceraser_ref/weights/small
     python -m magiceraser_ref.small curves --out WORK --to docs            (draws the losses)
@@ -55,7 +56,8 @@ def main() -> int:
     add("--rate", metavar="RATE", type=float, default=5e-4, help="learning rate (default %(default)s)")
     add("--minutes", metavar="MINUTES", type=float, help="stop with a checkpoint after this time")
     add("--from", metavar="DIR", dest="start", help="start from the weights of this pipeline")
-    add("--pool", metavar="N", type=int, default=0, help="base: number of samples that are encoded once and reused")
+    add("--shapes", metavar="DIR", help="fill: OLRD triplets whose masks shape the holes")
+    add("--pool", metavar="N", type=int, default=0, help="base, fill: number of samples that are made once and reused")
     add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, ... (default %(default)s)")
     add("--workers", metavar="N", type=int, default=0, help="processes that make samples (default %(default)s)")
     add(
@@ -75,7 +77,8 @@ def _vae(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
 
     schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate, warmup=100)
     session = _session(args, out / "vae")
-    vae = train_vae(sizes, _photos(args, sizes), schedule, session, _perceptual(args, session.device))
+    start = _pipeline(args.start).vae if args.start else None
+    vae = train_vae(sizes, _photos(args, sizes), schedule, session, _perceptual(args, session.device), start)
     vae.save_pretrained(out / "vae-result")
 
 
@@ -89,7 +92,7 @@ def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
         raise SourceError(f"{trained}: expected the trained autoencoder; run the stage vae first")
     start = None
     if args.start:
-        known = diffusers.StableDiffusionInpaintPipeline.from_pretrained(args.start)
+        known = _pipeline(args.start)
         start = known.unet, known.text_encoder
     schedule = Schedule(args.steps or 4000, args.batch or 32, args.rate)
     pipeline = train_base(
@@ -102,6 +105,24 @@ def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
         pool=args.pool,
     )
     pipeline.save_pretrained(out / "pipeline")
+
+
+def _fill(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    from magiceraser_ref.small.fill_stage import train_fill
+    from magiceraser_ref.small.silhouettes import Silhouettes
+
+    session = _session(args, out / "fill")
+    pipeline = train_fill(
+        _pipeline(args.start or str(out / "pipeline")),
+        _photos(args, sizes),
+        Silhouettes(args.shapes),
+        Schedule(args.steps or 2000, args.batch or 8, args.rate, save_every=100),
+        session,
+        _perceptual(args, session.device),
+        side=sizes.resolution,
+        pool=args.pool or 4096,
+    )
+    pipeline.save_pretrained(out / "pipeline-fill")
 
 
 def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
@@ -166,6 +187,16 @@ def _photos(args: argparse.Namespace, sizes: Sizes) -> Any:
     return TrainingPhotos(args.photos, sizes.resolution)
 
 
+def _pipeline(folder: str) -> Any:
+    import diffusers
+    import torch
+
+    pipeline = diffusers.StableDiffusionInpaintPipeline.from_pretrained(folder)
+    for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
+        part.to(torch.float32)
+    return pipeline
+
+
 def _session(args: argparse.Namespace, folder: Path) -> Session:
     from olrd.models.checkpoints import choose_device
 
@@ -182,7 +213,7 @@ def _perceptual(args: argparse.Namespace, device: str) -> Any:
     return perceptual_loss(args.lpips, device)
 
 
-STAGES = {"vae": _vae, "base": _base, "ffc": _ffc, "ship": _ship, "curves": _curves, "pack": _pack}
+STAGES = {"vae": _vae, "base": _base, "fill": _fill, "ffc": _ffc, "ship": _ship, "curves": _curves, "pack": _pack}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -43,20 +43,20 @@ def read_log(path: Path) -> Rows:
     return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(text.splitlines())]
 
 
-def chart(rows: Rows, title: str, names: Sequence[str]) -> str:
-    """Draw some columns over the column `step` on a logarithmic scale, as SVG.
+def chart(rows: Rows, title: str, names: Sequence[str], over: str = "step") -> str:
+    """Draw some columns over the column `over` on a logarithmic scale, as SVG.
 
     Raises `ValueError` for fewer than two rows.
     """
     if len(rows) < 2:
         raise ValueError(f"{title}: expected at least two rows of a log, got {len(rows)}")
-    lines = {name: smoothed([(row["step"], row[name]) for row in rows]) for name in names}
+    lines = {name: smoothed([(row[over], row[name]) for row in rows]) for name in names}
     values = [value for line in lines.values() for _, value in line]
     low, high = math.log(min(values)), math.log(max(values))
-    first, last = rows[0]["step"], rows[-1]["step"]
+    first, last = rows[0][over], rows[-1][over]
 
     def at(step: float, value: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - 12) * (step - first) / max(1, last - first)
+        x = LEFT + (WIDTH - LEFT - 12) * (step - first) / ((last - first) or 1)
         share = (math.log(value) - low) / max(1e-9, high - low)
         return x, HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * share
 
@@ -67,8 +67,15 @@ def chart(rows: Rows, title: str, names: Sequence[str]) -> str:
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - 12}" stroke="#ddd"/>')
         parts.append(_text(LEFT - 6, y + 4, f"{value:.3g}", "end"))
         step = first + (last - first) * share
-        parts.append(_text(at(step, value)[0], HEIGHT - 16, f"{step:.0f}", "end" if share == 1 else "middle"))
-    parts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 3, "step", "middle"))
+        parts.append(
+            _text(
+                at(step, value)[0],
+                HEIGHT - 16,
+                f"{step:.6g}" if abs(step) < 10 else f"{step:.0f}",
+                "end" if share == 1 else "middle",
+            )
+        )
+    parts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 3, over, "middle"))
     for colour, (name, line) in zip(COLOURS, lines.items(), strict=False):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in line))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')

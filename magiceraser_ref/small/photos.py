@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from olrd.arrays import Image, open_picture
-from olrd.draws import draw_integer
+from olrd.draws import draw_integer, draw_share
 from olrd.errors import SourceError
 from olrd.progress import progress_bar
 
@@ -19,12 +19,20 @@ HELD_OUT = 64
 """One photo in this many, chosen by the hash of its bytes, is held out of the training."""
 
 
+LARGE = 200
+"""Photos whose short side has at least this many pixels are large: they show the detail of the photos that users bring."""
+LARGE_SHARE = 0.6
+"""Share of the draws that are large photos, whatever their number."""
+
+
 class TrainingPhotos:
-    """All photos of a folder of Parquet files in memory, without exact duplicates.
+    """The photos of a folder of Parquet files in memory, at their own scale, without exact duplicates.
+
+    Photos whose short side is shorter than `side` are left out, because enlarging them would teach blur.
 
     Args:
         folder: The folder.
-        side: Short side in pixels to which photos are resized.
+        side: Side in pixels of the squares that are cut out.
         held_out: Load the photos that are held out instead of those to train on.
 
     Raises:
@@ -41,16 +49,23 @@ class TrainingPhotos:
             if name in seen or (name[0] % HELD_OUT == 0) != held_out:
                 continue
             seen.add(name)
-            self.photos.append(_with_short_side(data, side))
-            self.labels.append(label)
+            photo = np.asarray(open_picture(data, "a photo to train on").convert("RGB"))
+            if min(photo.shape[:2]) >= side:
+                self.photos.append(photo)
+                self.labels.append(label)
         if not self.photos:
-            raise SourceError(f"{folder}: expected *.parquet files with columns image and label, found no photo")
+            raise SourceError(
+                f"{folder}: expected *.parquet files with columns image and label, found no photo of at least {side} pixels"
+            )
+        self._large = [i for i, photo in enumerate(self.photos) if min(photo.shape[:2]) >= LARGE]
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def draw(self, *key: object) -> int:
-        """Draw the index of a photo, all equally likely."""
+        """Draw the index of a photo. `LARGE_SHARE` of the draws are large photos, if there are any."""
+        if self._large and draw_share(*key, "large") < LARGE_SHARE:
+            return self._large[draw_integer(len(self._large), *key, "photo")]
         return draw_integer(len(self), *key, "photo")
 
     def crop(self, index: int, size: int, *key: object) -> Image:
@@ -78,15 +93,8 @@ def _rows(folder: Path) -> Iterator[tuple[bytes, str]]:
                     bar.update()
 
 
-def _with_short_side(data: bytes, side: int) -> Image:
-    photo = open_picture(data, "a photo to train on").convert("RGB")
-    scale = side / min(photo.size)
-    size = max(side, round(photo.width * scale)), max(side, round(photo.height * scale))
-    return np.asarray(photo.resize(size, Pillow.Resampling.LANCZOS))
-
-
 def pack(folder: Path, out: Path, side: int, quality: int = 85) -> int:
-    """Write the photos to train on again, as JPEGs with short side `side`, in files of 4096; return the bytes.
+    """Write the photos of at least `side` pixels again, as JPEGs, in files of 4096; return the bytes.
 
     The copies have other hashes, so other photos would be held out of them: hold out before packing.
     """

@@ -147,7 +147,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for k in range(300):
         pixels = np.random.default_rng(k).integers(0, 256, (6, 7, 3), dtype=np.uint8)
         file = io.BytesIO()
-        Pillow.fromarray(pixels).resize((42, 36)).save(file, "PNG")
+        Pillow.fromarray(pixels).resize((84, 72)).save(file, "PNG")
         rows.append({"image": {"bytes": file.getvalue(), "path": f"{k}.png"}, "label": "sky"})
     rows.append(rows[-1])
     pq.write_table(pa.Table.from_pylist(rows), folder / "train.parquet")

@@ -213,7 +213,7 @@ def test_an_address_where_nothing_listens_fails_at_once() -> None:
 @pytest.mark.slow
 def test_an_address_of_something_else_fails_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself would try for minutes."""
-    monkeypatch.setattr("olrd.engines.ray.PATIENCE", 4)
+    monkeypatch.setattr("olrd.engines.ray.PATIENCE", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(EngineError, match="is no Ray cluster that this machine can join"):
