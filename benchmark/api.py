@@ -43,10 +43,11 @@ def run(
         method: name of an eraser, e.g. `opencv-telea`; `benchmark list` shows all.
         dataset: name of a dataset.
         root: folder or hub id of the dataset. Without it, `olrd` is the embedded photos.
-        out: folder of the run; by default `runs/DATASET/PROTOCOL/METHOD`.
+        out: folder of the run; by default `runs/DATASET/PROTOCOL/METHOD`, with a suffix for settings that are not at
+            their defaults.
         workers: processes that erase and score.
         **settings: further fields of `benchmark.runner.request.Request`: `protocol`, `options` (of the eraser),
-            `data_options`, `device`, `batch`, `limit`, `save`, `seed`.
+            `data_options`, `device`, `batch`, `limit`, `save`, `seed`, `retry_failed`.
 
     Returns:
         The finished run: `run.summary` holds means and intervals, `run.samples()` a DataFrame with one row per sample.
@@ -58,7 +59,7 @@ def run(
         >>> import benchmark
         >>> run = benchmark.run("mean-fill", limit=2, device="cpu")
         >>> run.folder.as_posix()
-        'runs/olrd/native/mean-fill'
+        'runs/olrd-first2/native/mean-fill'
         >>> run.summary.scores["psnr/mask/raw"].n
         2
         >>> list(run.samples()[["status", "width"]].columns)
@@ -72,7 +73,7 @@ def run(
     if unknown := sorted(settings.keys() - set(known)):
         raise did_you_mean("setting of a run", unknown[0], known)
     request = Request(method=method, dataset=dataset, root=None if root is None else str(root), **settings)
-    folder = request.folder if out is None else _folder(out, "the run")
+    folder = None if out is None else _folder(out, "the run")
     return run_request(request, folder, EngineSpec(workers=workers))
 
 

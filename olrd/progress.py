@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import threading
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,15 @@ def progress_bar(label: str, total: int, unit: str = "it", initial: int = 0) -> 
         dynamic_ncols=True,
         mininterval=0.5,
     )
+
+
+def lock_for_one_process() -> None:
+    """Let progress bars of this process and its libraries share a lock of threads.
+
+    By default tqdm makes a semaphore for all processes. A worker that is killed leaves it behind, and Python warns of
+    "leaked semaphore objects" when the command ends.
+    """
+    tqdm.set_lock(threading.RLock())
 
 
 def say(message: str) -> None:

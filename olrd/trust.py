@@ -39,7 +39,7 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _SCAN, _END = 0xDA, 0xD9
 _NOT_MARKS = bytes(set(range(256)) - set(b'"[]{}'))
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#])")
-_FORMULA = re.compile(r"[=+\-@\t\r\n]")
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@]")  # some spreadsheets leave out blanks before a formula
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # A part of a path ends at a slash, so words after a path stay. A blank may be inside a part.
 _PART = r"(?:[^\s/\\:;,'\"()<>|]+(?: [^\s/\\:;,'\"()<>|]+)*)"

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmark.board.record_rows import portable_rows, rows_beside, write_rows_of
 from benchmark.protocol import json_in
+from benchmark.runner.follows import contradictions
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
 from benchmark.statistics import median_interval
@@ -31,6 +32,8 @@ ROUNDING = 1e-5
 """Relative difference that is accepted between two results: float32 networks sum in another order on another processor
 or with another number of threads."""
 LONGEST = 60
+MOST = 3
+"""Contradictions that an error lists."""
 
 
 def add_record(run: Run, board: Path) -> Path:
@@ -76,6 +79,17 @@ def put_record(record: Summary, rows: list[dict[str, Any]], board: Path) -> Path
     write_rows_of(record, rows, rows_beside(path))
     write_atomic(path, to_json(record_json(record)))
     return path
+
+
+def check_follows(run: Run) -> None:
+    """Raise `IntegrityError` unless every number of summary.json that follows from samples.parquet is the one that
+    follows."""
+    if wrong := contradictions(run.summary, run.samples()):
+        more = f"; and {len(wrong) - MOST} more" if len(wrong) > MOST else ""
+        raise IntegrityError(
+            f"{run.folder / 'summary.json'} does not follow from samples.parquet: {'; '.join(wrong[:MOST])}{more}. One of "
+            "them was edited, or another version computed them: make the run again with another --out"
+        )
 
 
 def record_json(record: Summary) -> dict[str, Any]:

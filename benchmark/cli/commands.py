@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import olrd
+from benchmark.cli.interrupts import prompt_interrupts
 from benchmark.cli.options import CompareOptions, LeaderboardOptions, ReportOptions, VerifyOptions
+from benchmark.cli.outputs import writing_to
+from benchmark.cli.streams import STDERR, stdout_for_results
 from benchmark.runner.request import DATA, METHOD, RUNNING, Request, SampleChoice
 from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_from, guarded, help_text, new_parser
 from olrd.errors import UsageError
-from olrd.options import add_options, from_arguments, words_of
+from olrd.options import add_options, from_arguments
+
+if TYPE_CHECKING:
+    from benchmark.datasets import DataSet
+    from benchmark.runner.summary import Summary
 
 Subcommand = Callable[[argparse.Namespace], int]
 
@@ -37,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         "Run an eraser on a dataset and score it. A run that was interrupted continues.",
         "benchmark run --method opencv-telea --root triplets/coco --save",
     )
-    add_out(run, "folder of the run (default: runs/DATASET/PROTOCOL/METHOD)")
+    add_out(run, "folder of the run (default: runs/DATASET/PROTOCOL/METHOD, with a suffix for other settings)")
     add_options(run, Request, (METHOD, DATA, RUNNING))
     add_engine_options(run.add_argument_group("engine"), "1, this process")
     run.add_argument("--dry-run", action="store_true", help="say what would be run and write nothing")
@@ -143,14 +151,15 @@ def run_run(args: argparse.Namespace) -> int:
     trust(args.trust_weights)
 
     if args.dry_run:
-        planned = plan(request)
+        with stdout_for_results():
+            planned = plan(request)
         emit(planned, "\n".join(f"{name}: {value}" for name, value in planned.items()), args.json)
         return 0
-    done = run(request, args.out or request.folder, engine_from(args, usual=1))
-    same_samples = SampleChoice(**{field.name: getattr(request, field.name) for field in fields(SampleChoice)})
-    text = "" if args.json else f"{result(done, args.all)}\n{next_steps(done, words_of(same_samples))}"
+    with stdout_for_results():
+        done = run(request, args.out, engine_from(args, usual=1))
+    text = "" if args.json else f"{result(done, args.all)}\n{next_steps(done, request)}"
     emit(done.summary.to_json(), text, args.json)
-    return 0 if done.summary.n else 1
+    return 0
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -160,10 +169,11 @@ def run_list(args: argparse.Namespace) -> int:
     from benchmark.metrics import METRICS, open_metric
     from benchmark.protocol import FOLDER
 
-    states = {
-        "erasers": {name: state_of(name) for name in ERASERS.names()},
-        "metrics": {name: state_of(name, open_metric) for name in METRICS.names()},
-    }
+    with stdout_for_results():  # of plug-ins
+        states = {
+            "erasers": {name: state_of(name) for name in ERASERS.names()},
+            "metrics": {name: state_of(name, open_metric) for name in METRICS.names()},
+        }
     names = {"datasets": DATASETS.names(), "protocols": sorted(p.stem for p in FOLDER.glob("*.json"))}
     lines = []
     for what, found in states.items():
@@ -192,8 +202,9 @@ def run_export(args: argparse.Namespace) -> int:
     from benchmark.export import export
     from benchmark.protocol import load_protocol
 
-    data = open_dataset(choice.dataset, choice.root, choice.data_options)
-    count = export(data, load_protocol(choice.protocol), Path(args.out), choice.limit)
+    with stdout_for_results(), writing_to(Path(args.out), "--out"):
+        data = open_dataset(choice.dataset, choice.root, choice.data_options)
+        count = export(data, load_protocol(choice.protocol), Path(args.out), choice.limit)
     text = (
         f"{count} photos and masks are in {args.out}. Write the erased photos as <name>.png into a folder and score "
         "them: benchmark run --method folder --option path=FOLDER --option name=METHOD"
@@ -234,8 +245,9 @@ def run_leaderboard(args: argparse.Namespace) -> int:
     from benchmark.board.leaderboard import leaderboard
     from benchmark.submissions.collect import add_all
 
-    added = [str(path) for path in add_all(args.runs, board)]
-    written = [str(path) for path in leaderboard(board)]
+    with writing_to(board, "--board"):
+        added = [str(path) for path in add_all(args.runs, board)]
+        written = [str(path) for path in leaderboard(board)]
     emit({"records": added, "pages": written}, "\n".join([*added, *written]), args.json)
     return 0
 
@@ -271,19 +283,40 @@ def run_verify(args: argparse.Namespace) -> int:
 def run_report(args: argparse.Namespace) -> int:
     """`benchmark report`."""
     options = from_arguments(ReportOptions, args)
-    from benchmark.datasets import open_dataset
     from benchmark.page.report import report
     from benchmark.runner.results import Run
 
     runs = [Run(folder) for folder in args.runs]
-    name = options.dataset or runs[0].summary.request.dataset
-    data = open_dataset(name, options.root, options.data_options)
-    path = report(runs, data, Path(args.out), options.limit)
+    with stdout_for_results(), writing_to(Path(args.out), "--out"):
+        path = report(runs, _data_of(runs[0].summary, options), Path(args.out), options.limit)
     emit({"page": str(path)}, str(path), args.json)
     return 0
+
+
+def _data_of(summary: Summary, options: ReportOptions) -> DataSet:
+    """The dataset that a run was made on. Its folder is not part of a run, so it has to be named again."""
+    from benchmark.datasets import open_dataset
+
+    name = options.dataset or summary.request.dataset or summary.dataset.name
+    data = open_dataset(name, options.root, options.data_options)
+    if options.root is None and data.fingerprint != summary.dataset.fingerprint:
+        raise UsageError(
+            f"the runs were made on {summary.dataset.name}, fingerprint {summary.dataset.fingerprint}; without --root, "
+            f"{name} is {data.name}, fingerprint {data.fingerprint}. Name the folder of their data: --root DIR, with the "
+            "--data-option of the runs if there was one"
+        )
+    return data
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `benchmark` and `olrd-bench`."""
     args = parser().parse_args(argv)
-    return guarded(lambda: args.function(args))
+
+    def command() -> int:
+        with prompt_interrupts():
+            status: int = args.function(args)
+            return status
+
+    if not faulthandler.is_enabled():
+        faulthandler.enable(STDERR)  # a method that crashes in a library of C ends with a word on where
+    return guarded(command)

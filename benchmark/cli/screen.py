@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,10 +15,12 @@ from benchmark.board.ranking import columns_of
 from benchmark.board.tables import decimals_for, seconds
 from benchmark.metrics import REASONS
 from benchmark.regions import MODES
+from benchmark.runner.request import DataChoice, Request, SampleChoice
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
 from benchmark.scoring import CHANGES
 from olrd.errors import OlrdError
+from olrd.options import words_of
 from olrd.trust import one_line, printable
 
 if TYPE_CHECKING:
@@ -72,24 +75,27 @@ def result(run: Run, every: bool = False) -> str:
     return printable("\n".join(parts))
 
 
-def next_steps(run: Run, again: Sequence[str]) -> str:
+def next_steps(run: Run, request: Request) -> str:
     """Commands that continue from a finished run, with its folder's name.
 
     Args:
         run: the run.
-        again: the words of `benchmark run` that made it, without the method and the folder.
+        request: what it was made from.
     """
-    if not run.summary.n:
-        return f"{'next':<7}correct what failed, then run again with another --out"
     folder, words = str(run.folder), list[list[str]]()
+    again = SampleChoice(**{field.name: getattr(request, field.name) for field in fields(SampleChoice)})
+    if run.has_failures():
+        repeated = words_of(replace(request, retry_failed=True))
+        words.append(["benchmark", "run", *repeated, "--out", folder])
     if (other := comparable(run)) is not None:
         words.append(["benchmark", "compare", folder, str(other)])
     else:
         control = "mean-fill" if run.summary.method.name == "blur-fill" else "blur-fill"
-        words.append(["benchmark", "run", "--method", control, *again])
+        words.append(["benchmark", "run", "--method", control, *words_of(again)])
     words.append(["benchmark", "leaderboard", folder])
     if (run.folder / "outputs").is_dir():
-        words.append(["benchmark", "report", folder, "--out", str(run.folder / "report")])
+        data = words_of(DataChoice(root=request.root, data_options=request.data_options))
+        words.append(["benchmark", "report", folder, *data, "--out", str(run.folder / "report")])
     lines = (printable(one_line(shlex.join(line))) for line in words)
     return "\n".join(f"{'next' if k == 0 else '':<7}{line}" for k, line in enumerate(lines))
 

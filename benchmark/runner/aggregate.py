@@ -33,13 +33,19 @@ if TYPE_CHECKING:
     from benchmark.metrics import SetMetric
     from benchmark.runner.inputs import Inputs
     from benchmark.runner.request import Request
+    from benchmark.runner.threads import Crew
     from benchmark.scoring import Metrics
 
 PACKAGES = ("olrd", "numpy", "opencv-python-headless", "pillow", "torch", "torchmetrics", "diffusers")
 
 
 def summarise(
-    frame: pd.DataFrame, inputs: Inputs, request: Request, features: dict[str, list[np.ndarray]], started: float
+    frame: pd.DataFrame,
+    inputs: Inputs,
+    request: Request,
+    features: dict[str, list[np.ndarray]],
+    started: float,
+    crew: Crew,
 ) -> Summary:
     """The summary of a run.
 
@@ -48,6 +54,7 @@ def summarise(
         inputs, request: what was run.
         features: per set metric and picture the features of all samples that have them, in order.
         started: `time.perf_counter()` at the start of the run.
+        crew: what the run worked with.
     """
     good, failed = frame[frame.status == "ok"], frame[frame.status == "failed"]
     protocol, info, identity = inputs.protocol, inputs.eraser.info, inputs.identity
@@ -75,6 +82,8 @@ def summarise(
             mean_seconds=_rounded(good.seconds.mean()),
             peak_mb=_rounded(good.peak_mb.max()),
             wall_seconds=round(time.perf_counter() - started, 3),
+            workers=crew.workers,
+            threads=crew.threads,
         ),
     )
 

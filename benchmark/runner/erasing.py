@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ class Erased(NamedTuple):
         sample: the sample.
         output: the picture, uint8 [H, W, 3], or the error that the eraser raised.
         seconds: time per image.
-        peak_mb: peak memory in MiB, see `Meter.peak_mb`.
+        peak_mb: memory that the method needs, in MiB; see `Meter`.
     """
 
     sample: Sample
@@ -36,14 +35,16 @@ class Erased(NamedTuple):
     peak_mb: float
 
 
-def erase(eraser: Eraser, samples: Sequence[Sample]) -> Iterator[Erased]:
+def erase(eraser: Eraser, samples: Sequence[Sample], meter: Meter) -> Iterator[Erased]:
     """Erase samples in one call.
 
     If the call fails, each sample is tried alone, so that only the samples at fault fail.
+
+    meter: of this eraser; it measures every call.
     """
     if not samples:
         return
-    meter = Meter(eraser.info.device)
+    meter.start()
     try:
         hints = [hints_for(eraser, sample) for sample in samples]
         outputs = eraser.erase([s.image for s in samples], [s.mask for s in samples], hints)
@@ -52,13 +53,13 @@ def erase(eraser: Eraser, samples: Sequence[Sample]) -> Iterator[Erased]:
     except Exception as error:
         if len(samples) > 1:
             for sample in samples:
-                yield from erase(eraser, [sample])
+                yield from erase(eraser, [sample], meter)
         else:
-            yield Erased(samples[0], error, meter.seconds(), meter.peak_mb())
+            yield Erased(samples[0], error, *meter.stop(failed=True))
         return
-    seconds, peak_mb = meter.seconds() / len(samples), meter.peak_mb()
+    seconds, peak_mb = meter.stop()
     for sample, output in zip(samples, outputs, strict=True):
-        yield Erased(sample, output, seconds, peak_mb)
+        yield Erased(sample, output, seconds / len(samples), peak_mb)
 
 
 UNCHANGED, FLAT = "unchanged_in_mask", "flat_in_mask"
@@ -115,35 +116,51 @@ def hints_for(eraser: Eraser, sample: Sample) -> Hints:
     )
 
 
+class Cost(NamedTuple):
+    """What one call took: seconds, and memory in MiB (see `Meter`)."""
+
+    seconds: float
+    peak_mb: float
+
+
 class Meter:
-    """Measures the time and the peak memory of one call."""
+    """Measures the time of an eraser's calls, and on an NVIDIA GPU the memory that the eraser needs.
+
+    The memory of a call is the difference to what was allocated before it, so that the networks of the metrics do not
+    count. What earlier calls left allocated, such as weights that the first call loads, counts as the eraser's own.
+
+    On a CPU the memory is NaN. The process holds torch and the metrics' networks there, and a call takes most of its
+    memory from what the process has freed before. So neither the size of the process nor its change says what the
+    eraser needs.
+    """
 
     def __init__(self, device: str) -> None:
         self._cuda = device if device.startswith("cuda") else ""
+        self._kept = self._before = 0
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Begin to measure a call."""
         if self._cuda:
             import torch
 
             torch.cuda.synchronize(self._cuda)
             torch.cuda.reset_peak_memory_stats(self._cuda)
+            self._before = torch.cuda.memory_allocated(self._cuda)
         self._started = time.perf_counter()
 
-    def seconds(self) -> float:
-        """Seconds since the start. Waits for the GPU to finish."""
-        if self._cuda:
-            import torch
+    def stop(self, failed: bool = False) -> Cost:
+        """End the call. Waits for the GPU to finish.
 
-            torch.cuda.synchronize(self._cuda)
-        return time.perf_counter() - self._started
+        failed: the call raised. What its error still holds is not counted as the eraser's own.
+        """
+        if not self._cuda:
+            return Cost(time.perf_counter() - self._started, float("nan"))
+        import torch
 
-    def peak_mb(self) -> float:
-        """MiB. On a GPU, its peak since the start; otherwise the largest resident size of this process so far, or
-        NaN on systems that do not report it."""
-        if self._cuda:
-            import torch
-
-            return torch.cuda.max_memory_allocated(self._cuda) / (1 << 20)
-        status = Path("/proc/self/status")  # exists on Linux only
-        for line in status.read_text().splitlines() if status.is_file() else ():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) / 1024
-        return float("nan")
+        torch.cuda.synchronize(self._cuda)
+        seconds = time.perf_counter() - self._started
+        needed = self._kept + torch.cuda.max_memory_allocated(self._cuda) - self._before
+        if not failed:
+            self._kept = max(0, self._kept + torch.cuda.memory_allocated(self._cuda) - self._before)
+        return Cost(seconds, needed / (1 << 20))

@@ -1,31 +1,32 @@
 """The loop of a run: read samples, erase, score, write rows.
 
-`Evaluator` goes through samples in one process; reading and scoring run in threads beside the eraser. With an engine,
-every process has a `ChunkEvaluator`, which opens everything once and handles one chunk of samples after the other.
+`Evaluator` goes through samples in one process. Nothing else runs while the eraser does, so that its time is its own;
+the next photos are read while outputs are scored. With an engine, every process has a `ChunkEvaluator`, which opens
+everything once and handles one chunk of samples after the other.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import json
 import platform
 import zipfile
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmark.datasets import AlteredError, Sample
-from benchmark.runner.erasing import HOPELESS, Erased, doubt_of, erase, wants_maps
+from benchmark.runner.erasing import HOPELESS, Erased, Meter, doubt_of, erase, wants_maps
 from benchmark.runner.inputs import Inputs, open_inputs
 from benchmark.runner.request import Request
 from benchmark.runner.results import FIXED, write_rows
 from benchmark.runner.summary import AGAIN, RunIdentity
+from benchmark.runner.threads import limit_threads
 from benchmark.scoring import prepared, score, score_columns
 from olrd.arrays import encode_image
 from olrd.engines import EngineError
@@ -34,23 +35,29 @@ from olrd.storage.files import atomic_path, file_name_of, read_regular, sha256, 
 
 PART = 16
 """Number of rows that are written together. After a kill, at most this number of samples is erased again."""
-AHEAD = 2
-"""Number of batches that are read before the eraser needs them."""
 Row = dict[str, Any]
 """A row of samples.parquet by column."""
 
 
 @dataclass
 class ChunkEvaluator:
-    """Erases, scores and writes chunks of samples in a worker process (see `olrd.engines.Worker`)."""
+    """Erases, scores and writes chunks of samples in a worker process (see `olrd.engines.Worker`).
+
+    threads: how many the libraries of the process may use; None leaves them as they are.
+    """
 
     request: Request
     out: str
     identity: RunIdentity
+    threads: int | None = None
     _evaluator: Evaluator = field(init=False, repr=False)
 
     def start(self) -> None:
         """Open the inputs. Raises if this machine would make another run than the driver."""
+        if not faulthandler.is_enabled():
+            faulthandler.enable(2)  # stderr: a method that crashes in a library of C ends with a word on where
+        if self.threads is not None:
+            limit_threads(self.threads)
         if not (Path(self.out) / "parts").is_dir():
             raise OutputError(
                 f"{self.out} does not exist on {platform.node()}: all machines must see --out under the same path"
@@ -81,41 +88,44 @@ class Evaluator:
     def __init__(self, inputs: Inputs, out: Path, save: bool) -> None:
         self.inputs, self.out, self.save = inputs, out, save
         self.columns = score_columns(inputs.metrics)
+        self._meter = Meter(inputs.eraser.info.device)
         if save:
             (out / "outputs").mkdir(exist_ok=True)
 
-    def parts(self, todo: Sequence[int], batch: int) -> Iterator[list[Row]]:
+    def parts(
+        self, todo: Sequence[int], batch: int, watch: Callable[[Row], None] = lambda row: None
+    ) -> Iterator[list[Row]]:
         """Erase, score and write samples.
 
         Args:
             todo: indices of the samples.
             batch: samples per call of the eraser.
+            watch: called with every row as soon as it is known.
 
         Yields:
             Rows that are on the disk, at most `PART` at a time.
         """
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as scorer:
-            batches = iter([todo[k : k + batch] for k in range(0, len(todo), batch)])
-            reading: deque[Future[list[Sample | Row]]] = deque()
-            scoring: deque[Future[Row]] = deque()
-            for indices in islice(batches, AHEAD):
-                reading.append(reader.submit(self._read, indices))
+        batches = [todo[k : k + batch] for k in range(0, len(todo), batch)]
+        reader = ThreadPoolExecutor(1)
+        try:
             rows: list[Row] = []
-            while reading:
-                read = reading.popleft().result()
-                for indices in islice(batches, 1):
-                    reading.append(reader.submit(self._read, indices))
-                rows += [row for row in read if isinstance(row, dict)]
+            reading = [reader.submit(self._read, indices) for indices in batches[:1]]
+            for k in range(len(batches)):
+                read = reading.pop().result()
                 samples = [sample for sample in read if isinstance(sample, Sample)]
-                for erased in erase(self.inputs.eraser, samples):
-                    scoring.append(scorer.submit(self._row, erased))
-                # Outputs wait for the scorer in memory: two batches at most.
-                while scoring and (scoring[0].done() or len(scoring) > 2 * batch or not reading):
-                    rows.append(scoring.popleft().result())
-                while len(rows) >= PART or (rows and not reading and not scoring):
+                erased = list(erase(self.inputs.eraser, samples, self._meter))
+                # Read only now: a thread that decodes photos beside the eraser would lengthen its time.
+                reading = [reader.submit(self._read, indices) for indices in batches[k + 1 : k + 2]]
+                scored = (self._row(one) for one in erased)
+                for row in (*(row for row in read if isinstance(row, dict)), *scored):
+                    watch(row)
+                    rows.append(row)
+                while len(rows) >= PART or (rows and k + 1 == len(batches)):
                     part, rows = rows[:PART], rows[PART:]
                     self._write(part)
                     yield part
+        finally:
+            reader.shutdown(wait=False, cancel_futures=True)
 
     def holds(self, row: Row) -> bool:
         """Whether everything that belongs to a row of an interrupted run is on the disk: its features, with `save` its

@@ -2,6 +2,7 @@
 
     RUN/run.json                what is run (`benchmark.runner.summary.RunIdentity`)
     RUN/parts/<hash>.parquet    finished rows, a few at a time; deleted when the run is finished
+    RUN/parts/<hash>.npz        features of set metrics, one file per sample; deleted too, unless a sample failed
     RUN/samples.parquet         all rows, in the order of the dataset
     RUN/summary.json            means and intervals; it is written last and marks the run as finished
     RUN/outputs/<id>.webp       the erased pictures, with --save
@@ -100,6 +101,13 @@ class Run:
                 "makes one, or finishes one that was interrupted"
             )
         self.summary = Summary.from_json(read_json(path), path)
+
+    def has_failures(self) -> bool:
+        """Whether a sample failed, or a metric failed on one."""
+        found = self.summary
+        reasons = [why for score in found.scores.values() for why in score.without]
+        reasons += [whole.reason for whole in found.sets.values()]
+        return bool(found.n_failed) or any("failed:" in why for why in reasons)
 
     def samples(self) -> pd.DataFrame:
         """The rows of samples.parquet. Raises `IntegrityError` if the file is missing or damaged."""

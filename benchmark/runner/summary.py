@@ -164,9 +164,13 @@ class RequestSummary:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds per image, the wall time in seconds, and the peak memory in MiB.
+    """Seconds per image, the wall time in seconds, the peak memory in MiB, and what they were measured with.
 
-    interval: of the median; only the records of a leaderboard have it.
+    Attributes:
+        peak_mb: largest memory that the eraser needed in a call; None on a CPU, where it is not known.
+        wall_seconds: of the last start; a run that was interrupted took longer.
+        interval: of the median; only the records of a leaderboard have it.
+        workers, threads: processes, and threads of the libraries in each; None if not known.
     """
 
     median_seconds: float | None
@@ -174,6 +178,8 @@ class Times:
     peak_mb: float | None = None
     wall_seconds: float | None = None
     interval: tuple[float, ...] | None = None
+    workers: int | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -243,6 +249,9 @@ class Summary:
         """Plain JSON values, as `summary.json` holds them."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         del values["protocol_id"], values["times"]["interval"]
+        for name in ("workers", "threads"):
+            if values["times"][name] is None:  # runs of older versions do not say it
+                del values["times"][name]
         if not self.warnings:
             del values["warnings"]
         values["format"] = FORMAT

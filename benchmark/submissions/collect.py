@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmark.board.record_rows import portable_rows
-from benchmark.board.records import add_record, put_record
+from benchmark.board.records import add_record, check_follows, put_record
 from benchmark.runner.results import Run
 from benchmark.submissions.folder import ROWS, Submission, is_submission
 from benchmark.submissions.verify import verify
@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 def add_all(folders: Iterable[Path], board: Path) -> list[Path]:
-    """Add runs and submissions to a board. Submissions are verified first; if one fails, nothing is added.
+    """Add runs and submissions to a board. All are verified first; if one fails, nothing is added.
 
     Args:
         folders: of runs, of submissions, and folders that hold submissions.
@@ -27,13 +27,16 @@ def add_all(folders: Iterable[Path], board: Path) -> list[Path]:
         The paths of the records.
 
     Raises:
-        IntegrityError: a submission does not follow from its rows, or was made on other samples than the board's.
+        IntegrityError: a run or a submission does not follow from its rows, or a submission was made on other samples
+            than the board's.
         OutputError: the board holds other results of the same method, revision, options, data and protocol.
     """
     found = [one for folder in folders for one in expanded(folder)]
     refused = []
-    for folder in filter(is_submission, found):
-        if problems := verify(folder, board).problems:
+    for folder in found:
+        if not is_submission(folder):
+            check_follows(Run(folder))
+        elif problems := verify(folder, board).problems:
             more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
             refused.append(f"{folder} is refused: {'; '.join(problems[:SHOWN])}{more}")
     if refused:

@@ -14,6 +14,7 @@ from typing import Any
 
 from olrd.engines import RETRIES, EngineSpec, Result, Task, Worker, WorkerDiedError
 from olrd.errors import UsageError
+from olrd.progress import lock_for_one_process, say
 
 MOST = 8
 """Largest default number of processes."""
@@ -59,9 +60,12 @@ class LocalEngine:
                 _kill(pool)
             except BrokenProcessPool as error:
                 deaths = 0 if len(left) < before else deaths + 1
-                if deaths >= RETRIES:
+                cause = _cause(pool)
+                if deaths < RETRIES:
+                    say(f"a worker process ended {cause}; what it was doing is done again")
+                else:
                     raise WorkerDiedError(
-                        f"worker processes died {RETRIES} times in a row. Memory may have run out: use fewer "
+                        f"worker processes died {RETRIES} times in a row, the last one {cause}. If memory ran out, use fewer "
                         "--workers. In a script of your own, the call must stand under "
                         "`if __name__ == '__main__':`. Run again to go on from here"
                     ) from error
@@ -77,6 +81,21 @@ class LocalEngine:
                 pool.shutdown(wait=False)
 
 
+def _cause(pool: ProcessPoolExecutor) -> str:
+    """How a process of a broken pool ended, in words. The pool ends the other ones by SIGTERM."""
+    processes = list((pool._processes or {}).values())
+    for process in processes:
+        process.join(1.0)
+    codes = [process.exitcode for process in processes if process.exitcode]
+    code = next((code for code in codes if code != -signal.SIGTERM), -signal.SIGTERM)
+    if code > 0:
+        return f"with exit code {code}"
+    try:
+        return f"by {signal.Signals(-code).name} ({signal.strsignal(-code)})"
+    except ValueError:  # a signal without a name
+        return f"by signal {-code}"
+
+
 def _kill(pool: ProcessPoolExecutor) -> None:
     processes = list((pool._processes or {}).values())
     for process in processes:
@@ -89,6 +108,7 @@ def _prepare(parent: int, worker: Worker[Any, Any]) -> None:
     """Start the worker of this process. The process object holds it for as long as the process lives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True).start()
+    lock_for_one_process()
     worker.start()
     vars(multiprocessing.current_process())["worker"] = worker
 

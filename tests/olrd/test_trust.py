@@ -129,7 +129,9 @@ def test_escaped_markdown_holds_no_markup(text: str) -> None:
         assert mark == "!" or f"{mark}" not in escaped.replace(f"\\{mark}", "")
 
 
-@pytest.mark.parametrize("text", ['=HYPERLINK("http://evil")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text", ['=HYPERLINK("http://evil")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", " =1", "\u00a0@A1"]
+)
 def test_a_formula_becomes_text(text: str) -> None:
     assert escape_csv(text) == f"'{text}"
 

@@ -16,6 +16,7 @@ from synthetic_records import TOTAL, record, run_of, score
 from benchmark.cli import main
 from benchmark.cli.screen import comparison, next_steps, result
 from benchmark.metrics import REASONS
+from benchmark.runner.request import Request
 from benchmark.runner.run import run
 
 PACKAGE = Path(__file__).parents[3] / "benchmark"
@@ -98,12 +99,13 @@ def test_many_reasons_of_failure_do_not_fill_the_screen(tmp_path: Path) -> None:
     run = run_of(summary, tmp_path)
     text = result(run)
     assert text.count("failed: 1 x") == 5 and "failed: 5 more reasons in summary.json" in text
-    assert "another --out" in next_steps(run, [])
+    first = next_steps(run, Request(method="a", batch=2)).splitlines()[0]
+    assert first == f"next   benchmark run --method a --batch 2 --retry-failed --out {tmp_path}"
 
 
 def test_the_next_command_names_the_newest_run_that_compares(tmp_path: Path) -> None:
     run = run_of(record("a"), tmp_path / "my run")
-    again = ["--root", "x y"]
+    again = Request(method="a", root="x y")
     assert next_steps(run, again).splitlines()[0] == "next   benchmark run --method blur-fill --root 'x y'"
     run_of(record("other", protocol__id="q"), tmp_path / "other")
     (tmp_path / "bad").mkdir()
@@ -114,7 +116,7 @@ def test_the_next_command_names_the_newest_run_that_compares(tmp_path: Path) -> 
     assert first == f"next   benchmark compare '{tmp_path}/my run' {tmp_path}/b"
     assert second.split() == ["benchmark", "leaderboard", f"'{tmp_path}/my", "run'"]
     (run.folder / "outputs").mkdir()
-    assert f"--out '{tmp_path}/my run/report'" in next_steps(run, again)
+    assert f"--root 'x y' --out '{tmp_path}/my run/report'" in next_steps(run, again)
 
 
 def test_a_comparison_has_interval_p_values_unit_and_direction(tmp_path: Path) -> None:

@@ -155,14 +155,22 @@ def test_pictures_that_would_share_a_file_are_not_saved_over_each_other(
 
 
 @pytest.mark.parametrize(
-    "other",
-    [{"method": "opencv-ns"}, {"options": {"radius": "3"}}, {"limit": 2}, {"seed": 5}, {"save": True}],
+    ("other", "said"),
+    [
+        ({"method": "opencv-ns"}, "method.name is 'opencv-telea' there and 'opencv-ns' here"),
+        ({"options": {"radius": "3"}}, "method.options.radius is '5' there and '3' here"),
+        ({"limit": 2}, "dataset.n is 7 there and 2 here"),
+        ({"seed": 5}, "seed is 0 there and 5 here"),
+        ({"save": True}, "saved is False there and True here"),
+    ],
     ids=["method", "option", "limit", "seed", "save"],
 )
-def test_another_run_in_the_same_folder_is_refused(other: dict[str, Any], root: Path, plain: Path) -> None:
+def test_another_run_in_the_same_folder_is_refused(other: dict[str, Any], said: str, root: Path, plain: Path) -> None:
+    """The message says what differs, and what to type."""
     before = {p.name: p.read_bytes() for p in plain.iterdir()}
-    with pytest.raises(OutputError, match="holds another run"):
+    with pytest.raises(OutputError, match="holds another run") as caught:
         run(request(root, **other), plain)
+    assert said in str(caught.value) and f"add --out {plain}-2" in str(caught.value)
     assert {p.name: p.read_bytes() for p in plain.iterdir()} == before
 
 

@@ -22,11 +22,9 @@ from plugin.install import install
 from seven_pairs import STEMS, Scripted, drawn, raising, request, same, samples, use
 
 from baselines.eraser import WeightsMissingError, WeightsUnusableError
-from baselines.finite import NotFiniteError
 from benchmark import scoring
 from benchmark.board.leaderboard import leaderboard
 from benchmark.board.records import add_record
-from benchmark.cli.commands import main
 from benchmark.cli.screen import result
 from benchmark.datasets import Sample, open_dataset
 from benchmark.metrics import MetricInfo, Score, open_metric
@@ -85,16 +83,6 @@ def test_a_damaged_file_fails_its_own_sample(root: Path, plain: Path, tmp_path: 
     assert (summary.n, summary.n_failed) == (6, 1)
     assert "not a readable image" in rows.reason[1] and rows.id[1] == STEMS[1]
     pd.testing.assert_frame_equal(rows.drop(index=1), samples(plain).drop(index=1), check_dtype=False, check_exact=True)
-
-
-def test_a_run_in_which_all_fails_has_a_summary_of_nothing(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(monkeypatch, Scripted(dict.fromkeys(STEMS, raising(MemoryError("full")))))
-    summary = run(request(root), tmp_path / "out").summary
-    assert (summary.n, summary.n_failed) == (0, 7)
-    assert summary.failures == {"MemoryError: full": 7}
-    assert {found.mean for found in summary.scores.values()} == {None}
 
 
 def test_only_controls_are_shown_the_truth(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,12 +358,3 @@ def test_a_control_that_does_nothing_and_a_flat_photo_give_no_warning(root: Path
     assert doubt_of(Sample("a", "a", photo, mask, None), photo) == UNCHANGED
     photo[:, 29] = 7
     assert doubt_of(Sample("a", "a", photo, mask, None), sky) == "", "only the surroundings count"
-
-
-def test_a_run_whose_samples_all_fail_is_a_failed_command(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    use(monkeypatch, Scripted(dict.fromkeys(STEMS, raising(NotFiniteError("a: 3 values are NaN\nor infinite")))))
-    words = ["--dataset", "pairs", "--root", str(root), "--protocol", str(root / "small.json"), "--device", "cpu"]
-    assert main(["run", "--method", "opencv-telea", *words, "--out", str(tmp_path / "out")]) == 1
-    assert "failed: 7 x NotFiniteError: a: 3 values are NaN or infinite" in capsys.readouterr().out
