@@ -30,10 +30,10 @@ from olrd.progress import progress_bar
 
 AROUND = 256
 """Side in pixels of the square in which the initialiser fills. Smaller photos are taken whole."""
-LATEST = 0.6
-"""Noise is drawn up to this share of the schedule; the model is used at low strengths."""
-PURE = 0.4
-"""Share of the samples whose noisy latent is that of the fill alone."""
+EARLY = 1.5
+"""A draw u from 0 to 1 gives the time u ** EARLY of the schedule: low strengths, at which the model is used, come often."""
+FILL, TRUTH = 0.4, 0.2
+"""Shares of the samples whose noisy latent is that of the fill alone, and that of the truth alone. The others lie between."""
 LATENT_WEIGHT = 0.2
 """Weight of the error of the latents. L1 and LPIPS of the picture have weight 1."""
 
@@ -196,7 +196,7 @@ class FillLoss:
     """L1 and LPIPS of the residual paste in the hole, and the error of the latents.
 
     z_t = sqrt(a_t) (w start + (1 - w) clean) + sqrt(1 - a_t) eps with a drawn w. The UNet's guess gives a clean latent,
-    which is decoded. The picture is fill + (decoded - again), as in use.
+    which is decoded. The picture is fill + (decoded - again), as in use. Samples are weighted by min(1, SNR).
     """
 
     def __init__(self, pipeline: Any, perceptual: Any, device: str, seed: int) -> None:
@@ -214,9 +214,9 @@ class FillLoss:
         clean, start, hole = batch["clean"], batch["start"], batch["hole"]
         draw = self.noise.manual_seed(self.seed * 1_000_003 + step)
         noise = torch.randn(clean.shape, generator=draw, device=self.device)
-        t = torch.randint(0, int(LATEST * len(self.kept)), (len(clean),), generator=draw, device=self.device)
-        share = torch.rand(len(clean), generator=draw, device=self.device)
-        share = torch.where(torch.rand(len(clean), generator=draw, device=self.device) < PURE, 1.0, share)
+        early, kind, share = torch.rand(3, len(clean), generator=draw, device=self.device)
+        t = (early**EARLY * len(self.kept)).long()
+        share = torch.where(kind < FILL, 1.0, torch.where(kind < FILL + TRUTH, 0.0, share))
         between = torch.lerp(clean, start, share[:, None, None, None])
         kept = self.kept[t][:, None, None, None]
         noisy = kept.sqrt() * between + (1 - kept).sqrt() * noise
@@ -233,5 +233,7 @@ class FillLoss:
         latent = ((found - clean).square().mean(1, keepdim=True) * hole).mean((1, 2, 3)) / area
         with torch.no_grad():
             before = self.perceptual(batch["fill"], batch["truth"]).float().flatten() / area
-        loss = (one + seen + LATENT_WEIGHT * latent).mean()
+        # A guess at high noise is amplified by 1 / sqrt(a_t): its error counts less there.
+        weight = (kept / (1 - kept)).flatten().clamp(max=1)
+        loss = (weight * (one + seen + LATENT_WEIGHT * latent)).mean()
         return {"loss": loss, "l1": one.mean(), "lpips": seen.mean(), "fill": before.mean(), "latent": latent.mean()}

@@ -83,7 +83,7 @@ def test_a_pool_holds_the_photo_its_fill_and_their_latents(tmp_path: Path) -> No
 
 def test_a_guess_that_changes_nothing_gives_the_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The UNet that finds the very noise in the noisy fill leaves the fill as it is, whatever the strength."""
-    monkeypatch.setattr(fill_stage, "PURE", 1.0)
+    monkeypatch.setattr(fill_stage, "FILL", 1.0)
     arrays, encoder = pooled(tmp_path)
     pipeline = build_pipeline(MICRO)
     pipeline.vae = encoder.vae
