@@ -446,7 +446,8 @@ def test_a_full_standard_output_is_an_error() -> None:
 def test_a_signal_ends_a_build_soon_and_cleanly(number: int, status: int, workers: int, tmp_path: Path) -> None:
     """No worker stays, no unfinished file, no lock, no warning of a semaphore."""
     out = tmp_path / "out"
-    words = ["--source", "synthetic", "--source-option", "count=4000", "--out", str(out), "--workers", str(workers)]
+    options = [word for pair in ("count=4000", "width=240", "height=180") for word in ("--source-option", pair)]
+    words = ["--source", "synthetic", *options, "--out", str(out), "--workers", str(workers)]
     build = subprocess.Popen(
         [sys.executable, "-m", "olrd.cli.build", *words],
         stderr=subprocess.PIPE,
