@@ -55,4 +55,4 @@ def leaderboard(board: Path) -> list[Path]:
 def page_name(dataset: str) -> str:
     """The stem of the pages of a dataset. Names of other files, such as `reported`, get a trailing underscore."""
     name = safe_name(dataset)
-    return f"{name}_" if name.lower() in ("reported", "readme", "results") else name
+    return f"{name}_" if name.lower() in ("index", "reported", "readme", "results") else name

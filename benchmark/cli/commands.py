@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import olrd
 from benchmark.cli.interrupts import prompt_interrupts
-from benchmark.cli.options import CompareOptions, LeaderboardOptions, ReportOptions, VerifyOptions
+from benchmark.cli.options import CompareOptions, HubOptions, LeaderboardOptions, ReportOptions, VerifyOptions
 from benchmark.cli.outputs import writing_to
 from benchmark.cli.streams import STDERR, stdout_for_results
 from benchmark.runner.request import DATA, METHOD, RUNNING, Request, SampleChoice
@@ -127,6 +127,16 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a submission, or a folder of several")
     add_options(verify, VerifyOptions, (DATA,))
     add_json(verify)
+
+    hub = add(
+        "hub",
+        run_hub,
+        "Write a board as files for the Hugging Face Hub: a static Space, eval.yaml, .eval_results.",
+        "benchmark hub --board leaderboards --to hub --dataset olrd-demo --dataset-id your-name/olrd-demo",
+    )
+    hub.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write; nothing is uploaded")
+    add_options(hub, HubOptions)
+    add_json(hub)
 
     report = add(
         "report",
@@ -278,6 +288,21 @@ def run_verify(args: argparse.Namespace) -> int:
     found = [verify(one, board, data, options.device) for folder in args.folders for one in expanded(folder)]
     emit([one.to_json() for one in found], findings(found), args.json)
     return 1 if any(one.problems for one in found) else 0
+
+
+def run_hub(args: argparse.Namespace) -> int:
+    """`benchmark hub`."""
+    options = from_arguments(HubOptions, args)
+    from benchmark.hub.eval_files import HubNames
+    from benchmark.hub.export import export
+
+    names = None
+    if options.dataset:
+        pins = (options.config, options.split, options.dataset_revision, options.source_url, options.model)
+        names = HubNames(options.dataset_id, *pins)
+    written = export(Path(options.board), args.to, options.title, options.dataset, names)
+    emit({"files": [str(path) for path in written]}, "\n".join(map(str, written)), args.json)
+    return 0
 
 
 def run_report(args: argparse.Namespace) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmark.runner.request import DATA, DataChoice
-from olrd.options import Kind, check, option
+from olrd.errors import UsageError
+from olrd.options import KEY_VALUES, Kind, check, option
 
 REPEATED = Kind(lambda flag, texts: tuple(texts), list, repeated=True)
 
@@ -61,3 +63,29 @@ class VerifyOptions(DataChoice):
     device: str = option(
         "cpu", "for metrics that run a network: auto, cpu, cuda, cuda:1, mps", metavar="NAME", group=DATA
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubOptions(LeaderboardOptions):
+    """What a board is called on the Hugging Face Hub."""
+
+    title: str = option("Object removal leaderboard", "title of the Space", metavar="TEXT")
+    dataset: str = option("", "write eval.yaml and .eval_results for this dataset of the board too", metavar="NAME")
+    dataset_id: str = option("", "its repository on the Hub", metavar="NAME/SET")
+    config: str = option("default", "its configuration on the Hub", metavar="NAME")
+    split: str = option("test", "its split on the Hub", metavar="NAME")
+    dataset_revision: str = option("", "the commit of its repository", metavar="SHA")
+    source_url: str = option("", "address that the results link to, e.g. of the Space", metavar="URL")
+    model: Mapping[str, str] = option(
+        {},
+        "the repository of a method; repeatable (default: all methods, in folders of their names)",
+        metavar="METHOD=NAME/MODEL",
+        kind=KEY_VALUES,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.dataset) != bool(self.dataset_id):
+            raise UsageError(
+                "--dataset names a dataset of the board and --dataset-id its repository: give both or none"
+            )

@@ -15,7 +15,7 @@ import pandas as pd
 from benchmark.datasets.pair_doubts import data_warnings, is_count
 from benchmark.regions import MODES
 from benchmark.runner.erasing import DOUBTS
-from benchmark.runner.results import git_revision
+from benchmark.runner.revision import git_revision
 from benchmark.runner.summary import (
     DatasetSummary,
     MethodSummary,

@@ -13,7 +13,6 @@ by column) says why.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +126,3 @@ def read_samples(folder: Path) -> pd.DataFrame:
 def read_frame(path: Path) -> pd.DataFrame:
     """The rows of a file that `write_rows` wrote, under any name. Raises `IntegrityError` if it is damaged."""
     return _table(path).to_pandas()
-
-
-def git_revision() -> str:
-    """The git commit that the package runs from, or $OLRD_REVISION; empty if neither is known."""
-    head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
-    try:
-        text = head.read_text().strip()
-        return (head.parent / text[5:]).read_text().strip() if text.startswith("ref: ") else text
-    except OSError:
-        return os.environ.get("OLRD_REVISION", "")
