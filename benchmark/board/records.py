@@ -143,8 +143,11 @@ def safe_name(text: str) -> str:
 
 
 def differences(old: Summary, new: Summary) -> list[str]:
-    """The fields in which two records differ, as `score: old, now new`. Provenance is ignored."""
+    """The fields in which two records differ, as `score: old, now new`. Provenance and definitions are ignored."""
     found, before, after = [], record_json(old), record_json(new)
+    for values in (before, after):
+        for metric in values["metrics"].values():
+            del metric["definition"]  # a text; the revision says whether the metric is another one
     for name in sorted(before.keys() | after.keys()):
         left, right = before.get(name), after.get(name)
         if name in PROVENANCE or _alike(left, right):

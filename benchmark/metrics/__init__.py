@@ -3,7 +3,8 @@
 - A map metric computes one value per pixel. Its mean over a region becomes the score of the region, so one map serves
   all regions.
 - A sample metric computes one score per picture.
-- A set metric compares the features of all outputs with those of all truths.
+- A set metric compares the features of all outputs with those of all truths. Outputs and truths are pairs, and several
+  pairs may be of one source photo; a `PairedSetMetric` takes this into account.
 
 To add a metric, write one file and add one line to `METRICS`, or, in another distribution, one entry point in the group
 `benchmark.metrics`. The tests in tests/benchmark/metrics/test_metrics.py run on every registered metric.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,7 @@ REASONS = {
     "no_range": "the output has one colour only",
     "too_small": "the picture is smaller than the network accepts",
     "too_few": "fewer than two samples have features",
+    "one_photo": "all samples are of one source photo",
     "not_finite": "the value is infinite or not a number",
 }
 """Why a score has no value, in words. A metric that raised has the reason `failed: ...` instead."""
@@ -136,6 +138,14 @@ class SetMetric(Protocol):
 
     def compare(self, outputs: Features, truths: Features) -> Score:
         """The score of two sets of features. The order of rows has no effect."""
+
+
+@runtime_checkable
+class PairedSetMetric(SetMetric, Protocol):
+    """A set metric that knows which rows of the two sets belong together. The benchmark calls `compare_paired` of it."""
+
+    def compare_paired(self, outputs: Features, truths: Features, photos: Sequence[str]) -> Score:
+        """The score of two sets of features. Row k of both is of sample k. photos: the source photo of each sample."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """KID on AlexNet's features of the erased region: a set metric that needs no download.
 
-Use `kid-box` (see `inception`) to compare with other work. This metric is for machines without the weights
-of Inception. The two have different scales.
+Use `kid-box` (see `inception`) to compare with other work. This metric is for machines without the weights of
+Inception. The two have different scales, and this one leaves out the pairs of one source photo, so that its 0 means
+"equal to truth".
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from baselines.weights import revision_of
 from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
 from benchmark.metrics.backbones import ALEX, Backbone
 from benchmark.metrics.encoders import check_installed, exact, load_tensors
-from benchmark.metrics.fidelity import compared, kernel_distance
+from benchmark.metrics.fidelity import compared, kernel_distance, paired_kernel_distance
 from benchmark.metrics.lpips import SCALE, SHIFT, SHIPPED
 from benchmark.metrics.pictures import as_batch, check_picture, resize_float
 from olrd.arrays import Image
@@ -38,10 +39,11 @@ class AlexDistance:
             "set",
             higher_is_better=False,
             unit="",
-            definition="KID (cubic kernel, unbiased, all pictures in one set) of the mask's box, grown, "
+            definition="KID (cubic kernel, all pictures in one set, without the pairs of pictures that are of one "
+            "source photo, so that ground truth has 0) of the mask's box, grown, "
             f"stretched to {SIDE} x {SIDE} by a float antialiased bicubic filter; features: the spatial "
             "means of AlexNet's five layers after their ReLU, each layer divided by its length",
-            revision=f"1+{revision_of(weights)}",
+            revision=f"2+{revision_of(weights)}",
             region="box",
         )
 
@@ -73,8 +75,16 @@ class AlexDistance:
         return np.concatenate(rows)
 
     def compare(self, outputs: Features, truths: Features) -> Score:
-        """0 on average for sets of one distribution; single values may be slightly negative."""
+        """KID of two independent sets: 0 on average if they are of one distribution, sometimes slightly negative."""
         return compared(self.info.name, outputs, truths, kernel_distance)
+
+    def compare_paired(self, outputs: Features, truths: Features, photos: Sequence[str]) -> Score:
+        """KID of outputs and their own truths, over pairs of different source photos: exactly 0 if they are equal."""
+
+        def distance(a: Features, b: Features) -> float | None:
+            return paired_kernel_distance(a, b, photos)
+
+        return compared(self.info.name, outputs, truths, distance)
 
 
 def open_kid_alex_box(spec: MetricSpec) -> AlexDistance:

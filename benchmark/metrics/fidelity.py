@@ -1,12 +1,15 @@
 """Distances between two sets of features: the mathematics of FID, KID and CMMD, without their networks.
 
-Features are float64 [n, d], one row per picture. The sets may differ in n, and the order of rows has no effect. All
-distances are deterministic and use every row.
+Features are float64 [n, d], one row per picture. All distances are deterministic and use every row. The sets may differ
+in n, and the order of rows has no effect, except in `paired_kernel_distance`, where row k of both sets is one sample.
+
+What equal sets have, e.g. the outputs of `ground-truth`: `frechet` and `gaussian_distance` 0, up to rounding;
+`paired_kernel_distance` exactly 0; `kernel_distance` a negative number (see there).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import scipy.linalg
@@ -18,8 +21,8 @@ BLOCK = 1024
 """Number of rows of a kernel matrix that are in memory at a time."""
 
 
-def compared(metric: str, a: Features, b: Features, distance: Callable[[Features, Features], float]) -> Score:
-    """The distance of two sets as a score; None (`too_few`) below two rows.
+def compared(metric: str, a: Features, b: Features, distance: Callable[[Features, Features], float | None]) -> Score:
+    """The distance of two sets as a score; None below two rows (`too_few`), or if `distance` has none (`one_photo`).
 
     Raises:
         UsageError: features are not finite, or differ in d.
@@ -33,7 +36,8 @@ def compared(metric: str, a: Features, b: Features, distance: Callable[[Features
         )
     if min(len(a), len(b)) < 2:
         return Score(None, "too_few")
-    return Score(distance(a.astype(np.float64), b.astype(np.float64)))
+    value = distance(a.astype(np.float64), b.astype(np.float64))
+    return Score(None, "one_photo") if value is None else Score(value)
 
 
 def frechet(a: Features, b: Features) -> float:
@@ -63,21 +67,58 @@ def _root(features: Features) -> Features:
 
 
 def kernel_distance(a: Features, b: Features) -> float:
-    """KID: the unbiased squared MMD (Gretton et al., JMLR 2012) with the kernel (x.y / d + 1)^3 (Binkowski et al.,
-    ICLR 2018).
+    """KID as published: the squared MMD (Gretton et al., JMLR 2012) with the kernel k(x, y) = (x.y / d + 1)^3
+    (Binkowski et al., ICLR 2018), without the pairs i = j within a set and with all pairs across.
 
-    It may be negative. All rows are used. The mean over random subsets, which is common for large sets, has the same
-    expectation and a larger variance.
+    This is unbiased for two independent sets. Outputs and truths of the same samples are not independent: the pairs
+    i = j across are more alike than others. If the sets are equal, the result is 2 (W - D) / n, where W is the mean of
+    k(x_i, x_j) over i != j and D that of k(x_i, x_i). It is below 0 and rises to 0 with n.
+
+    All rows are used. The mean over random subsets, which is common for large sets, has the same expectation for
+    independent sets and a larger variance.
     """
 
     def total(x: Features, y: Features) -> float:
-        return sum(float(((rows @ y.T / x.shape[1] + 1) ** 3).sum()) for rows in _blocks(x))
+        return sum(float(_cubic(rows, y).sum()) for rows in _blocks(x))
 
     def without_diagonal(x: Features) -> float:
         diagonal = ((np.einsum("nd,nd->n", x, x) / x.shape[1] + 1) ** 3).sum()
         return (total(x, x) - float(diagonal)) / (len(x) * (len(x) - 1))
 
     return without_diagonal(a) + without_diagonal(b) - 2 * total(a, b) / (len(a) * len(b))
+
+
+def paired_kernel_distance(a: Features, b: Features, photos: Sequence[str]) -> float | None:
+    """KID of paired sets: the mean of k(a_i, a_j) + k(b_i, b_j) - k(a_i, b_j) - k(b_i, a_j) over all pairs of samples i, j
+    that are of different source photos. The kernel is that of `kernel_distance`.
+
+    Row k of both sets is one sample. Photos are independent, so each of the four terms has the expectation that it has
+    for independent sets, at any n. It is exactly 0 for equal sets, and may be negative for others.
+
+    Args:
+        a, b: features, float64 [n, d].
+        photos: the source photo of each sample.
+
+    Returns:
+        The distance, or None if all samples are of one photo.
+    """
+    _, photo = np.unique(np.asarray(photos, dtype=str), return_inverse=True)
+    total, pairs = 0.0, 0
+    for start in range(0, len(a), BLOCK):
+        part = slice(start, start + BLOCK)
+        # Summed pair by pair, so that equal sets give 0 and not the rounding error of three large sums.
+        terms = _cubic(a[part], a) + _cubic(b[part], b) - _cubic(a[part], b) - _cubic(b[part], a)
+        apart = photo[part, None] != photo
+        total += float(terms[apart].sum())
+        pairs += int(np.count_nonzero(apart))
+    return total / pairs if pairs else None
+
+
+def _cubic(x: Features, y: Features) -> Features:
+    """The kernel (x.y / d + 1)^3 of each row of x with each of y."""
+    # With a view of x itself, NumPy would call another routine of BLAS, which rounds differently.
+    turned = np.ascontiguousarray(y.T)
+    return np.asarray((x @ turned / x.shape[1] + 1) ** 3)
 
 
 def gaussian_distance(a: Features, b: Features, sigma: float) -> float:

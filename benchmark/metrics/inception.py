@@ -47,7 +47,7 @@ class InceptionDistance:
         return np.concatenate(rows)
 
     def compare(self, outputs: Features, truths: Features) -> Score:
-        """0 for equal sets."""
+        """FID is 0 for equal sets. KID is below 0 for them: see `kernel_distance`."""
         return self._compare(self.info.name, outputs, truths)
 
 
@@ -116,7 +116,10 @@ def _open(spec: MetricSpec, definition: str, compare: Callable[..., Score], regi
 
 OF_BOX = ", of the mask's box, grown"
 FID_DEFINITION = f"FID, biased upward below n = {WIDTH}: compare at equal n only"
-KID_DEFINITION = "KID, cubic kernel, unbiased, all pictures in one set"
+KID_DEFINITION = (
+    "KID as published, cubic kernel, all pictures in one set; outputs and truths are pairs, which it takes for "
+    "independent, so ground truth is below 0"
+)
 
 
 def open_fid(spec: MetricSpec) -> InceptionDistance:

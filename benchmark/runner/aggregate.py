@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.datasets.pair_doubts import data_warnings, is_count
+from benchmark.metrics import PairedSetMetric, Score
 from benchmark.regions import MODES
 from benchmark.runner.erasing import DOUBTS
 from benchmark.runner.revision import git_revision
@@ -122,7 +123,7 @@ def set_scores(
             value, why = None, ["no_truth"] if rows else [] if lost else ["too_few"]
             low = high = None
             if rows and len(rows) == len(truths):
-                value, reason = metric.compare(np.stack(rows), np.stack(truths))
+                value, reason = _compared(metric, np.stack(rows), np.stack(truths), np.array(clusters))
                 why = [reason] if reason else []
             if value is not None:
                 low, high = _interval(metric, np.stack(rows), np.stack(truths), value, clusters, seed)
@@ -134,10 +135,18 @@ def set_scores(
 def _interval(
     metric: SetMetric, rows: np.ndarray, truths: np.ndarray, value: float, clusters: list[str], seed: int
 ) -> tuple[float | None, float | None]:
+    photos = np.array(clusters)
+
     def score_of(kept: np.ndarray) -> float | None:
-        return metric.compare(rows[kept], truths[kept]).value
+        return _compared(metric, rows[kept], truths[kept], photos[kept]).value
 
     return jackknife(score_of, value, clusters, seed)
+
+
+def _compared(metric: SetMetric, rows: np.ndarray, truths: np.ndarray, photos: np.ndarray) -> Score:
+    if isinstance(metric, PairedSetMetric):
+        return metric.compare_paired(rows, truths, list(photos))
+    return metric.compare(rows, truths)
 
 
 def facts(good: pd.DataFrame) -> dict[str, float]:

@@ -190,3 +190,12 @@ def test_of_several_records_the_one_of_the_same_protocol_is_taken(tmp_path: Path
         open_scored(board / "toy#a")
     mine = run_of(record("b", protocol__id="q-1-beef"), tmp_path / "mine")
     assert open_scored(board / "toy#a", mine).summary.protocol_id == "q-1-beef"
+
+
+def test_another_wording_of_a_definition_is_no_other_result(tmp_path: Path) -> None:
+    """The revision decides what a metric is; its description may be made clearer."""
+    old = record("a")
+    old["metrics"]["psnr"]["definition"] = "in other words"
+    first = add_record(run_of(old, tmp_path / "old"), tmp_path / "board")
+    assert add_record(run_of(record("a"), tmp_path / "new"), tmp_path / "board") == first
+    assert read_record(first).metrics["psnr"].definition == "in other words"

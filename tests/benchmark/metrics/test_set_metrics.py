@@ -11,8 +11,8 @@ import pytest
 import scipy.linalg
 
 from baselines.eraser import WeightsMissingError
-from benchmark.metrics import Score, open_metric
-from benchmark.metrics.fidelity import compared, frechet, gaussian_distance, kernel_distance
+from benchmark.metrics import PairedSetMetric, Score, open_metric
+from benchmark.metrics.fidelity import compared, frechet, gaussian_distance, kernel_distance, paired_kernel_distance
 from benchmark.metrics.pictures import resize_float
 from olrd.errors import SourceError, UsageError
 
@@ -67,6 +67,65 @@ def test_kid_is_that_of_a_plain_double_loop() -> None:
 
     across = np.mean([kernel(p, q) for p in a for q in b])
     assert kernel_distance(a, b) == pytest.approx(within(a) + within(b) - 2 * across)
+
+
+PHOTOS = list("aabcccdefghhi")
+
+
+def test_paired_kid_is_that_of_a_plain_double_loop() -> None:
+    a, b = two_sets(13, 13, 5)
+    apart = [(i, j) for i in range(13) for j in range(13) if PHOTOS[i] != PHOTOS[j]]
+
+    def mean(x: np.ndarray, y: np.ndarray) -> float:
+        return float(np.mean([kernel(x[i], y[j]) for i, j in apart]))
+
+    expected = mean(a, a) + mean(b, b) - 2 * mean(a, b)
+    assert paired_kernel_distance(a, b, PHOTOS) == pytest.approx(expected)
+    order = np.random.default_rng(0).permutation(13)
+    turned = paired_kernel_distance(a[order], b[order], [PHOTOS[k] for k in order])
+    assert turned == pytest.approx(expected)
+    assert paired_kernel_distance(b, a, PHOTOS) == pytest.approx(expected)
+
+
+def test_what_truth_scores_on_paired_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 for all but the published KID, whose pairs i = j count across the sets and not within."""
+    truth, _ = two_sets(13, 2, 5)
+    assert paired_kernel_distance(truth, truth.copy(), PHOTOS) == 0
+    assert frechet(truth, truth) == pytest.approx(0, abs=1e-9)
+    assert gaussian_distance(truth, truth, 10) == pytest.approx(0, abs=1e-9)
+    within = np.mean([kernel(p, q) for i, p in enumerate(truth) for j, q in enumerate(truth) if i != j])
+    alone = np.mean([kernel(p, p) for p in truth])
+    assert kernel_distance(truth, truth) == pytest.approx(2 * (within - alone) / 13)
+    assert kernel_distance(truth, truth) < -0.1
+    monkeypatch.setattr("benchmark.metrics.fidelity.BLOCK", 4)
+    assert paired_kernel_distance(truth, truth.copy(), PHOTOS) == 0
+
+
+def test_a_pair_of_one_photo_only_has_no_paired_kid() -> None:
+    metric = open_metric("kid-alex-box")
+    assert isinstance(metric, PairedSetMetric)
+    truth, output = two_sets(4, 4, 5)
+    assert metric.compare_paired(output, truth, ["a"] * 4) == Score(None, "one_photo")
+    assert metric.compare_paired(output[:1], truth[:1], ["a"]) == Score(None, "too_few")
+    assert metric.compare_paired(truth, truth, list("aabb")) == Score(0.0)
+
+
+def test_paired_kid_is_unbiased_and_the_published_one_is_not() -> None:
+    """Outputs are their truths and noise, so pairs i = j across are alike. Photos have two samples that share most. The
+    expectation comes from many photos."""
+
+    def drawn(rng: np.random.Generator, photos: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        truth = (rng.normal(size=(photos, 1, 3)) + 0.3 * rng.normal(size=(photos, 2, 3))).reshape(-1, 3)
+        return truth * 0.8 + 0.4, truth, [str(k // 2) for k in range(2 * photos)]
+
+    rng = np.random.default_rng(0)
+    known = paired_kernel_distance(*drawn(rng, 1000))
+    small = [drawn(rng, 6) for _ in range(500)]
+    paired = [paired_kernel_distance(*given) or 0.0 for given in small]
+    published = [kernel_distance(a, b) for a, b, _ in small]
+    error = float(np.std(paired) / np.sqrt(len(paired)))
+    assert abs(np.mean(paired) - known) < 4 * error
+    assert np.mean(published) < known - 8 * error
 
 
 def test_cmmd_is_that_of_a_plain_double_loop() -> None:
