@@ -1,6 +1,6 @@
 """The pages of a leaderboard. They depend on its records only: the same records give the same bytes.
 
-BOARD/results/...                      the records (`benchmark.board.records`)
+BOARD/results/...                      the records (`benchmark.board.records`) and their rows
 BOARD/<dataset>.md, .csv, .tex, .html  tables: one section per protocol, fingerprint and metric revisions; rows of
                                        different sections are never ranked together
 BOARD/<dataset>.svg                    quality against seconds per image
@@ -17,6 +17,7 @@ from benchmark.board.plot import plot
 from benchmark.board.ranking import Section, sections
 from benchmark.board.records import read_records, safe_name
 from benchmark.board.reported import reported
+from benchmark.board.samples import board_rows
 from benchmark.board.tables import csv_of
 from olrd.errors import SourceError
 from olrd.storage.files import write_atomic
@@ -27,11 +28,12 @@ def leaderboard(board: Path) -> list[Path]:
 
     Raises:
         SourceError: the board has no records.
-        IntegrityError: a record cannot be read. Nothing is written.
+        IntegrityError: a record or its rows cannot be read. Nothing is written.
     """
     records = read_records(board)
     if not records:
         raise SourceError(f"{board} holds no records; `benchmark leaderboard RUN --board {board}` adds a run")
+    rows = board_rows(board)
     by_page: dict[str, list[Section]] = {}
     for section in sections(records):
         by_page.setdefault(page_name(section.dataset), []).append(section)
@@ -41,7 +43,7 @@ def leaderboard(board: Path) -> list[Path]:
             "md": markdown(found, f"{name}.svg"),
             "csv": csv_of(found),
             "tex": latex(found),
-            "html": page(found),
+            "html": page(found, rows),
             "svg": plot(found),
         }
         for suffix, text in texts.items():

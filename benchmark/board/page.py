@@ -15,21 +15,24 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+import pandas as pd
+
 from benchmark.board.markup import CONTROL, NOTES, escape_html
 from benchmark.board.plot import names_of, plot
 from benchmark.board.ranking import Cell, Column, Row, Section
+from benchmark.board.samples import samples_of
 from benchmark.board.tables import BY_PIXELS, RANK, SECONDS, Table, Text, decimals_of, heading, parting, tables_of
 
 TIME = Column("seconds per image", higher_is_better=False)
 """The time as a column of the plot."""
 
 
-def page(sections: Sequence[Section]) -> str:
-    """The sections as one HTML page."""
+def page(sections: Sequence[Section], rows: Mapping[str, pd.DataFrame] | None = None) -> str:
+    """The sections as one HTML page. rows: the rows of samples.parquet by `Row.key`, where they are at hand."""
     template = resources.files("benchmark.board").joinpath("leaderboard.html").read_text(encoding="utf-8")
     script = template.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    body = [f"<h1>{escape_html(sections[0].dataset)}</h1>", *map(_section, sections)]
+    body = [f"<h1>{escape_html(sections[0].dataset)}</h1>", *(_section(section, rows or {}) for section in sections)]
     body += [
         "<h2>How to read this</h2>",
         "<ul>",
@@ -40,7 +43,7 @@ def page(sections: Sequence[Section]) -> str:
     return head.replace("__TITLE__", escape_html(sections[0].dataset)) + "\n".join(body) + tail
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, rows: Mapping[str, pd.DataFrame]) -> str:
     parts = [
         '<section class="board">',
         f"<h2>protocol {escape_html(section.protocol)} <small>data {escape_html(section.fingerprint)}</small></h2>",
@@ -55,7 +58,8 @@ def _section(section: Section) -> str:
     for name, (revision, definition) in section.definitions.items():
         parts.append(f"<dt>{escape_html(name)}, revision {escape_html(revision)}</dt>")
         parts.append(f"<dd>{escape_html(definition)}</dd>")
-    parts += ["</dl></details>", f'<script type="application/json">{_json(payload(section))}</script>', "</section>"]
+    data = payload(section) | {"samples": samples_of(section, rows)}
+    parts += ["</dl></details>", f'<script type="application/json">{_json(data)}</script>', "</section>"]
     return "\n".join(part for part in parts if part)
 
 
@@ -84,7 +88,11 @@ def html_table(table: Table, titled: bool = True) -> str:
         value = sort_value(table.head[k], text, run, columns)
         return f'<td{kind(k)} data-v="{escape_html(value)}">{main}{small}</td>'
 
-    head = "".join(f'<th scope="col"{kind(k)}>{escape_html(table.head[k])}</th>' for k in shown)
+    def head_cell(k: int) -> str:
+        name = f' data-score="{escape_html(columns[table.head[k]])}"' if table.head[k] in columns else ""
+        return f'<th scope="col"{kind(k)}{name}>{escape_html(table.head[k])}</th>'
+
+    head = "".join(map(head_cell, shown))
     body = []
     for texts, run in zip(table.rows, table.runs, strict=True):
         cells = "".join(cell(k, texts[k], run) for k in shown)

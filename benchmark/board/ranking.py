@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from benchmark.board.records import key_of
 from benchmark.runner.summary import MetricSummary, Summary
 from olrd.errors import IntegrityError
 from olrd.storage.typed_json import DAMAGED
@@ -90,6 +91,7 @@ class Row:
     """A run.
 
     Attributes:
+        key: identifies the record (`benchmark.board.records.key_of`).
         why: why it is not ranked; empty for a complete run.
         rank: 1 is best, and equal values share a rank; None if it is a control or not ranked.
         span: the ranks that the intervals leave open; None if it has no rank.
@@ -106,6 +108,7 @@ class Row:
     n_failed: int
     total: int
     seconds: Cell
+    key: str = ""
     why: str = ""
     rank: int | None = None
     span: Span | None = None
@@ -241,6 +244,7 @@ def _row(record: Summary, main: Sequence[Column], further: Sequence[Column]) -> 
         record.n_failed,
         record.dataset.total,
         Cell(times.median_seconds, low, high, record.n),
+        key_of(record),
         _why_not(record, main[0].name, cells[main[0].name]),
     )
 

@@ -1,0 +1,78 @@
+"""The samples of a section's runs, for the filter of its page."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.board.ranking import Column, Section
+from benchmark.board.record_rows import read_rows_of, rows_beside
+from benchmark.board.records import key_of, read_record
+
+MOST = 400_000
+"""Largest number of values on a page: about 3 MB. Larger sets have no filter."""
+
+
+def board_rows(board: Path) -> dict[str, pd.DataFrame]:
+    """The rows of all records that have some, by `Row.key`. Raises `IntegrityError` if a file is damaged."""
+    records = ((read_record(path), rows_beside(path)) for path in sorted((board / "results").glob("*/*/*/*.json")))
+    return {key_of(record): read_rows_of(record, rows) for record, rows in records if rows.exists()}
+
+
+def samples_of(section: Section, rows: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
+    """The values of the ranked runs, sample by sample.
+
+    Args:
+        section: the runs.
+        rows: the rows of samples.parquet by `Row.key`. Runs without rows have no values.
+
+    Returns:
+        JSON values: `photo` (a number per sample), `share` (of the mask, per cent), `category` (numbers into
+        `categories`), and `values`, a list per run (None without rows) with a list per column of the first table
+        (None for scores of whole sets). None if no run has rows, or if there are too many values.
+    """
+    frames = [_indexed(rows[run.key]) if run.key in rows else None for run in section.ranked]
+    known = [frame for frame in frames if frame is not None]
+    names = sorted({str(name) for frame in known for name in frame.index})
+    if not names or len(names) * len(known) * len(section.main) > MOST:
+        return None
+    about = pd.concat([frame[["cluster", "mask_share", "category"]] for frame in known])
+    about = about[~about.index.duplicated()].reindex(names)
+    photos = {name: k for k, name in enumerate(dict.fromkeys(about.cluster))}
+    texts = [text if isinstance(text, str) else "" for text in about.category]
+    categories = [text for text, _ in sorted(Counter(texts).items(), key=lambda item: (-item[1], item[0]))]
+    return {
+        "photo": [photos[name] for name in about.cluster],
+        "share": [_short(100 * share) for share in about.mask_share.astype(float)],
+        "category": [categories.index(text) for text in texts],
+        "categories": categories,
+        "values": [None if frame is None else _values(frame, names, section.main) for frame in frames],
+    }
+
+
+def _indexed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows by sample id. A sample that failed has no values."""
+    found = frame.drop_duplicates("id").set_index("id")
+    scores = [name for name in found.columns if "/" in name]
+    return found.assign(**{name: found[name].where(found.status == "ok") for name in scores})
+
+
+def _values(frame: pd.DataFrame, names: Sequence[str], columns: Sequence[Column]) -> list[list[float | None] | None]:
+    found = frame.reindex(names)
+    return [
+        [_short(value) for value in found[column.name].to_numpy(dtype=np.float64, na_value=np.nan)]
+        if column.name in found.columns
+        else None
+        for column in columns
+    ]
+
+
+def _short(value: float) -> float | None:
+    """Five digits are more than a table shows."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None
