@@ -97,6 +97,20 @@ def parser() -> argparse.ArgumentParser:
     )
     publish.add_argument("--dry-run", action="store_true", help="say what would be uploaded and send nothing")
 
+    described = add(
+        "croissant",
+        run_croissant,
+        "Describe a dataset in Croissant with RAI fields, as conferences ask for it.",
+        "croissant triplets/coco --url https://huggingface.co/datasets/your-name/your-set --out croissant.json",
+    )
+    described.add_argument("--out", metavar="FILE", help="the file to write (default: print it)")
+    described.add_argument("--name", default="object-removal-triplets", metavar="NAME", help="default %(default)s")
+    described.add_argument("--url", default="", metavar="URL", help="the page of the dataset")
+    described.add_argument("--creator", default="", metavar="NAME", help="who made it")
+    described.add_argument("--date", default="", metavar="YYYY-MM-DD", help="when it was published")
+    described.add_argument("--dataset-version", default="1.0.0", metavar="X.Y.Z", help="default %(default)s")
+    described.add_argument("--citation", default="", metavar="BIBTEX", help="how to cite it")
+
     caption = add(
         "caption",
         run_caption,
@@ -204,6 +218,25 @@ def run_publish(args: argparse.Namespace) -> int:
         dry_run=args.dry_run,
     )
     emit(result, publish_summary(result), args.json)
+    return 0
+
+
+def run_croissant(args: argparse.Namespace) -> int:
+    """`olrd croissant`."""
+    import json
+
+    from olrd.dataset.croissant import Publication, croissant
+    from olrd.dataset.folder import Dataset
+    from olrd.storage.files import write_atomic
+
+    publication = Publication(args.name, args.url, args.creator, args.date, args.dataset_version, args.citation)
+    described = croissant(Dataset(args.folder), publication)
+    text = json.dumps(described, indent=1, ensure_ascii=False)
+    if args.out is None:
+        emit(described, text, args.json)
+        return 0
+    write_atomic(Path(args.out), f"{text}\n")
+    emit({"file": args.out}, args.out, args.json)
     return 0
 
 

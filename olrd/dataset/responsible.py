@@ -1,0 +1,142 @@
+"""The RAI fields of a dataset in Croissant: how it was made, what is missing, what it is for, and what may be wrong.
+
+http://mlcommons.org/croissant/RAI/1.0 defines the fields. The texts state what build.json and the rows say; they make
+no promise for whoever publishes the dataset.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+from olrd.dataset.record import BuildRecord
+from olrd.licenses import is_permissive
+from olrd.trust import one_line, printable
+
+PEOPLE = frozenset({"person", "man", "woman", "boy", "girl", "child", "human", "pedestrian", "rider"})
+"""Names of classes of people in COCO, LVIS, Cityscapes and Open Images."""
+MOST = 10
+"""Classes and reasons that a text lists."""
+USES = [
+    "Training and evaluating the removal of objects from photos, and inpainting: the truth under the object is known.",
+    "Not for judging how a method treats cast shadows, reflections or what people want to see in a hole.",
+    "Not for detecting manipulated photos in the wild: all composites are made by one program.",
+]
+LIMITATIONS = [
+    "Objects are moved without their cast shadow or reflection.",
+    "With the donor of the same photo, the original object stays in the ground truth, so that a copy of it is visible there.",
+    "Masks are those of the annotations: where they are inaccurate, parts of objects are pasted.",
+    "Pasted objects can float, or have a size that does not fit their place.",
+    "Composites can be told from photos at the edge of the paste; `olrd audit` measures how well.",
+]
+IMPACT = (
+    "Object removal can falsify photos, for example by taking people or evidence out of them. The rows hold the author and "
+    "the licence of every photo, where the source has them."
+)
+
+
+class Facts(NamedTuple):
+    """Counts over all rows.
+
+    Attributes:
+        licenses: triplets by licence code and address; a triplet of two photos counts for both.
+        categories: triplets by class of the object.
+        photos: number of background photos.
+    """
+
+    licenses: Counter[tuple[str, str]]
+    categories: Counter[str]
+    photos: int
+
+
+def responsible(record: BuildRecord, facts: Facts) -> dict[str, Any]:
+    """The RAI fields, as JSON values."""
+    totals, source = record.totals, plain(record.source.name)
+    return {
+        "rai:dataCollection": (
+            f"No photo was taken for this dataset. Photos and their annotations come from the source {source} "
+            f"({facts.photos:,} background photos in {totals.triplets:,} triplets). The command, the seed and the sha256 of the "
+            "annotations are in build.json."
+        ),
+        "rai:dataCollectionType": ["Secondary Data Analysis"],
+        "rai:dataCollectionRawData": (
+            f"Photos and segment annotations of {source}; annotations with the sha256 {plain(record.source.fingerprint)}."
+        ),
+        "rai:dataCollectionMissingData": _missing(record),
+        "rai:dataPreprocessingProtocol": _steps(record),
+        "rai:dataAnnotationProtocol": [
+            f"Objects, classes and backgrounds are the annotations of {source}, unchanged. The mask of a triplet is computed: it "
+            "holds every pixel that the paste touched. No person labelled anything for this dataset."
+        ],
+        "rai:machineAnnotationTools": _tools(record),
+        "rai:dataBiases": _biases(record, facts),
+        "rai:dataLimitations": LIMITATIONS,
+        "rai:dataUseCases": USES,
+        "rai:dataSocialImpact": IMPACT,
+        "rai:personalSensitiveInformation": _people(facts),
+        "rai:dataReleaseMaintenancePlan": (
+            f"build.json lists the sha256 of every file; another build has another identity than {plain(record.identity)[:16]}. "
+            "Whoever publishes the dataset maintains it."
+        ),
+        "rai:hasSyntheticData": True,
+    }
+
+
+def plain(text: str) -> str:
+    """A text of a record as one line without control characters."""
+    return printable(one_line(text))
+
+
+def _missing(record: BuildRecord) -> str:
+    totals = record.totals
+    reasons = Counter(totals.photos_rejected) + Counter(totals.objects_rejected)
+    listed = ", ".join(f"{plain(code)} {count:,}" for code, count in reasons.most_common(MOST))
+    return (
+        f"Photos: {totals.photos_read:,} read, {totals.photos_used:,} used, {totals.photos_without_triplet:,} without an object "
+        f"that can be moved. Objects: {totals.objects_read:,} read, {totals.objects_used:,} used."
+        + (f" Left out, by reason: {listed}." if listed else "")
+    )
+
+
+def _steps(record: BuildRecord) -> list[str]:
+    settings = record.settings()
+    share = f"{100 * settings.rules.min_area:g} % to {100 * settings.rules.max_area:g} %"
+    return [
+        f"An object of {share} of its photo was cut out by its mask and pasted at another place (placement "
+        f"{plain(settings.placement)}) on labelled background, with the blend {plain(settings.blend)}.",
+        "Outside the mask, the composite equals the photo bit for bit. The photo is stored as its own file, or as a lossless "
+        "copy where it was resized or rotated.",
+        "Splits are by photo.",
+    ]
+
+
+def _tools(record: BuildRecord) -> list[str]:
+    tools = [f"olrd {plain(record.olrd)}"]
+    if record.captions:
+        tools.append(f"captions: {plain(str(record.captions.get('checkpoint', 'a model')))}")
+    return tools
+
+
+def _biases(record: BuildRecord, facts: Facts) -> list[str]:
+    total = sum(facts.categories.values())
+    common = ", ".join(f"{plain(name)} {100 * n / total:.0f} %" for name, n in facts.categories.most_common(MOST))
+    return [
+        f"Places, people and things are those of the photos of {plain(record.source.name)}, with the biases of that collection.",
+        f"Objects by class: {common}." if total else "There is no object.",
+        "Only objects are used that are whole, that the frame does not cut and that fit on free background, so classes are not as "
+        "frequent as in the source.",
+    ]
+
+
+def _people(facts: Facts) -> list[str]:
+    people = sum(n for name, n in facts.categories.items() if name.lower() in PEOPLE)
+    refused = sum(n for (code, _), n in facts.licenses.items() if not is_permissive(code))
+    texts = [
+        f"Photos may show people, faces, number plates and addresses; nothing was blurred or removed. In {people:,} triplets the "
+        "moved object is a person."
+    ]
+    if refused:
+        texts.append(
+            f"{refused:,} triplets have a photo whose licence does not allow derivatives to be published, or is unknown."
+        )
+    return texts
