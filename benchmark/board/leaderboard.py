@@ -1,6 +1,7 @@
-"""The pages of a leaderboard. They depend on its records only: the same records give the same bytes.
+"""The pages of a leaderboard. They depend on its files only: the same records give the same bytes.
 
 BOARD/results/...                      the records (`benchmark.board.records`) and their rows
+BOARD/pictures/...                     thumbnails, if some were asked for (`benchmark.board.strips`)
 BOARD/<dataset>.md, .csv, .tex, .html  tables: one section per protocol, fingerprint and metric revisions; rows of
                                        different sections are never ranked together
 BOARD/<dataset>.svg                    quality against seconds per image
@@ -18,6 +19,7 @@ from benchmark.board.ranking import Section, sections
 from benchmark.board.records import read_records, safe_name
 from benchmark.board.reported import reported
 from benchmark.board.samples import board_rows
+from benchmark.board.strips import strips_of
 from benchmark.board.tables import csv_of
 from olrd.errors import SourceError
 from olrd.storage.files import write_atomic
@@ -28,7 +30,7 @@ def leaderboard(board: Path) -> list[Path]:
 
     Raises:
         SourceError: the board has no records.
-        IntegrityError: a record or its rows cannot be read. Nothing is written.
+        IntegrityError: a record, its rows or its thumbnails cannot be read. Nothing is written.
     """
     records = read_records(board)
     if not records:
@@ -43,7 +45,7 @@ def leaderboard(board: Path) -> list[Path]:
             "md": markdown(found, f"{name}.svg"),
             "csv": csv_of(found),
             "tex": latex(found),
-            "html": page(found, rows),
+            "html": page(found, rows, [strips_of(section, board) for section in found]),
             "svg": plot(found),
         }
         for suffix, text in texts.items():

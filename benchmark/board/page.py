@@ -21,18 +21,31 @@ from benchmark.board.markup import CONTROL, NOTES, escape_html
 from benchmark.board.plot import names_of, plot
 from benchmark.board.ranking import Cell, Column, Row, Section
 from benchmark.board.samples import samples_of
+from benchmark.board.strips import SIDE, WIDTH, labels_of
 from benchmark.board.tables import BY_PIXELS, RANK, SECONDS, Table, Text, decimals_of, heading, parting, tables_of
 
 TIME = Column("seconds per image", higher_is_better=False)
 """The time as a column of the plot."""
 
 
-def page(sections: Sequence[Section], rows: Mapping[str, pd.DataFrame] | None = None) -> str:
-    """The sections as one HTML page. rows: the rows of samples.parquet by `Row.key`, where they are at hand."""
+def page(
+    sections: Sequence[Section],
+    rows: Mapping[str, pd.DataFrame] | None = None,
+    strips: Sequence[Mapping[str, str]] | None = None,
+) -> str:
+    """The sections as one HTML page.
+
+    Args:
+        sections: what is shown.
+        rows: the rows of samples.parquet by `Row.key`, where they are at hand.
+        strips: the thumbnails of each section (`benchmark.board.strips.strips_of`).
+    """
     template = resources.files("benchmark.board").joinpath("leaderboard.html").read_text(encoding="utf-8")
     script = template.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    body = [f"<h1>{escape_html(sections[0].dataset)}</h1>", *(_section(section, rows or {}) for section in sections)]
+    pictures = strips or [{}] * len(sections)
+    parts = [_section(section, rows or {}, found) for section, found in zip(sections, pictures, strict=True)]
+    body = [f"<h1>{escape_html(sections[0].dataset)}</h1>", *parts]
     body += [
         "<h2>How to read this</h2>",
         "<ul>",
@@ -43,7 +56,7 @@ def page(sections: Sequence[Section], rows: Mapping[str, pd.DataFrame] | None = 
     return head.replace("__TITLE__", escape_html(sections[0].dataset)) + "\n".join(body) + tail
 
 
-def _section(section: Section, rows: Mapping[str, pd.DataFrame]) -> str:
+def _section(section: Section, rows: Mapping[str, pd.DataFrame], strips: Mapping[str, str]) -> str:
     parts = [
         '<section class="board">',
         f"<h2>protocol {escape_html(section.protocol)} <small>data {escape_html(section.fingerprint)}</small></h2>",
@@ -53,7 +66,7 @@ def _section(section: Section, rows: Mapping[str, pd.DataFrame]) -> str:
     ]
     tables = tables_of(section)
     parts += [*map(html_table, tables[:1]), f'<figure class="plot">{plot([section])}</figure>']
-    parts += map(_folded, tables[1:])
+    parts += [_gallery(section, strips), *map(_folded, tables[1:])]
     parts.append("<details><summary>Metrics</summary><dl>")
     for name, (revision, definition) in section.definitions.items():
         parts.append(f"<dt>{escape_html(name)}, revision {escape_html(revision)}</dt>")
@@ -61,6 +74,20 @@ def _section(section: Section, rows: Mapping[str, pd.DataFrame]) -> str:
     data = payload(section) | {"samples": samples_of(section, rows)}
     parts += ["</dl></details>", f'<script type="application/json">{_json(data)}</script>', "</section>"]
     return "\n".join(part for part in parts if part)
+
+
+def _gallery(section: Section, strips: Mapping[str, str]) -> str:
+    """The thumbnails: the photos, the truths, and every run that has some."""
+    shown = labels_of(section, strips, names_of(section.ranked))
+    if not shown:
+        return ""
+    figures = (
+        f'<figure><img src="{uri}" alt="{escape_html(caption)}: three samples" width="{WIDTH}" height="{SIDE}">'
+        f"<figcaption>{escape_html(caption)}</figcaption></figure>"
+        for caption, uri in shown
+    )
+    title = "Three samples: a small, a medium and a large mask"
+    return f'<h3>{title}</h3>\n<div class="strips">{"".join(figures)}</div>'
 
 
 def _folded(table: Table) -> str:

@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="folder of a finished run, of a submission, or of several submissions to add",
     )
-    add_options(board, LeaderboardOptions)
+    add_options(board, LeaderboardOptions, (DATA,))
     add_json(board)
 
     submit = add(
@@ -251,14 +251,18 @@ def run_compare(args: argparse.Namespace) -> int:
 
 def run_leaderboard(args: argparse.Namespace) -> int:
     """`benchmark leaderboard`."""
-    board = Path(from_arguments(LeaderboardOptions, args).board)
+    options = from_arguments(LeaderboardOptions, args)
+    board = Path(options.board)
     from benchmark.board.leaderboard import leaderboard
+    from benchmark.board.strips import add_all_strips
     from benchmark.submissions.collect import add_all
 
     with writing_to(board, "--board"):
         added = [str(path) for path in add_all(args.runs, board)]
+        strips = [str(path) for path in add_all_strips(args.runs, board, options)] if options.thumbnails else []
         written = [str(path) for path in leaderboard(board)]
-    emit({"records": added, "pages": written}, "\n".join([*added, *written]), args.json)
+    found = {"records": added, "thumbnails": strips, "pages": written}
+    emit(found, "\n".join([*added, *strips, *written]), args.json)
     return 0
 
 

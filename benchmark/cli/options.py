@@ -42,14 +42,15 @@ class ReportOptions(DataChoice):
     limit: int = option(200, "samples to show", metavar="N", group=DATA, least=1)
 
 
-@dataclass(frozen=True)
-class LeaderboardOptions:
-    """Where a leaderboard is."""
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardOptions(DataChoice):
+    """Where a leaderboard is, and the dataset of the runs that thumbnails are made of."""
 
     board: str = option("leaderboards", "folder of the leaderboard", metavar="DIR")
-
-    def __post_init__(self) -> None:
-        check(self)
+    thumbnails: bool = option(
+        False, "show three samples of each run (made with --save); check that you may publish the dataset's photos"
+    )
+    dataset: str = option("", "with --thumbnails: the dataset (default: that of each run)", metavar="NAME", group=DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
