@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
 
 from benchmark.datasets import Sample
-from benchmark.metrics import MapMetric, MetricInfo, SampleMetric, Score, SetMetric, open_metric
+from benchmark.metrics import Erasure, ErasureMetric, MapMetric, MetricInfo, SampleMetric, Score, SetMetric, open_metric
 from benchmark.protocol import Protocol
-from benchmark.regions import MODES, REGIONS, regions_of
+from benchmark.regions import EFFECT, MODES, REGIONS, regions_of
 from olrd.arrays import Image, Mask, resize_image
 from olrd.errors import IntegrityError, OlrdError, UsageError
 from olrd.masks import grown
@@ -26,10 +26,10 @@ CHANGES = ("change", "change-max")
 
 
 class Metrics(NamedTuple):
-    """The open metrics of a protocol, by kind."""
+    """The open metrics of a protocol, by kind. samples: the erasure metrics too."""
 
     maps: list[MapMetric]
-    samples: list[SampleMetric]
+    samples: list[SampleMetric | ErasureMetric]
     sets: list[SetMetric]
 
     def infos(self) -> list[MetricInfo]:
@@ -58,7 +58,7 @@ def open_metrics(protocol: Protocol, device: str) -> Metrics:
     opened = Metrics([], [], [])
     for name in protocol.metrics:
         metric = open_metric(name, device)
-        kinds = {"map": opened.maps, "sample": opened.samples, "set": opened.sets}
+        kinds = {"map": opened.maps, "sample": opened.samples, "erasure": opened.samples, "set": opened.sets}
         if metric.info.kind not in kinds:
             raise UsageError(
                 f"the metric {name} has the unknown kind '{metric.info.kind}'; known kinds: {', '.join(kinds)}"
@@ -67,19 +67,20 @@ def open_metrics(protocol: Protocol, device: str) -> Metrics:
     return opened
 
 
-def score_columns(metrics: Metrics) -> list[str]:
-    """The names of the score columns, in order."""
-    names = [name for m in metrics.maps for name in _map_columns(m)]
+def score_columns(metrics: Metrics, effects: bool = False) -> list[str]:
+    """The names of the score columns, in order. effects: whether the samples have masks of shadows and reflections."""
+    regions = (*REGIONS, EFFECT) if effects else REGIONS
+    names = [name for m in metrics.maps for name in _map_columns(m, regions)]
     names += [name for m in metrics.samples for name in _picture_columns(m)]
     return names + [f"{change}/outside/raw" for change in CHANGES]
 
 
-def _map_columns(metric: MapMetric) -> list[str]:
-    return [f"{metric.info.name}/{region}/{mode}" for mode in MODES for region in REGIONS]
+def _map_columns(metric: MapMetric, regions: Iterable[str]) -> list[str]:
+    return [f"{metric.info.name}/{region}/{mode}" for mode in MODES for region in regions]
 
 
-def _picture_columns(metric: SampleMetric) -> list[str]:
-    return [f"{metric.info.name}/full/{mode}" for mode in MODES]
+def _picture_columns(metric: SampleMetric | ErasureMetric) -> list[str]:
+    return [f"{metric.info.name}/{metric.info.region}/{mode}" for mode in MODES]
 
 
 def prepared(sample: Sample, protocol: Protocol) -> Sample:
@@ -88,21 +89,30 @@ def prepared(sample: Sample, protocol: Protocol) -> Sample:
     Raises:
         IntegrityError: photo, mask and truth differ in size.
     """
-    image, truth, mask = sample.image, sample.truth, sample.mask
+    image, truth, mask, effect = sample.image, sample.truth, sample.mask, sample.effect
     height, width = mask.shape
     for what, pixels in (("photo", image), ("truth", truth)):
         if pixels is not None and pixels.shape != (height, width, 3):
             raise IntegrityError(f"{sample.id}: the {what} is {list(pixels.shape)}, the mask {width} x {height} pixels")
+    if effect is not None and effect.shape != mask.shape:
+        raise IntegrityError(
+            f"{sample.id}: the mask of the effect is {list(effect.shape)}, the mask {width} x {height} pixels"
+        )
     size = _size(width, height, protocol)
     twin = sample.twin
     if size != (width, height):
         image = resize_image(image, size)
         truth = resize_image(truth, size) if truth is not None else None
-        share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        mask = share >= max(protocol.mask_threshold, 1e-6)
+        mask = _resized(mask, size, protocol)
+        effect = _resized(effect, size, protocol) if effect is not None else None
         twin = twin and _scaled(twin, size[0] / width, size[1] / height)
     mask = grown(mask, protocol.mask_dilate)
-    return replace(sample, image=image, mask=mask, truth=truth, twin=twin)
+    return replace(sample, image=image, mask=mask, truth=truth, twin=twin, effect=effect)
+
+
+def _resized(mask: Mask, size: tuple[int, int], protocol: Protocol) -> Mask:
+    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return share >= max(protocol.mask_threshold, 1e-6)
 
 
 def _scaled(box: Box, across: float, down: float) -> Box:
@@ -135,15 +145,15 @@ def score(sample: Sample, output: Image, metrics: Metrics, protocol: Protocol) -
     Raises:
         OlrdError: an error that concerns every sample, e.g. weights that cannot be read.
     """
-    regions = regions_of(sample.mask, protocol)
+    regions = regions_of(sample.mask, protocol, sample.effect)
     composited = np.where(sample.mask[..., None], output, sample.image)
     same = np.array_equal(output, composited)  # true for many methods: then one map serves both modes
     outputs = [output] if same else [output, composited]
     found: dict[str, Score] = {}
     for metric in metrics.maps:
-        found |= _or_why(_map_columns(metric), _map_scores, metric, outputs, sample.truth, regions)
+        found |= _or_why(_map_columns(metric, regions), _map_scores, metric, outputs, sample.truth, regions)
     for whole in metrics.samples:
-        found |= _or_why(_picture_columns(whole), _picture_scores, whole, outputs, sample)
+        found |= _or_why(_picture_columns(whole), _picture_scores, whole, outputs, sample, regions)
     for name, change in zip(CHANGES, changes(sample.image, output, regions["outside"]), strict=True):
         found[f"{name}/outside/raw"] = change
     pictures = [output, composited] + ([] if sample.truth is None else [sample.truth])
@@ -172,11 +182,18 @@ def _map_scores(
     return [*found, *found][: len(MODES) * len(regions)]  # one map serves both modes
 
 
-def _picture_scores(metric: SampleMetric, outputs: Sequence[Image], sample: Sample) -> list[Score]:
-    """The scores of a sample metric, in the order of `_picture_columns`."""
+def _picture_scores(
+    metric: SampleMetric | ErasureMetric, outputs: Sequence[Image], sample: Sample, regions: dict[str, Mask]
+) -> list[Score]:
+    """The scores of a sample or an erasure metric, in the order of `_picture_columns`."""
     if metric.info.needs_truth and sample.truth is None:
         return [Score(None, "no_truth")] * len(MODES)
-    results = _one_each(metric.scores(outputs, sample.mask, sample.truth), outputs)
+    if metric.info.kind == "erasure":
+        erasure = Erasure(sample.image, regions, sample.truth, sample.twin)
+        found = cast(ErasureMetric, metric).judge(outputs, erasure)
+    else:
+        found = cast(SampleMetric, metric).scores(outputs, sample.mask, sample.truth)
+    results = _one_each(found, outputs)
     return [*results, *results][: len(MODES)]
 
 

@@ -55,6 +55,8 @@ class Sample:
         background: labels of the background under the object.
         prompt, caption: short and long description of the background.
         twin: the box of the untouched original of the object in the same photo.
+        effect: where the object's shadow or reflection is, bool [H, W]; it may cover the object too. A set that has
+            such masks (`effects = True`) gives one to every sample, empty where there is no effect.
         facts: numbers that are reported with the scores, e.g. the difference of input and truth outside the mask.
         annotated: reads the panoptic map of the photo without the object, in the size of `image`. It is called only for
             erasers that use maps.
@@ -70,6 +72,7 @@ class Sample:
     prompt: str | None = None
     caption: str | None = None
     twin: Box | None = None
+    effect: Mask | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
     annotated: Callable[[], Annotated | None] | None = field(default=None, compare=False)
 
@@ -82,6 +85,8 @@ class DataSet(Protocol):
     """A hash of the samples. Runs with equal fingerprints had the same samples."""
     warnings: tuple[str, ...]
     """Warnings that every table of results shows."""
+
+    # A set may have `effects: bool = True`: its samples have masks of shadows and reflections (see `Sample.effect`).
 
     def ids(self) -> list[str]:
         """All sample ids, in order. Opens no picture."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.datasets import duplicates
 from benchmark.datasets.pair_layouts import LAYOUTS, TRUTH_NAMES, Layout
-from benchmark.datasets.pair_names import is_mask, with_masks, with_truths
+from benchmark.datasets.pair_names import Triple, is_mask, with_masks, with_truths
 from olrd.errors import OlrdError, Rejected, SourceError
 from olrd.storage.files import read_regular
 
@@ -26,13 +26,14 @@ MOST = 1000
 
 
 class Item(NamedTuple):
-    """A sample's files. truth: None if there is none."""
+    """A sample's files. truth, effect (the mask of shadow and reflection): None if there is none."""
 
     id: str
     cluster: str
     photo: Path
     mask: Path
     truth: Path | None
+    effect: Path | None = None
 
 
 class Picture(NamedTuple):
@@ -58,6 +59,16 @@ class PairFiles(NamedTuple):
         """The source photos of the samples."""
         return [item.cluster for item in self.items]
 
+    @property
+    def effects(self) -> bool:
+        """Whether the samples have masks of shadows and reflections."""
+        return any(item.effect for item in self.items)
+
+    def effect(self, index: int) -> Picture | None:
+        """The mask of the effect of a sample. Raises `Rejected` if the file cannot be read."""
+        path = self.items[index].effect
+        return Picture(str(path), bytes_of(path)) if path else None
+
     def pictures(self, index: int) -> tuple[Picture, Picture, Picture | None]:
         """The photo, the mask and the truth of a sample. Raises `Rejected` if a file cannot be read."""
         item = self.items[index]
@@ -70,7 +81,7 @@ class PairFiles(NamedTuple):
         items = self.items
         if any(len({item.id, item.photo.stem, item.mask.stem, (item.truth or item.mask).stem}) > 1 for item in items):
             digest.update("".join(f"\n{item.id}\t{item.cluster}" for item in items).encode())
-        for column in zip(*((item.photo, item.mask, item.truth) for item in items), strict=True):
+        for column in zip(*((item.photo, item.mask, item.truth, item.effect) for item in items), strict=True):
             for path in dict.fromkeys(path for path in column if path is not None):
                 digest.update(path.name.encode() + bytes_of(path, SourceError))
         return digest.hexdigest()[:16]
@@ -82,8 +93,8 @@ def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: st
     Args:
         root: the folder.
         layout: where photos, masks and truths are.
-        given: the options `photos`, `masks` and `truth`: folders in place of those of the layout, or empty texts.
-            `truth` may be `none`.
+        given: the options `photos`, `masks`, `truth` and `effects`: folders in place of those of the layout, or empty
+            texts. `truth` and `effects` may be `none`.
         cluster: `stem`, `prefix` or `folder`: what is one source photo.
         deep: read the subfolders too. Without it they are read only if a folder itself holds no picture.
 
@@ -105,8 +116,9 @@ def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: st
     if folders.truth:
         files = pictures_in(root, folders.truth, deep, "truth")
         truths = with_truths(root / folders.truth, photos, files, pairs)
+    effects = _effects(root, layout, given, photos, pairs, deep)
     items = [
-        Item(name, _cluster(photo, cluster), photos[photo], masks[mask], truths.get(name))
+        Item(name, _cluster(photo, cluster), photos[photo], masks[mask], truths.get(name), effects.get(name))
         for name, photo, mask in pairs
     ]
     if not deep:
@@ -114,6 +126,23 @@ def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: st
     if not folders.truth and not _is_without_truth(layout, given):
         warnings.append(f"there is no truth (no folder {layout.truth}): scores that compare with it are empty")
     return PairFiles(items, warnings)
+
+
+def _effects(
+    root: Path,
+    layout: Layout,
+    given: Mapping[str, str],
+    photos: Mapping[str, Path],
+    pairs: Sequence[Triple],
+    deep: bool,
+) -> dict[str, Path]:
+    """The masks of shadow and reflection by sample. A folder that an option names must exist and hold one of each."""
+    name = given["effects"] or (layout.effects if (root / layout.effects).is_dir() else "")
+    if name in ("", "none"):
+        return {}
+    if not (root / name).is_dir():
+        raise SourceError(f"the folder {root / name} does not exist{_what_is_there(root, 'effects')}")
+    return with_truths(root / name, photos, pictures_in(root, name, deep, "effects"), pairs, "mask")
 
 
 def _is_without_truth(layout: Layout, given: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ class Layout(NamedTuple):
         beside: masks may lie in the folder of the photos and are called `<photo>_mask...`; each mask is a sample with
             the mask's name as its id. The folders count only if they are there.
         invert: black means erase.
+        effects: masks that hold the object's shadow or reflection. The folder counts only if it is there.
     """
 
     photos: str
@@ -23,6 +24,7 @@ class Layout(NamedTuple):
     truth: str = ""
     beside: bool = False
     invert: bool = False
+    effects: str = ""
 
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -32,14 +34,14 @@ LAYOUTS: Mapping[str, Layout] = {
     "rorem": Layout("source", "mask", "GT"),
     "syn4removal": Layout("paste", "mask", "gt"),
     "lama": Layout("image", "mask", "gt", beside=True),
-    "corne": Layout("shot", "mask_sam", "bg"),
+    "corne": Layout("shot", "mask_sam", "bg", effects="mask_eff"),
     "dor": Layout("images", "masks"),
     "mi-gan": Layout("images", "masks", invert=True),
 }
 """The folders by the name of the dataset, or of the program whose evaluation reads them.
 
 - `lama`: https://github.com/advimman/lama, saicinpainting/evaluation/data.py.
-- `corne`: https://huggingface.co/datasets/QinmingZhou/CORNE-Val; `masks=mask_eff` for the masks with shadows.
+- `corne`: https://huggingface.co/datasets/QinmingZhou/CORNE-Val; `masks=mask_eff` erases the shadows too.
 - `dor`: https://huggingface.co/datasets/qc1752/DOR-Bench.
 - `mi-gan`: https://github.com/Picsart-AI-Research/MI-GAN, examples/; white is what is known, but for the masks of
   `places2_512_object` (`invert=no`).

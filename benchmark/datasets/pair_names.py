@@ -91,10 +91,13 @@ def _matched(photos: Mapping[str, Path], others: Mapping[str, Path], role: str, 
 
 
 def with_truths(
-    folder: Path, photos: Mapping[str, Path], truths: Mapping[str, Path], pairs: Sequence[Triple]
+    folder: Path, photos: Mapping[str, Path], truths: Mapping[str, Path], pairs: Sequence[Triple], role: str = "truth"
 ) -> dict[str, Path]:
-    """The truth of each sample: the file with the name of its photo, or of its mask."""
-    named = {photo: truth for truth, photo in _matched(photos, truths, "photo", "truth").items()}
+    """The truth of each sample: the file with the name of its photo, or of its mask.
+
+    role: `truth`, or `mask` for masks of effects, which are called by other words.
+    """
+    named = {photo: truth for truth, photo in _matched(photos, truths, "photo", role).items()}
     found: dict[str, Path] = {}
     for name, photo, mask in pairs:
         for key in (photo, mask, named.get(photo, photo)):

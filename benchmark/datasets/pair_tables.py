@@ -25,9 +25,9 @@ USUAL: Mapping[str, tuple[str, ...]] = {
 }
 """Names of columns that are known without `columns=`, the first that is there counts."""
 HUB_ID = r"[\w.-]+/[\w.-]+"
-PARTS = (*USUAL, "id", "cluster")
-OBER = "image:input,mask:object_mask,truth:gt"
-"""https://huggingface.co/datasets/sczhou/OBERDataset_ObjectClear; the masks with shadows are in `object_effect_mask`."""
+PARTS = (*USUAL, "id", "cluster", "effect")
+OBER = "image:input,mask:object_mask,truth:gt,effect:object_effect_mask"
+"""https://huggingface.co/datasets/sczhou/OBERDataset_ObjectClear; the effects are read where their column is there."""
 
 
 class PairTable:
@@ -35,8 +35,8 @@ class PairTable:
 
     Args:
         root: a Parquet file, a folder of them, or a hub id.
-        columns: `image:a,mask:b,truth:c,id:d,cluster:e`, or an empty text for the usual names. Truth, id and cluster
-            may be left out; ids are then the numbers of the rows.
+        columns: `image:a,mask:b,truth:c,id:d,cluster:e,effect:f`, or an empty text for the usual names. Truth, id,
+            cluster and effect (the mask of shadow and reflection) may be left out; ids are then the numbers of the rows.
         split: the name of a split, or `all`.
         truth: whether truths are read.
 
@@ -57,7 +57,9 @@ class PairTable:
         if not len(rows):
             raise SourceError(f"{root}: the split {split} holds no rows")
         self._names = self._columns(columns, rows.column_names, truth)
-        self._pictures = [self._names[part] for part in USUAL if part in self._names]
+        self.effects = "effect" in self._names
+        self._parts = (*USUAL, "effect") if self.effects else tuple(USUAL)
+        self._pictures = [self._names[part] for part in self._parts if part in self._names]
         for name in self._pictures:
             try:
                 rows = rows.cast_column(name, datasets.Image(decode=False))
@@ -78,9 +80,11 @@ class PairTable:
             part, _, name = (word.strip() for word in pair.partition(":"))
             if part not in PARTS or not name:
                 raise UsageError(
-                    f"columns expects image:NAME,mask:NAME and perhaps truth:NAME,id:NAME,cluster:NAME, got '{text}'"
+                    f"columns expects image:NAME,mask:NAME and perhaps truth:NAME,id:NAME,cluster:NAME,effect:NAME, got '{text}'"
                 )
             if name not in present:
+                if text == OBER and part == "effect":
+                    continue
                 raise did_you_mean("column", name, present)
             chosen[part] = name
         for part, usual in USUAL.items():
@@ -112,6 +116,10 @@ class PairTable:
             raise Rejected("photo_unreadable", f"{self.root}, row {self.ids[index]}: {self._names[part]} is empty")
         return found[0], found[1], found[2]
 
+    def effect(self, index: int) -> Picture | None:
+        """The mask of the effect of a row. Raises `Rejected` if it cannot be read."""
+        return self._picture(self._rows[index], "effect", self.ids[index])
+
     def _picture(self, row: Mapping[str, Any], part: str, name: str) -> Picture | None:
         stored = row[self._names[part]] if part in self._names else None
         if stored is None or (stored["bytes"] is None and stored["path"] is None):
@@ -132,7 +140,7 @@ class PairTable:
         found = []
         for index, name in enumerate(self.ids):
             row = self._rows[index]
-            pictures = [self._picture(row, part, name) for part in USUAL]
+            pictures = [self._picture(row, part, name) for part in self._parts]
             found.append([sha256(picture.data) if picture else "-" for picture in pictures])
         return found
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from benchmark.datasets import DataSpec, Sample, table_name
 from benchmark.datasets.pair_doubts import doubts_of, taken_fact
 from benchmark.datasets.pair_folders import PairFiles, Picture, find_pairs
@@ -23,6 +25,7 @@ DEFAULTS = {
     "photos": "",
     "masks": "",
     "truth": "",
+    "effects": "",
     "results": "",
     "subfolders": "no",
     "invert": "",
@@ -39,8 +42,9 @@ def open_pairs(spec: DataSpec) -> Pairs:
     Options:
         layout: a key of `LAYOUTS`, or `ober`, a table with the columns of `OBER`.
         photos, masks, truth: folders in place of those of the layout; `truth=none` for a set without truth.
-        columns: `image:NAME,mask:NAME,truth:NAME,id:NAME,cluster:NAME`: the root is a Parquet file, a folder of them, or
-            a hub id.
+        effects: folder of masks of shadow and reflection (see `Sample.effect`), or `none`.
+        columns: `image:NAME,mask:NAME,truth:NAME,id:NAME,cluster:NAME,effect:NAME`: the root is a Parquet file, a folder
+            of them, or a hub id.
         split: of a table; by default `all`.
         results: the folder of finished results; `--method folder` reads it (see `benchmark.runner.inputs`).
         subfolders: `yes` to read them too. They are read anyway where a folder itself holds no picture.
@@ -101,6 +105,7 @@ class Pairs:
     def __init__(self, name: str, pictures: PairFiles | PairTable, choice: MaskChoice, settings: str) -> None:
         self.name, self._pictures, self._choice = name, pictures, choice
         self._ids, self._clusters = pictures.ids, pictures.clusters
+        self.effects = pictures.effects
         self.fingerprint, self.warnings = pictures.hash(settings), tuple(pictures.warnings)
 
     def ids(self) -> list[str]:
@@ -117,7 +122,13 @@ class Pairs:
             truth = decode_photo(known.data, known.name).pixels
             same_size(truth, image, known.name)
         facts |= doubts_of(image, mask, truth)
-        return Sample(self._ids[index], self._clusters[index], image, mask, truth, facts=facts)
+        effect = self._effect(index, image) if self.effects else None
+        return Sample(self._ids[index], self._clusters[index], image, mask, truth, effect=effect, facts=facts)
+
+    def _effect(self, index: int, image: Image) -> Mask:
+        """The mask of shadow and reflection, empty if the sample has none."""
+        drawn = self._pictures.effect(index)
+        return self._mask(drawn, image)[0] if drawn else np.zeros(image.shape[:2], bool)
 
     def _mask(self, drawn: Picture, image: Image) -> tuple[Mask, dict[str, float]]:
         """The mask in the photo's size, and the fact of how it is read, if that is not as grey levels."""

@@ -1,8 +1,9 @@
-"""Metrics, of three kinds.
+"""Metrics, of four kinds.
 
 - A map metric computes one value per pixel. Its mean over a region becomes the score of the region, so one map serves
   all regions.
-- A sample metric computes one score per picture.
+- A sample metric computes one score per picture, from the picture, the mask and the truth.
+- An erasure metric does so too, and also sees the photo with the object and the regions.
 - A set metric compares the features of all outputs with those of all truths. Outputs and truths are pairs, and several
   pairs may be of one source photo; a `PairedSetMetric` takes this into account.
 
@@ -15,7 +16,7 @@ every sample needs, such as weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from olrd.arrays import Image, Mask
+from olrd.panoptic import Box
 from olrd.registry import Registry
 
 METRICS = Registry(
@@ -64,6 +66,7 @@ REASONS = {
     "empty_region": "the region is empty",
     "full_region": "the mask covers the whole picture",
     "no_truth": "there is no truth to compare with",
+    "no_object": "input and truth are equal in the mask",
     "no_cell": "the mask is too thin for the network's grid",
     "no_range": "the output has one colour only",
     "too_small": "the picture is smaller than the network accepts",
@@ -80,7 +83,7 @@ class MetricInfo:
 
     Attributes:
         name: as registered.
-        kind: `map`, `sample` or `set`.
+        kind: `map`, `sample`, `erasure` or `set`.
         higher_is_better: the direction.
         unit: e.g. "dB"; empty if it has none.
         definition: one line: network, ranges, windows and the source.
@@ -88,7 +91,9 @@ class MetricInfo:
         revision: of weights and definition together.
         network: set metrics with the same network share their features, which are computed once. Empty: its own.
         region: what a set metric sees of a picture: `full`, or `box` (the bounding box of the mask, grown as the
-            protocol says), because what was erased is a small part of the full picture.
+            protocol says), because what was erased is a small part of the full picture. For a sample or an erasure
+            metric it is the region in the name of its columns.
+        needs_image: whether an erasure metric compares with the photo with the object.
     """
 
     name: str
@@ -100,6 +105,7 @@ class MetricInfo:
     revision: str = "1"
     network: str = ""
     region: str = "full"
+    needs_image: bool = False
 
 
 class MapMetric(Protocol):
@@ -126,6 +132,32 @@ class SampleMetric(Protocol):
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
         """One score per output. mask: bool [H, W], True = erased."""
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What was asked of the eraser.
+
+    Attributes:
+        image: the photo with the object, uint8 [H, W, 3].
+        regions: bool [H, W] by name (see `benchmark.regions.regions_of`); `mask` is what was erased.
+        truth: the photo without the object, or None.
+        twin: the box of the object's untouched original in the same photo, or None.
+    """
+
+    image: Image
+    regions: Mapping[str, Mask]
+    truth: Image | None = None
+    twin: Box | None = None
+
+
+class ErasureMetric(Protocol):
+    """One score per picture, by all that is known of what was erased."""
+
+    info: MetricInfo
+
+    def judge(self, outputs: Sequence[Image], erasure: Erasure) -> list[Score]:
+        """One score per output: the raw and the composited one, or one if they are equal."""
 
 
 class SetMetric(Protocol):
@@ -156,7 +188,7 @@ class MetricSpec:
     device: str = "auto"
 
 
-def open_metric(name: str, device: str = "auto") -> MapMetric | SampleMetric | SetMetric:
+def open_metric(name: str, device: str = "auto") -> MapMetric | SampleMetric | ErasureMetric | SetMetric:
     """Open a metric by name. This is cheap: a network is loaded when it is first used.
 
     Raises:
@@ -164,5 +196,5 @@ def open_metric(name: str, device: str = "auto") -> MapMetric | SampleMetric | S
         MissingExtraError: a library is not installed.
         WeightsMissingError: weights are not on this machine; the message says how to get them.
     """
-    metric: MapMetric | SampleMetric | SetMetric = METRICS.get(name)(MetricSpec(name, device))
+    metric: MapMetric | SampleMetric | ErasureMetric | SetMetric = METRICS.get(name)(MetricSpec(name, device))
     return metric

@@ -27,7 +27,7 @@ from benchmark.runner.request import Request
 from benchmark.runner.results import FIXED, write_rows
 from benchmark.runner.summary import AGAIN, RunIdentity
 from benchmark.runner.threads import limit_threads
-from benchmark.scoring import prepared, score, score_columns
+from benchmark.scoring import prepared, score
 from olrd.arrays import encode_image
 from olrd.engines import EngineError
 from olrd.errors import IntegrityError, OutputError
@@ -87,7 +87,7 @@ class Evaluator:
 
     def __init__(self, inputs: Inputs, out: Path, save: bool) -> None:
         self.inputs, self.out, self.save = inputs, out, save
-        self.columns = score_columns(inputs.metrics)
+        self.columns = inputs.columns
         self._meter = Meter(inputs.eraser.info.device)
         if save:
             (out / "outputs").mkdir(exist_ok=True)

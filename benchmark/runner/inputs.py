@@ -11,7 +11,7 @@ from benchmark.datasets import DataSet, check_file_names, open_dataset
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.runner.request import Request
 from benchmark.runner.summary import DatasetIdentity, MethodIdentity, RunIdentity
-from benchmark.scoring import Metrics, open_metrics
+from benchmark.scoring import Metrics, open_metrics, score_columns
 from olrd.errors import UsageError
 
 
@@ -24,6 +24,11 @@ class Inputs(NamedTuple):
     protocol: Protocol
     ids: list[str]
     identity: RunIdentity
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the score columns."""
+        return score_columns(self.metrics, getattr(self.data, "effects", False))
 
 
 def open_inputs(request: Request) -> Inputs:

@@ -22,7 +22,6 @@ from benchmark.runner.request import Request
 from benchmark.runner.results import Run, read_samples, write_rows
 from benchmark.runner.run_folder import begun, clean_up, finished, has_failed, keep_only, rows_on_disk, unseal
 from benchmark.runner.threads import Crew, crew_of, inherited
-from benchmark.scoring import score_columns
 from olrd.engines import Engine, EngineSpec, open_engine
 from olrd.errors import OlrdError, SourceError
 from olrd.progress import progress_bar
@@ -43,7 +42,7 @@ class AllFailedError(OlrdError):
 def plan(request: Request) -> dict[str, Any]:
     """What `run` would do, as plain JSON values: the identity of the run and its score columns."""
     inputs = open_inputs(request)
-    return inputs.identity.to_json() | {"columns": score_columns(inputs.metrics)}
+    return inputs.identity.to_json() | {"columns": inputs.columns}
 
 
 def run(request: Request, out: Path | str | None = None, engine: EngineSpec | None = None) -> Run:

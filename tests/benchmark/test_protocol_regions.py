@@ -20,7 +20,7 @@ from benchmark.protocol import FOLDER, Protocol, load_protocol
 from benchmark.regions import REGIONS, regions_of
 from benchmark.scoring import prepared
 from olrd.arrays import Mask, resize_image
-from olrd.errors import UsageError
+from olrd.errors import IntegrityError, UsageError
 from olrd.masks import grown
 from olrd.panoptic import Box
 
@@ -186,6 +186,20 @@ def test_the_regions_of_an_empty_and_a_full_mask() -> None:
     }
 
 
+def test_the_effect_is_a_region_of_its_own_and_may_change() -> None:
+    mask, effect = np.zeros((2, 20, 30), bool)
+    mask[5:9, 5:12] = True
+    effect[7:12, 5:25] = True
+    protocol = replace(PLAIN, outside_margin=0)
+    found, without = regions_of(mask, protocol, effect), regions_of(mask, protocol)
+    assert tuple(found) == (*REGIONS, "effect") and tuple(without) == REGIONS
+    np.testing.assert_array_equal(found["effect"], effect & ~mask)
+    np.testing.assert_array_equal(found["outside"], ~(mask | effect))
+    for name in ("full", "mask", "ring", "box"):
+        np.testing.assert_array_equal(found[name], without[name])
+    np.testing.assert_array_equal(regions_of(mask, protocol, effect & False)["outside"], without["outside"])
+
+
 def test_a_ring_of_nothing_is_empty_and_outside_is_the_rest() -> None:
     mask = np.random.default_rng(0).random((9, 8)) < 0.4
     found = regions_of(mask, replace(PLAIN, ring=0))
@@ -264,6 +278,18 @@ def test_the_mask_grows_after_the_resize() -> None:
     only[5, 5] = True
     np.testing.assert_array_equal(found.mask, naive_dilation(only, 1))
     assert grown(only, 1).sum() == 9  # sqrt(2) is within 1 + 1/2
+
+
+def test_the_mask_of_the_effect_is_resized_with_the_mask_and_does_not_grow() -> None:
+    mask, effect = np.zeros((2, 40, 60), bool)
+    mask[10:20, 10:30] = True
+    effect[20:30, 10:30] = True
+    one = Sample("a", "a", np.zeros((40, 60, 3), np.uint8), mask, None, effect=effect)
+    found = prepared(one, replace(PLAIN, resize="short", size=20, mask_dilate=2))
+    assert found.effect is not None and found.effect.shape == (20, 30)
+    assert found.effect.sum() == 50 and found.effect[10:15, 5:15].all()
+    with pytest.raises(IntegrityError, match=r"a: the mask of the effect is \[40, 59\], the mask 60 x 40"):
+        prepared(replace(one, effect=effect[:, 1:]), PLAIN)
 
 
 def test_a_sample_without_truth_stays_without() -> None:

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import scoring
-from benchmark.metrics import Score
+from benchmark.metrics import Erasure, Score
 from benchmark.metrics.pixels import Psnr, Ssim
 from benchmark.regions import MODES, REGIONS, regions_of
 from benchmark.scoring import Metrics, Scored, changes, open_metrics, prepared, score, score_columns
 from olrd.arrays import Image, Mask
 from olrd.errors import IntegrityError, SourceError, UsageError
+from olrd.panoptic import Box
 
 
 def test_every_region_and_mode_is_the_plain_mean_of_its_pixels() -> None:
@@ -102,6 +103,40 @@ def test_without_a_truth_only_what_needs_none_is_scored() -> None:
     assert set(found.features) == {"corner/raw", "corner/composited"}
     refused = score(sample(truth=False), output, Metrics([], [Whole(True)], []), PROTOCOL)
     assert refused.reasons == {"whole/full/raw": "no_truth", "whole/full/composited": "no_truth"}
+
+
+def test_the_effect_has_columns_where_the_set_has_masks_of_it() -> None:
+    effect = np.roll(hole(), 5, 0)
+    one, output = replace(exact(hole()), effect=effect), drawn(2)
+    metrics = Metrics([Near()], [Whole(False)], [])
+    found = score(one, output, metrics, PROTOCOL)
+    assert list(found.values) == score_columns(metrics, effects=True)
+    assert one.truth is not None
+    region = effect & ~one.mask
+    alike = 1 - np.abs(output[region].astype(float) - one.truth[region]).mean() / 255
+    assert found.values["near/effect/raw"] == pytest.approx(alike, abs=1e-6)
+    assert found.values["near/effect/composited"] == 1  # the input is kept there
+    none = score(replace(one, effect=effect & False), output, metrics, PROTOCOL)
+    assert none.reasons["near/effect/raw"] == "empty_region"
+
+
+def test_an_erasure_metric_sees_the_photo_the_regions_and_the_twin() -> None:
+    seen = []
+
+    class Judge:
+        info = replace(info("judge", "erasure", needs_truth=False), region="mask")
+
+        def judge(self, outputs: Sequence[Image], erasure: Erasure) -> list[Score]:
+            seen.append(erasure)
+            return [Score(float(output[erasure.regions["mask"]].mean())) for output in outputs]
+
+    one, output = replace(sample(truth=False), twin=Box(1, 2, 3, 4)), drawn(2)
+    found = score(one, output, Metrics([], [Judge()], []), PROTOCOL)
+    assert found.values["judge/mask/raw"] == pytest.approx(output[one.mask].mean())
+    assert [*found.values][:2] == score_columns(Metrics([], [Judge()], []))[:2]
+    (given,) = seen
+    assert given.image is one.image and given.truth is None and given.twin == one.twin
+    assert set(given.regions) == set(REGIONS)
 
 
 def test_features_are_those_of_output_composite_and_truth() -> None:
@@ -232,7 +267,7 @@ def test_metrics_are_sorted_by_kind_and_another_kind_is_refused(monkeypatch: pyt
     opened = open_metrics(protocol, "cpu")
     assert (opened.maps, opened.samples, opened.sets) == ([known["near"]], [known["whole"]], [known["corner"]])
     known["whole"].info = info("whole", "word")
-    with pytest.raises(UsageError, match=r"whole has the unknown kind 'word'; known kinds: map, sample, set"):
+    with pytest.raises(UsageError, match=r"whole has the unknown kind 'word'; known kinds: map, sample, erasure, set"):
         open_metrics(protocol, "cpu")
 
 

@@ -157,6 +157,27 @@ def test_folders_are_named_by_options(tmp_path: Path) -> None:
     assert data.sample(0).truth is None and data.warnings == ()
 
 
+def test_masks_of_shadows_and_reflections_are_handed_on(tmp_path: Path) -> None:
+    effects = {f"shadow/{seed}_mask.png": np.roll(mask_of(seed), 9, 0) for seed in (1, 2, 3)}
+    root = write_pairs(tmp_path / "any", three() | effects)
+    plain, data = opened(root), opened(root, effects="shadow")
+    as_drawn(data)
+    found = data.sample(1).effect
+    assert found is not None and data.effects  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(found, effects["shadow/2_mask.png"])
+    assert plain.sample(1).effect is None and plain.fingerprint != data.fingerprint
+    corne = write_pairs(tmp_path / "corne", three("shot/{}.png", "mask_sam/{}.png", "bg/{}.png"))
+    without = opened(corne, layout="corne")
+    write_pairs(corne, {name.replace("shadow", "mask_eff"): pixels for name, pixels in effects.items()})
+    assert without.sample(0).effect is None and opened(corne, layout="corne").sample(0).effect is not None
+    assert opened(corne, layout="corne", effects="none").fingerprint == without.fingerprint
+    with pytest.raises(SourceError, match="shade does not exist"):
+        opened(root, effects="shade")
+    (root / "shadow" / "2_mask.png").unlink()
+    with pytest.raises(SourceError, match=r"no file for 1 of 3 photos \(first: 2\)"):
+        opened(root, effects="shadow")
+
+
 def test_a_set_has_the_name_that_is_given(tmp_path: Path) -> None:
     assert opened(write_pairs(tmp_path, three()), name="mine-2").name == "mine-2"
     with pytest.raises(UsageError, match="must consist of letters"):

@@ -74,6 +74,19 @@ def test_columns_of_any_name_are_read(tmp_path: Path) -> None:
     assert named.fingerprint != data.fingerprint
 
 
+def test_a_column_of_effects_is_handed_on(tmp_path: Path) -> None:
+    columns = rows("input", "object_mask", "gt")
+    plain = opened(write_table(tmp_path / "plain.parquet", columns), layout="ober")
+    columns["object_effect_mask"] = [None, *(stored(np.roll(mask_of(seed), 9, 0)) for seed in (2, 3))]
+    data = opened(write_table(tmp_path / "effects.parquet", columns), layout="ober")
+    as_drawn(data)
+    empty, found = data.sample(0).effect, data.sample(1).effect
+    assert plain.sample(0).effect is None and empty is not None and not empty.any()
+    np.testing.assert_array_equal(found, np.roll(mask_of(2), 9, 0))
+    named = opened(tmp_path / "effects.parquet", columns="image:input,mask:object_mask,effect:object_effect_mask")
+    np.testing.assert_array_equal(named.sample(1).effect, found)
+
+
 def test_a_folder_of_parquet_files_with_usual_columns_needs_no_option(tmp_path: Path) -> None:
     write_table(tmp_path / "data" / "test-00000-of-00001.parquet", rows("input", "object_mask", "gt"))
     write_table(tmp_path / "data" / "train-00000-of-00001.parquet", rows("input", "object_mask", "gt"))
