@@ -271,7 +271,8 @@ def run_submit(args: argparse.Namespace) -> int:
     from benchmark.runner.results import Run
     from benchmark.submissions.submit import submit
 
-    folder = submit(Run(args.run), args.to, args.outputs)
+    with writing_to(args.to, "--to"):
+        folder = submit(Run(args.run), args.to, args.outputs)
     emit({"submission": str(folder)}, f"{folder}\nnext   benchmark verify {folder}", args.json)
     return 0
 
@@ -304,7 +305,8 @@ def run_hub(args: argparse.Namespace) -> int:
     if options.dataset:
         pins = (options.config, options.split, options.dataset_revision, options.source_url, options.model)
         names = HubNames(options.dataset_id, *pins)
-    written = export(Path(options.board), args.to, options.title, options.dataset, names)
+    with writing_to(args.to, "--to"):
+        written = export(Path(options.board), args.to, options.title, options.dataset, names)
     emit({"files": [str(path) for path in written]}, "\n".join(map(str, written)), args.json)
     return 0
 

@@ -238,7 +238,7 @@ def _notes(submission: Submission, scored_again: bool) -> Iterator[str]:
     if not submission.outputs:
         yield "the hashes of the outputs: the pictures are not in the submission (`benchmark submit --outputs`)"
     if not scored_again:
-        yield "that the scores are those of the pictures: it takes the pictures, and --root with the dataset"
+        yield "that the scores are those of the pictures: it takes the pictures and the dataset (--dataset, --root)"
     if record.sets and not scored_again:
         names = ", ".join(sorted({name.partition("/")[0] for name in record.sets}))
         yield f"the scores of the whole set ({names}), for the same reason"

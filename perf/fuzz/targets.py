@@ -24,6 +24,7 @@ from olrd.arrays import decode_ids, decode_mask, decode_photo, photo_header
 from olrd.errors import OlrdError, Rejected
 from olrd.panoptic import PanopticMap, check_panoptic, decode_rle, encode_rle
 from olrd.sources import Source, SourceSpec, open_source
+from olrd.storage.files import sha256
 from perf.fuzz.harness import Example, Target
 from perf.fuzz.honest import drawn_exif, drawn_pictures, saved
 from perf.fuzz.mutate import TEXTS, damaged_bytes, damaged_json, damaged_value
@@ -444,6 +445,33 @@ def run_table(honest: Path, scratch: Path) -> Example:
         run = Run(folder)
         run.samples()
         compare(sound, run)
+
+    return example
+
+
+@target("submission")
+def submission(honest: Path, scratch: Path) -> Example:
+    """Submissions: one file is damaged, and listed as it is, as a careful forger does."""
+    from benchmark.runner.results import Run
+    from benchmark.submissions.folder import MANIFEST, RECORD, ROWS
+    from benchmark.submissions.submit import submit
+    from benchmark.submissions.verify import verify
+
+    folder = submit(Run(honest / "run"), scratch)
+    sound = {name: (folder / name).read_bytes() for name in (MANIFEST, RECORD, ROWS)}
+
+    def example(random: Random) -> None:
+        for name, data in sound.items():
+            (folder / name).write_bytes(data)
+        name = random.choice(list(sound))
+        data = sound[name]
+        damaged = damaged_bytes(data, random) if name == ROWS else damaged_json(json.loads(data), random)
+        (folder / name).write_bytes(damaged)
+        if name != MANIFEST:
+            manifest = json.loads(sound[MANIFEST])
+            manifest["files"][name] = {"sha256": sha256(damaged), "bytes": len(damaged)}
+            (folder / MANIFEST).write_text(json.dumps(manifest))
+        verify(folder)
 
     return example
 
