@@ -9,7 +9,7 @@ SPACE/results/      records and rows, so that the Space is a board: `benchmark c
 from __future__ import annotations
 
 import html
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.board.leaderboard import leaderboard, page_name
@@ -18,7 +18,7 @@ from benchmark.board.record_rows import rows_beside
 from benchmark.board.records import read_records
 from benchmark.hub.yaml_text import to_yaml
 from olrd.errors import SourceError
-from olrd.storage.files import write_atomic
+from olrd.storage.files import read_regular, write_atomic
 from olrd.trust import escape_markdown, one_line
 
 LONGEST = 60
@@ -46,16 +46,23 @@ def write_space(board: Path, space: Path, title: str) -> list[Path]:
     found = sections(read_records(board))
     if not found:
         raise SourceError(f"{board} holds no records; `benchmark leaderboard RUN --board {board}` adds a run")
-    for path in sorted((board / "results").glob("*/*/*/*.json")):
+    for path in _parts(board):
         target = space / path.relative_to(board)
         target.parent.mkdir(parents=True, exist_ok=True)
-        for file, copy in ((path, target), (rows_beside(path), rows_beside(target))):
-            if file.is_file():
-                shutil.copyfile(file, copy)
+        write_atomic(target, read_regular(path, board), durable=False)
     pages = leaderboard(space)
     write_atomic(space / "index.html", index(found, title))
     write_atomic(space / "README.md", readme(found, title))
     return [space / "README.md", space / "index.html", *pages]
+
+
+def _parts(board: Path) -> Iterator[Path]:
+    """The files that a board's pages are made from: records, rows, and the thumbnails that they show."""
+    for path in sorted((board / "results").glob("*/*/*/*.json")):
+        yield path
+        if rows_beside(path).is_file():
+            yield rows_beside(path)
+    yield from sorted((board / "pictures").glob("*/*/*.webp"))
 
 
 def readme(found: list[Section], title: str) -> str:

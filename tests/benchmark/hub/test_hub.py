@@ -59,6 +59,14 @@ def test_a_space_is_a_board(board: Path, tmp_path: Path) -> None:
     assert open_scored(space / "toy#a").samples().equals(open_scored(board / "toy#a").samples())
 
 
+def test_the_thumbnails_of_a_board_travel_with_its_pages(board: Path, tmp_path: Path) -> None:
+    strip = board / "pictures/toy/p-1-cafe-f00d/a-1.webp"
+    strip.parent.mkdir(parents=True)
+    strip.write_bytes(b"picture")
+    space = export(board, tmp_path / "hub", "Erasers")[0].parent
+    assert (space / strip.relative_to(board)).read_bytes() == b"picture"
+
+
 def test_eval_yaml_has_a_task_per_headline_score(board: Path, tmp_path: Path) -> None:
     export(board, tmp_path / "hub", "x", "toy", NAMES)
     values = loaded(tmp_path / "hub/dataset/eval.yaml")
