@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from benchmark.board.ranking import Column, Section
 from benchmark.board.record_rows import read_rows_of, rows_beside
 from benchmark.board.records import key_of, read_record
 
+FEWEST = 10
+"""Number of source photos below which the page gives no interval."""
+STEPS = 64
 MOST = 400_000
 """Largest number of values on a page: about 3 MB. Larger sets have no filter."""
 
@@ -33,7 +37,7 @@ def samples_of(section: Section, rows: Mapping[str, pd.DataFrame]) -> dict[str, 
         rows: the rows of samples.parquet by `Row.key`. Runs without rows have no values.
 
     Returns:
-        JSON values: `photo` (a number per sample), `share` (of the mask, per cent), `category` (numbers into
+        JSON values: `fewest` (photos for an interval), `t` (`quantiles`), `photo` (a number per sample), `share` (of the mask, per cent), `category` (numbers into
         `categories`), and `values`, a list per run (None without rows) with a list per column of the first table
         (None for scores of whole sets). None if no run has rows, or if there are too many values.
     """
@@ -48,12 +52,21 @@ def samples_of(section: Section, rows: Mapping[str, pd.DataFrame]) -> dict[str, 
     texts = [text if isinstance(text, str) else "" for text in about.category]
     categories = [text for text, _ in sorted(Counter(texts).items(), key=lambda item: (-item[1], item[0]))]
     return {
+        "fewest": FEWEST,
+        "t": quantiles(),
         "photo": [photos[name] for name in about.cluster],
         "share": [_short(100 * share) for share in about.mask_share.astype(float)],
         "category": [categories.index(text) for text in texts],
         "categories": categories,
         "values": [None if frame is None else _values(frame, names, section.main) for frame in frames],
     }
+
+
+def quantiles() -> list[float]:
+    """The 97.5 % quantiles of Student's t at STEPS / 0, STEPS / 1, ... STEPS / STEPS degrees of freedom, between which the
+    page interpolates."""
+    degrees = [math.inf, *(STEPS / k for k in range(1, STEPS + 1))]
+    return [round(float(stats.t.ppf(0.975, df)), 5) for df in degrees]
 
 
 def _indexed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -120,6 +120,8 @@ def test_rows_sort_by_mouse_keyboard_and_menu(tab: Any) -> None:
     head.locator("button").click()  # the best first
     assert methods(tab) == ["ground-truth", "blur-fill", "smooth", "middle", "sharp"]
     assert head.get_attribute("aria-sort") == "descending"
+    chosen = tab.locator("label", has_text="sort by").locator("select")
+    assert chosen.evaluate("menu => menu.selectedOptions[0].text") == "psnr/mask/raw, dB ↑"
     head.locator("button").focus()
     tab.keyboard.press("Enter")
     assert methods(tab) == ["sharp", "middle", "smooth", "blur-fill", "ground-truth"]
@@ -186,21 +188,27 @@ def test_the_filter_gives_the_means_of_its_samples(tab: Any) -> None:
     assert tab.locator("table").first.inner_text() == before
 
 
-def test_means_of_photos_with_several_samples(chrome: Any, board: Path) -> None:
-    """The page's interval against the linearised ratio by numpy and scipy."""
+@pytest.mark.parametrize("uneven", [False, True])
+def test_intervals_against_the_plain_jackknife(uneven: bool, chrome: Any, board: Path) -> None:
+    """The page's interval against leaving out each photo, and against traces of the matrices for the degrees of freedom."""
     tab = chrome.new_page()
     tab.goto(board.as_uri())
     generator = np.random.Generator(np.random.Philox(3))
-    values, photos = generator.normal(0, 1, 40), generator.integers(0, 14, 40)
+    values, photos = generator.normal(0, 1, 60), generator.integers(0, 14, 60)
+    photos[20:] = 0 if uneven else photos[20:]
     texts = [None if k % 9 == 0 else float(value) for k, value in enumerate(values)]
-    found = tab.evaluate("([values, photos]) => estimate(values, photos)", [texts, photos.tolist()])
+    settings = "JSON.parse(document.querySelector('section script').textContent).samples"
+    found = tab.evaluate(f"([values, photos]) => estimate(values, photos, {settings})", [texts, photos.tolist()])
     kept = np.array([text is not None for text in texts])
-    groups = [values[kept & (photos == photo)] for photo in np.unique(photos[kept])]
-    mean, n = values[kept].mean(), kept.sum()
-    spread = sum((group.sum() - mean * len(group)) ** 2 for group in groups)
-    reach = stats.t.ppf(0.975, len(groups) - 1) * np.sqrt(len(groups) / (len(groups) - 1) * spread) / n
-    assert found == pytest.approx([mean, mean - reach, mean + reach], rel=1e-3)
-    assert tab.evaluate("estimate([1, null], [0, 1])") == [1, None, None]
+    names, mean = np.unique(photos[kept]), values[kept].mean()
+    error = np.sqrt(sum((values[kept & (photos != photo)].mean() - mean) ** 2 for photo in names))
+    p = np.array([(kept & (photos == photo)).sum() for photo in names]) / kept.sum()
+    residual = np.eye(len(p)) - np.outer(p, np.ones(len(p)))  # sums - counts * mean
+    # The samples of a photo count as equal, so its sum has the variance p^2.
+    inner = np.diag((1 - p) ** -2.0) @ (residual * p**2 @ residual.T)
+    reach = stats.t.ppf(0.975, np.trace(inner) ** 2 / np.trace(inner @ inner)) * error
+    assert found == pytest.approx([mean, mean - reach, mean + reach], rel=2e-3)
+    assert tab.evaluate(f"estimate([1, null], [0, 1], {settings})") == [1, None, None]
     tab.close()
 
 
