@@ -155,11 +155,13 @@ def group_key(record: Summary) -> tuple[str, str, str, str]:
 
 
 def sections(records: Iterable[Summary]) -> list[Section]:
-    """One section per group of records that may be compared. The order of `records` has no effect."""
+    """One section per group of records that may be compared. Of the same data under the same protocol, the latest
+    revisions come first. The order of `records` has no effect."""
     groups: dict[tuple[str, str, str, str], list[Summary]] = {}
     for record in records:
         groups.setdefault(group_key(record), []).append(record)
-    return [_section(groups[key]) for key in sorted(groups)]
+    latest_first = sorted(groups, key=lambda key: key[3:], reverse=True)
+    return [_section(groups[key]) for key in sorted(latest_first, key=lambda key: key[:3])]
 
 
 def _section(records: list[Summary]) -> Section:

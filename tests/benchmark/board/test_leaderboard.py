@@ -193,6 +193,13 @@ def test_different_protocols_data_or_metrics_are_never_ranked_together(change: d
     assert (board / "toy.md").read_text().count("### Ranked by") == 2
 
 
+def test_the_latest_revisions_stand_first() -> None:
+    old, new = record("a"), record("a", metrics__psnr__revision="2")
+    other = record("a", protocol__id="a-1-cafe")
+    found = [(s.protocol, s.definitions["psnr"][0]) for s in sections_of(old, new, other)]
+    assert found == [("a-1-cafe", "1"), ("p-1-cafe", "2"), ("p-1-cafe", "1")]
+
+
 def test_columns_and_cells(tmp_path: Path) -> None:
     summary = record("a", 20.0)
     summary["scores"]["psnr/mask/raw"] = score(20.0, same=3, empty_region=2)
