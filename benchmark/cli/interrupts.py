@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-PATIENCE = 1.5
+PATIENCE = 1.0
 """Seconds that an interrupted command has to end by itself."""
 STATUS = 130
 MESSAGE = "interrupted; run the same command again to go on from here"

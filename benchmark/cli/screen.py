@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark.board.ranking import columns_of
+from benchmark.board.ranking import CHANGE, columns_of
 from benchmark.board.tables import decimals_for, seconds
 from benchmark.metrics import REASONS
 from benchmark.regions import MODES
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST = 5
 """Reasons of failed samples that are shown one by one."""
+ROWS = 4
+"""Headline scores on the screen, without the change outside."""
 RAW, COMPOSITED = MODES
 
 
@@ -57,7 +59,8 @@ def result(run: Run, every: bool = False) -> str:
     lines = list(_lines(summary))
     kept = _without_repeats(summary, lines)
     first = _headline(summary)
-    shown = kept if every else [line for line in kept if line.name.removesuffix(" = composited") in first]
+    by_name = {line.name.removesuffix(f" = {COMPOSITED}"): line for line in kept}
+    shown = kept if every else [by_name[name] for name in first if name in by_name]
     parts = [*_head(summary), "", *_table(shown), ""]
     if _all_repeat(summary):
         reason = ", because the method changes nothing outside the mask" if _keeps_the_photo(summary) else ""
@@ -165,11 +168,13 @@ def _head(summary: Summary) -> Iterator[str]:
         yield f"failed: {len(common) - MOST} more reasons in summary.json"
 
 
-def _headline(summary: Summary) -> set[str]:
-    """Names of the headline scores: in the mask (or the only form that a metric has), raw and composited, and the
-    change outside."""
-    raw = [column.name for column in columns_of(summary)[0]]
-    return {*raw, *(name.removesuffix(RAW) + COMPOSITED for name in raw)} & {*summary.scores, *summary.sets}
+def _headline(summary: Summary) -> list[str]:
+    """Names of the headline scores in the order of a leaderboard: the first `ROWS` in the mask (or in the only form that
+    a metric has), raw and composited, and the change outside."""
+    main, _ = columns_of(summary)
+    raw = [column.name for column in main if column.name != CHANGE][:ROWS]
+    both = [name for one in raw for name in dict.fromkeys((one, one.removesuffix(RAW) + COMPOSITED))]
+    return [name for name in (*both, CHANGE) if name in summary.scores or name in summary.sets]
 
 
 def _lines(summary: Summary) -> Iterator[Line]:
