@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,13 @@ def parser() -> argparse.ArgumentParser:
     described.add_argument("--date", default="", metavar="YYYY-MM-DD", help="when it was published")
     described.add_argument("--dataset-version", default="1.0.0", metavar="X.Y.Z", help="default %(default)s")
     described.add_argument("--citation", default="", metavar="BIBTEX", help="how to cite it")
+    described.add_argument(
+        "--derived-from",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a dataset that the photos or annotations come from; repeatable",
+    )
 
     caption = add(
         "caption",
@@ -229,8 +237,19 @@ def run_croissant(args: argparse.Namespace) -> int:
     from olrd.dataset.folder import Dataset
     from olrd.storage.files import write_atomic
 
-    publication = Publication(args.name, args.url, args.creator, args.date, args.dataset_version, args.citation)
+    given = (
+        args.name,
+        args.url,
+        args.creator,
+        args.date,
+        args.dataset_version,
+        args.citation,
+        tuple(args.derived_from),
+    )
+    publication = Publication(*given)
     described = croissant(Dataset(args.folder), publication)
+    if missing := publication.not_given():
+        print(f"conferences also ask for {', '.join(missing)}, which only you can say", file=sys.stderr)
     text = json.dumps(described, indent=1, ensure_ascii=False)
     if args.out is None:
         emit(described, text, args.json)

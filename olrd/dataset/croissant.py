@@ -1,6 +1,6 @@
 """A dataset in Croissant, the JSON-LD in which machine-learning datasets are described, with its RAI fields.
 
-Croissant 1.0: http://mlcommons.org/croissant/1.0. RAI (responsible AI) 1.0: http://mlcommons.org/croissant/RAI/1.0. The
+Croissant 1.1: http://mlcommons.org/croissant/1.1. RAI (responsible AI) 1.0: http://mlcommons.org/croissant/RAI/1.0. The
 files and columns follow from build.json and the schema, the RAI texts from how the triplets were made. What only the
 publisher knows (address, creator, date) is given by the caller.
 """
@@ -20,7 +20,7 @@ from olrd.errors import UsageError
 from olrd.licenses import license_url
 
 PARQUET = "application/x-parquet"
-SPECIFICATIONS = ("http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0")
+SPECIFICATIONS = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
 KINDS = {
     "string": "sc:Text",
     "bool": "sc:Boolean",
@@ -69,6 +69,7 @@ LANGUAGE: dict[str, Any] = {
     "md5": "cr:md5",
     "parentField": "cr:parentField",
     "path": "cr:path",
+    "prov": "http://www.w3.org/ns/prov#",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "recordSet": "cr:recordSet",
     "references": "cr:references",
@@ -97,6 +98,7 @@ class Publication:
         date: of publication, as YYYY-MM-DD.
         version: e.g. 1.0.0.
         citation: BibTeX.
+        derived_from: addresses of the datasets that the photos and annotations come from.
     """
 
     name: str = "object-removal-triplets"
@@ -105,6 +107,12 @@ class Publication:
     date: str = ""
     version: str = "1.0.0"
     citation: str = ""
+    derived_from: tuple[str, ...] = ()
+
+    def not_given(self) -> list[str]:
+        """The options of `olrd croissant` that conferences ask for and that were left out."""
+        given = {"url": self.url, "creator": self.creator, "date": self.date, "citation": self.citation}
+        return [f"--{name}" for name, value in (given | {"derived-from": self.derived_from}).items() if not value]
 
 
 def croissant(dataset: Dataset, publication: Publication) -> dict[str, Any]:
@@ -113,8 +121,9 @@ def croissant(dataset: Dataset, publication: Publication) -> dict[str, Any]:
     Raises:
         UsageError: the address is none.
     """
-    if publication.url and not publication.url.startswith(("http://", "https://")):
-        raise UsageError(f"the address of the dataset must start with https://, got {publication.url!r}")
+    for what, address in (("the dataset", publication.url), *(("a source", one) for one in publication.derived_from)):
+        if address and not address.startswith(("http://", "https://")):
+            raise UsageError(f"the address of {what} must start with https://, got {address!r}")
     record = dataset.record
     facts = _facts(dataset)
     described: dict[str, Any] = {
@@ -135,7 +144,7 @@ def croissant(dataset: Dataset, publication: Publication) -> dict[str, Any]:
         "creator": {"@type": "sc:Organization", "name": publication.creator} if publication.creator else "",
     }
     described |= {name: value for name, value in given.items() if value}
-    described |= responsible(record, facts)
+    described |= responsible(record, facts, publication.derived_from)
     described["distribution"] = list(_files(record, publication.url))
     described["recordSet"] = [_records(record, split) for split in _splits(record)]
     return described

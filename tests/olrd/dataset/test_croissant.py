@@ -15,23 +15,36 @@ from olrd.cli.main import main
 from olrd.config import BuildConfig
 from olrd.dataset.croissant import Publication, croissant
 from olrd.dataset.folder import Dataset
+from olrd.dataset.responsible import NEEDED
 from olrd.dataset.schema import features
 from olrd.errors import UsageError
 from olrd.sources import SourceSpec
 from olrd.storage.files import sha256_file
 
-ASKED = (
-    "dataBiases",
+SPECIFIED = (
     "dataCollection",
-    "dataLimitations",
+    "dataCollectionType",
+    "dataCollectionMissingData",
+    "dataCollectionRawData",
+    "dataImputationProtocol",
+    "dataManipulationProtocol",
+    "dataPreprocessingProtocol",
+    "dataAnnotationProtocol",
+    "dataAnnotationAnalysis",
     "dataReleaseMaintenancePlan",
-    "dataSocialImpact",
-    "dataUseCases",
-    "personalSensitiveInformation",
+    "annotationsPerItem",
+    "annotatorDemographics",
+    "machineAnnotationTools",
 )
-"""RAI fields that conferences ask for."""
+"""Fields of the RAI specification beside the minimal ones of NeurIPS. Without those that only a publisher knows."""
 PUBLISHED = Publication(
-    "toy", "https://huggingface.co/datasets/me/toy", "Somebody", "2026-11-30", "1.0.0", "@misc{toy}"
+    "toy",
+    "https://huggingface.co/datasets/me/toy",
+    "Somebody",
+    "2026-11-30",
+    "1.0.0",
+    "@misc{toy}",
+    ("https://cocodataset.org",),
 )
 
 
@@ -58,8 +71,14 @@ def test_every_column_is_a_field_and_the_rai_fields_are_there(folder: Path) -> N
     values = described(folder)
     for records in values["recordSet"]:
         assert [field["name"] for field in records["field"]] == list(features("full"))
-    assert all(values[f"rai:{name}"] for name in ASKED)
+    assert all(values[name] for name in NEEDED) and all(values[f"rai:{name}"] for name in SPECIFIED)
     assert values["rai:hasSyntheticData"] is True
+    record = Dataset(folder).record
+    assert values["prov:wasDerivedFrom"][0]["@id"] == f"urn:sha256:{record.source.fingerprint}"
+    assert values["prov:wasDerivedFrom"][1]["prov:atLocation"] == "https://cocodataset.org"
+    (activity,) = values["prov:wasGeneratedBy"]
+    assert record.command in activity["sc:description"]
+    assert activity["prov:wasAssociatedWith"]["prov:label"] == f"olrd {record.olrd}"
     rows = list(Dataset(folder).rows(["category"]))
     common = max({row["category"] for row in rows}, key=[row["category"] for row in rows].count)
     assert f"Objects by class: {common} " in values["rai:dataBiases"][1]
@@ -69,6 +88,9 @@ def test_nothing_is_said_that_was_not_given(folder: Path) -> None:
     assert not {"url", "creator", "datePublished", "citeAs"} & described(folder, Publication()).keys()
     with pytest.raises(UsageError, match="must start with https://"):
         described(folder, Publication(url="file:///etc/passwd"))
+    with pytest.raises(UsageError, match="a source must start with https://"):
+        described(folder, Publication(derived_from=("coco",)))
+    assert PUBLISHED.not_given() == []
 
 
 def test_mlcroissant_finds_no_error_and_reads_the_rows(folder: Path, tmp_path: Path) -> None:
@@ -91,6 +113,6 @@ def test_the_command_writes_a_file_or_prints(folder: Path, tmp_path: Path, capsy
     out = tmp_path / "croissant.json"
     assert main(["croissant", str(folder), "--name", "toy", "--out", str(out)]) == 0
     assert json.loads(out.read_text())["name"] == "toy"
-    capsys.readouterr()
+    assert "--url, --creator, --date, --citation, --derived-from" in capsys.readouterr().err
     assert main(["croissant", str(folder), "--name", "toy"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(out.read_text())
