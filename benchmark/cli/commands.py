@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import olrd
 from benchmark.cli.interrupts import prompt_interrupts
-from benchmark.cli.options import CompareOptions, HubOptions, LeaderboardOptions, ReportOptions, VerifyOptions
+from benchmark.cli.options import PICTURES, CompareOptions, HubOptions, LeaderboardOptions, ReportOptions, VerifyOptions
 from benchmark.cli.outputs import writing_to
 from benchmark.cli.streams import STDERR, stdout_for_results
 from benchmark.runner.request import DATA, METHOD, RUNNING, Request, SampleChoice
@@ -145,8 +145,8 @@ def parser() -> argparse.ArgumentParser:
         "benchmark report runs/olrd/native/opencv-telea runs/olrd/native/blur-fill --out report",
     )
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run made with --save")
-    add_out(report, "folder to write report.html to", required=True)
-    add_options(report, ReportOptions, (DATA,))
+    add_out(report, "folder to write report.html and its pictures to", required=True)
+    add_options(report, ReportOptions, (DATA, PICTURES))
     add_json(report)
     return top
 
@@ -314,12 +314,14 @@ def run_hub(args: argparse.Namespace) -> int:
 def run_report(args: argparse.Namespace) -> int:
     """`benchmark report`."""
     options = from_arguments(ReportOptions, args)
+    from benchmark.page.pictures import Keep
     from benchmark.page.report import report
     from benchmark.runner.results import Run
 
     runs = [Run(folder) for folder in args.runs]
+    keep = Keep(options.pictures, options.quality, options.crop_side)
     with stdout_for_results(), writing_to(Path(args.out), "--out"):
-        path = report(runs, _data_of(runs[0].summary, options), Path(args.out), options.limit)
+        path = report(runs, _data_of(runs[0].summary, options), Path(args.out), options.limit, keep)
     emit({"page": str(path)}, str(path), args.json)
     return 0
 

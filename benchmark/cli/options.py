@@ -9,6 +9,8 @@ from benchmark.runner.request import DATA, DataChoice
 from olrd.errors import UsageError
 from olrd.options import KEY_VALUES, Kind, check, option
 
+PICTURES = "pictures"
+"""A heading of `--help`."""
 REPEATED = Kind(lambda flag, texts: tuple(texts), list, repeated=True)
 
 
@@ -36,10 +38,29 @@ class CompareOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(DataChoice):
-    """The dataset that runs were made on, and how much of it a report shows."""
+    """The dataset that runs were made on, and how much of it a report shows and keeps."""
 
     dataset: str = option("", "the dataset of the runs (default: the first run's)", metavar="NAME", group=DATA)
     limit: int = option(200, "samples to show", metavar="N", group=DATA, least=1)
+    pictures: str = option(
+        "crops",
+        "what is kept: crops (around the mask, and small whole photos), all (also every whole photo in full size), "
+        "none (scores only; the runs need no --save)",
+        metavar="WHAT",
+        group=PICTURES,
+        choices=("crops", "all", "none"),
+    )
+    quality: int = option(
+        90, "WebP quality of the pictures, 1 to 100; 100 is lossless", metavar="N", group=PICTURES, least=1, most=100
+    )
+    crop_side: int = option(
+        1024,
+        "longest side of a crop; larger ones are reduced, and the page says by how much",
+        metavar="PX",
+        group=PICTURES,
+        least=64,
+        most=16383,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

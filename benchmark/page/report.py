@@ -1,14 +1,13 @@
-"""A page that shows runs side by side: the input, the mask, every output and the truth of each sample.
+"""A page that shows runs side by side: input, truth and every output of each sample, cropped around the mask.
 
-OUT/report.html      the page, with small copies of the pictures; it opens from disk and is under 10 MB
-OUT/full/<id>/...    the pictures in full size, which the page loads on demand
+OUT/report.html      the page; it opens from disk and loads only the pictures beside it
+OUT/pictures/...     the pictures (`benchmark.page.pictures`)
 """
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +21,17 @@ from benchmark.board.ranking import sections
 from benchmark.board.records import portable
 from benchmark.board.tables import Table, tables_of
 from benchmark.datasets import AlteredError, DataSet, Sample
-from benchmark.page.thumbnails import Thumbnails
+from benchmark.page.pictures import LOSSLESS, Keep, Pictures
 from benchmark.protocol import Protocol
 from benchmark.runner.results import Run
 from benchmark.scoring import prepared
-from olrd.arrays import Image, decode_photo, encode_image, encode_mask
+from olrd.arrays import Image, decode_photo
 from olrd.dataset.sampling import pick_evenly
 from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.progress import progress_bar
-from olrd.storage.files import file_name_of, sha256, write_atomic
-from olrd.trust import parse_json, shown, without_folders
-
-PAGE_BYTES = 10_000_000
-"""Largest size of the page."""
+from olrd.storage.files import file_name_of, read_regular, sha256, write_atomic
+from olrd.trust import parse_json, without_folders
+from olrd.trust import shown as quoted
 
 
 @dataclass(frozen=True)
@@ -48,50 +45,44 @@ class Shown:
     rows: dict[str, dict[str, Any]]
 
 
-def report(runs: list[Run], data: DataSet, out: Path, limit: int = 200, page_bytes: int = PAGE_BYTES) -> Path:
-    """Write the page and the pictures in full size.
+def report(runs: list[Run], data: DataSet, out: Path, limit: int = 200, keep: Keep | None = None) -> Path:
+    """Write the page and its pictures.
 
     Args:
-        runs: finished runs with saved pictures, all on `data` with one protocol.
+        runs: finished runs, all on `data` with one protocol. They need saved pictures unless none are kept.
         data: the dataset of the runs.
         out: folder to write to.
         limit: number of samples on the page: failed ones first, the others evenly spread over the dataset.
-        page_bytes: largest size of the page.
+        keep: how much of the pictures is kept; by default crops.
 
     Returns:
         The path of the page.
 
     Raises:
-        UsageError: datasets or protocols differ, or the page becomes too large.
+        UsageError: datasets or protocols differ, or no sample is in all runs.
         SourceError: a run has no saved pictures.
         IntegrityError: a saved picture is not the one that was scored.
     """
+    keep = keep or Keep()
     protocol = shared_protocol(runs, data)
-    shown = [_shown(run, label, k) for k, (run, label) in enumerate(labelled(runs))]
+    shown = [_shown(run, label, k, keep) for k, (run, label) in enumerate(labelled(runs))]
     ids = data.ids()
     numbers = picked(ids, shown, limit)
     if not numbers:
         raise UsageError("the runs have no sample in common, so there is nothing to show")
     out.mkdir(parents=True, exist_ok=True)
-    entries = [_words(ids[number], shown) for number in numbers]
-    template = resources.files("benchmark.page").joinpath("report.html").read_text(encoding="utf-8")
-    head = _head(runs, shown, data, protocol, len(numbers))
-    words = len(template) + len(_payload(head, entries))
-    thumbnails = Thumbnails(page_bytes - words, len(numbers))
+    pictures = Pictures(out, keep)
+    entries = []
     with progress_bar("report", len(numbers)) as bar:
-        for number, entry in zip(numbers, entries, strict=True):
-            pictures, mask = _pictures(data, number, protocol, shown, out, entry)
-            entry["small"], entry["mask"] = thumbnails.of(pictures, mask)
+        for number in numbers:
+            entry = _words(ids[number], shown)
+            if keep.pictures != "none":
+                entry |= _pictures(data, number, protocol, shown, pictures, entry)
+            entries.append(entry)
             bar.update()
-    page = template.replace("__DATA__", _payload(head, entries))
-    if len(page) >= page_bytes:
-        fitting = max(1, int(len(numbers) * page_bytes / len(page) * 0.9))
-        raise UsageError(
-            f"{len(numbers)} samples of {len(runs)} runs do not fit into a page of "
-            f"{page_bytes / 1e6:g} MB: use --limit {fitting} or less"
-        )
     path = out / "report.html"
-    write_atomic(path, page)
+    write_atomic(path, _page(_head(runs, shown, data, protocol, keep) | {"samples": entries}))
+    pictures.finish()
     return path
 
 
@@ -100,13 +91,16 @@ def shared_protocol(runs: Sequence[Run], data: DataSet) -> Protocol:
     if not runs:
         raise UsageError("a report needs at least one run's folder")
     first = runs[0].summary
+    hint = "; --root and --data-option must be those of its `benchmark run`"
     for run in runs:
-        for what, found, expected in (
-            ("dataset", run.summary.dataset.fingerprint, data.fingerprint),
-            ("protocol", run.summary.protocol_id, first.protocol_id),
+        for what, found, expected, advice in (
+            ("dataset", run.summary.dataset.fingerprint, data.fingerprint, hint),
+            ("protocol", run.summary.protocol_id, first.protocol_id, ""),
         ):
             if found != expected:
-                raise UsageError(f"{run.folder} cannot be shown here: another {what} ({found}, expected {expected})")
+                raise UsageError(
+                    f"{run.folder} cannot be shown here: another {what} ({found}, expected {expected}){advice}"
+                )
     if first.protocol.id != first.protocol_id:
         raise IntegrityError(
             f"{runs[0].folder}: the stored protocol has the id {first.protocol_id}, but its settings give "
@@ -127,16 +121,16 @@ def labelled(runs: Sequence[Run]) -> list[tuple[Run, str]]:
     ]
 
 
-def _shown(run: Run, label: str, number: int) -> Shown:
-    if not (run.folder / "outputs").is_dir():
+def _shown(run: Run, label: str, number: int, keep: Keep) -> Shown:
+    if keep.pictures != "none" and not (run.folder / "outputs").is_dir():
         raise SourceError(
             f"{run.folder} holds no pictures (it has no folder outputs): make the run again with "
-            "`benchmark run --save` and another --out"
+            "`benchmark run --save` and another --out, or make a report of the scores alone with --pictures none"
         )
     frame = run.samples()
     columns = [name for name in frame.columns if "/" in name]
     rows = {str(row["id"]): {str(k): v for k, v in row.items()} for row in frame.to_dict("records")}
-    return Shown(run, label, f"{number + 1}-{file_name_of(label)[:60]}", columns, rows)
+    return Shown(run, label, f"{number + 1}-{_plain_ascii(label)[:60]}", columns, rows)
 
 
 def picked(ids: Sequence[str], shown: Sequence[Shown], limit: int) -> list[int]:
@@ -164,6 +158,8 @@ def _words(name: str, shown: Sequence[Shown]) -> dict[str, Any]:
         "category": row["category"] or "",
         "background": row["background"] or "",
         "share": _number(row["mask_share"]),
+        "width": _number(row["width"]),
+        "height": _number(row["height"]),
         "scores": [_scores(run, run.rows[name]) for run in shown],
         "failed": [
             "" if run.rows[name]["status"] == "ok" else without_folders(run.rows[name]["reason"]) for run in shown
@@ -175,7 +171,7 @@ def _scores(run: Shown, row: dict[str, Any]) -> list[float | str | None]:
     file = run.run.folder / "samples.parquet"
     reasons = without_folders(parse_json(row["reasons"] or "{}", f"{file}, reasons"))
     if not isinstance(reasons, dict):
-        raise IntegrityError(f"{file}: the reasons of {shown(row['id'])} are {shown(reasons)}, expected an object")
+        raise IntegrityError(f"{file}: the reasons of {quoted(row['id'])} are {quoted(reasons)}, expected an object")
     found: list[float | str | None] = []
     for column in run.columns:
         value = _number(row[column])
@@ -184,75 +180,68 @@ def _scores(run: Shown, row: dict[str, Any]) -> list[float | str | None]:
 
 
 def _number(value: Any) -> float | None:
-    """A number with six digits; None for NaN."""
-    return None if value is None or math.isnan(value) else float(f"{value:.6g}")
+    """A number with six digits; None for NaN and infinity, which JSON does not have."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
 
 
 def anchor(name: str) -> str:
     """The URL fragment of a sample. It is unique, and safe in a URL and as the name of a folder."""
-    plain = "".join(c if c.isascii() else "_" for c in file_name_of(name))[:80]
+    plain = _plain_ascii(name)[:80]
     return f"s-{plain}" if plain == name else f"s-{plain}-{sha256(name.encode())[:6]}"
 
 
+def _plain_ascii(name: str) -> str:
+    """The name as a part of a file's name, of ASCII letters, digits, `.`, `-` and `_`."""
+    return "".join(c if c.isascii() else "_" for c in file_name_of(name))
+
+
 def _pictures(
-    data: DataSet, number: int, protocol: Protocol, shown: Sequence[Shown], out: Path, entry: dict[str, Any]
-) -> tuple[list[Image | None], np.ndarray | None]:
-    """Write the full pictures of a sample and add their file names to its entry.
+    data: DataSet, number: int, protocol: Protocol, shown: Sequence[Shown], written: Pictures, entry: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the pictures of a sample: the input, the truth and the output of each run.
 
     Returns:
-        The input, the truth and the output of each run (None where there is none), and the mask.
+        What is added to the entry of the sample.
     """
-    folder = out / "full" / entry["anchor"]
-    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {}
     sample: Sample | None = None
     try:
         sample = prepared(data.sample(number), protocol)
     except AlteredError:
         raise
     except Exception as error:  # the run counted the sample as failed, and the page shows the reason
-        entry["unreadable"] = without_folders(f"{type(error).__name__}: {error}")
-    files: list[str | None] = []
-    pictures: list[Image | None] = []
-    for name, pixels in (("input", sample.image if sample else None), ("truth", sample.truth if sample else None)):
-        pictures.append(pixels)
-        files.append(None if pixels is None else f"{name}.webp")
-        if pixels is not None:
-            write_atomic(folder / f"{name}.webp", encode_image(pixels), durable=False)
+        found["unreadable"] = without_folders(f"{type(error).__name__}: {error}")
+    pictures: list[Image | None] = [sample.image if sample else None, sample.truth if sample else None]
     for run in shown:
         row = run.rows[entry["id"]]
-        if row["status"] != "ok":
-            pictures.append(None)
-            files.append(None)
-            continue
-        source = run.run.folder / "outputs" / f"{file_name_of(entry['id'])}.webp"
-        pictures.append(_output(source, row["output_sha256"]))
-        files.append(f"{run.key}.webp")
-        shutil.copyfile(source, folder / f"{run.key}.webp")
-    if sample is not None:
-        write_atomic(folder / "mask.png", encode_mask(sample.mask), durable=False)
-    shape = next((p.shape for p in pictures if p is not None), (3, 4))
-    entry |= {"files": files, "width": shape[1], "height": shape[0]}
-    entry["centre"] = 50.0 if sample is None else _centre(sample.mask)
-    return pictures, None if sample is None else sample.mask
+        pictures.append(_output(run.run, entry["id"], row["output_sha256"]) if row["status"] == "ok" else None)
+    sizes = {pixels.shape for pixels in pictures if pixels is not None}
+    if len(sizes) > 1:
+        raise IntegrityError(f"the pictures of the sample {quoted(entry['id'])} have different sizes: {sorted(sizes)}")
+    stems = ["input", "truth", *(run.key for run in shown)]
+    found |= written.add(entry["anchor"], stems, pictures, None if sample is None else sample.mask)
+    for height, width, _ in sizes:
+        found |= {"width": width, "height": height}
+    return found
 
 
-def _output(path: Path, scored: str) -> Image:
+def _output(run: Run, name: str, scored: str) -> Image:
     """Read a saved output and check that it is the one that was scored."""
-    if not path.is_file():
-        raise SourceError(f"{path} is missing: make the run again with --save and another --out")
-    pixels = decode_photo(path.read_bytes(), str(path)).pixels
+    folder = run.folder / "outputs"
+    path = folder / f"{file_name_of(name)}.webp"
+    try:
+        content = read_regular(path, folder)
+    except OSError as error:
+        raise SourceError(
+            f"{path} is missing or cannot be read ({error.strerror}): make the run again with --save and another --out"
+        ) from error
+    pixels = decode_photo(content, str(path)).pixels
     if sha256(np.ascontiguousarray(pixels).data) != scored:
         raise IntegrityError(f"{path} is not the picture that was scored: it was changed afterwards")
     return pixels
 
 
-def _centre(mask: np.ndarray) -> float:
-    """The middle column of the mask in per cent of the width; 50 for an empty mask."""
-    columns = np.flatnonzero(mask.any(axis=0))
-    return round(50.0 * (columns[0] + columns[-1] + 1) / mask.shape[1], 2) if len(columns) else 50.0
-
-
-def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: Protocol, count: int) -> dict[str, Any]:
+def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: Protocol, keep: Keep) -> dict[str, Any]:
     """The data of the page that does not belong to a sample: tables, methods, columns."""
     summary = runs[0].summary
     found = sections([portable(run.summary) for run in runs])
@@ -264,7 +253,8 @@ def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: 
         "protocol": protocol.id,
         "fingerprint": data.fingerprint,
         "total": len(data.ids()),
-        "count": count,
+        "pictures": keep.pictures,
+        "lossless": keep.quality == LOSSLESS,
         "warnings": list(dict.fromkeys(t for r in runs for t in r.summary.every_warning)),
         "methods": [run.label for run in shown],
         "controls": [run.run.summary.method.control for run in shown],
@@ -280,7 +270,15 @@ def _plain(table: Table) -> dict[str, Any]:
     return {"title": table.title, "head": table.head, "rows": table.rows, "words": table.words}
 
 
-def _payload(head: dict[str, Any], entries: Sequence[dict[str, Any]]) -> str:
-    """The data as JSON. It cannot close the script element around it."""
-    values = head | {"samples": list(entries)}
-    return json.dumps(values, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+def _page(values: dict[str, Any]) -> str:
+    """The page: the template with its style, its script, and the data as JSON that cannot close its element."""
+    folder = resources.files("benchmark.page")
+    payload = json.dumps(values, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    page = folder.joinpath("report.html").read_text(encoding="utf-8")
+    for mark, text in (
+        ("__STYLE__", folder.joinpath("report.css").read_text(encoding="utf-8")),
+        ("__SCRIPT__", folder.joinpath("report.js").read_text(encoding="utf-8")),
+        ("__DATA__", payload),  # last: nothing in the data is replaced
+    ):
+        page = page.replace(mark, text)
+    return page

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from PIL import Image as Pillow
 from synthetic_runs import World
 
 from benchmark.datasets import open_dataset
+from benchmark.page.pictures import Keep
 from benchmark.page.report import anchor, labelled, picked, report
-from benchmark.page.thumbnails import Thumbnails
 from benchmark.protocol import load_protocol
 from benchmark.runner.request import Request
 from benchmark.runner.results import Run
@@ -25,7 +24,7 @@ from benchmark.runner.run import run
 from benchmark.scoring import prepared
 from olrd.arrays import decode_photo
 from olrd.errors import IntegrityError, SourceError, UsageError
-from olrd.storage.files import file_name_of
+from olrd.storage.files import file_name_of, sha256
 
 
 def payload(path: Path) -> dict[str, Any]:
@@ -45,10 +44,13 @@ def test_the_page_holds_every_picture_and_score(world: World, page: Path) -> Non
     for number, entry in enumerate(data["samples"]):
         sample = prepared(world.data.sample(number), protocol)
         assert (entry["width"], entry["height"]) == (96, 64)
+        x, y, w, h = entry["box"]
+        assert (y, w, h) == (0, 64, 64) and sample.mask[:, x : x + w].sum() == sample.mask.sum()
+        folder = page.parent / "pictures" / entry["anchor"]
         for k, table in enumerate(tables):
             row = table.loc[entry["id"]]
             if row.status != "ok":
-                assert entry["small"][2 + k] is None and "holds no" in entry["failed"][k]
+                assert entry["files"][2 + k] is None and "holds no" in entry["failed"][k]
                 assert str(world.root) not in entry["failed"][k]
                 continue
             for column, found in zip(data["columns"][k], entry["scores"][k], strict=True):
@@ -56,26 +58,30 @@ def test_the_page_holds_every_picture_and_score(world: World, page: Path) -> Non
                     assert json.loads(row.reasons)[column] == found
                 else:
                     assert found == pytest.approx(row[column], rel=1e-5)
-            full = page.parent / "full" / entry["anchor"] / entry["files"][2 + k]
             saved = world.runs[k].folder / "outputs" / f"{file_name_of(entry['id'])}.webp"
-            assert full.read_bytes() == saved.read_bytes()
-        for k, expected in ((0, sample.image), (1, sample.truth)):
-            small = Pillow.open(io.BytesIO(base64.b64decode(entry["small"][k].partition(",")[2])))
-            assert small.size == (96, 64)
-            assert np.abs(np.asarray(small).astype(int) - expected).mean() < 12
-            full = page.parent / "full" / entry["anchor"] / entry["files"][k]
-            assert np.array_equal(decode_photo(full.read_bytes()).pixels, expected)
-        mask = Pillow.open(io.BytesIO(base64.b64decode(entry["mask"][0].partition(",")[2])))
-        assert np.array_equal(np.asarray(mask), sample.mask)
-        assert entry["centre"] == pytest.approx(100 * 85 / 120, abs=1.5)
+            expected = decode_photo(saved.read_bytes()).pixels[:, x : x + w]
+            assert near(folder / entry["files"][2 + k], expected)
+        assert near(folder / entry["files"][0], sample.image[:, x : x + w])
+        assert sample.truth is not None
+        assert near(folder / entry["files"][1], sample.truth[:, x : x + w])
+        # The made outputs differ from the input everywhere; the others and the truth in the mask only.
+        made = "whole-3-_i_made__i_.webp" if number not in (1, 2, 4) else None
+        assert entry["wholes"] == ["whole-input.webp", None, None, None, made]
     assert [k for k, s in enumerate(data["samples"]) if any(s["failed"])] == [1, 4]
     assert "identical" in data["samples"][2]["scores"][2]
+
+
+def near(path: Path, expected: np.ndarray) -> bool:
+    """Whether a lossy picture shows `expected`."""
+    found = decode_photo(path.read_bytes()).pixels
+    return found.shape == expected.shape and bool(np.abs(found.astype(int) - expected).mean() < 12)
 
 
 def test_the_page_is_self_contained_and_the_same_each_time(world: World, page: Path, tmp_path: Path) -> None:
     text = page.read_text()
     assert "default-src 'none'" in text and not re.search(r'(src|href)="[^#"]', text)
-    assert "http:" not in text and "https:" not in text
+    assert "http:" not in text.replace("http://www.w3.org/2000/svg", "") and "https:" not in text
+    assert "__STYLE__" not in text and "__SCRIPT__" not in text and "__DATA__" not in text
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert word not in text
     assert report(world.runs, world.data, tmp_path / "again").read_bytes() == page.read_bytes()
@@ -102,7 +108,7 @@ def test_runs_that_do_not_belong_together_are_refused(world: World, tmp_path: Pa
     with pytest.raises(UsageError, match="another protocol"):
         report([world.runs[0], stranger], world.data, tmp_path / "out")
     moved = open_dataset("pairs", str(world.root), {"threshold": "99"})
-    with pytest.raises(UsageError, match="another dataset"):
+    with pytest.raises(UsageError, match=r"another dataset.*--root"):
         report(world.runs, moved, tmp_path / "out")
     with pytest.raises(UsageError, match="at least one run"):
         report([], world.data, tmp_path / "out")
@@ -112,7 +118,7 @@ def test_runs_that_do_not_belong_together_are_refused(world: World, tmp_path: Pa
 def test_a_run_without_pictures_says_how_to_get_them(world: World, tmp_path: Path) -> None:
     request = Request(method="mean-fill", dataset="pairs", root=str(world.root), protocol=str(world.protocol), limit=2)
     run(request, tmp_path / "bare")
-    with pytest.raises(SourceError, match="--save"):
+    with pytest.raises(SourceError, match=r"--save.*--pictures none"):
         report([Run(tmp_path / "bare")], world.data, tmp_path / "out")
 
 
@@ -159,35 +165,47 @@ def test_anchors_are_unique_and_plain() -> None:
     assert all(re.fullmatch(r"s-[\w.-]{0,100}", name, re.ASCII) for name in found)
 
 
-@pytest.mark.slow
-def test_the_budget_holds_for_the_worst_photos(world: World, tmp_path: Path) -> None:
-    """Noise, the hardest to compress: 4 samples of 4 methods in a tenth of the page's bytes."""
-    generator = np.random.Generator(np.random.Philox(0))
-    budget, samples = 200_000, 4
-    noise = [generator.integers(0, 256, (240, 320, 3), np.uint8) for _ in range(6)]
-    mask = generator.random((240, 320)) < 0.5
-    thumbnails, used = Thumbnails(budget, samples), 0
-    for _ in range(samples):
-        small, masks = thumbnails.of([*noise], mask)
-        used += sum(map(len, [*(s or "" for s in small), *(masks or [])]))
-    assert 0.5 * budget < used < budget
-    page = report(world.runs, world.data, tmp_path / "small", page_bytes=60_000)
-    assert page.stat().st_size < 60_000
-    with pytest.raises(UsageError, match=r"do not fit.*--limit"):
-        report(world.runs, world.data, tmp_path / "tiny", page_bytes=25_000)
+def test_a_report_of_scores_alone_needs_no_pictures(world: World, tmp_path: Path) -> None:
+    request = Request(method="mean-fill", dataset="pairs", root=str(world.root), protocol=str(world.protocol), limit=2)
+    run(request, tmp_path / "bare")
+    page = report([Run(tmp_path / "bare")], world.data, tmp_path / "out", keep=Keep("none"))
+    assert [p.name for p in page.parent.iterdir()] == ["report.html"]
+    entry = payload(page)["samples"][0]
+    assert "files" not in entry and (entry["width"], entry["height"]) == (96, 64)
+    assert entry["scores"][0][0] is not None
 
 
-def test_easy_photos_leave_room_for_hard_ones() -> None:
-    plain = np.full((480, 640, 3), 99, np.uint8)
-    hard = np.random.Generator(np.random.Philox(0)).integers(0, 256, (480, 640, 3), np.uint8)
-    thumbnails = Thumbnails(300_000, 4)
+def test_the_same_report_with_fewer_runs_leaves_no_old_pictures(world: World, tmp_path: Path) -> None:
+    report(world.runs, world.data, tmp_path / "out", limit=3)
+    page = report(world.runs[:1], world.data, tmp_path / "out", limit=1)
+    (entry,) = payload(page)["samples"]
+    folder = page.parent / "pictures" / entry["anchor"]
+    assert [p.name for p in (page.parent / "pictures").iterdir() if p.is_dir()] == [entry["anchor"]]
+    assert {p.name for p in folder.iterdir()} == {*entry["files"], "whole-input.webp"}
 
-    def side(pictures: list[np.ndarray]) -> int:
-        uri = thumbnails.of(pictures, None)[0][0]  # type: ignore[arg-type]
-        assert uri
-        return Pillow.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).width
 
-    assert side([plain] * 3) == 640
-    first = side([hard] * 3)
-    assert first < 640
-    assert side([plain] * 3) >= first and side([hard] * 3) > first
+def test_an_infinite_score_leaves_the_page_readable(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(world.runs[0].folder)
+    frame = run.samples()
+    frame["psnr/mask/raw"] = float("inf")
+    monkeypatch.setattr(run, "samples", lambda: frame)
+    page = report([run], world.data, tmp_path / "out", keep=Keep("none"))
+    assert "Infinity" not in page.read_text().split('id="data">')[1].split("</script>")[0]
+    data = payload(page)
+    assert data["samples"][0]["scores"][0][data["columns"][0].index("psnr/mask/raw")] is None
+
+
+def test_pictures_of_another_size_than_the_photo_are_refused(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(world.runs[0].folder, tmp_path / "run")
+    run = Run(folder)
+    large = np.zeros((10, 20, 3), np.uint8)
+    frame = run.samples()
+    for name in frame.id:
+        Pillow.fromarray(large).save(folder / "outputs" / f"{file_name_of(name)}.webp", lossless=True)
+    monkeypatch.setattr(run, "samples", lambda: frame.assign(output_sha256=sha256(large.tobytes())))
+    with pytest.raises(IntegrityError, match="different sizes"):
+        report([run], world.data, tmp_path / "out")
