@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -77,17 +77,29 @@ def run(
     return run_request(request, folder, EngineSpec(workers=workers))
 
 
-def compare(a: Run | str | Path, b: Run | str | Path, scores: str | Sequence[str] = ()) -> pd.DataFrame:
+def compare(
+    a: Run | str | Path,
+    b: Run | str | Path,
+    scores: str | Sequence[str] = (),
+    by: str | None = None,
+    sizes: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
     """Compare two runs by their paired differences A - B on the same samples, as `benchmark compare` does.
 
     Args:
         a: a finished run, its folder, or a row of a leaderboard such as `leaderboards/olrd-demo#patchmatch`.
         b: the run to compare with: the same. Protocol, data and metric revisions must be equal.
         scores: columns to compare, e.g. `psnr/mask/raw`; by default the headline scores.
+        by: compare within groups of samples: `area`, `category` or `background`.
+        sizes: a difference of interest by score or metric, e.g. {"psnr": 0.5}, for `photos_needed`; by default the
+            mean difference.
 
     Returns:
-        One row per score: `mean` difference, its 95 % interval (`low`, `high`), `p` of a sign-flip test over source
-        photos, `n` samples, `clusters` (source photos), and `p_holm`, corrected over all rows.
+        One row per score (and group): `mean` difference, its 95 % interval (`low`, `high`, or `no_interval`: why there
+        is none), `p` of a sign-flip test over source photos (or `no_test`), `n` samples, `clusters` (source photos),
+        `p_holm`, corrected over all rows with a test, `verdict` in words, `higher_is_better`, the number of source
+        photos (`photos_needed`) that finds a difference of `size`, the difference that these photos find
+        (`detectable`), and the names of both sides (`a`, `b`).
 
     Example:
         >>> import benchmark
@@ -107,7 +119,7 @@ def compare(a: Run | str | Path, b: Run | str | Path, scores: str | Sequence[str
     left = a if isinstance(a, Run) else open_scored(_folder(a, "a run"), b if isinstance(b, Run) else None)
     right = b if isinstance(b, Run) else open_scored(_folder(b, "a run"), left)
     names = (scores,) if isinstance(scores, str) else fitted(tuple[str, ...], scores, "scores")
-    return compare_runs(left, right, list(names) or headline(left.summary))
+    return compare_runs(left, right, list(names) or headline(left.summary), by, sizes)
 
 
 def _folder(where: object, what: str) -> Path:

@@ -38,8 +38,9 @@ class Protocol:
         box_margin: pixels by which the mask's bounding box is grown.
         outside_margin: pixels around the mask that the region `outside` leaves out.
         metrics: names of metrics; the first one ranks.
-        bootstrap: number of resamples.
-        seed: of erasers and of the bootstrap.
+        bootstrap: number of random patterns of the sign-flip test of `benchmark compare`, and of resamples for the
+            interval of the median time.
+        seed: of erasers and of these.
     """
 
     name: str

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from benchmark.board.ranking import Section
 from benchmark.board.tables import Table, Text, parting, tables_of
+from benchmark.statistics import EARLIER
 from olrd.trust import escape_markdown, one_line, printable
 
+EARLIER_INTERVALS = ", intervals of an earlier version (percentile bootstrap, too short)"
 NOTES = (
     "Rows are ranked by the score that agrees best with people: LPIPS in the mask where it was measured. Below the rank "
     "stand the ranks that the 95 % intervals leave open.",
@@ -57,7 +59,12 @@ def escape_html(text: str) -> str:
 
 def head_of(section: Section) -> str:
     """The protocol and data of a section, as plain text."""
-    return f"protocol {section.protocol}, data {section.fingerprint}"
+    return f"protocol {section.protocol}, {data_of(section)}"
+
+
+def data_of(section: Section) -> str:
+    """The data of a section, and the kind of its intervals if it is that of an earlier version."""
+    return f"data {section.fingerprint}{EARLIER_INTERVALS if section.intervals == EARLIER else ''}"
 
 
 class Line(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.board.markup import CONTROL, NOTES, escape_html
+from benchmark.board.markup import CONTROL, NOTES, data_of, escape_html
 from benchmark.board.plot import names_of, plot
 from benchmark.board.ranking import Cell, Column, Row, Section
 from benchmark.board.samples import samples_of
@@ -59,7 +59,7 @@ def page(
 def _section(section: Section, rows: Mapping[str, pd.DataFrame], strips: Mapping[str, str]) -> str:
     parts = [
         '<section class="board">',
-        f"<h2>protocol {escape_html(section.protocol)} <small>data {escape_html(section.fingerprint)}</small></h2>",
+        f"<h2>protocol {escape_html(section.protocol)} <small>{escape_html(data_of(section))}</small></h2>",
         *(f'<p class="warning">Warning: {escape_html(text)}</p>' for text in section.warnings),
         f"<p>{escape_html(text)}</p>" if (text := parting(section)) else "",
         '<div class="tools" hidden></div>',

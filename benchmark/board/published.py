@@ -18,6 +18,7 @@ from benchmark.board.record_rows import read_rows_of, rows_beside
 from benchmark.board.records import read_record, safe_name
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
+from benchmark.statistics import INTERVALS
 from olrd.errors import SourceError, UsageError, did_you_mean
 
 
@@ -122,6 +123,8 @@ def _found(wanted: Wanted, other: Run | None) -> Path:
     if other is not None and len(fitting) > 1:
         same = {path: record for path, record in fitting.items() if group_key(record) == group_key(other.summary)}
         fitting = same or fitting
+    current = {path: record for path, record in fitting.items() if record.intervals == INTERVALS}
+    fitting = current or fitting  # a record of an earlier version is of the same scores
     if len(fitting) > 1:
         listed = "\n".join(f"  {path}" for path in fitting)
         raise UsageError(f"{len(fitting)} records of {wanted.method} fit; name one of them by its path:\n{listed}")

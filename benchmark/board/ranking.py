@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from benchmark.board.records import key_of
-from benchmark.runner.summary import MetricSummary, Summary
+from benchmark.runner.summary import MetricSummary, ScoreSummary, SetSummary, Summary
+from benchmark.statistics import INTERVALS, why_no_interval
 from olrd.errors import IntegrityError
 from olrd.storage.typed_json import DAMAGED
 from olrd.trust import shown
@@ -47,6 +48,7 @@ class Cell(NamedTuple):
         n: number of samples with a value.
         same: number of samples that equal the truth, for which the metric has no finite value.
         note: why there is no value.
+        no_interval: why a value has no interval, in words.
     """
 
     value: float | None
@@ -55,6 +57,7 @@ class Cell(NamedTuple):
     n: int = 0
     same: int = 0
     note: str = ""
+    no_interval: str = ""
 
     @property
     def is_truth(self) -> bool:
@@ -121,6 +124,7 @@ class Section:
 
     Attributes:
         definitions: (revision, definition) by metric.
+        intervals: the kind of the intervals, one of `benchmark.statistics.KINDS`.
         main: columns of the first table; the first one ranks.
         further: columns of the second table.
         ranked: complete runs, best first. Controls stand at their place and have no rank.
@@ -136,6 +140,7 @@ class Section:
     further: tuple[Column, ...]
     ranked: tuple[Row, ...]
     partial: tuple[Row, ...]
+    intervals: str = INTERVALS
 
     @property
     def first(self) -> Column:
@@ -155,11 +160,11 @@ def group_key(record: Summary) -> tuple[str, str, str, str]:
 
 
 def sections(records: Iterable[Summary]) -> list[Section]:
-    """One section per group of records that may be compared. Of the same data under the same protocol, the latest
-    revisions come first. The order of `records` has no effect."""
-    groups: dict[tuple[str, str, str, str], list[Summary]] = {}
+    """One section per group of records that may be compared, with intervals of one kind. Of the same data under the same
+    protocol, the latest revisions come first. The order of `records` has no effect."""
+    groups: dict[tuple[str, ...], list[Summary]] = {}
     for record in records:
-        groups.setdefault(group_key(record), []).append(record)
+        groups.setdefault((*group_key(record), record.intervals), []).append(record)
     latest_first = sorted(groups, key=lambda key: key[3:], reverse=True)
     return [_section(groups[key]) for key in sorted(latest_first, key=lambda key: key[:3])]
 
@@ -181,6 +186,7 @@ def _section(records: list[Summary]) -> Section:
         further,
         tuple(ranked),
         tuple(partial),
+        sample.intervals,
     )
 
 
@@ -265,14 +271,19 @@ def cell_of(record: Summary, name: str) -> Cell:
     """A score of a record, per sample or of the whole set."""
     if name in record.sets:
         whole = record.sets[name]
-        return Cell(whole.value, whole.low, whole.high, n=whole.n, note=whole.reason)
+        why = _why_no_interval(whole.value, whole)
+        return Cell(whole.value, whole.low, whole.high, n=whole.n, note=whole.reason, no_interval=why)
     found = record.scores.get(name)
     if found is None:
         return Cell(None, note="not scored")
     without = dict(found.without)
     same = without.pop("identical", 0)
     note = ", ".join(f"{count} {reason}" for reason, count in sorted(without.items()))
-    return Cell(found.mean, found.low, found.high, found.n, same, note)
+    return Cell(found.mean, found.low, found.high, found.n, same, note, _why_no_interval(found.mean, found))
+
+
+def _why_no_interval(value: float | None, found: ScoreSummary | SetSummary) -> str:
+    return "" if value is None or found.low is not None else why_no_interval(found.no_interval, found.clusters)
 
 
 def _why_not(record: Summary, first: str, cell: Cell) -> str:

@@ -13,17 +13,20 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.board.record_rows import portable_rows, rows_beside, write_rows_of
 from benchmark.protocol import json_in
 from benchmark.runner.follows import contradictions
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
-from benchmark.statistics import median_interval
+from benchmark.statistics import EARLIER, FEWEST, median_interval
 from olrd.errors import IntegrityError, OutputError
 from olrd.storage.files import file_name_of, sha256, to_json, write_atomic
 from olrd.trust import without_folders
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROVENANCE = ("times", "git", "versions", "request")
 """Fields in which two runs of the same request may differ: how long they took and where they ran. The record that was
@@ -50,10 +53,16 @@ def add_record(run: Run, board: Path) -> Path:
 
 def record_of(run: Run) -> Summary:
     """The record of a finished run: its summary without folders of this machine, and the interval of the median time."""
-    frame, protocol = run.samples(), run.summary.protocol
-    interval = median_interval(frame.seconds, list(frame.cluster), min(protocol.bootstrap, 1000), protocol.seed)
+    interval = interval_of_time(run.summary, run.samples())
     record = portable(rankable(run.summary, run.folder / "summary.json"))
     return replace(record, times=replace(record.times, interval=tuple(interval) if interval else None))
+
+
+def interval_of_time(summary: Summary, frame: pd.DataFrame) -> list[float] | None:
+    """The interval of the median time. frame: the rows of samples.parquet."""
+    protocol, fewest = summary.protocol, 2 if summary.intervals == EARLIER else FEWEST
+    resamples = min(protocol.bootstrap, 1000)
+    return median_interval(frame.seconds, list(frame.cluster), resamples, protocol.seed, fewest)
 
 
 def put_record(record: Summary, rows: list[dict[str, Any]], board: Path) -> Path:
@@ -122,7 +131,7 @@ def key_of(record: Summary) -> str:
     """Eight hex digits that identify a result.
 
     They are a hash of method, revision, options, device, dataset, fingerprint, the numbers of samples (asked for, in
-    the set, scored, failed), protocol, seed and metric revisions.
+    the set, scored, failed), protocol, seed, metric revisions and the kind of the intervals.
     """
     method, data = record.method, record.dataset
     identity = [
@@ -131,6 +140,7 @@ def key_of(record: Summary) -> str:
         *(record.n, record.n_failed, record.seed),
         record.protocol_id,
         record.metric_revisions,
+        *([] if record.intervals == EARLIER else [record.intervals]),  # keys of earlier records stay
     ]
     return sha256(json.dumps(identity, sort_keys=True).encode())[:8]
 

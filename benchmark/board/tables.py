@@ -148,6 +148,8 @@ def score_text(cell: Cell, decimals: int, n: int, counted: bool = False) -> Text
     small = []
     if cell.low is not None and cell.high is not None:
         small.append(f"({cell.low:.{decimals}f} to {cell.high:.{decimals}f})")
+    elif cell.no_interval:
+        small.append(cell.no_interval)
     if counted or cell.n + cell.same < n:
         small.append(f"n={cell.n}")
     if counted and cell.note:
@@ -206,7 +208,7 @@ def csv_of(sections: Sequence[Section]) -> str:
         "n_failed",
         "total",
     ]
-    parts = ("value", "low", "high", "n", "identical", "note")
+    parts = ("value", "low", "high", "n", "identical", "note", "no_interval")
     head += [f"{name} {part}" for name in names for part in parts]
     head += ["median_seconds", "median_seconds low", "median_seconds high"]
     text = io.StringIO()

@@ -228,23 +228,25 @@ def run_compare(args: argparse.Namespace) -> int:
     options = from_arguments(CompareOptions, args)
     from benchmark.board.compare import compare, headline
     from benchmark.board.published import open_both
-    from benchmark.cli.screen import comparison
+    from benchmark.cli.screen import comparison, groups
     from benchmark.runner.aggregate import breakdown
 
     a, b = open_both(args.a, args.b)
     columns = list(options.score) or headline(a.summary)
-    if options.by:
+    if b is not None:
+        table = compare(a, b, columns, options.by, options.size)
+        text = comparison(a, b, table)
+    elif not options.by:
+        raise UsageError("compare needs two runs, A and B; with --by one is enough")
+    elif options.size:
+        raise UsageError("--size is about differences: it needs two runs, A and B")
+    else:
         import pandas as pd
 
-        protocol, rows = a.summary.protocol, a.samples()
-        parts = [breakdown(rows, c, options.by, protocol.bootstrap, protocol.seed).assign(score=c) for c in columns]
+        rows = a.samples()
+        parts = [breakdown(rows, c, options.by).assign(score=c) for c in columns]
         table = pd.concat(parts, ignore_index=True)
-        text = table.to_string(index=False)
-    elif b is None:
-        raise UsageError("compare needs two runs, A and B; with --by one is enough")
-    else:
-        table = compare(a, b, columns)
-        text = comparison(a, b, table)
+        text = groups(a, table, options.by)
     emit(json.loads(table.to_json(orient="records")), text, args.json)
     return 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmark.runner.request import DATA, DataChoice
 from olrd.errors import UsageError
-from olrd.options import KEY_VALUES, Kind, check, option
+from olrd.options import KEY_NUMBERS, KEY_VALUES, Kind, check, option
 
 PICTURES = "pictures"
 """A heading of `--help`."""
@@ -26,10 +26,17 @@ class CompareOptions:
     )
     by: str | None = option(
         None,
-        "break the scores of A down by area, category or background instead",
+        "break the differences, or the scores of A alone, down by area, category or background",
         metavar="NAME",
         choices=("area", "category", "background"),
         what="breakdown",
+    )
+    size: Mapping[str, float] = option(
+        {},
+        "a difference of interest by score or metric, e.g. psnr=0.5: `needed` is the number of photos that finds it "
+        "(default: the difference that was measured); repeatable",
+        metavar="COLUMN=NUMBER",
+        kind=KEY_NUMBERS,
     )
 
     def __post_init__(self) -> None:

@@ -11,14 +11,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmark.board.compare import ALPHA, names_of
 from benchmark.board.ranking import CHANGE, columns_of
 from benchmark.board.tables import decimals_for, seconds
 from benchmark.metrics import REASONS
 from benchmark.regions import MODES
+from benchmark.runner.aggregate import GROUPINGS
 from benchmark.runner.request import DataChoice, Request, SampleChoice
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
 from benchmark.scoring import CHANGES
+from benchmark.statistics import FEWEST, why_no_interval
 from olrd.errors import OlrdError
 from olrd.options import words_of
 from olrd.trust import one_line, printable
@@ -36,7 +39,13 @@ RAW, COMPOSITED = MODES
 
 
 class Line(NamedTuple):
-    """A score to print. why: in words, why samples have no value, or what limits the score. direction: and the unit."""
+    """A score to print.
+
+    Attributes:
+        why: in words, why samples have no value, or what limits the score.
+        direction: which direction is better, with the unit.
+        no_interval: as stored.
+    """
 
     name: str
     mean: float | None
@@ -46,6 +55,7 @@ class Line(NamedTuple):
     photos: int | None
     why: str
     direction: str
+    no_interval: str = ""
 
 
 def result(run: Run, every: bool = False) -> str:
@@ -65,8 +75,8 @@ def result(run: Run, every: bool = False) -> str:
     if _all_repeat(summary):
         reason = ", because the method changes nothing outside the mask" if _keeps_the_photo(summary) else ""
         parts.append(f"raw = composited in every score{reason}; each is printed once")
-    if any(line.mean is not None and line.photos == 1 for line in shown):
-        parts.append("no interval: it takes at least two source photos")
+    if any(line.mean is not None and line.low is None and (line.photos or FEWEST) < FEWEST for line in shown):
+        parts.append(f"an interval takes at least {FEWEST} source photos")
     parts.append(_times(summary))
     if summary.n and not every:
         parts.append(f"{len(kept) - len(shown)} more scores: add --all, or read the files")
@@ -105,25 +115,63 @@ def next_steps(run: Run, request: Request) -> str:
 
 def comparison(a: Run, b: Run, table: pd.DataFrame) -> str:
     """The differences A - B of two runs as text. table: what `benchmark.board.compare.compare` returns."""
+    by = _grouped_by(table)
     width = max([len("score"), *map(len, table["score"])])
-    lines = [
-        f"A  {a.summary.label}, {a.folder}",
-        f"B  {b.summary.label}, {b.folder}",
-        "",
-        f"{'score':<{width}} {'A - B':>9}   {'95 % interval':<18} {'n':>5} {'photos':>6} {'p':>8} {'p (Holm)':>9}",
-    ]
-    for row in table.itertuples():
-        direction = _direction(a.summary, row.score)
-        if _missing(row.mean):
-            lines.append(f"{row.score:<{width}} {'-':>9}   no sample has a value in both runs")
+    across = max([len(by or ""), *(len(one_line(str(group))) for group in table[by])]) + 1 if by else 0
+    name_a, name_b = names_of(a, b)
+    lines = [f"A  {name_a}" + _at(a, name_a), f"B  {name_b}" + _at(b, name_b), ""]
+    numbers = f"{'A - B':>9}   {'95 % interval':<18} {'n':>5} {'photos':>6} {'p':>8} {'p (Holm)':>9} {'needed':>7}"
+    lines.append(f"{'score':<{width}} {by or '':<{across}}{numbers}")
+    for row in table.to_dict("records"):
+        head = f"{row['score']:<{width}} {one_line(str(row[by])) if by else '':<{across}}"
+        if _missing(row["mean"]):
+            lines.append(f"{head}{'-':>9}   no sample has a value in both runs")
             continue
-        digits = decimals_for(row.mean)
-        interval = "-" if _missing(row.low) else f"{row.low:.{digits}f} to {row.high:.{digits}f}"
-        p, holm = ("-" if _missing(p) else f"{p:.4f}" for p in (row.p, row.p_holm))
-        counts = f"{row.n:>5} {row.clusters:>6} {p:>8} {holm:>9}"
-        lines.append(f"{row.score:<{width}} {row.mean:>9.{digits}f}   {interval:<18} {counts}   {direction}")
-    lines += ["", "p: sign-flip test over source photos. p (Holm): corrected for the number of scores shown."]
+        digits = decimals_for(row["mean"])
+        interval = _interval(row["low"], row["high"], digits, row["no_interval"], row["clusters"])
+        p, holm = ("-" if _missing(row[name]) else f"{row[name]:.4f}" for name in ("p", "p_holm"))
+        needed = "-" if _missing(row["photos_needed"]) else f"{int(row['photos_needed'])}"
+        counts = f"{row['n']:>5} {row['clusters']:>6} {p:>8} {holm:>9} {needed:>7}"
+        said = f"{row['verdict']} ({_direction(a.summary, row['score'])})"
+        lines.append(f"{head}{row['mean']:>9.{digits}f}   {interval:<18} {counts}   {said}")
+    return printable("\n".join([*lines, "", *_explained(table)]))
+
+
+def groups(run: Run, table: pd.DataFrame, by: str) -> str:
+    """The scores of one run by group as text. table: what `benchmark.runner.aggregate.breakdown` returns, with `score`."""
+    lines = [f"{one_line(run.summary.label)}, {run.folder}"]
+    for score, part in table.groupby("score", sort=False):
+        lines += ["", f"{score} ({_direction(run.summary, str(score))})"]
+        width = max([len(by), *(len(one_line(str(group))) for group in part[by])])
+        lines.append(f"{by:<{width}} {'mean':>9}   {'95 % interval':<18} {'n':>5} {'photos':>6}")
+        for row in part.to_dict("records"):
+            head = f"{one_line(str(row[by])):<{width}}"
+            if _missing(row["mean"]):
+                lines.append(f"{head} {'-':>9}   no sample has a value")
+                continue
+            digits = decimals_for(row["mean"])
+            interval = _interval(row["low"], row["high"], digits, row["no_interval"], row["clusters"])
+            lines.append(f"{head} {row['mean']:>9.{digits}f}   {interval:<18} {row['n']:>5} {row['clusters']:>6}")
     return printable("\n".join(lines))
+
+
+def _grouped_by(table: pd.DataFrame) -> str | None:
+    return next((name for name in GROUPINGS if name in table.columns), None)
+
+
+def _at(run: Run, name: str) -> str:
+    return "" if name == str(run.folder) else f", {run.folder}"
+
+
+def _explained(table: pd.DataFrame) -> Iterator[str]:
+    """What the columns of a comparison mean, and what its photos cannot show."""
+    tests = int(table["p"].notna().sum())
+    yield "is better: p (Holm) is at most 0.05."
+    yield f"p: sign-flip test over source photos. p (Holm): corrected for the number of tests, {tests}; where all samples"
+    yield "are equal there is no test."
+    yield "needed: source photos that find a difference of this size, or of --size, with power 80 % at alpha 5 %."
+    if tests and (least := tests * 2.0 ** (1 - int(table["clusters"][table["p"].notna()].max()))) > ALPHA:
+        yield f"With so few photos p (Holm) is at least {min(1.0, least):.2f}: no difference can be shown."
 
 
 def findings(found: Sequence[Findings]) -> str:
@@ -186,11 +234,15 @@ def _lines(summary: Summary) -> Iterator[Line]:
         if name in summary.sets:
             whole = summary.sets[name]
             why = "; ".join(REASONS.get(reason, reason) for reason in whole.reason.split("; ") if reason)
-            yield Line(name, whole.value, whole.low, whole.high, whole.n, whole.clusters, why, direction)
+            yield Line(
+                name, whole.value, whole.low, whole.high, whole.n, whole.clusters, why, direction, whole.no_interval
+            )
         else:
             found = summary.scores[name]
             why = _why(found.without)
-            yield Line(name, found.mean, found.low, found.high, found.n, found.clusters, why, direction)
+            yield Line(
+                name, found.mean, found.low, found.high, found.n, found.clusters, why, direction, found.no_interval
+            )
 
 
 def _missing(value: float | None) -> bool:
@@ -248,10 +300,17 @@ def _table(lines: Sequence[Line]) -> Iterator[str]:
             yield f"{line.name:<{width}} {'-':>9}   {line.why}"
             continue
         digits = decimals_for(line.mean)
-        interval = "-" if line.low is None else f"{line.low:.{digits}f} to {line.high:.{digits}f}"
+        interval = _interval(line.low, line.high, digits, line.no_interval, line.photos)
         why = f" ({line.why})" if line.why else ""
         counts = f"{line.n:>5} {photos:>6}"
         yield f"{line.name:<{width}} {line.mean:>9.{digits}f}   {interval:<18} {counts}   {line.direction}{why}"
+
+
+def _interval(low: float | None, high: float | None, digits: int, reason: str, photos: int | None) -> str:
+    """An interval, or why there is none."""
+    if low is None or high is None or low != low:
+        return why_no_interval(reason, photos) or "-"
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def _times(summary: Summary) -> str:

@@ -7,6 +7,7 @@ import json
 import platform
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ from benchmark.runner.summary import (
     Summary,
     Times,
 )
-from benchmark.statistics import estimate, jackknife
+from benchmark.statistics import INTERVALS, Estimate, estimate, jackknife
 from olrd.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -71,11 +72,12 @@ def summarise(
         n=len(good),
         n_failed=len(failed),
         failures=dict(sorted(Counter(failed.reason).items())),
-        scores=scores(frame, protocol.bootstrap, protocol.seed),
+        scores=scores(frame),
         sets=set_scores(inputs.metrics, features, good, protocol.seed),
         facts=facts(good),
         warnings=warnings(good),
         versions=versions(),
+        intervals=INTERVALS,
         git=git_revision(),
         request=RequestSummary(request.limit, request.batch, request.dataset, request.protocol, request.options),
         times=Times(
@@ -89,16 +91,23 @@ def summarise(
     )
 
 
-def scores(frame: pd.DataFrame, resamples: int, seed: int) -> dict[str, ScoreSummary]:
-    """The mean of every score column over the samples that did not fail, with its interval."""
+def scores(
+    frame: pd.DataFrame, estimator: Callable[[np.ndarray, Sequence[str]], Estimate] = estimate
+) -> dict[str, ScoreSummary]:
+    """The mean of every score column over the samples that did not fail, with its interval.
+
+    Args:
+        frame: the rows of samples.parquet.
+        estimator: computes mean and interval from the values and their source photos.
+    """
     good = frame[frame.status == "ok"]
     reasons = [json.loads(text) for text in good.reasons]
     result = {}
     for column in [name for name in frame.columns if "/" in name]:
         values = good[column].to_numpy(dtype=np.float64, na_value=np.nan)
-        found = estimate(values, list(good.cluster), resamples, seed)
+        found = estimator(values, list(good.cluster))
         without = Counter(r[column] for r in reasons if column in r)
-        result[column] = ScoreSummary(*found, without=dict(sorted(without.items())))
+        result[column] = ScoreSummary(**found._asdict(), without=dict(sorted(without.items())))
     return result
 
 
@@ -121,20 +130,21 @@ def set_scores(
         for mode in MODES:
             rows = features.get(f"{name}/{mode}", [])
             value, why = None, ["no_truth"] if rows else [] if lost else ["too_few"]
-            low = high = None
+            low, high, no_interval = None, None, ""
             if rows and len(rows) == len(truths):
                 value, reason = _compared(metric, np.stack(rows), np.stack(truths), np.array(clusters))
                 why = [reason] if reason else []
             if value is not None:
-                low, high = _interval(metric, np.stack(rows), np.stack(truths), value, clusters, seed)
+                low, high, no_interval = _interval(metric, np.stack(rows), np.stack(truths), value, clusters, seed)
             reason = "; ".join([*why, *lost])
-            result[f"{name}/{mode}"] = SetSummary(value, len(rows), reason, low, high, len(set(clusters)))
+            photos = len(set(clusters))
+            result[f"{name}/{mode}"] = SetSummary(value, len(rows), reason, low, high, photos, no_interval)
     return result
 
 
 def _interval(
     metric: SetMetric, rows: np.ndarray, truths: np.ndarray, value: float, clusters: list[str], seed: int
-) -> tuple[float | None, float | None]:
+) -> tuple[float | None, float | None, str]:
     photos = np.array(clusters)
 
     def score_of(kept: np.ndarray) -> float | None:
@@ -182,29 +192,42 @@ def versions() -> dict[str, str]:
     return found
 
 
-def breakdown(frame: pd.DataFrame, column: str, by: str, resamples: int, seed: int) -> pd.DataFrame:
-    """A score per group of samples: mean, interval, n and clusters.
+def breakdown(frame: pd.DataFrame, column: str, by: str) -> pd.DataFrame:
+    """A score per group of samples: mean, interval, n, clusters, and why there is no interval.
 
     Args:
         frame: the rows of samples.parquet.
         column: the score.
-        by: `category`, `background`, or `area` (deciles of the mask's share of the picture).
-        resamples, seed: of the bootstrap.
+        by: how samples are grouped (see `groups_of`).
 
     Raises:
         UsageError: there is no such score.
     """
     if column not in frame.columns or "/" not in column:
         raise did_you_mean("score", column, (name for name in frame.columns if "/" in name))
-    good = frame[frame.status == "ok"].copy()
-    if by == "area":
-        ranks = good.mask_share.rank(method="first")
-        good["area"] = pd.qcut(ranks, min(10, max(1, len(good))), labels=False) + 1
+    good = frame[frame.status == "ok"]
     rows = []
-    for group, part in good.groupby(by, sort=True):
+    for group, part in good.groupby(groups_of(good, by), sort=True):
         values = part[column].to_numpy(dtype=np.float64, na_value=np.nan)
-        rows.append({by: group} | estimate(values, list(part.cluster), resamples, seed)._asdict())
+        rows.append({by: group} | estimate(values, list(part.cluster))._asdict())
     return pd.DataFrame(rows)
+
+
+GROUPINGS = ("area", "category", "background")
+"""What samples can be grouped by."""
+
+
+def groups_of(frame: pd.DataFrame, by: str) -> pd.Series:
+    """The group of each sample.
+
+    Args:
+        frame: rows of samples.parquet.
+        by: `category`, `background`, or `area` (the decile of the mask's share of the picture, 1 to 10).
+    """
+    if by != "area":
+        return frame[by]
+    ranks = frame.mask_share.rank(method="first")
+    return pd.Series(pd.qcut(ranks, min(10, max(1, len(frame))), labels=False) + 1, index=frame.index, name="area")
 
 
 def _rounded(seconds: float) -> float | None:

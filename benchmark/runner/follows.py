@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 
 from benchmark.runner import aggregate
 from benchmark.runner.summary import Summary
+from benchmark.statistics import EARLIER, bootstrap_estimate
 from olrd.trust import shown
 
 EXACT = 1e-9
@@ -85,7 +87,11 @@ def _counts(summary: Summary, frame: pd.DataFrame) -> Iterator[str]:
 
 def _scores(summary: Summary, frame: pd.DataFrame) -> Iterator[str]:
     protocol = summary.protocol
-    found = aggregate.scores(frame, protocol.bootstrap, protocol.seed)
+    if summary.intervals == EARLIER:
+        earlier = partial(bootstrap_estimate, resamples=protocol.bootstrap, seed=protocol.seed)
+        found = aggregate.scores(frame, earlier)
+    else:
+        found = aggregate.scores(frame)
     for name in sorted(summary.scores.keys() - found.keys()):
         yield f"scores.{name} has no column in the rows"
     for name in sorted(found.keys() - summary.scores.keys()):

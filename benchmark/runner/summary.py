@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmark.protocol import Protocol, json_in, parsed
+from benchmark.statistics import EARLIER, KINDS
 from olrd.errors import IntegrityError, UsageError
 from olrd.storage.typed_json import DAMAGED, typed
 from olrd.trust import check_values, shown
@@ -114,10 +115,12 @@ class ScoreSummary:
 
     Attributes:
         mean: over the samples that have a value; None if there are none.
-        low, high: its 95 % interval; None below two source photos.
+        low, high: its 95 % interval; None below ten source photos.
         n: samples with a value.
         clusters: source photos among them.
         without: number of samples without a value, by reason.
+        no_interval: why a mean has no interval (`benchmark.statistics.why_no_interval` has the words). The file has it
+            only if there is a reason.
     """
 
     mean: float | None
@@ -126,6 +129,11 @@ class ScoreSummary:
     n: int
     clusters: int
     without: Mapping[str, int] = field(default_factory=dict)
+    no_interval: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return without_empty_reason(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -141,14 +149,20 @@ class SetSummary:
     low: float | None = None
     high: float | None = None
     clusters: int | None = None
+    no_interval: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; those of an old run have no interval."""
-        values = asdict(self)
+        values = without_empty_reason(asdict(self))
         if self.clusters is None:
             for name in ("low", "high", "clusters"):
                 del values[name]
         return values
+
+
+def without_empty_reason(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out `no_interval` if it is empty, as in files from before it."""
+    return {name: value for name, value in values.items() if name != "no_interval" or value}
 
 
 @dataclass(frozen=True)
@@ -195,6 +209,8 @@ class Summary:
         facts: means of the numbers that the samples carry.
         warnings: signs that the eraser did not work, e.g. flat outputs. The file has them only if there are some.
         versions: Python and the packages that decide the numbers.
+        intervals: the kind of the intervals of the scores, one of `benchmark.statistics.KINDS`. Files from before it have
+            the earlier kind.
         git: commit of the code; empty if not known.
     """
 
@@ -213,6 +229,7 @@ class Summary:
     facts: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    intervals: str = EARLIER
     git: str = ""
     request: RequestSummary = field(default_factory=RequestSummary)
 
@@ -235,6 +252,11 @@ class Summary:
         found = typed(cls, values, file, {"protocol": settings, "protocol_id": protocol["id"]})
         if len(found.times.interval or (0, 0)) != 2:
             raise IntegrityError(f"{file}: times.interval holds {len(found.times.interval or ())} numbers, expected 2")
+        if found.intervals not in KINDS:
+            raise IntegrityError(
+                f"{file}: intervals is {shown(found.intervals)}, this version knows {', '.join(KINDS)}: the file was "
+                "written by a newer version (update this package), or it is damaged"
+            )
         intervals = {name: (one.low, one.high) for name, one in found.scores.items()}
         intervals |= {name: (one.low, one.high) for name, one in found.sets.items()}
         for name, (low, high) in intervals.items():
@@ -256,7 +278,10 @@ class Summary:
             del values["warnings"]
         values["format"] = FORMAT
         values["protocol"]["id"] = self.protocol_id
+        values["scores"] = {name: found.to_json() for name, found in self.scores.items()}
         values["sets"] = {name: found.to_json() for name, found in self.sets.items()}
+        if self.intervals == EARLIER:
+            del values["intervals"]
         return values
 
     @property

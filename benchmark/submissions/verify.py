@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 
 from benchmark.board.record_rows import check_identity, check_size, read_rows_of, rows_beside
-from benchmark.board.records import portable, read_record, safe_name
+from benchmark.board.records import interval_of_time, portable, read_record, safe_name
 from benchmark.datasets import DataSet
 from benchmark.metrics import METRICS, open_metric
 from benchmark.protocol import json_in
 from benchmark.runner.follows import contradictions
 from benchmark.runner.summary import Summary
-from benchmark.statistics import median_interval
 from benchmark.submissions.folder import MANIFEST, OUTPUTS, RECORD, ROWS, Submission
 from benchmark.submissions.rescore import rescore
 from olrd.arrays import decode_photo
@@ -149,8 +148,7 @@ def _record(submission: Submission) -> Iterator[str]:
 
 def _interval(record: Summary, frame: pd.DataFrame) -> Iterator[str]:
     """The interval of the median time."""
-    protocol = record.protocol
-    found = median_interval(frame.seconds, list(frame.cluster), min(protocol.bootstrap, 1000), protocol.seed)
+    found = interval_of_time(record, frame)
     said = None if record.times.interval is None else list(record.times.interval)
     if (said is None) != (found is None) or not np.allclose(said or [], found or [], rtol=1e-6, atol=2e-6):
         yield f"times.interval is {shown(said)}, the rows give {shown(found)}"

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from synthetic_records import TOTAL, board_of, record, run_of, score, sections_of, summary_of
 
 from benchmark.board.leaderboard import leaderboard
-from benchmark.board.markup import escape_html, escape_latex
+from benchmark.board.markup import escape_html, escape_latex, markdown
 from benchmark.board.plot import Point, Range, log_ticks_of, pareto, plot, shown_range, ticks_of
 from benchmark.board.ranking import ranks_of, sections, spans_of
 from benchmark.board.records import add_record, key_of, read_record, safe_name
 from benchmark.board.reported import reported
-from benchmark.board.tables import parting, rank_text, seconds, tables_of
+from benchmark.board.tables import csv_of, parting, rank_text, seconds, tables_of
 from benchmark.statistics import median_interval
 from olrd.errors import IntegrityError, OutputError, SourceError
 from olrd.storage.files import to_json
@@ -104,6 +104,32 @@ def test_the_rank_says_what_the_intervals_leave_open() -> None:
     without["scores"]["lpips-alex/mask/raw"] |= {"low": None, "high": None}
     (section,) = sections_of(without, seen("a", 20, 0.1))
     assert [row.span for row in section.ranked] == [(1, 2), (1, 2)]  # no interval: any rank
+
+
+def test_intervals_of_an_earlier_version_stand_in_a_table_of_their_own() -> None:
+    earlier, now = record("a"), record("b", intervals="jackknife")
+    old, new = sorted(sections_of(now, earlier), key=lambda section: section.intervals)
+    assert [row.method for row in (*old.ranked, *new.ranked)] == ["a", "b"]
+    page = markdown([old, new], "plot.svg")
+    assert page.count("intervals of an earlier version (percentile bootstrap, too short)") == 1
+    same = summary_of(record("a", intervals="jackknife"))
+    assert key_of(same) != key_of(summary_of(earlier))
+    with pytest.raises(IntegrityError, match="intervals is 'exact', this version knows jackknife, bootstrap"):
+        summary_of(record("a", intervals="exact"))
+
+
+def test_too_few_photos_are_said_where_the_interval_would_stand() -> None:
+    few = record("a", intervals="jackknife")
+    few["scores"]["psnr/mask/raw"] |= {"low": None, "high": None, "clusters": 6, "no_interval": "too_few_photos"}
+    few["sets"]["fid/raw"] |= {"low": None, "high": None, "clusters": 6, "no_interval": "too_few_photos"}
+    (section,) = sections_of(few)
+    table = tables_of(section)[0]
+    texts = {head: cell.small for head, cell in zip(table.head, table.rows[0], strict=True)}
+    assert texts["psnr/mask/raw, dB ↑"] == "too few photos (6)"
+    assert texts["fid/raw ↓"] == "too few photos (6), n=10"
+    row = next(csv.DictReader(io.StringIO(csv_of([section]))))
+    assert (row["psnr/mask/raw low"], row["psnr/mask/raw no_interval"]) == ("", "too few photos (6)")
+    assert "too few photos (6)" in markdown([section], "plot.svg")
 
 
 def test_what_equals_the_truth_is_first_and_controls_stand_between_the_rows_unranked() -> None:
@@ -508,12 +534,13 @@ def test_the_front_against_the_plain_loop(higher: bool) -> None:
 
 
 def test_median_interval_by_hand() -> None:
+    assert median_interval(pd.Series(range(9)), list("abcdefghi"), 100, 0) is None  # too few photos
     values = pd.Series([1.0, 2.0, 3.0, 4.0, None])
-    assert median_interval(values, list("aabbb"), 0, 0) is None
-    assert median_interval(values, list("aaaaa"), 100, 0) is None
+    assert median_interval(values, list("aabbb"), 0, 0, fewest=2) is None
+    assert median_interval(values, list("aaaaa"), 100, 0, fewest=2) is None
     # Two photos: the medians can only be those of aa, ab and bb.
-    assert median_interval(values, list("aabbb"), 2000, 0) == [1.5, 3.5]
-    assert median_interval(pd.Series([None, None]), ["a", "b"], 10, 0) is None
+    assert median_interval(values, list("aabbb"), 2000, 0, fewest=2) == [1.5, 3.5]
+    assert median_interval(pd.Series([None, None]), ["a", "b"], 10, 0, fewest=2) is None
     # Against the plain loop.
     generator = np.random.Generator(np.random.Philox(5))
     times, clusters = generator.exponential(1, 41), generator.integers(0, 12, 41)

@@ -86,12 +86,16 @@ def test_a_missing_value_is_explained_in_words(tmp_path: Path) -> None:
         assert words in text
 
 
-def test_one_photo_has_no_interval_and_the_reason_is_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stored", [{}, {"no_interval": "too_few_photos"}])
+def test_few_photos_have_no_interval_and_the_reason_is_given(stored: dict[str, str], tmp_path: Path) -> None:
+    """Also for a run of an earlier version, which stores no reason."""
     summary = record("a", 20.0)
     for found in summary["scores"].values():
-        found |= {"low": None, "high": None, "clusters": 1}
-    assert "no interval: it takes at least two source photos" in result(run_of(summary, tmp_path / "one"))
-    assert "no interval" not in result(run_of(record("a"), tmp_path / "two"))
+        found |= {"low": None, "high": None, "clusters": 6} | stored
+    text = result(run_of(summary, tmp_path / "few"))
+    assert re.search(r"^psnr/mask/raw .* 20.00   too few photos \(6\) +10 +6   dB", text, re.MULTILINE)
+    assert "an interval takes at least 10 source photos" in text
+    assert "an interval takes" not in result(run_of(record("a"), tmp_path / "enough"))
 
 
 def test_many_reasons_of_failure_do_not_fill_the_screen(tmp_path: Path) -> None:
@@ -121,18 +125,20 @@ def test_the_next_command_names_the_newest_run_that_compares(tmp_path: Path) -> 
 
 def test_a_comparison_has_interval_p_values_unit_and_direction(tmp_path: Path) -> None:
     a, b = (run_of(record(name), tmp_path / name) for name in ("a", "b"))
-    row = {"mean": 1.25, "low": 0.5, "high": 2.0, "p": 0.03125, "n": 10, "clusters": 5, "p_holm": 0.0625}
-    none = dict.fromkeys(("mean", "low", "high", "p", "p_holm")) | {"n": 0, "clusters": 0}
-    single = row | {"low": None, "high": None, "p": None, "p_holm": None, "clusters": 1}
+    row = {"mean": 1.25, "low": 0.5, "high": 2.0, "p": 0.03125, "n": 10, "clusters": 15, "p_holm": 0.0625}
+    row |= {"no_interval": "", "photos_needed": 31.0, "verdict": "not told apart"}
+    none = dict.fromkeys(("mean", "low", "high", "p", "p_holm", "photos_needed"))
+    none |= {"n": 0, "clusters": 0, "no_interval": "", "verdict": "no value in both"}
+    single = row | dict.fromkeys(("low", "high", "p", "p_holm", "photos_needed")) | {"clusters": 1}
     scores = {"psnr/mask/raw": row, "lpips-alex/mask/raw": none, "change/outside/raw": single}
     table = pd.DataFrame([{"score": name} | values for name, values in scores.items()])
     text = comparison(a, b, table)
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
     assert lines["A"][1:3] == ["a", "(1),"] and lines["B"][1] == "b"
-    shown = ["1.250", "0.500", "to", "2.000", "10", "5", "0.0312", "0.0625", "dB,", "higher", "is", "better"]
-    assert lines["psnr/mask/raw"][1:] == shown
+    shown = ["1.250", "0.500", "to", "2.000", "10", "15", "0.0312", "0.0625", "31"]
+    assert lines["psnr/mask/raw"][1:] == [*shown, "not", "told", "apart", "(dB,", "higher", "is", "better)"]
     assert "no sample has a value in both runs" in text
-    assert lines["change/outside/raw"][1:7] == ["1.250", "-", "10", "1", "-", "-"]
+    assert lines["change/outside/raw"][1:11] == ["1.250", "too", "few", "photos", "(1)", "10", "1", "-", "-", "-"]
 
 
 @pytest.mark.parametrize("words", [[], ["--all"], ["--json"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark.runner.aggregate import scores
 from benchmark.runner.follows import contradictions
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
+from benchmark.statistics import bootstrap_estimate
 
 PSNR = "psnr/mask/raw"
 
@@ -25,6 +28,18 @@ def edited(summary: Summary, **score: Any) -> Summary:
 def test_a_run_follows_from_its_rows(plain: Path) -> None:
     run = Run(plain)
     assert contradictions(run.summary, run.samples()) == []
+
+
+def test_a_run_of_an_earlier_version_follows_from_its_rows(plain: Path) -> None:
+    """Its intervals are percentile bootstraps, of any number of photos."""
+    run = Run(plain)
+    protocol = run.summary.protocol
+    earlier = partial(bootstrap_estimate, resamples=protocol.bootstrap, seed=protocol.seed)
+    old = replace(run.summary, intervals="bootstrap", scores=scores(run.samples(), earlier))
+    assert old.scores[PSNR].low is not None and "intervals" not in old.to_json()
+    assert contradictions(old, run.samples()) == []
+    (found,) = contradictions(edited(old, high=99.0), run.samples())
+    assert found.startswith(f"scores.{PSNR}.high is 99.0")
 
 
 @pytest.mark.parametrize(

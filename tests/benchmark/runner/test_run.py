@@ -62,7 +62,8 @@ def test_the_summary_counts_and_explains(plain: Path) -> None:
     inside = found.summary.scores["psnr/mask/raw"]
     assert (inside.n, inside.clusters, inside.without) == (6, 4, {"empty_region": 1})
     assert inside.mean == pytest.approx(found.samples()["psnr/mask/raw"].mean())
-    assert inside.low < inside.mean < inside.high
+    assert (inside.low, inside.high, inside.no_interval) == (None, None, "too_few_photos")
+    assert found.summary.intervals == "jackknife"
     assert found.summary.metrics["psnr"].unit == "dB"
     assert found.summary.times.wall_seconds > 0
     assert sorted(p.name for p in plain.iterdir()) == ["run.json", "samples.parquet", "summary.json"]
