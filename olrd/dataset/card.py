@@ -1,4 +1,4 @@
-"""The dataset card: README.md with YAML front matter, statistics, sample pictures, licences and hashes."""
+"""The dataset card: README.md with YAML front matter, statistics, sample pictures, licences, hashes and a datasheet."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import Any
 from PIL import Image as Pillow
 
 from olrd.arrays import Image
+from olrd.dataset.datasheet import datasheet
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE, BuildRecord
+from olrd.dataset.responsible import Facts
 from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.dataset.schema import features
 from olrd.errors import ALL_REASONS
@@ -290,8 +292,24 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
             ("file", "rows", "sha256"),
             [(_code(shard.file), shard.rows, _code(shard.sha256)) for shard in record.shards],
         ),
+        *_datasheet(record, facts),
     ]
     return "\n".join(sections)
+
+
+def _datasheet(record: BuildRecord, facts: Mapping[str, Counter[Any]]) -> Iterator[str]:
+    """The questions of a datasheet with their answers. Every text is escaped."""
+    known = Facts(facts["license"], facts["category"], sum(facts["photos"].values()))
+    yield from ("## Datasheet", "")
+    for part, answers in datasheet(record, known):
+        yield from (f"### {part}", "")
+        for question, texts in answers:
+            yield from (f"**{question}** " + _prose(" ".join(texts)), "")
+
+
+def _prose(text: str) -> str:
+    """A text as Markdown without markup."""
+    return _INNER.sub("_", escape_markdown(printable(text.replace("`", "'"))))
 
 
 def _license_section(licenses: Counter[Any]) -> list[str]:

@@ -77,9 +77,9 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
         "rai:dataCollectionRawData": (
             f"Photos and segment annotations of {source}; annotations with the sha256 {plain(record.source.fingerprint)}."
         ),
-        "rai:dataCollectionMissingData": _missing(record),
+        "rai:dataCollectionMissingData": missing_data(record),
         "rai:dataImputationProtocol": "Nothing is imputed: a photo or object that lacks what is needed is left out and counted.",
-        "rai:dataPreprocessingProtocol": _steps(record),
+        "rai:dataPreprocessingProtocol": steps(record),
         "rai:dataManipulationProtocol": (
             "Every composite is a manipulated photo: an object was cut out and pasted at another place. The pixels outside the mask "
             "are those of the photo, and the recipe in each row makes the composite again."
@@ -101,7 +101,7 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
         "rai:dataLimitations": LIMITATIONS,
         "rai:dataUseCases": USES,
         "rai:dataSocialImpact": IMPACT,
-        "rai:personalSensitiveInformation": _people(facts),
+        "rai:personalSensitiveInformation": personal_information(facts),
         "rai:dataReleaseMaintenancePlan": (
             f"build.json lists the sha256 of every file; another build has another identity than {plain(record.identity)[:16]}. "
             "Whoever publishes the dataset maintains it."
@@ -110,6 +110,11 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
         "prov:wasDerivedFrom": _origins(record, derived_from),
         "prov:wasGeneratedBy": _activities(record),
     }
+
+
+def _most(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent values, equal counts by name: a record from a file has another order than the build's own."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST]
 
 
 def plain(text: str) -> str:
@@ -148,10 +153,11 @@ def _activity(name: str, label: str, description: str, agent: str) -> dict[str, 
     }
 
 
-def _missing(record: BuildRecord) -> str:
+def missing_data(record: BuildRecord) -> str:
+    """What was read and what was left out, with the most frequent reasons."""
     totals = record.totals
     reasons = Counter(totals.photos_rejected) + Counter(totals.objects_rejected)
-    listed = ", ".join(f"{plain(code)} {count:,}" for code, count in reasons.most_common(MOST))
+    listed = ", ".join(f"{plain(code)} {count:,}" for code, count in _most(reasons))
     return (
         f"Photos: {totals.photos_read:,} read, {totals.photos_used:,} used, {totals.photos_without_triplet:,} without an object "
         f"that can be moved. Objects: {totals.objects_read:,} read, {totals.objects_used:,} used."
@@ -159,7 +165,8 @@ def _missing(record: BuildRecord) -> str:
     )
 
 
-def _steps(record: BuildRecord) -> list[str]:
+def steps(record: BuildRecord) -> list[str]:
+    """How a triplet is made, in the order of the steps."""
     settings = record.settings()
     share = f"{100 * settings.rules.min_area:g} % to {100 * settings.rules.max_area:g} %"
     return [
@@ -180,7 +187,7 @@ def _tools(record: BuildRecord) -> list[str]:
 
 def _biases(record: BuildRecord, facts: Facts) -> list[str]:
     total = sum(facts.categories.values())
-    common = ", ".join(f"{plain(name)} {100 * n / total:.0f} %" for name, n in facts.categories.most_common(MOST))
+    common = ", ".join(f"{plain(name)} {100 * n / total:.0f} %" for name, n in _most(facts.categories))
     return [
         f"Places, people and things are those of the photos of {plain(record.source.name)}, with the biases of that collection.",
         f"Objects by class: {common}." if total else "There is no object.",
@@ -189,7 +196,8 @@ def _biases(record: BuildRecord, facts: Facts) -> list[str]:
     ]
 
 
-def _people(facts: Facts) -> list[str]:
+def personal_information(facts: Facts) -> list[str]:
+    """What photos may show of people, and whose licences ask for care."""
     people = sum(n for name, n in facts.categories.items() if name.lower() in PEOPLE)
     refused = sum(n for (code, _), n in facts.licenses.items() if not is_permissive(code))
     texts = [

@@ -184,6 +184,21 @@ def test_the_reasons_are_those_of_the_record(folder: Path) -> None:
     assert all(meaning == ALL_REASONS[code] for code, meaning, _ in shown)
 
 
+def test_the_datasheet_is_answered_from_the_record(folder: Path) -> None:
+    dataset = Dataset(folder)
+    record, text = dataset.record, (folder / "README.md").read_text()
+    sheet = text[text.index("## Datasheet") :]
+    parts = ["Motivation", "Composition", "Collection", "Processing", "Uses", "Distribution", "Maintenance"]
+    assert re.findall(r"^### (.*)$", sheet, re.M) == parts
+    photos = len({row["image_id"] for row in rows_of(folder)})
+    assert f"{len(dataset):,} rows of {photos:,} photos: train " in sheet
+    assert f"{record.totals.photos_read:,} read, {record.totals.photos_used:,} used" in sheet
+    assert f"placement {record.settings().placement}" in sheet and record.identity[:16] in sheet
+    assert ("every row holds its pictures" in sheet) == (dataset.form == "full")
+    answers = re.findall(r"^\*\*(.+?\?)\*\* (.+)$", sheet, re.M)
+    assert len(answers) == 19 and all(len(answer) > 20 for _, answer in answers)
+
+
 def test_the_hashes_are_those_of_the_files(folder: Path) -> None:
     files = digest(folder)
     listed = {name: sha for name, _, sha in table(folder, "file")}
