@@ -169,6 +169,8 @@ def score(
         _check(name, pixels, np.uint8, (*mask.shape, 3))
     names = (metrics,) if isinstance(metrics, str) else fitted(tuple[str, ...], metrics, "metrics")
     opened = _metrics(names, fitted(str, device, "device"))
+    if image is None and (lost := [m.info.name for m in opened.samples if m.info.needs_image]):
+        raise UsageError(f"{lost[0]} compares with the photo with the object: give it as image=")
     # Without the photo, the result stands in for it: then composited equals raw and costs nothing.
     sample = Sample("", "", result if image is None else image, mask, truth)
     values = score_sample(sample, result, opened, load_protocol("native")).values

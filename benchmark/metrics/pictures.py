@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,11 @@ def check_pairs(metric: str, outputs: Sequence[Image], truth: Image | None) -> I
     return truth
 
 
-def batches(images: Sequence[Image], size: int = 16) -> Iterator[Sequence[Image]]:
-    """The pictures in order, `size` at a time."""
+Item = TypeVar("Item")
+
+
+def batches(images: Sequence[Item], size: int = 16) -> Iterator[Sequence[Item]]:
+    """The pictures, or what stands for them, in order, `size` at a time."""
     return (images[start : start + size] for start in range(0, len(images), size))
 
 

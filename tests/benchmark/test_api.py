@@ -94,6 +94,17 @@ def test_wrong_arrays_and_names_are_refused_with_what_was_expected() -> None:
         benchmark.run("identity", limits=3)
 
 
+def test_a_metric_that_looks_at_the_photo_asks_for_it() -> None:
+    truth, mask = np.full((40, 40, 3), 90, np.uint8), np.zeros((40, 40), bool)
+    mask[10:20, 10:20] = True
+    image = np.where(mask[..., None], np.uint8(200), truth)
+    with pytest.raises(UsageError, match="regrowth-colour compares with the photo with the object"):
+        benchmark.score(truth, truth, mask, metrics="regrowth-colour")
+    assert benchmark.score(image, truth, mask, image, "regrowth-colour")["regrowth-colour/mask/raw"] == 1
+    assert benchmark.score(truth, truth, mask, image, "regrowth-colour")["regrowth-colour/mask/raw"] == 0
+    assert benchmark.score(truth, truth, mask, metrics="tone")["tone/ring/raw"] == 0
+
+
 def test_the_name_of_one_metric_is_enough() -> None:
     picture, mask = np.zeros((8, 9, 3), np.uint8), np.ones((8, 9), bool)
     one, many = (benchmark.score(picture + 1, picture, mask, metrics=names) for names in ("psnr", ["psnr"]))

@@ -112,6 +112,59 @@ def sam_folder(folder: Path) -> Path:
     return folder / "sam"
 
 
+def dinov2_folder(folder: Path) -> Path:
+    """A DINOv2 of one layer with patches of 14 pixels."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    config = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, mlp_ratio=1, image_size=56)
+    draw(Dinov2Model(config)).save_pretrained(folder / "dinov2")
+    return folder / "dinov2"
+
+
+def mask2former_folder(folder: Path) -> Path:
+    """A Mask2Former with random weights, sharpened so that photos give several segments."""
+    import torch
+    from transformers import (
+        Mask2FormerConfig,
+        Mask2FormerForUniversalSegmentation,
+        Mask2FormerImageProcessor,
+        SwinConfig,
+    )
+
+    from olrd.models.coco_categories import coco_categories
+
+    torch.manual_seed(0)
+    backbone = SwinConfig(
+        image_size=64,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 1, 1],
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = Mask2FormerConfig(
+        backbone_config=backbone,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        dim_feedforward=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        num_queries=30,
+        id2label=dict(enumerate(coco_categories())),
+        label2id={name: number for number, name in enumerate(coco_categories())},
+    )
+    model = Mask2FormerForUniversalSegmentation(config)
+    with torch.no_grad():
+        model.class_predictor.weight *= 200
+        model.class_predictor.bias[-1] = -1e4  # never "no object"
+    model.save_pretrained(folder)
+    Mask2FormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
 def put_all(folder: Path) -> dict[str, str]:
     """The environment variables with which every metric opens."""
     return {
@@ -120,4 +173,6 @@ def put_all(folder: Path) -> dict[str, str]:
         "IMAGENET_INCEPTION": str(imagenet_inception_file(folder)),
         "CMMD_MODEL": str(clip_folder(folder)),
         "REMOVE_MODEL": str(sam_folder(folder)),
+        "REGROWTH_MODEL": str(mask2former_folder(folder / "mask2former")),
+        "RCS_MODEL": str(dinov2_folder(folder)),
     }

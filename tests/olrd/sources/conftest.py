@@ -10,46 +10,17 @@ from photo_folder import Open, picture
 from PIL import Image
 
 from olrd.models import mask2former as segmenter
-from olrd.models.coco_categories import coco_categories
 from olrd.sources import SourceSpec, open_source
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Mask2Former with random weights, sharpened so that photos give several segments."""
-    torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
-    transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
-    folder = tmp_path_factory.mktemp("mask2former")
-    torch.manual_seed(0)
-    backbone = transformers.SwinConfig(
-        image_size=64,
-        embed_dim=8,
-        depths=[1, 1, 1, 1],
-        num_heads=[1, 1, 1, 1],
-        window_size=4,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    config = transformers.Mask2FormerConfig(
-        backbone_config=backbone,
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
-        encoder_feedforward_dim=32,
-        dim_feedforward=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        num_attention_heads=2,
-        num_queries=30,
-        id2label=dict(enumerate(coco_categories())),
-        label2id={name: number for number, name in enumerate(coco_categories())},
-    )
-    model = transformers.Mask2FormerForUniversalSegmentation(config)
-    with torch.no_grad():
-        model.class_predictor.weight *= 200
-        model.class_predictor.bias[-1] = -1e4  # never "no object"
-    model.save_pretrained(folder)
-    transformers.Mask2FormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-    return folder
+    pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
+    pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
+    from small_encoders import mask2former_folder
+
+    return mask2former_folder(tmp_path_factory.mktemp("mask2former"))
 
 
 @pytest.fixture
