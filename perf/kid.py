@@ -33,7 +33,7 @@ SHARES = (0.25, 0.5, 1.0)
 
 def features_of(methods: list[str], root: str) -> tuple[dict[str, Features], Features, list[str]]:
     """The features of every method's outputs, those of the truths, and the source photo of each sample."""
-    data, protocol, metric = open_dataset("olrd", root), load_protocol("native-kid"), open_metric("kid-alex-box", "cpu")
+    data, protocol, metric = open_dataset("olrd", root), load_protocol("native"), open_metric("kid-alex-box", "cpu")
     assert isinstance(metric, PairedSetMetric)
     erasers = {name: open_eraser(name) for name in methods if name not in ("ground-truth", "identity")}
     rows: dict[str, list[Features]] = {name: [] for name in (*methods, "truth")}

@@ -30,12 +30,12 @@ from olrd.progress import progress_bar
 
 AROUND = 256
 """Side in pixels of the square in which the initialiser fills. Smaller photos are taken whole."""
-EARLY = 1.5
+EARLY = 2.0
 """A draw u from 0 to 1 gives the time u ** EARLY of the schedule: low strengths, at which the model is used, come often."""
-FILL, TRUTH = 0.4, 0.2
-"""Shares of the samples whose noisy latent is that of the fill alone, and that of the truth alone. The others lie between."""
-LATENT_WEIGHT = 0.2
-"""Weight of the error of the latents. L1 and LPIPS of the picture have weight 1."""
+FILL = 0.85
+"""Share of the samples whose noisy latent is that of the fill alone. The others lie between the fill and the truth."""
+WEIGHTS = {"l1": 3.0, "lpips": 0.6, "latent": 0.2}
+"""Weights of the losses. More weight on LPIPS leaves the fill as it is; more on L1 blurs."""
 
 
 class Filled:
@@ -214,9 +214,9 @@ class FillLoss:
         clean, start, hole = batch["clean"], batch["start"], batch["hole"]
         draw = self.noise.manual_seed(self.seed * 1_000_003 + step)
         noise = torch.randn(clean.shape, generator=draw, device=self.device)
-        early, kind, share = torch.rand(3, len(clean), generator=draw, device=self.device)
+        early, pure, share = torch.rand(3, len(clean), generator=draw, device=self.device)
         t = (early**EARLY * len(self.kept)).long()
-        share = torch.where(kind < FILL, 1.0, torch.where(kind < FILL + TRUTH, 0.0, share))
+        share = torch.where(pure < FILL, 1.0, share)
         between = torch.lerp(clean, start, share[:, None, None, None])
         kept = self.kept[t][:, None, None, None]
         noisy = kept.sqrt() * between + (1 - kept).sqrt() * noise
@@ -228,12 +228,20 @@ class FillLoss:
         decoded = self.vae.decode(found / self.vae.config.scaling_factor).sample.float()
         picture = (batch["fill"] + (decoded - batch["again"]) * wide).clamp(-1.1, 1.1)
         area = wide.mean((1, 2, 3))
-        one = ((picture - batch["truth"]).abs().mean(1, keepdim=True) * wide).mean((1, 2, 3)) / area
+
+        def off(shown: Any) -> Any:
+            return ((shown - batch["truth"]).abs().mean(1, keepdim=True) * wide).mean((1, 2, 3)) / area
+
+        one = off(picture)
         seen = self.perceptual(picture, batch["truth"]).float().flatten() / area
         latent = ((found - clean).square().mean(1, keepdim=True) * hole).mean((1, 2, 3)) / area
-        with torch.no_grad():
-            before = self.perceptual(batch["fill"], batch["truth"]).float().flatten() / area
         # A guess at high noise is amplified by 1 / sqrt(a_t): its error counts less there.
         weight = (kept / (1 - kept)).flatten().clamp(max=1)
-        loss = (weight * (one + seen + LATENT_WEIGHT * latent)).mean()
-        return {"loss": loss, "l1": one.mean(), "lpips": seen.mean(), "fill": before.mean(), "latent": latent.mean()}
+        losses = {"l1": one, "lpips": seen, "latent": latent}
+        total = sum(WEIGHTS[name] * value for name, value in losses.items())
+        with torch.no_grad():
+            known = {
+                "fill_l1": off(batch["fill"]),
+                "fill_lpips": self.perceptual(batch["fill"], batch["truth"]).flatten() / area,
+            }
+        return {"loss": (weight * total).mean()} | {name: value.mean() for name, value in (losses | known).items()}

@@ -100,7 +100,7 @@ def test_a_guess_that_changes_nothing_gives_the_fill(tmp_path: Path, monkeypatch
         for fill, truth, one in zip(batch["fill"], batch["truth"], hole, strict=True)
     ]
     assert float(found["l1"]) == pytest.approx(np.mean(naive), abs=0.02)  # the reconstruction is kept in 8 bits
-    assert float(found["lpips"]) == pytest.approx(float(found["fill"]), rel=0.1)
+    assert float(found["lpips"]) == pytest.approx(float(found["fill_lpips"]), rel=0.1)
 
 
 @pytest.mark.slow
