@@ -167,8 +167,7 @@ def _explained(table: pd.DataFrame) -> Iterator[str]:
     """What the columns of a comparison mean, and what its photos cannot show."""
     tests = int(table["p"].notna().sum())
     yield "is better: p (Holm) is at most 0.05."
-    yield f"p: sign-flip test over source photos. p (Holm): corrected for the number of tests, {tests}; where all samples"
-    yield "are equal there is no test."
+    yield f"p: sign-flip test over source photos. p (Holm): corrected for {tests} test{'' if tests == 1 else 's'}."
     yield "needed: source photos that find a difference of this size, or of --size, with power 80 % at alpha 5 %."
     if tests and (least := tests * 2.0 ** (1 - int(table["clusters"][table["p"].notna()].max()))) > ALPHA:
         yield f"With so few photos p (Holm) is at least {min(1.0, least):.2f}: no difference can be shown."
