@@ -45,7 +45,7 @@ def build(
         retry_failed: try photos again that could not be read.
         repair: check the hashes of a finished build and build damaged shards again.
         options: the options of `olrd-build` with underscores, e.g. `size=512`, `blend="feather"`, `min_area=0.01`,
-            `categories=("dog", "cat")`, `form="recipes"`, `limit=100`. Three have forms of their own:
+            `categories=("dog", "cat")`, `form="recipes"`, `limit=100`, `preset="hard-cases"`. Three have forms of their own:
             `splits={"train": 0.9, "test": 0.1}` (shares with the sum 1), `scale=(0.8, 1.2)` (lowest and highest), and
             `licenses="4,cc-by"` (one text, with commas). A list of names may also be written as on the command line:
             `"dog,cat"`.
@@ -65,14 +65,14 @@ def build(
         6
     """
     from olrd.builder.build import build as build_config
-    from olrd.config import BuildConfig
+    from olrd.config import BuildConfig, with_preset
     from olrd.dataset.folder import Dataset
     from olrd.engines import EngineSpec
     from olrd.options import from_values
     from olrd.storage.remote import location
 
     place = root if root is None or isinstance(root, str) else str(location(root))
-    config = from_values(BuildConfig, options | {"source": source, "root": place})
+    config = from_values(BuildConfig, with_preset(options | {"source": source, "root": place}))
     folder = location(f"triplets/{source}" if out is None else out)
     build_config(config, folder, retry_failed=retry_failed, repair=repair, engine=EngineSpec(workers=workers))
     return Dataset(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -21,6 +22,16 @@ from olrd.trust import shown, without_folders
 DONORS = ("same", "other")
 FORMS = ("full", "recipes")
 MATCHES = ("noise", "sharpness")
+MASK_STYLES = ("exact", "grown", "hull", "box", "brush", "loose")
+LATER = ("mask_style", "mask_grow")
+"""Options that older builds do not have. At their defaults they are no part of a build's identity."""
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {"placement": "centroid", "blend": "hard"},
+    "default": {},
+    "hard-cases": {"mask_style": ("grown", "hull", "box", "brush", "loose"), "min_area": 0.005},
+    "sees-object": {"match": ("noise", "sharpness"), "mask_style": ("exact", "grown", "box", "loose")},
+}
+"""Options by use (docs/building.md), by their names as keywords; what is not named stays at its default."""
 
 
 BLENDS = Registry(
@@ -69,6 +80,18 @@ def _check_split_names(names: list[str], got: object) -> None:
 SPLITS = Kind(
     lambda flag, text: parse_splits(text), lambda pairs: ",".join(f"{name}={share!r}" for name, share in pairs)
 )
+
+
+def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options `values`, by their names as keywords, with those of `values["preset"]` for what they do not name.
+
+    Raises `UsageError` if there is no such preset.
+    """
+    given = dict(values)
+    name = given.pop("preset", "default")
+    if name not in PRESETS:
+        raise did_you_mean("preset", name, PRESETS)
+    return {**PRESETS[name], **given}
 
 
 @dataclass(frozen=True)
@@ -154,6 +177,18 @@ class BuildConfig:
         kind=NAMES,
         choices=MATCHES,
     )
+    mask_style: tuple[str, ...] = option(
+        ("exact",),
+        "how masks are drawn: exact (what the blend touched), or as users draw them: grown, hull, box, brush or loose; "
+        "of several, comma-separated, each triplet draws one",
+        metavar="NAMES",
+        group="masks",
+        kind=NAMES,
+        choices=MASK_STYLES,
+    )
+    mask_grow: int = option(
+        0, "grow masks by this many pixels, after their style", metavar="PX", group="masks", least=0, most=256
+    )
     margin: int = option(
         4,
         "distance kept between a pasted object and everything that is not background",
@@ -207,6 +242,8 @@ class BuildConfig:
                 raise did_you_mean(f"parameter of the blend {self.blend}", name, blend.defaults)
             if not 0 <= value <= 10_000:
                 raise UsageError(f"--blend-param {name} must be between 0 and 10000, got {value}")
+        if not self.mask_style:
+            raise UsageError(f"--mask-style needs at least one of {', '.join(MASK_STYLES)}")
         if not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
             raise UsageError(f"--scale must be LOW,HIGH with 0.05 <= LOW <= HIGH <= 20, got {self.scale}")
         if not self.splits:
@@ -248,6 +285,9 @@ class BuildConfig:
         """Identifies a build: the configuration and what it reads, not where that lies on disk."""
         values = self.resolved() | {"fingerprint": fingerprint, "olrd": olrd.__version__}
         del values["on_error"]
+        for one in fields(self):
+            if one.name in LATER and getattr(self, one.name) == one.default:
+                del values[one.name]
         text = json.dumps(values, sort_keys=True)
         return sha256(text.encode())
 

@@ -164,13 +164,21 @@ def add_options(parser: Any, kind: type[Any], groups: Sequence[str] = (), leave_
 
 def from_arguments(kind: type[T], arguments: argparse.Namespace) -> T:
     """The dataclass that a command's arguments give. Raises `UsageError` for a value that does not fit."""
+    return from_values(kind, given_values(kind, arguments))
+
+
+def given_values(kind: type[Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given, by their names as keywords; those at their defaults are left out.
+
+    Raises `UsageError` for a text that is no value of its option.
+    """
     given = vars(arguments)
-    values = {}
+    values: dict[str, Any] = {}
     for bound in options_of(kind):
         if bound.name in given:
             text = given[bound.name]
             values[bound.name] = text if bound.is_switch else bound.kind.parse(bound.flag, text)
-    return from_values(kind, values)
+    return values
 
 
 def from_values(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -9,12 +9,12 @@ import olrd
 from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_from, guarded, new_parser
 from olrd.engines.local import local_workers
 
-GROUPS = ("source", "objects", "placement and blending", "output")
+GROUPS = ("source", "objects", "placement and blending", "masks", "output")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `olrd-build`."""
-    from olrd.config import BuildConfig
+    from olrd.config import PRESETS, BuildConfig
     from olrd.options import add_options
 
     command = new_parser(
@@ -25,6 +25,11 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--version", action="version", version=f"olrd {olrd.__version__}")
     add_out(command, "the folder or URL to write to (default: triplets/SOURCE)")
+    command.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"start from the options for a use: {', '.join(PRESETS)}; options that are given win",
+    )
     add_options(command, BuildConfig, GROUPS)
     run = command.add_argument_group("running")
     add_engine_options(run, "one process per CPU core, at most 8")
@@ -46,11 +51,14 @@ def run(args: argparse.Namespace) -> int:
     """Build, or estimate, and print the summary."""
     from olrd.builder.units import Share
     from olrd.cli.texts import build_summary, estimate_summary
-    from olrd.config import BuildConfig
-    from olrd.options import from_arguments
+    from olrd.config import BuildConfig, with_preset
+    from olrd.options import from_values, given_values
     from olrd.progress import say
 
-    config = from_arguments(BuildConfig, args)
+    values = given_values(BuildConfig, args)
+    config = from_values(BuildConfig, with_preset(values | {"preset": args.preset or "default"}))
+    if args.preset:
+        say(f"preset {args.preset}: {config.command()}")
     share = Share.parse(args.shards) if args.shards else None
     if config.source.name == "coco" and config.source.root is None:
         say("no --root given: using the 15 embedded photos")

@@ -19,7 +19,7 @@ from olrd.masks import mask_box
 from olrd.panoptic import decode_rle
 from olrd.progress import progress_bar
 from olrd.storage.files import sha256, sha256_file
-from olrd.triplets.compose import Triplet, check_fit, pixels_sha256, prove
+from olrd.triplets.compose import Triplet, check_fit, covers, pixels_sha256, prove
 from olrd.triplets.recipe import Recipe
 from olrd.trust import printable, shown
 
@@ -185,6 +185,8 @@ def row_problems(row: dict[str, Any], form: str, max_pixels: int = MAX_PIXELS) -
     if pixels_sha256(triplet) != recipe.pixels_sha256:
         yield "the pixels are not those of the recipe (sha256 differs)"
     yield from picture_problems(row, triplet)
+    if recipe.mask_style and not covers(recipe, triplet.mask):
+        yield "the mask does not cover the object that the recipe pastes"
     own = not (row["background"]["path"] or "").startswith(f"{row['id']}-background.")
     if own and sha256(row["background"]["bytes"]) != recipe.background.sha256:
         yield "the background is not the photo's own file (sha256 differs)"

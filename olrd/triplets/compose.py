@@ -13,10 +13,11 @@ from olrd.arrays import Image, Mask, resize_image
 from olrd.config import BLENDS
 from olrd.errors import IntegrityError
 from olrd.masks import mask_box
-from olrd.panoptic import Box
+from olrd.panoptic import Box, decode_rle
 from olrd.storage.files import sha256
 from olrd.triplets.matching import match_patch
 from olrd.triplets.recipe import Recipe
+from olrd.triplets.user_masks import user_mask
 
 MAX_PATCH = 1 << 22
 """Largest number of pixels of a cut-out with the surroundings that its blend needs, or four times the photo's pixels if
@@ -28,7 +29,7 @@ class Triplet(NamedTuple):
 
     Attributes:
         image: the composite, uint8 [H, W, 3].
-        mask: bool [H, W], True for every pixel that the blend may have changed.
+        mask: bool [H, W], True for every pixel that the blend may have changed, and more if a user's mask is drawn.
         background: the ground truth, uint8 [H, W, 3].
     """
 
@@ -102,7 +103,7 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
     image[place] = pasted.pixels
     touched[place] = pasted.footprint
     prove(image, touched, background)
-    return Triplet(image, touched, background)
+    return Triplet(image, user_mask(touched, recipe.mask_style, recipe.id), background)
 
 
 def check_fit(recipe: Recipe, width: int, height: int) -> None:
@@ -116,6 +117,13 @@ def check_fit(recipe: Recipe, width: int, height: int) -> None:
     reach = BLENDS.get(recipe.blend).reach(recipe.params)
     if (across + 2 * reach) * (down + 2 * reach) > max(MAX_PATCH, 4 * width * height):
         raise IntegrityError(f"a blend that reaches {reach} pixels around a cut-out of {across} x {down} is too large")
+
+
+def covers(recipe: Recipe, mask: Mask) -> bool:
+    """Whether a mask, bool [H, W], contains the object where the recipe pastes it."""
+    (x, y), box = recipe.position, recipe.source_bbox
+    moved = transformed(decode_rle(recipe.rle, box.h, box.w), recipe.scale, recipe.flip)
+    return not (moved & ~mask[y : y + moved.shape[0], x : x + moved.shape[1]]).any()
 
 
 def prove(image: Image, mask: Mask, background: Image) -> None:

@@ -28,6 +28,7 @@ from olrd.triplets.recipe import PhotoRef, Recipe
 from olrd.triplets.scene import Scene, open_scene
 from olrd.triplets.surfaces import surface_under
 from olrd.triplets.tally import Tally
+from olrd.triplets.user_masks import MaskStyle
 
 Row = dict[str, Any]
 DONOR_TRIES = 4
@@ -246,12 +247,21 @@ class TripletMaker:
             blend=config.blend,
             params=config.blend_params,
             match=config.match,
+            mask_style=self._mask_style(paste.name),
         )
         triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
         box = mask_box(triplet.mask)
         hashed = pixels_sha256(triplet, ground.photo.pixels_sha256, box)
         row = self._describe(ground, scene, cut, replace(recipe, pixels_sha256=hashed), triplet, box)
         return row | pictures(ground.photo, triplet, recipe.id) if config.form == "full" else row
+
+    def _mask_style(self, name: str) -> MaskStyle | None:
+        """How the mask of a triplet is drawn, and how widely; None for the exact mask."""
+        config, key = self.config, (self.config.seed, name)
+        style = config.mask_style[draw_integer(len(config.mask_style), *key, "mask style")]
+        if style == "exact":
+            return MaskStyle(style, 0.0, config.mask_grow) if config.mask_grow else None
+        return MaskStyle(style, draw_share(*key, "mask strength"), config.mask_grow)
 
     def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
         """Another photo of the same split with a legal position: the first in a keyed order."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from olrd.config import BLENDS
+from olrd.config import BLENDS, MASK_STYLES
 from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box
+from olrd.triplets.user_masks import MaskStyle
 from olrd.trust import parse_json, printable, shown
 
 RECIPE_VERSION = 1
+DRAWN_VERSION = 2
+"""The version of recipes with what version 1 does not know: a style of the mask."""
 MAX_TEXT = 1 << 24
 """Longest recipe, in characters. Most have a few thousand; the outline of the object is the longest part."""
 _LARGEST = 1 << 31
@@ -50,6 +53,7 @@ class Recipe:
         params: of the blend.
         match: `noise` and `sharpness`, as far as they are matched.
         pixels_sha256: see olrd.triplets.compose.pixels_sha256.
+        mask_style: how the mask is drawn; None for exactly what the blend touched.
     """
 
     id: str
@@ -66,13 +70,21 @@ class Recipe:
     params: dict[str, float] = field(default_factory=dict)
     match: tuple[str, ...] = ()
     pixels_sha256: str = ""
-    version: int = RECIPE_VERSION
+    mask_style: MaskStyle | None = None
+
+    @property
+    def version(self) -> int:
+        """The version of the format that this recipe needs."""
+        return RECIPE_VERSION if self.mask_style is None else DRAWN_VERSION
 
     def to_json(self) -> str:
         """One line of JSON with sorted keys. Equal recipes give equal texts."""
-        values = {name: getattr(self, name) for name in self.__slots__}
+        values = {name: getattr(self, name) for name in self.__slots__} | {"version": self.version}
         for name in ("background", "donor"):
             values[name] = {part: getattr(values[name], part) for part in PhotoRef.__slots__}
+        style = values.pop("mask_style")
+        if style is not None:
+            values["mask_style"] = {part: getattr(style, part) for part in MaskStyle.__slots__}
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -82,17 +94,24 @@ class Recipe:
             raise IntegrityError(f"not a recipe: expected a text of at most {MAX_TEXT:,} characters, got {shown(text)}")
         try:
             raw = parse_json(text, "not a recipe: the text")
-            if raw["version"] != RECIPE_VERSION:
+            version = raw.pop("version")
+            if version not in (RECIPE_VERSION, DRAWN_VERSION):
                 raise IntegrityError(
-                    f"expected recipe version {RECIPE_VERSION}, got {shown(raw['version'])}: "
+                    f"expected recipe version {RECIPE_VERSION} or {DRAWN_VERSION}, got {shown(version)}: "
                     "rebuild with the olrd release that wrote it"
                 )
             raw["background"], raw["donor"] = (PhotoRef(**raw["background"]), PhotoRef(**raw["donor"]))
             raw["source_bbox"] = Box(*raw["source_bbox"])
             raw["position"], raw["match"] = tuple(raw["position"]), tuple(raw["match"])
+            if raw.get("mask_style") is not None:
+                raw["mask_style"] = MaskStyle(**raw["mask_style"])
             recipe = cls(**raw)
         except _NOT_A_RECIPE as error:
             raise IntegrityError(f"not a recipe: {shown(text, 120)} ({printable(repr(error)[:200])})") from error
+        if version != recipe.version:
+            raise IntegrityError(
+                f"recipe {shown(recipe.id)}: expected recipe version {recipe.version} for what it holds, got {version}"
+            )
         recipe.check()
         return recipe
 
@@ -123,12 +142,24 @@ class Recipe:
             and isinstance(self.params, dict)
             and set(self.params) == set(defaults)
             and all(type(v) in (int, float) and 0 <= v <= 10_000 for v in self.params.values())
+            and (self.mask_style is None or _good_style(self.mask_style))
         )
         if not good:
             raise IntegrityError(f"recipe {shown(self.id)} holds values of a wrong type or size")
 
 
 _NOT_A_RECIPE = (KeyError, TypeError, ValueError, AttributeError)
+
+
+def _good_style(style: MaskStyle) -> bool:
+    return (
+        isinstance(style.name, str)
+        and style.name in MASK_STYLES
+        and type(style.strength) is float
+        and 0 <= style.strength <= 1
+        and type(style.grow) is int
+        and 0 <= style.grow <= 256
+    )
 
 
 def _fields(reference: PhotoRef) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from olrd.config import BLENDS, BuildConfig, CandidateRules, parse_splits
+from olrd.config import BLENDS, LATER, PRESETS, BuildConfig, CandidateRules, parse_splits, with_preset
 from olrd.errors import UsageError
 from olrd.options import add_options, from_arguments, from_values
 from olrd.sources import SourceSpec
@@ -57,6 +57,9 @@ CONFIG = BuildConfig(SPEC)
         ({"max_contact": 1.5}, "--max-contact"),
         ({"max_contact": float("nan")}, "--max-contact"),
         ({"splits": ()}, "splits"),
+        ({"mask_style": ("hul",)}, "mask-style.*Did you mean 'hull'"),
+        ({"mask_style": ()}, "--mask-style needs at least one"),
+        ({"mask_grow": 257}, "--mask-grow must be between 0 and 256"),
         ({"max_pixels": 0}, "--max-pixels must be at least 1, got 0"),
         ({"max_pixels": -1}, "--max-pixels"),
     ],
@@ -104,6 +107,8 @@ def configs(draw: st.DrawFn) -> BuildConfig:
         blend=blend,
         params=params,
         match=draw(st.sampled_from([(), ("noise",), ("sharpness",), ("noise", "sharpness")])),
+        mask_style=draw(st.sampled_from([("exact",), ("box",), ("grown", "hull", "brush")])),
+        mask_grow=draw(st.sampled_from([0, 3])),
         margin=draw(st.integers(0, 50)),
         scale=(low, low + draw(st.integers(0, 40)) / 20),
         flip=draw(st.booleans()),
@@ -195,7 +200,35 @@ def test_every_option_of_a_build_is_on_the_command_line() -> None:
     assert own | rules | {"source", "root", "subset", "max_pixels", "source_option", "blend_param"} <= known
 
 
+def test_options_at_their_defaults_keep_the_identity_of_older_builds() -> None:
+    """Datasets that were built before these options came are still what their build.json says."""
+    older = {name: value for name, value in CONFIG.resolved().items() if name not in LATER}
+    assert BuildConfig.from_resolved(older).hash("f") == CONFIG.hash("f")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_set_of_options(name: str) -> None:
+    config = from_values(BuildConfig, with_preset({"source": "demo", "preset": name}))
+    assert parse(config.command()) == config
+    assert {name: config.resolved()[name] for name in ("placement", "blend")} == (
+        {"placement": "centroid", "blend": "hard"}
+        if name == "paper"
+        else {"placement": "supported", "blend": "matting"}
+    )
+    assert (config == BuildConfig(SourceSpec("demo"))) == (name == "default")
+
+
+def test_options_that_are_given_win_over_a_preset() -> None:
+    values = {"preset": "paper", "blend": "matting", "min_area": 0.1}  # matting is the default, and was asked for
+    config = from_values(BuildConfig, with_preset(values))
+    assert (config.blend, config.placement, config.rules.min_area) == ("matting", "centroid", 0.1)
+    with pytest.raises(UsageError, match="hard-cases"):
+        with_preset({"preset": "hardcases"})
+
+
 CHANGES: list[dict[str, Any]] = [
+    {"mask_style": ("hull",)},
+    {"mask_grow": 2},
     {"seed": 1},
     {"form": "recipes"},
     {"size": 512},

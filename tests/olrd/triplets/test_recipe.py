@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from olrd.config import BLENDS
+from olrd.config import BLENDS, MASK_STYLES
 from olrd.errors import IntegrityError
 from olrd.panoptic import Box
 from olrd.triplets.recipe import RECIPE_VERSION, PhotoRef, Recipe
+from olrd.triplets.user_masks import MaskStyle
 
 words = st.text(max_size=12)
 numbers = st.integers(0, 10_000)
@@ -35,6 +36,7 @@ recipes = st.builds(
     position=st.tuples(st.integers(-99, 9999), st.integers(-99, 9999)),
     match=st.lists(words, max_size=2).map(tuple),
     pixels_sha256=words,
+    mask_style=st.none() | st.builds(MaskStyle, st.sampled_from(MASK_STYLES), st.floats(0, 1), st.integers(0, 256)),
 )
 blended = st.builds(lambda r, b: replace(r, blend=b[0], params=b[1]), recipes, blends)
 PLAIN = Recipe(
@@ -73,6 +75,13 @@ def test_the_text_is_frozen() -> None:
         '"position":[5,6],"rle":"04","scale":1.0,"segment_id":7,"size":null,'
         '"source_bbox":[1,2,3,4],"version":1}'
     )
+
+
+def test_a_style_of_the_mask_is_version_2() -> None:
+    text = replace(PLAIN, mask_style=MaskStyle("hull", 0.25, 3)).to_json()
+    assert '"mask_style":{"grow":3,"name":"hull","strength":0.25}' in text and '"version":2' in text
+    with pytest.raises(IntegrityError, match="expected recipe version 2"):
+        Recipe.from_json(text.replace('"version":2', '"version":1'))
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
@@ -136,6 +145,11 @@ def test_no_text_gives_another_error(text: str) -> None:
         ("params", {"hard": 1}),
         ("match", None),
         ("background", []),
+        ("mask_style", {"name": "hul", "strength": 0.5, "grow": 0}),
+        ("mask_style", {"name": "hull", "strength": 2.0, "grow": 0}),
+        ("mask_style", {"name": "hull", "strength": 0.5, "grow": 1 << 40}),
+        ("mask_style", {"name": ["hull"], "strength": 0.5, "grow": 0}),
+        ("mask_style", "hull"),
         ("id", None),
     ],
     ids=lambda value: repr(value)[:40],
