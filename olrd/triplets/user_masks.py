@@ -106,7 +106,7 @@ def _brush(mask: Mask, strength: float, size: int, key: Key) -> Mask:
     box, shake = mask_box(field), max(1, radius // 4)
     drawn = np.zeros(field.shape, np.uint8)
     for stroke, y in enumerate(range(box.y + radius // 2, box.y + box.h + radius // 2, radius)):
-        band = field[max(0, y - radius // 2) : y - radius // 2 + radius].any(axis=0, keepdims=True)
+        band: Mask = np.any(field[max(0, y - radius // 2) : y - radius // 2 + radius], axis=0, keepdims=True)
         for _, left, length in mask_runs(band):
             start, stop = (
                 y + draw_integer(2 * shake + 1, *key, stroke, left, end) - shake for end in ("start", "stop")
