@@ -16,7 +16,7 @@ from olrd.trust import shown
 AREA_EDGES = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0)
 GRID = 3
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_COLUMNS = (
+COLUMNS = (
     "split",
     "source",
     "image_id",
@@ -39,17 +39,17 @@ def distributions(dataset: Dataset) -> dict[str, Any]:
     supercategories, background_labels and licenses, counts with the most frequent first; position, 3 x 3 counts of the
     masks' centres from the top left; shift, quantiles in shares of the diagonal.
     """
-    rows = dataset.table(_COLUMNS).to_pylist()
+    rows = dataset.table(COLUMNS).to_pylist()
     for row in rows:
-        _check(row)
+        check_row(row)
     splits = sorted({row["split"] for row in rows})
     parts = {name: [row for row in rows if row["split"] == name] for name in splits}
     return {"all": _described(rows)} | {name: _described(part) for name, part in parts.items()}
 
 
-def _check(row: dict[str, Any]) -> None:
+def check_row(row: dict[str, Any]) -> None:
     """Raise `IntegrityError` for a row that has no place in the counts."""
-    whole = all(row[name] is not None for name in _COLUMNS if name not in ("category", "supercategory", "license"))
+    whole = all(row[name] is not None for name in COLUMNS if name not in ("category", "supercategory", "license"))
     whole = whole and None not in (*row["bbox"], *row["shift"]) and min(row["width"], row["height"]) > 0
     if not whole or min(row["bbox"]) < 0 or not 0 <= row["mask_area"] <= 1:
         name = f"{shown(row['source'])}/{shown(row['image_id'])}"
@@ -58,13 +58,13 @@ def _check(row: dict[str, Any]) -> None:
 
 def _described(rows: list[dict[str, Any]]) -> dict[str, Any]:
     areas = np.array([row["mask_area"] for row in rows])
-    shifts = np.array([_shift(row) for row in rows])
+    shifts = np.array([shift_share(row) for row in rows])
     bins, _ = np.histogram(areas, AREA_EDGES)
     return {
         "triplets": len(rows),
         "photos": len({(row["source"], row["image_id"]) for row in rows}),
         "area": {
-            "quantiles": _quantiles(areas),
+            "quantiles": quantiles(areas),
             "bins": {
                 f"{low:g}-{high:g}": int(count)
                 for low, high, count in zip(AREA_EDGES[:-1], AREA_EDGES[1:], bins, strict=True)
@@ -75,16 +75,16 @@ def _described(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "background_labels": _counts(label for row in rows for label in row["background_labels"]),
         "licenses": _counts(row["license"] for row in rows),
         "position": _positions(rows),
-        "shift": {"quantiles": _quantiles(shifts)},
+        "shift": {"quantiles": quantiles(shifts)},
     }
 
 
-def _shift(row: dict[str, Any]) -> float:
+def shift_share(row: dict[str, Any]) -> float:
     """The length of the shift as a share of the picture's diagonal."""
     return float(np.hypot(*row["shift"]) / np.hypot(row["width"], row["height"]))
 
 
-def _quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
+def quantiles(values: npt.NDArray[np.float64]) -> dict[str, float] | None:
     """Quantiles by percentage; None if there are no values."""
     if not len(values):
         return None

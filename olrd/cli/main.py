@@ -58,6 +58,24 @@ def parser() -> argparse.ArgumentParser:
         help="another dataset or photo folder in which to look for the same photos; repeatable",
     )
 
+    counted = add(
+        "stats",
+        run_stats,
+        "Count areas, classes, positions and backgrounds, and write a page with plots.",
+        "stats triplets/coco",
+    )
+    counted.add_argument("--out", metavar="FILE", help="the page to write (default: FOLDER-stats.html)")
+    counted.add_argument("--no-leak", action="store_true", help="leave out the edge leak, which decodes 400 triplets")
+
+    compared = add(
+        "diff",
+        run_diff,
+        "List the triplets that came, went and changed between two datasets.",
+        "diff triplets/coco-1 triplets/coco-2",
+        "old",
+    )
+    compared.add_argument("new", metavar="NEW", help="the dataset to compare with, or its URL")
+
     rebuild = add(
         "rebuild",
         run_rebuild,
@@ -190,6 +208,28 @@ def run_audit(args: argparse.Namespace) -> int:
     result = audit(args.folder, args.against)
     emit(result, format_audit(result), args.json)
     return 0
+
+
+def run_stats(args: argparse.Namespace) -> int:
+    """`olrd stats`."""
+    from olrd.audit.stats import stats, stats_text
+
+    result = stats(args.folder, args.out, leak=not args.no_leak)
+    emit(result, stats_text(result), args.json)
+    return 0
+
+
+def run_diff(args: argparse.Namespace) -> int:
+    """`olrd diff`. Exit codes as those of diff: 0 the same, 1 different, 2 trouble."""
+    from olrd.errors import OlrdError, UsageError
+    from olrd.tools.diff import diff, diff_text, differs
+
+    try:
+        result = diff(args.old, args.new)
+    except OlrdError as error:
+        raise UsageError(str(error)) from error
+    emit(result, diff_text(result), args.json)
+    return int(differs(result))
 
 
 def run_rebuild(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from olrd.arrays import MAX_PIXELS
+from olrd.dataset.beside import beside, dataset_name
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.dataset.schema import PICTURES
@@ -21,7 +22,6 @@ from olrd.errors import UsageError
 from olrd.masks import outline
 from olrd.progress import progress_bar
 from olrd.storage.files import atomic_path, write_atomic
-from olrd.storage.remote import Remote
 
 _PAGE_SIDE = 640
 """Longest side of the pictures on the page, in pixels."""
@@ -51,14 +51,7 @@ def show(
     """
     dataset = Dataset(folder, max_pixels=max_pixels)
     _need_pictures(dataset)
-    home = dataset.folder
-    beside = Path.cwd() if isinstance(home, Remote) else home.resolve().parent
-    target = beside / f"{_name(dataset)}-show" if out is None else Path(out)
-    if isinstance(home, Path) and target.resolve().is_relative_to(home.resolve()):
-        raise UsageError(
-            f"expected a folder outside {dataset.folder}, got {target}: the dataset's own folder is "
-            "covered by hashes; choose another --out"
-        )
+    target = beside(dataset, "-show", out)
     target.mkdir(parents=True, exist_ok=True)
     contact, page = target / "contact.png", target / "page.html"
     rows = rows_at(dataset, pick_evenly(len(dataset), count, seed))
@@ -67,11 +60,6 @@ def show(
         Pillow.fromarray(sheet).save(temporary, "PNG", optimize=True)
     write_page(dataset, page, limit, seed)
     return {"contact": str(contact), "page": str(page)}
-
-
-def _name(dataset: Dataset) -> str:
-    home = dataset.folder
-    return home.name if isinstance(home, Remote) else home.resolve().name
 
 
 def _need_pictures(dataset: Dataset) -> None:
@@ -95,7 +83,7 @@ def write_page(dataset: Dataset, path: Path, limit: int = 60, seed: int = 0) -> 
         for row in rows_at(dataset, numbers):
             entries.append(_entry(row, dataset.max_pixels))
             bar.update()
-    name = _name(dataset)
+    name = dataset_name(dataset)
     payload = json.dumps({"name": name, "total": len(dataset), "rows": entries}, ensure_ascii=True)
     template = resources.files("olrd.tools").joinpath("page.html").read_text(encoding="utf-8")
     write_atomic(path, template.replace("__DATA__", payload.replace("<", "\\u003c")))
