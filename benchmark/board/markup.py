@@ -59,7 +59,7 @@ def escape_html(text: str) -> str:
 
 def head_of(section: Section) -> str:
     """The protocol and data of a section, as plain text."""
-    return f"protocol {section.protocol}, {data_of(section)}"
+    return f"protocol {section.title}, {data_of(section)}"
 
 
 def data_of(section: Section) -> str:

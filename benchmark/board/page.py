@@ -59,7 +59,7 @@ def page(
 def _section(section: Section, rows: Mapping[str, pd.DataFrame], strips: Mapping[str, str]) -> str:
     parts = [
         '<section class="board">',
-        f"<h2>protocol {escape_html(section.protocol)} <small>{escape_html(data_of(section))}</small></h2>",
+        f"<h2>protocol {escape_html(section.title)} <small>{escape_html(data_of(section))}</small></h2>",
         *(f'<p class="warning">Warning: {escape_html(text)}</p>' for text in section.warnings),
         f"<p>{escape_html(text)}</p>" if (text := parting(section)) else "",
         '<div class="tools" hidden></div>',

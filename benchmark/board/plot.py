@@ -100,7 +100,7 @@ class Range(NamedTuple):
 def _panel(section: Section) -> str:
     points, left_out = points_of(section)
     parts = [
-        _text(LEFT, 20, f"{section.dataset}, {section.protocol}, data {section.fingerprint}", weight=600),
+        _text(LEFT, 20, f"{section.dataset}, {section.title}, data {section.fingerprint}", weight=600),
         _text(LEFT, 36, f"{heading(section.first)}, 95 % interval; dashed: not beaten in both time and score", MUTED),
     ]
     measured = [p for p in points if not p.control] or points

@@ -1,6 +1,6 @@
 """Which records are ranked together, and in which order.
 
-Records are ranked together only if dataset, fingerprint, protocol id and metric revisions are equal. Rows are ranked by
+Records are ranked together only if dataset, fingerprint, protocol id, metric revisions and disturbance are equal. Rows are ranked by
 the score that agrees best with people (`BY_EYE`; docs/decisions.md gives the studies). Controls stand at their place
 between the rows and have no rank. Incomplete runs are listed but not ranked.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from benchmark.board.records import key_of
+from benchmark.disturbances import in_words
 from benchmark.runner.summary import MetricSummary, ScoreSummary, SetSummary, Summary
 from benchmark.statistics import INTERVALS, why_no_interval
 from olrd.errors import IntegrityError
@@ -129,6 +130,7 @@ class Section:
         further: columns of the second table.
         ranked: complete runs, best first. Controls stand at their place and have no rank.
         partial: incomplete runs.
+        disturbance: what the methods got instead of the exact mask or map; empty for nothing.
     """
 
     dataset: str
@@ -141,6 +143,12 @@ class Section:
     ranked: tuple[Row, ...]
     partial: tuple[Row, ...]
     intervals: str = INTERVALS
+    disturbance: str = ""
+
+    @property
+    def title(self) -> str:
+        """The protocol, and the disturbance in words if there is one."""
+        return self.protocol + (f", {in_words(self.disturbance)}" if self.disturbance else "")
 
     @property
     def first(self) -> Column:
@@ -153,10 +161,10 @@ class Section:
         return pixels_of(self.main)
 
 
-def group_key(record: Summary) -> tuple[str, str, str, str]:
+def group_key(record: Summary) -> tuple[str, str, str, str, str]:
     """The values that must be equal for two records to be ranked together."""
     revisions = json.dumps(record.metric_revisions, sort_keys=True)
-    return record.dataset.name, record.protocol_id, record.dataset.fingerprint, revisions
+    return record.dataset.name, record.protocol_id, record.dataset.fingerprint, record.disturbance, revisions
 
 
 def sections(records: Iterable[Summary]) -> list[Section]:
@@ -165,8 +173,8 @@ def sections(records: Iterable[Summary]) -> list[Section]:
     groups: dict[tuple[str, ...], list[Summary]] = {}
     for record in records:
         groups.setdefault((*group_key(record), record.intervals), []).append(record)
-    latest_first = sorted(groups, key=lambda key: key[3:], reverse=True)
-    return [_section(groups[key]) for key in sorted(latest_first, key=lambda key: key[:3])]
+    latest_first = sorted(groups, key=lambda key: key[4:], reverse=True)
+    return [_section(groups[key]) for key in sorted(latest_first, key=lambda key: key[:4])]
 
 
 def _section(records: list[Summary]) -> Section:
@@ -187,6 +195,7 @@ def _section(records: list[Summary]) -> Section:
         tuple(ranked),
         tuple(partial),
         sample.intervals,
+        sample.disturbance,
     )
 
 
@@ -258,12 +267,14 @@ def _row(record: Summary, main: Sequence[Column], further: Sequence[Column]) -> 
 
 
 def settings_of(record: Summary) -> str:
-    """The resolved options of the method, and the seed if it differs from the protocol's."""
+    """The resolved options of the method, the seed if it differs from the protocol's, and the disturbance."""
     options = dict(record.method.options)
     if options.get("name") == record.method.name:
         del options["name"]
     if record.seed != record.protocol.seed:
         options["seed"] = str(record.seed)
+    if record.disturbance:
+        options["disturbance"] = record.disturbance
     return ", ".join(f"{name}={value}" for name, value in sorted(options.items()) if value != "")
 
 

@@ -86,6 +86,7 @@ def identity_of(record: Summary) -> dict[str, str]:
         "dataset": record.dataset.name,
         "fingerprint": record.dataset.fingerprint,
         "protocol": record.protocol_id,
+        **({"disturbance": record.disturbance} if record.disturbance else {}),
     }
 
 
@@ -98,7 +99,7 @@ def check_identity(record: Summary, path: Path) -> None:
     if IDENTITY not in metadata:
         raise IntegrityError(f"{path} does not say whose rows it holds: write it again with `benchmark submit`")
     found = parse_json(metadata[IDENTITY], path)
-    for name, expected in identity_of(record).items():
+    for name, expected in ({"disturbance": None} | identity_of(record)).items():
         there = found.get(name) if isinstance(found, dict) else None
         if there != expected:
             raise IntegrityError(f"{path} holds rows of the {name} {shown(there)}, the record is of {shown(expected)}")

@@ -131,7 +131,8 @@ def key_of(record: Summary) -> str:
     """Eight hex digits that identify a result.
 
     They are a hash of method, revision, options, device, dataset, fingerprint, the numbers of samples (asked for, in
-    the set, scored, failed), protocol, seed, metric revisions and the kind of the intervals.
+    the set, scored, failed), protocol, seed, metric revisions, the kind of the intervals, and a disturbance if there is
+    one.
     """
     method, data = record.method, record.dataset
     identity = [
@@ -142,6 +143,7 @@ def key_of(record: Summary) -> str:
         record.metric_revisions,
         *([] if record.intervals == EARLIER else [record.intervals]),  # keys of earlier records stay
     ]
+    identity += [record.disturbance] if record.disturbance else []  # so that other keys stay as they are
     return sha256(json.dumps(identity, sort_keys=True).encode())[:8]
 
 

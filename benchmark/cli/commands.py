@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 import olrd
 from benchmark.cli.interrupts import prompt_interrupts
-from benchmark.cli.options import PICTURES, CompareOptions, HubOptions, LeaderboardOptions, ReportOptions, VerifyOptions
+from benchmark.cli.options import (
+    PICTURES,
+    CompareOptions,
+    HubOptions,
+    LeaderboardOptions,
+    ReportOptions,
+    RobustnessOptions,
+    VerifyOptions,
+)
 from benchmark.cli.outputs import writing_to
 from benchmark.cli.streams import STDERR, stdout_for_results
 from benchmark.runner.request import DATA, METHOD, RUNNING, Request, SampleChoice
@@ -49,15 +57,22 @@ def parser() -> argparse.ArgumentParser:
     add_options(run, Request, (METHOD, DATA, RUNNING))
     add_engine_options(run.add_argument_group("engine"), "1, this process")
     run.add_argument("--dry-run", action="store_true", help="say what would be run and write nothing")
-    run.add_argument(
-        "--trust-weights",
-        action="append",
-        default=[],
-        metavar="SHA256",
-        help="use a weights file that is not the published one, if it has this sha256; repeatable",
-    )
+    add_trust(run)
     run.add_argument("--all", action="store_true", help="print every score, not only the headline scores")
     add_json(run)
+
+    robustness = add(
+        "robustness",
+        run_robustness,
+        "Score an eraser under disturbed masks and panoptic maps, with curves. What was interrupted continues.",
+        "benchmark robustness --method opencv-telea --root triplets/coco",
+    )
+    add_out(robustness, "folder of the runs and the page (default: runs/DATASET/PROTOCOL/METHOD-robustness)")
+    add_options(robustness, RobustnessOptions, (METHOD, DATA, RUNNING), leave_out=("--disturbance",))
+    add_engine_options(robustness.add_argument_group("engine"), "1, this process")
+    robustness.add_argument("--dry-run", action="store_true", help="list the disturbances and write nothing")
+    add_trust(robustness)
+    add_json(robustness)
 
     listed = add("list", run_list, "List erasers, metrics, datasets and protocols.", "benchmark list")
     add_json(listed)
@@ -151,6 +166,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """`--trust-weights`."""
+    command.add_argument(
+        "--trust-weights",
+        action="append",
+        default=[],
+        metavar="SHA256",
+        help="use a weights file that is not the published one, if it has this sha256; repeatable",
+    )
+
+
 def run_run(args: argparse.Namespace) -> int:
     """`benchmark run`."""
     request = from_arguments(Request, args)
@@ -169,6 +195,31 @@ def run_run(args: argparse.Namespace) -> int:
         done = run(request, args.out, engine_from(args, usual=1))
     text = "" if args.json else f"{result(done, args.all)}\n{next_steps(done, request)}"
     emit(done.summary.to_json(), text, args.json)
+    return 0
+
+
+def run_robustness(args: argparse.Namespace) -> int:
+    """`benchmark robustness`."""
+    options = from_arguments(RobustnessOptions, args)
+    from baselines.weights import trust
+    from benchmark.robustness.page import write
+    from benchmark.robustness.table import rows_of, screen
+    from benchmark.robustness.track import folder_of, plan, track
+
+    trust(args.trust_weights)
+    request = options.request
+    out = Path(args.out) if args.out else folder_of(request)
+    if args.dry_run:
+        with stdout_for_results():
+            planned = plan(request, options.disturb)
+        found = {one.spelled: one.text for one in planned.wanted}
+        lines = [*(f"{name:<16}{text}" for name, text in found.items()), *planned.left_out]
+        emit({"disturbances": found, "left_out": planned.left_out, "out": str(out)}, "\n".join(lines), args.json)
+        return 0
+    with stdout_for_results(), writing_to(out, "--out"):
+        done = track(request, options.disturb, out, engine_from(args, usual=1))
+        files = [str(path) for path in write(done, out)]
+    emit({"points": rows_of(done), "files": files}, "\n".join([screen(done), "", *files]), args.json)
     return 0
 
 

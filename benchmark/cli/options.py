@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from benchmark.runner.request import DATA, DataChoice
+from benchmark.runner.request import DATA, METHOD, DataChoice, Request
 from olrd.errors import UsageError
 from olrd.options import KEY_NUMBERS, KEY_VALUES, Kind, check, option
 
@@ -41,6 +41,24 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessOptions(Request):
+    """What `benchmark robustness` runs: everything that a run has, and the disturbances."""
+
+    disturb: tuple[str, ...] = option(
+        (),
+        "a kind such as erode, or one level of it such as erode:4; repeatable (default: all that fit)",
+        metavar="KIND[:LEVEL]",
+        group=METHOD,
+        kind=REPEATED,
+    )
+
+    @property
+    def request(self) -> Request:
+        """The undisturbed run."""
+        return Request(**{one.name: getattr(self, one.name) for one in fields(Request)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,9 @@ def write_eval_files(board: Path, dataset: str, names: HubNames, out: Path) -> l
     known = {record.dataset.name for record in records}
     if dataset not in known:
         raise did_you_mean("dataset of this board", dataset, known)
-    records = [record for record in records if record.dataset.name == dataset]
+    records = [record for record in records if record.dataset.name == dataset and not record.disturbance]
+    if not records:
+        raise SourceError(f"{board} holds only disturbed runs on {dataset}, which are no results of the benchmark")
     _check_sections(records, board)
     written = [out / "dataset" / "eval.yaml"]
     _write(written[0], eval_yaml(records, names))

@@ -90,7 +90,7 @@ def index(found: list[Section], title: str) -> str:
     """The page index.html."""
     rows = "\n".join(
         f'<tr><td><a href="{html.escape(page_name(section.dataset))}.html">{html.escape(section.dataset)}</a></td>'
-        f"<td>{html.escape(section.protocol)}</td><td>{sum(not row.control for row in section.ranked)}</td></tr>"
+        f"<td>{html.escape(section.title)}</td><td>{sum(not row.control for row in section.ranked)}</td></tr>"
         for section in found
     )
     name = html.escape(one_line(title))

@@ -113,7 +113,8 @@ def labelled(runs: Sequence[Run]) -> list[tuple[Run, str]]:
     """Each run with a unique label: the method, and where needed its revision and a number."""
     names = [run.summary.method.name for run in runs]
     longer = [run.summary.label for run in runs]
-    labels = [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
+    plain = [names.count(run.summary.method.name) < 2 and not run.summary.disturbance for run in runs]
+    labels = [name if short else long for name, long, short in zip(names, longer, plain, strict=True)]
     again = Counter(labels)
     return [
         (run, f"{label} #{k + 1}" if again[label] > 1 else label)

@@ -76,6 +76,7 @@ def summarise(
         sets=set_scores(inputs.metrics, features, good, protocol.seed),
         facts=facts(good),
         warnings=warnings(good),
+        disturbance=identity.disturbance,
         versions=versions(),
         intervals=INTERVALS,
         git=git_revision(),

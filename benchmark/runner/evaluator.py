@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.datasets import AlteredError, Sample
+from benchmark.disturbances import Both, EmptiedMaskError, disturbed
 from benchmark.runner.erasing import HOPELESS, Erased, Meter, doubt_of, erase, wants_maps
 from benchmark.runner.inputs import Inputs, open_inputs
 from benchmark.runner.request import Request
@@ -112,11 +113,12 @@ class Evaluator:
             reading = [reader.submit(self._read, indices) for indices in batches[:1]]
             for k in range(len(batches)):
                 read = reading.pop().result()
-                samples = [sample for sample in read if isinstance(sample, Sample)]
-                erased = list(erase(self.inputs.eraser, samples, self._meter))
+                samples = [both for both in read if isinstance(both, Both)]
+                erased = list(erase(self.inputs.eraser, [both.given for both in samples], self._meter))
                 # Read only now: a thread that decodes photos beside the eraser would lengthen its time.
                 reading = [reader.submit(self._read, indices) for indices in batches[k + 1 : k + 2]]
-                scored = (self._row(one) for one in erased)
+                pairs = zip(samples, erased, strict=True)
+                scored = (self._row(one._replace(sample=both.scored)) for both, one in pairs)
                 for row in (*(row for row in read if isinstance(row, dict)), *scored):
                     watch(row)
                     rows.append(row)
@@ -162,9 +164,10 @@ class Evaluator:
                         gathered.setdefault(key, []).append(values)
         return gathered
 
-    def _read(self, indices: Sequence[int]) -> list[Sample | Row]:
-        """Samples at the protocol's size, or a row of status `failed` for one that cannot be read."""
-        ids, read = self.inputs.data.ids(), list[Sample | Row]()
+    def _read(self, indices: Sequence[int]) -> list[Both | Row]:
+        """Samples at the protocol's size, or a row of status `failed` for one that cannot be read, or whose mask the
+        disturbance empties."""
+        ids, read = self.inputs.data.ids(), list[Both | Row]()
         for index in indices:
             try:
                 sample = prepared(self.inputs.data.sample(index), self.inputs.protocol)
@@ -174,9 +177,12 @@ class Evaluator:
                 read.append(_failed(ids[index], ids[index], error))
                 continue
             try:
-                if wants_maps(self.inputs.eraser) and sample.annotated:
-                    sample.annotated()  # reads and keeps the map now, so that the time of the eraser does not count it
-                read.append(sample)
+                both = disturbed(sample, self.inputs.disturbance, self.inputs.identity.seed)
+                if wants_maps(self.inputs.eraser) and both.given.annotated:
+                    both.given.annotated()  # reads and keeps the map now: the time of the eraser does not count it
+                read.append(both)
+            except EmptiedMaskError as error:
+                read.append(_failed(sample.id, sample.cluster, error) | _about(sample))
             except HOPELESS:
                 raise
             except Exception as error:
@@ -201,13 +207,8 @@ class Evaluator:
             if self.save:
                 name = f"{file_name_of(sample.id)}.webp"
                 write_atomic(self.out / "outputs" / name, encode_image(output), durable=False)
-        height, width = sample.mask.shape
         return row | {
-            "category": sample.category,
-            "background": sample.background,
-            "width": width,
-            "height": height,
-            "mask_share": np.count_nonzero(sample.mask) / sample.mask.size,
+            **_about(sample),
             "facts": json.dumps(facts, sort_keys=True),
             "seconds": erased.seconds,
             "peak_mb": erased.peak_mb,
@@ -220,6 +221,18 @@ class Evaluator:
 
     def _features(self, sample_id: str) -> Path:
         return self.out / "parts" / f"{sha256(sample_id.encode())[:32]}.npz"
+
+
+def _about(sample: Sample) -> Row:
+    """The columns that describe a sample."""
+    height, width = sample.mask.shape
+    return {
+        "category": sample.category,
+        "background": sample.background,
+        "width": width,
+        "height": height,
+        "mask_share": np.count_nonzero(sample.mask) / sample.mask.size,
+    }
 
 
 def _failed(sample_id: str, cluster: str, error: Exception) -> Row:

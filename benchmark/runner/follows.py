@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.disturbances import AGREEMENT, OVERLAP
 from benchmark.runner import aggregate
 from benchmark.runner.summary import Summary
 from benchmark.statistics import EARLIER, bootstrap_estimate
@@ -120,6 +121,9 @@ def _sets(summary: Summary, frame: pd.DataFrame) -> Iterator[str]:
 def _facts(summary: Summary, frame: pd.DataFrame) -> Iterator[str]:
     good = frame[frame.status == "ok"]
     yield from _differs("facts", dict(summary.facts), aggregate.facts(good))
+    for name in (OVERLAP, AGREEMENT):
+        if not summary.disturbance and any(name in json.loads(text) for text in good.facts):
+            yield f"disturbance is empty, but the rows have the fact {name} of a disturbed run"
     yield from _differs("warnings", list(summary.warnings), list(aggregate.warnings(good)))
     for text in aggregate.doubts(frame):
         if text not in summary.dataset.warnings:

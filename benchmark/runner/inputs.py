@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from baselines import open_eraser
 from baselines.eraser import Eraser
 from benchmark.datasets import DataSet, check_file_names, open_dataset
+from benchmark.disturbances import Disturbance, parsed
 from benchmark.protocol import Protocol, load_protocol
 from benchmark.runner.request import Request
 from benchmark.runner.summary import DatasetIdentity, MethodIdentity, RunIdentity
@@ -16,7 +18,10 @@ from olrd.errors import UsageError
 
 
 class Inputs(NamedTuple):
-    """Everything that a run needs. ids: of the samples to erase. identity: what run.json will hold."""
+    """Everything that a run needs. ids: of the samples to erase. identity: what run.json will hold.
+
+    disturbance: of the mask or the map that the eraser gets; None for nothing.
+    """
 
     eraser: Eraser
     metrics: Metrics
@@ -24,6 +29,7 @@ class Inputs(NamedTuple):
     protocol: Protocol
     ids: list[str]
     identity: RunIdentity
+    disturbance: Disturbance | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -33,6 +39,7 @@ class Inputs(NamedTuple):
 
 def open_inputs(request: Request) -> Inputs:
     """Open the eraser, the metrics and the dataset of a request. Raises `OlrdError` if something is missing."""
+    disturbance = parsed(request.disturbance) if request.disturbance else None
     protocol = load_protocol(request.protocol)
     seed = protocol.seed if request.seed is None else request.seed
     eraser = open_eraser(request.method, _options(request), request.device, seed)
@@ -52,7 +59,23 @@ def open_inputs(request: Request) -> Inputs:
         saved=request.save,
         hints=tuple(hints) or None,
     )
-    return Inputs(eraser, metrics, data, protocol, ids, identity)
+    return with_disturbance(Inputs(eraser, metrics, data, protocol, ids, identity), disturbance)
+
+
+def with_disturbance(inputs: Inputs, disturbance: Disturbance | None) -> Inputs:
+    """The same inputs with another disturbance.
+
+    Raises:
+        UsageError: it disturbs the panoptic map, and the eraser gets none.
+    """
+    if disturbance and disturbance.of_map and "panoptic" not in (inputs.identity.hints or ()):
+        taken = "panoptic" in inputs.eraser.info.wants
+        raise UsageError(
+            f"{disturbance.spelled} disturbs the panoptic map, but "
+            + (f"{inputs.data.name} has no maps" if taken else f"{inputs.eraser.info.name} takes no map")
+        )
+    spelled = disturbance.spelled if disturbance else ""
+    return inputs._replace(identity=replace(inputs.identity, disturbance=spelled), disturbance=disturbance)
 
 
 def _options(request: Request) -> dict[str, str]:

@@ -55,6 +55,13 @@ class Request(SampleChoice):
         {}, "a setting of the eraser; repeatable", flag="--option", metavar="KEY=VALUE", group=METHOD, kind=KEY_VALUES
     )
     seed: int | None = option(None, "seed of the eraser's draws (default: the protocol's)", metavar="N", group=METHOD)
+    disturbance: str = option(
+        "",
+        "give the eraser a disturbed mask or panoptic map, e.g. erode:4, and score with the true mask; `benchmark "
+        "robustness --dry-run` shows all",
+        metavar="KIND:LEVEL",
+        group=METHOD,
+    )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", metavar="NAME", group=RUNNING)
     batch: int = option(1, "samples per call of the eraser", metavar="N", group=RUNNING, least=1)
     save: bool = option(False, "keep the erased pictures in OUT/outputs", group=RUNNING)
@@ -91,7 +98,8 @@ def _protocol_name(protocol: str) -> str:
 def _method_name(request: Request) -> str:
     words = [_word(*pair) for pair in sorted(request.options.items())]
     seed = "" if request.seed is None else f"-seed{request.seed}"
-    return _named(request.method, words, sorted(request.options.items())) + seed
+    disturbed = f"-{file_name_of(request.disturbance.replace(':', '-'))}" if request.disturbance else ""
+    return _named(request.method, words, sorted(request.options.items())) + seed + disturbed
 
 
 def _word(key: str, value: str) -> str:

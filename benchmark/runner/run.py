@@ -45,13 +45,16 @@ def plan(request: Request) -> dict[str, Any]:
     return inputs.identity.to_json() | {"columns": inputs.columns}
 
 
-def run(request: Request, out: Path | str | None = None, engine: EngineSpec | None = None) -> Run:
+def run(
+    request: Request, out: Path | str | None = None, engine: EngineSpec | None = None, inputs: Inputs | None = None
+) -> Run:
     """Make a run, or continue an interrupted one. A finished run is opened and not made again.
 
     Args:
         request: what to run.
         out: folder of the run; by default `request.folder`.
         engine: where to erase; by default in this process. Every worker opens its own eraser.
+        inputs: those of the request, if they are open already.
 
     Raises:
         OlrdError: something is missing or does not fit; raised before anything is erased.
@@ -59,7 +62,7 @@ def run(request: Request, out: Path | str | None = None, engine: EngineSpec | No
         AllFailedError: every sample failed. The same call tries all of them again.
     """
     out, engine = Path(request.folder if out is None else out), engine or EngineSpec()
-    inputs = open_inputs(request)
+    inputs = inputs or open_inputs(request)
     if not inputs.ids:
         raise SourceError(f"the dataset {inputs.data.name} holds no sample, so there is nothing to run")
     crew = open_engine(replace(engine, gpu=inputs.eraser.info.device.startswith("cuda")))

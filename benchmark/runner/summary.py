@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from benchmark.disturbances import in_words
 from benchmark.protocol import Protocol, json_in, parsed
 from benchmark.statistics import EARLIER, KINDS
 from olrd.errors import IntegrityError, UsageError
@@ -59,6 +60,7 @@ class RunIdentity:
         metrics: revision of each metric by name.
         saved: whether the pictures are kept.
         hints: what the dataset offers and the eraser uses, e.g. `panoptic`; None if nothing.
+        disturbance: what the eraser gets instead of the exact mask or map, e.g. `erode:4`; empty for nothing.
     """
 
     method: MethodIdentity
@@ -68,6 +70,7 @@ class RunIdentity:
     metrics: Mapping[str, str]
     saved: bool
     hints: tuple[str, ...] | None = None
+    disturbance: str = ""
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -81,6 +84,8 @@ class RunIdentity:
             del values["hints"]
         else:
             values["hints"] = list(self.hints)
+        if not self.disturbance:
+            del values["disturbance"]
         return values
 
 
@@ -208,6 +213,8 @@ class Summary:
         sets: scores of the whole set by column, e.g. `fid/raw`.
         facts: means of the numbers that the samples carry.
         warnings: signs that the eraser did not work, e.g. flat outputs. The file has them only if there are some.
+        disturbance: what the eraser got instead of the exact mask or map, e.g. `erode:4`; empty for nothing. Only
+            disturbed runs have it in the file.
         versions: Python and the packages that decide the numbers.
         intervals: the kind of the intervals of the scores, one of `benchmark.statistics.KINDS`. Files from before it have
             the earlier kind.
@@ -228,6 +235,7 @@ class Summary:
     failures: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    disturbance: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     intervals: str = EARLIER
     git: str = ""
@@ -274,8 +282,9 @@ class Summary:
         for name in ("workers", "threads"):
             if values["times"][name] is None:  # runs of older versions do not say it
                 del values["times"][name]
-        if not self.warnings:
-            del values["warnings"]
+        for name in ("warnings", "disturbance"):
+            if not values[name]:
+                del values[name]
         values["format"] = FORMAT
         values["protocol"]["id"] = self.protocol_id
         values["scores"] = {name: found.to_json() for name, found in self.scores.items()}
@@ -291,8 +300,9 @@ class Summary:
 
     @property
     def label(self) -> str:
-        """Method and revision, for tables."""
-        return f"{self.method.name} ({self.method.revision})"
+        """Method and revision, for tables; of a disturbed run also the disturbance."""
+        disturbance = f", {in_words(self.disturbance)}" if self.disturbance else ""
+        return f"{self.method.name} ({self.method.revision}){disturbance}"
 
     @property
     def metric_revisions(self) -> dict[str, str]:
