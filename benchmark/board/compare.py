@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.board.ranking import columns_of, settings_of
-from benchmark.runner.aggregate import GROUPINGS, groups_of
+from benchmark.groups import GROUPINGS, groups_of
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
 from benchmark.statistics import NO_TEST, Difference, detectable, difference, holm, photos_needed
@@ -34,7 +34,7 @@ def compare(
     Args:
         a, b: finished runs.
         columns: the scores to compare; by default all.
-        by: compare within groups of samples (see `benchmark.runner.aggregate.groups_of`).
+        by: compare within groups of samples (see `benchmark.groups`).
         sizes: by score or metric, the difference that `photos_needed` is about; by default the mean difference.
 
     Returns:
@@ -124,8 +124,7 @@ def _groups(
     if by not in GROUPINGS:
         raise did_you_mean("grouping", by, GROUPINGS)
     _check_equal("mask_share" if by == "area" else by, one, other, a, b)
-    groups = groups_of(one, by)
-    return [(group, (groups == group).to_numpy()) for group in sorted(groups.dropna().unique())]
+    return [(group, kept) for group, kept in groups_of(one, by)]
 
 
 def _check_equal(column: str, one: pd.DataFrame, other: pd.DataFrame, a: Run, b: Run) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ from scipy import stats
 from benchmark.board.ranking import Column, Section
 from benchmark.board.record_rows import read_rows_of, rows_beside
 from benchmark.board.records import key_of, read_record
+from benchmark.groups import GROUPINGS, labels_of, ordered
 
 FEWEST = 10
 """Number of source photos below which the page gives no interval."""
+TEXTS = tuple(by for by in GROUPINGS if by != "area")
 STEPS = 64
 MOST = 400_000
 """Largest number of values on a page: about 3 MB. Larger sets have no filter."""
@@ -37,8 +38,8 @@ def samples_of(section: Section, rows: Mapping[str, pd.DataFrame]) -> dict[str, 
         rows: the rows of samples.parquet by `Row.key`. Runs without rows have no values.
 
     Returns:
-        JSON values: `fewest` (photos for an interval), `t` (`quantiles`), `photo` (a number per sample), `share` (of the mask, per cent), `category` (numbers into
-        `categories`), and `values`, a list per run (None without rows) with a list per column of the first table
+        JSON values: `fewest` (photos for an interval), `t` (`quantiles`), `photo` (a number per sample), `groups` (per grouping its
+        name `by`, the names of its groups, and `of`, the number of each sample's group), and `values`, a list per run (None without rows) with a list per column of the first table
         (None for scores of whole sets). None if no run has rows, or if there are too many values.
     """
     frames = [_indexed(rows[run.key]) if run.key in rows else None for run in section.ranked]
@@ -46,20 +47,23 @@ def samples_of(section: Section, rows: Mapping[str, pd.DataFrame]) -> dict[str, 
     names = sorted({str(name) for frame in known for name in frame.index})
     if not names or len(names) * len(known) * len(section.main) > MOST:
         return None
-    about = pd.concat([frame[["cluster", "mask_share", "category"]] for frame in known])
+    about = pd.concat([frame[["cluster", "mask_share", *(name for name in TEXTS if name in frame)]] for frame in known])
     about = about[~about.index.duplicated()].reindex(names)
     photos = {name: k for k, name in enumerate(dict.fromkeys(about.cluster))}
-    texts = [text if isinstance(text, str) else "" for text in about.category]
-    categories = [text for text, _ in sorted(Counter(texts).items(), key=lambda item: (-item[1], item[0]))]
     return {
         "fewest": FEWEST,
         "t": quantiles(),
         "photo": [photos[name] for name in about.cluster],
-        "share": [_short(100 * share) for share in about.mask_share.astype(float)],
-        "category": [categories.index(text) for text in texts],
-        "categories": categories,
+        "groups": [_grouping(about, by) for by in GROUPINGS],
         "values": [None if frame is None else _values(frame, names, section.main) for frame in frames],
     }
+
+
+def _grouping(about: pd.DataFrame, by: str) -> dict[str, Any]:
+    labels = labels_of(about, by)
+    names = ordered(set(labels), by)
+    places = {name: k for k, name in enumerate(names)}
+    return {"by": by, "names": names, "of": [places[label] for label in labels]}
 
 
 def quantiles() -> list[float]:

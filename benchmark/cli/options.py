@@ -26,9 +26,9 @@ class CompareOptions:
     )
     by: str | None = option(
         None,
-        "break the differences, or the scores of A alone, down by area, category or background",
+        "break the differences, or the scores of A alone, down by area, category, background or placement",
         metavar="NAME",
-        choices=("area", "category", "background"),
+        choices=("area", "category", "background", "placement"),
         what="breakdown",
     )
     size: Mapping[str, float] = option(

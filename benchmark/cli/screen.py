@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmark.board.compare import ALPHA, names_of
 from benchmark.board.ranking import CHANGE, columns_of
 from benchmark.board.tables import decimals_for, seconds
+from benchmark.groups import GROUPINGS
 from benchmark.metrics import REASONS
 from benchmark.regions import MODES
-from benchmark.runner.aggregate import GROUPINGS
 from benchmark.runner.request import DataChoice, Request, SampleChoice
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary

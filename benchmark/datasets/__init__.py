@@ -53,6 +53,7 @@ class Sample:
         truth: the photo without the object, uint8 [H, W, 3], or None.
         category: of the object.
         background: labels of the background under the object.
+        placement: how the object was placed, e.g. `uniform`; empty if the photo was taken with it.
         prompt, caption: short and long description of the background.
         twin: the box of the untouched original of the object in the same photo.
         effect: where the object's shadow or reflection is, bool [H, W]; it may cover the object too. A set that has
@@ -69,6 +70,7 @@ class Sample:
     truth: Image | None
     category: str = ""
     background: str = ""
+    placement: str = ""
     prompt: str | None = None
     caption: str | None = None
     twin: Box | None = None

@@ -34,6 +34,8 @@ PLAIN = (
     "source_bbox",
     "recipe",
 )
+OPTIONAL = ("placement",)
+"""Columns that datasets of other tools may lack."""
 
 
 def open_olrd(spec: DataSpec) -> OlrdTriplets:
@@ -65,7 +67,7 @@ class OlrdTriplets:
     def __init__(self, name: str, root: str, split: str, photos: str, maps: SourceMaps | None = None) -> None:
         self.name, self._root, self._maps = name, root, maps
         self.offers = frozenset({"panoptic"} if maps else ())
-        self._rows = Rows(root, split, photos, PLAIN, "--data-option photos=FOLDER")
+        self._rows = Rows(root, split, photos, PLAIN, "--data-option photos=FOLDER", OPTIONAL)
         self._plain = self._rows.plain()
         for number, row in enumerate(self._plain):
             check_row(row, f"{root}, row {number}")
@@ -109,6 +111,7 @@ class OlrdTriplets:
             truth=truth,
             category=plain["category"] or "",
             background=", ".join(plain["background_labels"] or ()),
+            placement=plain["placement"] or "",
             prompt=plain["prompt"],
             caption=plain["caption"],
             twin=Box(*plain["source_bbox"]) if same else None,
@@ -125,7 +128,7 @@ class OlrdTriplets:
 def check_row(row: dict[str, Any], where: str) -> None:
     """Raise `IntegrityError` if a value is not of the type that its column promises. Parquet allows null anywhere."""
     box, labels = row["source_bbox"], row["background_labels"] or []
-    texts = (row[name] for name in ("donor_image_id", "category", "prompt", "caption", "recipe"))
+    texts = (row.get(name) for name in ("donor_image_id", "category", "prompt", "caption", "recipe", "placement"))
     good = (
         *((name, isinstance(row[name], str) and row[name] != "") for name in ("id", "image_id")),
         ("source_bbox", isinstance(box, list) and len(box) == 4 and all(type(number) is int for number in box)),

@@ -21,7 +21,7 @@ const pictured = data.pictures !== "none";
 const state = { a: FIRST + Math.max(0, data.controls.indexOf(false)), b: TRUTH, cut: 50, zoom: 0, current: null };
 const TILES = [72, 96, 118, 150, 200, 280, 380];
 const ZOOMS = [0, 1, 2, 4];  // 0: as large as fits; else screen pixels per pixel of the photo
-const AREAS = [[0, 0.01, "under 1 %"], [0.01, 0.03, "1 to 3 %"], [0.03, 0.1, "3 to 10 %"], [0.1, 2, "over 10 %"]];
+const AREAS = data.areas;  // [low, high, name]; the last one has no upper bound
 const ORDERS = [["", "data order"], ["worst", "worst first"], ["best", "best first"], ["ahead", "largest lead"],
   ["behind", "largest lag"], ["apart", "largest difference"], ["small", "smallest mask first"],
   ["large", "largest mask first"]];
@@ -302,8 +302,8 @@ function sorted() {
     return a < b ? -sign : sign;
   }).map(([, row]) => row);
 }
-const within = (sample, k) => sample.share !== null && sample.share >= AREAS[k][0] && sample.share < AREAS[k][1];
-const groups = { category: (s) => s.category, background: (s) => s.background };
+const within = (sample, k) => sample.share !== null && sample.share >= AREAS[k][0] && (AREAS[k][1] === null || sample.share < AREAS[k][1]);
+const groups = { category: (s) => s.category, background: (s) => s.background, placement: (s) => s.placement || "" };
 function passes(sample) {
   if ($("status").value === "failed" && !sample.failed.some(Boolean)) return false;
   if ($("status").value === "ok" && sample.failed.some(Boolean)) return false;
@@ -341,7 +341,7 @@ function visit() {
   const row = rows.find((found) => "#" + found.sample.anchor === location.hash);
   if (!row) return;
   if (!order.includes(row)) {
-    for (const name of ["status", "area", "category", "background", "text"]) $(name).value = "";
+    for (const name of ["status", "area", "category", "background", "placement", "text"]) $(name).value = "";
     arrange();
   }
   select(row, true, "start");
@@ -517,7 +517,7 @@ $("controls").onchange = () => document.body.classList.toggle("without", !$("con
 for (const node of document.querySelectorAll("[data-toggle]")) node.onclick = () => toggle(node.dataset.toggle);
 for (const id of ["order", "method", "other"]) $(id).onchange = compareSorted;
 $("column").onchange = resort;
-for (const id of ["status", "area", "category", "background"]) $(id).onchange = arrange;
+for (const id of ["status", "area", "category", "background", "placement"]) $(id).onchange = arrange;
 $("text").oninput = arrange;
 addEventListener("hashchange", visit);
 new ResizeObserver(() => {  // the height that the bar covers while it sticks to the top

@@ -21,6 +21,7 @@ from benchmark.board.ranking import sections
 from benchmark.board.records import portable
 from benchmark.board.tables import Table, tables_of
 from benchmark.datasets import AlteredError, DataSet, Sample
+from benchmark.groups import AREAS
 from benchmark.page.pictures import LOSSLESS, Keep, Pictures
 from benchmark.protocol import Protocol
 from benchmark.runner.results import Run
@@ -158,6 +159,7 @@ def _words(name: str, shown: Sequence[Shown]) -> dict[str, Any]:
         "anchor": anchor(name),
         "category": row["category"] or "",
         "background": row["background"] or "",
+        "placement": row["placement"] or "",
         "share": _number(row["mask_share"]),
         "width": _number(row["width"]),
         "height": _number(row["height"]),
@@ -257,6 +259,7 @@ def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: 
         "pictures": keep.pictures,
         "lossless": keep.quality == LOSSLESS,
         "warnings": list(dict.fromkeys(t for r in runs for t in r.summary.every_warning)),
+        "areas": [[area.low, None if math.isinf(area.high) else area.high, area.name] for area in AREAS],
         "methods": [run.label for run in shown],
         "controls": [run.run.summary.method.control for run in shown],
         "columns": [run.columns for run in shown],

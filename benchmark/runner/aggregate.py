@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.datasets.pair_doubts import data_warnings, is_count
+from benchmark.groups import groups_of
 from benchmark.metrics import PairedSetMetric, Score
 from benchmark.regions import MODES
 from benchmark.runner.erasing import DOUBTS
@@ -199,7 +200,7 @@ def breakdown(frame: pd.DataFrame, column: str, by: str) -> pd.DataFrame:
     Args:
         frame: the rows of samples.parquet.
         column: the score.
-        by: how samples are grouped (see `groups_of`).
+        by: how samples are grouped (see `benchmark.groups`).
 
     Raises:
         UsageError: there is no such score.
@@ -208,27 +209,11 @@ def breakdown(frame: pd.DataFrame, column: str, by: str) -> pd.DataFrame:
         raise did_you_mean("score", column, (name for name in frame.columns if "/" in name))
     good = frame[frame.status == "ok"]
     rows = []
-    for group, part in good.groupby(groups_of(good, by), sort=True):
+    for group, kept in groups_of(good, by):
+        part = good[kept]
         values = part[column].to_numpy(dtype=np.float64, na_value=np.nan)
         rows.append({by: group} | estimate(values, list(part.cluster))._asdict())
     return pd.DataFrame(rows)
-
-
-GROUPINGS = ("area", "category", "background")
-"""What samples can be grouped by."""
-
-
-def groups_of(frame: pd.DataFrame, by: str) -> pd.Series:
-    """The group of each sample.
-
-    Args:
-        frame: rows of samples.parquet.
-        by: `category`, `background`, or `area` (the decile of the mask's share of the picture, 1 to 10).
-    """
-    if by != "area":
-        return frame[by]
-    ranks = frame.mask_share.rank(method="first")
-    return pd.Series(pd.qcut(ranks, min(10, max(1, len(frame))), labels=False) + 1, index=frame.index, name="area")
 
 
 def _rounded(seconds: float) -> float | None:

@@ -229,6 +229,7 @@ def _about(sample: Sample) -> Row:
     return {
         "category": sample.category,
         "background": sample.background,
+        "placement": sample.placement,
         "width": width,
         "height": height,
         "mask_share": np.count_nonzero(sample.mask) / sample.mask.size,

@@ -32,6 +32,7 @@ FIXED = {
     "reason": pa.string(),  # why it failed; empty otherwise
     "category": pa.string(),
     "background": pa.string(),
+    "placement": pa.string(),
     "width": pa.int32(),
     "height": pa.int32(),
     "mask_share": pa.float64(),
@@ -41,6 +42,8 @@ FIXED = {
     "facts": pa.string(),
     "reasons": pa.string(),
 }
+LATER = ("placement",)
+"""Columns that rows of older versions lack; they are read as empty."""
 TIMES = ("seconds", "peak_mb")
 """The only columns in which two runs of the same request may differ."""
 
@@ -66,6 +69,9 @@ def _table(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
         table.validate(full=True)  # also that texts are UTF-8
+        for name in LATER:
+            if name not in table.column_names:
+                table = table.append_column(name, pa.nulls(len(table), FIXED[name]))
         names = table.column_names
     except (OSError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(f"{path} is missing or damaged: {error}") from error

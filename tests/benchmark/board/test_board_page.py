@@ -167,7 +167,12 @@ def test_the_plot_shows_any_two_scores_and_the_front(tab: Any) -> None:
 
 def test_the_filter_gives_the_means_of_its_samples(tab: Any) -> None:
     before = tab.locator("table").first.inner_text()
-    choose(tab, "area", 4)  # 20 % and more
+    assert tab.locator("label", has_text="area").locator("option").all_inner_texts() == [
+        "every mask",
+        "mask 3 to 10 % (40)",
+        "mask 30 % and more (20)",
+    ]
+    choose(tab, "area", 2)
     assert "20 of 60 samples, 20 photos" in tab.locator("output").inner_text()
     assert methods(tab) == ["smooth", "middle", "blur-fill", "sharp", "ground-truth"]
     cell = tab.locator("tr", has_text="smooth").first.locator("td.n").first
@@ -217,7 +222,10 @@ def test_large_sets_have_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     (section,) = sections([one])
     rows = {key_of(one): rows_of("sharp")}
     found = samples_of(section, rows)
-    assert found is not None and len(found["share"]) == SIZE and found["share"][0] == 3
+    assert found is not None and len(found["photo"]) == SIZE
+    assert [group["by"] for group in found["groups"]] == ["area", "category", "background", "placement"]
+    assert [group["names"] for group in found["groups"]][1:] == [["<b>cat", "dog"], ["unknown"], ["unknown"]]
+    assert found["groups"][0]["of"] == [0] * 40 + [1] * 20
     assert samples_of(section, {}) is None
     monkeypatch.setattr("benchmark.board.samples.MOST", 10)
     assert samples_of(section, rows) is None

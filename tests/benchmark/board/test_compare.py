@@ -16,6 +16,7 @@ from synthetic_records import record
 
 from benchmark.board.compare import compare, headline, names_of
 from benchmark.cli import main
+from benchmark.groups import AREAS, GROUPINGS
 from benchmark.protocol import Protocol
 from benchmark.runner.aggregate import breakdown, scores
 from benchmark.runner.results import Run, write_rows
@@ -166,7 +167,9 @@ def test_the_better_side_follows_the_direction_of_the_score(tmp_path: Path) -> N
     a.summary = replace(a.summary, metrics=worse)
     b.summary = replace(b.summary, metrics=worse)
     assert (compare(a, b)["verdict"][0], compare(b, a)["verdict"][0]) == ("B is better", "A is better")
-    few = compare(a, b, ["psnr/mask/raw"], by="area")  # one photo a group
+    for run in (a, b):
+        edit_rows(run, category=names)
+    few = compare(a, b, ["psnr/mask/raw"], by="category")  # one photo a group
     assert set(few["verdict"]) == {"one photo"}
 
 
@@ -203,32 +206,46 @@ def test_both_sides_have_names_that_differ(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 45), st.integers(0, 99))
-def test_deciles_of_the_area_add_up_to_the_whole(count: int, seed: int) -> None:
-    """Every sample is in one decile, and their sizes differ by one at most."""
+def test_groups_of_the_area_add_up_to_the_whole(count: int, seed: int) -> None:
+    """Every sample is in one group, and groups go from small masks to large ones."""
     rng = np.random.default_rng(seed)
     values = rng.normal(20, 3, count)
+    shares = rng.choice([0.0, 0.004, 0.01, 0.029, 0.03, 0.2, 0.3, 1.0], count)
     frame = pd.DataFrame(
-        {
-            "status": "ok",
-            "cluster": [str(k) for k in range(count)],
-            "psnr/mask/raw": values,
-            "mask_share": rng.integers(1, 20, count) / 100,
-        }
+        {"status": "ok", "cluster": [str(k) for k in range(count)], "psnr/mask/raw": values, "mask_share": shares}
     )
     table = breakdown(frame, "psnr/mask/raw", "area")
-    assert list(table["area"]) == list(range(1, min(10, count) + 1))
-    assert table["n"].sum() == count and table["n"].max() - table["n"].min() <= 1
+    names = [area.name for area in AREAS]
+    assert list(table["area"]) == sorted(table["area"], key=names.index)
+    assert table["n"].sum() == count
     assert (table["mean"] * table["n"]).sum() == pytest.approx(values.sum())
+    for area, n in zip(table["area"], table["n"], strict=True):
+        (bounds,) = (one for one in AREAS if one.name == area)
+        assert n == sum(bounds.low <= share < bounds.high for share in shares)
 
 
-def test_a_decile_is_the_mean_of_its_samples(tmp_path: Path) -> None:
-    """Twenty samples in order of their area: decile k holds samples 2k and 2k + 1. Failed ones
-    are in none."""
+def test_a_group_is_the_mean_of_its_samples(tmp_path: Path) -> None:
+    """Masks of 1 to 20 %. Failed samples are in no group."""
     values: dict[str, float | None] = {f"{k}a": float(k) for k in range(20)}
     run = write_run(tmp_path / "a", values | {"99a": None})
     table = breakdown(run.samples(), "psnr/mask/raw", "area")
-    assert list(table["mean"]) == [2 * k + 0.5 for k in range(10)]
-    assert list(table["n"]) == [2] * 10
+    assert table[["area", "mean", "n"]].to_numpy().tolist() == [
+        ["1 to 3 %", 0.5, 2],
+        ["3 to 10 %", 5, 7],
+        ["10 to 30 %", 14, 11],
+    ]
+
+
+def test_samples_without_a_label_are_a_group_and_come_last(tmp_path: Path) -> None:
+    frame = write_run(tmp_path / "a", {"1a": 1, "1b": 3, "2a": 7}).samples()
+    assert breakdown(frame, "psnr/mask/raw", "placement")["placement"].tolist() == ["unknown"]
+    frame = frame.assign(placement=["uniform", None, "zoom"])
+    table = breakdown(frame, "psnr/mask/raw", "placement")
+    assert table[["placement", "n"]].to_numpy().tolist() == [["uniform", 1], ["zoom", 1], ["unknown", 1]]
+    older = frame.drop(columns="placement")
+    assert breakdown(older, "psnr/mask/raw", "placement")["n"].tolist() == [3]
+    with pytest.raises(UsageError, match="Did you mean 'placement'"):
+        breakdown(frame, "psnr/mask/raw", "placements")
 
 
 def test_categories_and_backgrounds_are_groups(tmp_path: Path) -> None:
@@ -271,7 +288,7 @@ def test_differences_within_groups_are_those_of_the_parts(tmp_path: Path) -> Non
     alone = compare(*small, ["psnr/mask/raw"])
     assert table[["mean", "low", "high", "p"]].iloc[0].tolist() == alone[["mean", "low", "high", "p"]].iloc[0].tolist()
     assert table["p_holm"].tolist() == holm(table["p"].tolist())
-    assert list(compare(a, b, ["psnr/mask/raw"], by="area")["area"]) == list(range(1, 11))
+    assert list(compare(a, b, ["psnr/mask/raw"], by="area")["area"]) == ["1 to 3 %", "3 to 10 %", "10 to 30 %"]
     with pytest.raises(UsageError, match="no grouping is called 'place'"):
         compare(a, b, by="place")
 
@@ -295,7 +312,7 @@ def test_runs_that_group_a_sample_differently_are_not_compared(
 
 def test_where_all_failed_there_is_nothing_to_break_down(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", {"1a": None, "2a": None})
-    for by in ("area", "category", "background"):
+    for by in GROUPINGS:
         assert breakdown(run.samples(), "psnr/mask/raw", by).empty
 
 
@@ -304,7 +321,9 @@ def test_where_all_failed_there_is_nothing_to_break_down(tmp_path: Path) -> None
 
 def test_the_command_compares_and_breaks_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = write_run(tmp_path / "a", {"1a": 22, "2a": 19, "3a": 25})
-    write_run(tmp_path / "b", {"1a": 20, "2a": 20, "3a": 22})
+    b = write_run(tmp_path / "b", {"1a": 20, "2a": 20, "3a": 22})
+    for run in (a, b):
+        edit_rows(run, mask_share=[0.005, 0.02, 0.2])
     words = ["compare", str(tmp_path / "a"), str(tmp_path / "b")]
     assert main([*words, "--json", "--score", "psnr/mask/raw"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -324,9 +343,9 @@ def test_the_command_compares_and_breaks_down(tmp_path: Path, capsys: pytest.Cap
     assert main([*words, "--json", "--by", "area", "--size", "psnr=2", "--score", "psnr/mask/raw"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["area"], row["mean"], row["size"], row["verdict"]) for row in rows] == [
-        (1, 2, 2, "one photo"),
-        (2, -1, 2, "one photo"),
-        (3, 3, 2, "one photo"),
+        ("under 1 %", 2, 2, "one photo"),
+        ("1 to 3 %", -1, 2, "one photo"),
+        ("10 to 30 %", 3, 2, "one photo"),
     ]
     assert main([*words, "--by", "area"]) == 0
     assert "too few photos (1)" in capsys.readouterr().out
