@@ -76,6 +76,25 @@ def parser() -> argparse.ArgumentParser:
     )
     compared.add_argument("new", metavar="NEW", help="the dataset to compare with, or its URL")
 
+    exported = add(
+        "export",
+        run_export,
+        "Write a dataset as folders of pictures, WebDataset or COCO instances.",
+        "export triplets/coco --to webdataset --out coco-tars",
+    )
+    exported.add_argument(
+        "--to",
+        required=True,
+        metavar="FORM",
+        help="folders: image/, mask/ and background/ with metadata.jsonl; webdataset: tar files; coco: instances JSON",
+    )
+    add_out(exported, "the folder to write to", required=True)
+    exported.add_argument(
+        "--per-file", type=int, default=500, metavar="N", help="triplets of a tar file (default %(default)s)"
+    )
+    add_workers(exported, cores)
+    _add_max_pixels(exported)
+
     rebuild = add(
         "rebuild",
         run_rebuild,
@@ -230,6 +249,17 @@ def run_diff(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     emit(result, diff_text(result), args.json)
     return int(differs(result))
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """`olrd export`."""
+    from olrd.tools.export import export
+
+    result = export(args.folder, args.to, args.out, args.per_file, args.workers, args.max_pixels)
+    splits = ", ".join(f"{name} {rows:,}" for name, rows in result["splits"].items())
+    text = f"{result['triplets']:,} triplets ({splits}) in {result['files']:,} files\n\nwritten to {result['out']}"
+    emit(result, text, args.json)
+    return 0
 
 
 def run_rebuild(args: argparse.Namespace) -> int:

@@ -1,0 +1,291 @@
+"""`olrd export`: a dataset as folders of pictures, as WebDataset, or as COCO instances, for programs that read those.
+
+The rows are cut into stretches of `per_file` rows of one split. A stretch is the unit of work: it is exported by any
+worker with the same bytes. Files appear under their names when they are complete, and a run that was interrupted goes
+on after those that are there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from olrd.arrays import MAX_PIXELS, encode_png
+from olrd.dataset.beside import beside
+from olrd.dataset.folder import Dataset, row_triplet
+from olrd.dataset.sampling import rows_at
+from olrd.dataset.schema import PICTURES
+from olrd.engines import EngineSpec, open_engine
+from olrd.errors import IntegrityError, OutputError, UsageError, did_you_mean
+from olrd.masks import mask_box
+from olrd.options import fitted
+from olrd.panoptic import encode_rle
+from olrd.progress import progress_bar
+from olrd.storage.files import atomic_path, file_name_of, sha256, to_json, write_atomic
+from olrd.storage.remote import is_url
+from olrd.tools.export_lists import category_of, license_of, open_list
+from olrd.triplets.compose import Triplet
+from olrd.trust import parse_json, plain_name, shown
+
+FORMS = ("folders", "webdataset", "coco")
+RECORD_FILE = "export.json"
+PER_FILE = 500
+"""Rows of a tar file: about 400 MB of photos of COCO's size."""
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Stretch(NamedTuple):
+    """Rows of one split that are exported together: number in the split, and the first and last row of the dataset."""
+
+    split: str
+    number: int
+    start: int
+    stop: int
+
+
+class Pictures(NamedTuple):
+    """The files of a triplet, and the suffix of the ground truth."""
+
+    image: bytes
+    mask: bytes
+    background: bytes
+    suffix: str
+
+
+def export(
+    folder: Path | str,
+    to: str,
+    out: Path | str,
+    per_file: int = PER_FILE,
+    workers: int = 1,
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, Any]:
+    """Export a dataset in full form into a folder on this machine.
+
+    Args:
+        folder: of the dataset, or its URL.
+        to: one of `FORMS`; docs/datasets.md shows the files of each.
+        out: the folder to write to: a new one, an empty one, or that of the same export, which is then finished.
+        per_file: rows of a tar file; rows that a worker does at a time.
+        workers: number of processes. The files do not depend on it.
+        max_pixels: larger pictures are refused.
+
+    Returns:
+        JSON values: `to`, `out`, `triplets`, `splits` (rows by name) and `files`, their number.
+
+    Raises:
+        UsageError: an option does not fit, the dataset holds recipes, or `out` is inside it.
+        OutputError: `out` holds something else.
+        IntegrityError: a row or a picture is damaged, or two ids give one file name.
+    """
+    if to not in FORMS:
+        raise did_you_mean("form", to, FORMS)
+    per_file = fitted(int, per_file, "--per-file")
+    if per_file < 1:
+        raise UsageError(f"--per-file is a number of rows from 1, got {per_file}")
+    if is_url(str(out)):
+        raise UsageError(f"--out {out}: exports are written to a folder on this machine; upload it afterwards")
+    dataset = Dataset(folder, max_pixels=max_pixels)
+    dataset.need_triplets()
+    if dataset.form != "full":
+        raise UsageError(
+            f"{folder} holds recipes without pictures: run `olrd rebuild` and export the folder that it writes"
+        )
+    target = beside(dataset, "", out)
+    record = {"dataset": _fingerprint(dataset), "format": 1, "olrd.export": to, "per_file": per_file}
+    _claim(target, record)
+    _check_names(dataset)
+    stretches = list(_stretches(dataset, per_file))
+    worker = Exporter(str(folder), str(target), to, max_pixels)
+    engine = open_engine(EngineSpec(workers=workers))
+    with progress_bar("exporting", len(dataset), unit=" triplets") as bar, ExitStack() as open_files:
+        lists = {split: open_files.enter_context(open_list(to, target, split, dataset)) for split in _splits(dataset)}
+        for stretch, entries in engine.run(worker, stretches):
+            lists[stretch.split].add(stretch.number, entries)
+            bar.update(stretch.stop - stretch.start)
+    splits = {split: sum(one.stop - one.start for one in stretches if one.split == split) for split in lists}
+    files = {"folders": 3 * len(dataset), "coco": len(dataset), "webdataset": len(stretches)}[to]
+    files += 0 if to == "webdataset" else len(lists)
+    write_atomic(target / RECORD_FILE, to_json(record | {"finished": True}))
+    return {"to": to, "out": str(target), "triplets": len(dataset), "splits": splits, "files": files}
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """Identifies the rows: a hash of the hashes of the shards."""
+    return sha256(*(shard.sha256.encode() for shard in dataset.record.shards))
+
+
+def _claim(target: Path, record: Mapping[str, Any]) -> None:
+    """Take the folder for this export, or go on with it. Raises `OutputError` if it holds anything else."""
+    path = target / RECORD_FILE
+    if path.is_file():
+        found = parse_json(path.read_bytes(), path, OutputError)
+        if not isinstance(found, dict) or {key: found.get(key) for key in record} != record:
+            raise OutputError(
+                f"{target} holds an export of another dataset, or with other options; choose another --out"
+            )
+        return
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(f"{target} is not empty and holds no {RECORD_FILE} of an export; choose another --out")
+    target.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, to_json(record))
+
+
+def _splits(dataset: Dataset) -> list[str]:
+    return list(dict.fromkeys(shard.split for shard in dataset.record.shards))
+
+
+def _stretches(dataset: Dataset, per_file: int) -> Iterator[Stretch]:
+    """The rows of every split, cut. The shards of a split lie beside each other; if not, a stretch ends there."""
+    first, numbers = 0, Counter[str]()
+    runs: list[tuple[str, int, int]] = []
+    for shard in dataset.record.shards:
+        if runs and runs[-1][0] == shard.split:
+            runs[-1] = shard.split, runs[-1][1], first + shard.rows
+        else:
+            runs.append((shard.split, first, first + shard.rows))
+        first += shard.rows
+    for split, start, stop in runs:
+        for begin in range(start, stop, per_file):
+            yield Stretch(split, numbers[split], begin, min(stop, begin + per_file))
+            numbers[split] += 1
+
+
+def _check_names(dataset: Dataset) -> None:
+    """Raise `IntegrityError` if two ids give one file name, on file systems that ignore case too."""
+    seen: dict[str, str] = {}
+    for row in dataset.rows(["id"]):
+        name = stem_of(row["id"]).casefold()
+        if name in seen:
+            raise IntegrityError(
+                f"{dataset.folder}: the ids {shown(seen[name])} and {shown(row['id'])} give one file name; `olrd verify` "
+                "lists ids that are there twice"
+            )
+        seen[name] = row["id"]
+    if len(seen) != len(dataset):
+        raise IntegrityError(f"{dataset.folder}: {len(seen)} rows, build.json says {len(dataset)}")
+
+
+def stem_of(row_id: object) -> str:
+    """The name of a row's files without suffix, from its id.
+
+    Without dots, because WebDataset takes what follows the first one for the kind of the file. An id that needs other
+    characters replaced gets a hash of the id, so that two ids never give one name.
+
+    Raises `IntegrityError` if it is not the name of a file.
+    """
+    if not isinstance(row_id, str):
+        raise IntegrityError(f"the id {shown(row_id)} is not a text")
+    stem = file_name_of(row_id).replace(".", "_")
+    if stem != row_id:
+        stem = f"{stem[:100]}-{sha256(row_id.encode(errors='surrogatepass'))[:12]}"
+    return plain_name(stem, "the id of a row")
+
+
+@dataclass
+class Exporter:
+    """Exports stretches (see `olrd.engines.Worker`)."""
+
+    folder: str
+    out: str
+    to: str
+    max_pixels: int = MAX_PIXELS
+    _dataset: Dataset = field(init=False, repr=False)
+
+    def start(self) -> None:
+        """Open the dataset."""
+        self._dataset = Dataset(self.folder, max_pixels=self.max_pixels)
+
+    def __call__(self, stretch: Stretch) -> tuple[Stretch, list[dict[str, Any]]]:
+        """Write the files of a stretch. Returns what the list of its split holds of each row."""
+        out = Path(self.out)
+        rows = rows_at(self._dataset, range(stretch.start, stretch.stop))
+        if self.to == "webdataset":
+            _write_tar(out / f"{stretch.split}-{stretch.number:06d}.tar", rows, self.max_pixels)
+            return stretch, []
+        write = _write_folders if self.to == "folders" else _write_coco
+        return stretch, [write(out, stretch.split, row, self.max_pixels) for row in rows]
+
+
+def _pictures(row: dict[str, Any], triplet: Triplet) -> Pictures:
+    """Composite and mask as PNG (the mask with 0 and 255), the photo's own file if it is a JPEG or PNG, else a PNG."""
+    mask = encode_png(np.where(triplet.mask, np.uint8(255), np.uint8(0)))
+    stored = bytes(row["background"]["bytes"])
+    own = stored if stored.startswith((_JPEG, _PNG)) else encode_png(triplet.background)
+    return Pictures(encode_png(triplet.image), mask, own, _suffix(stored))
+
+
+def _suffix(stored: bytes) -> str:
+    return "jpg" if stored.startswith(_JPEG) else "png"
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain columns without the recipe. Numbers that JSON does not have become None."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+        if name not in (*PICTURES, "recipe")
+    }
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data, durable=False)
+
+
+def _write_folders(out: Path, split: str, row: dict[str, Any], max_pixels: int) -> dict[str, Any]:
+    """SPLIT/image/ID.png, SPLIT/mask/ID.png, SPLIT/background/ID.jpg or .png. Returns the line of metadata.jsonl.
+
+    `datasets` (imagefolder) opens the columns `..._file_name` as pictures.
+    """
+    stem, home = stem_of(row["id"]), out / split
+    suffix = _suffix(bytes((row["background"] or {}).get("bytes") or b""))
+    names = [f"image/{stem}.png", f"mask/{stem}.png", f"background/{stem}.{suffix}"]
+    if not all((home / name).is_file() for name in names):
+        pictures = _pictures(row, row_triplet(row, max_pixels))
+        for name, data in zip(names, pictures[:3], strict=True):
+            _write_new(home / name, data)
+    paths = dict(zip(("image_file_name", "mask_file_name", "background_file_name"), names, strict=True))
+    return paths | _plain(row)
+
+
+def _write_coco(out: Path, split: str, row: dict[str, Any], max_pixels: int) -> dict[str, Any]:
+    """SPLIT/ID.png, the composite. Returns what `instances_SPLIT.json` needs of the row."""
+    triplet = row_triplet(row, max_pixels)
+    name = f"{stem_of(row['id'])}.png"
+    if not (out / split / name).is_file():
+        _write_new(out / split / name, encode_png(triplet.image))
+    height, width = triplet.mask.shape
+    return {
+        "image": {"file_name": name, "width": width, "height": height, "license": license_of(row)},
+        "segmentation": {"size": [height, width], "counts": encode_rle(triplet.mask)},
+        "bbox": [int(one) for one in mask_box(triplet.mask)],
+        "area": int(np.count_nonzero(triplet.mask)),
+        "category": category_of(row),
+    }
+
+
+def _write_tar(path: Path, rows: Iterator[dict[str, Any]], max_pixels: int) -> None:
+    """A tar file of WebDataset: ID.image.png, ID.mask.png, ID.background.jpg or .png and ID.json of each row."""
+    if path.is_file():
+        return
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
+        for row in rows:
+            image, mask, background, suffix = _pictures(row, row_triplet(row, max_pixels))
+            plain = json.dumps(_plain(row), ensure_ascii=True, sort_keys=True, allow_nan=False).encode()
+            members = {"image.png": image, "mask.png": mask, f"background.{suffix}": background, "json": plain}
+            for kind, data in members.items():
+                entry = tarfile.TarInfo(f"{stem_of(row['id'])}.{kind}")  # no time, owner or mode of this machine
+                entry.size, entry.mode = len(data), 0o644
+                tar.addfile(entry, io.BytesIO(data))
