@@ -15,7 +15,7 @@ Example, with the small model that comes with the package:
 Or as in diffusers, with pictures of Pillow (`MagicEraser.__call__` has all arguments):
     >>> from PIL import Image
     >>> photo, mask_image = Image.fromarray(image), Image.fromarray(mask)  # white = erase
-    >>> eraser(image=photo, mask_image=mask_image, num_inference_steps=4).images[0].size
+    >>> eraser(image=photo, mask_image=mask_image, num_inference_steps=20).images[0].size
     (96, 64)
 
 `import magiceraser_ref` is light: torch and diffusers are imported when `MagicEraser` is first used.

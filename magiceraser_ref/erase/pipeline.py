@@ -380,7 +380,7 @@ class MagicEraser:
 
             >>> eraser = MagicEraser.from_pretrained("small", torch_dtype=torch.float32).to("cpu")
             >>> generator = torch.Generator("cpu").manual_seed(0)
-            >>> clean = eraser(image=image, mask_image=mask_image, num_inference_steps=4, generator=generator).images[0]
+            >>> clean = eraser(image=image, mask_image=mask_image, num_inference_steps=20, generator=generator).images[0]
             >>> clean.size, clean.getpixel((0, 0)) == image.getpixel((0, 0))
             ((96, 64), True)
 

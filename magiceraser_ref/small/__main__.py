@@ -3,14 +3,14 @@
     python -m magiceraser_ref.small vae    --photos PHOTOS --out WORK --lpips LPIPS [--size tiny|small]
     python -m magiceraser_ref.small base   --photos PHOTOS --out WORK [--size tiny|small]
     python -m magiceraser_ref.small fill   --photos PHOTOS --out WORK --lpips LPIPS --from PIPELINE [--shapes TRIPLETS]
-    python -m magiceraser_ref.small ffc    --photos PHOTOS --out WORK --lpips LPIPS   (the initialiser)
+    python -m magiceraser_ref.small ffc    --photos PHOTOS --out WORK --lpips LPIPS   (the eraser ffc-small)
     python -m magiceraser_ref.small ship   --out WORK --to magiceraser_ref/weights/small
     python -m magiceraser_ref.small curves --out WORK --to docs            (draws the losses)
 
     python -m magiceraser_ref.small pack   --photos PHOTOS --out SMALLER   (to copy to a GPU machine)
 
-LPIPS is lpips_v0.1_alex.safetensors, in this repository benchmark/weights/lpips_v0.1_alex.safetensors. Stage 3, LoRA
-and R* on OLRD triplets, is `magiceraser train --base WORK/pipeline`, as for the full model.
+LPIPS is lpips_v0.1_alex.safetensors, in this repository benchmark/weights/lpips_v0.1_alex.safetensors. LoRA and R* are
+trained on OLRD triplets by `magiceraser train --base WORK/pipeline-fill`, as for the full model.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ SHIPPED_SCALE = 2
 
 Its training photos are mostly smaller than the photos that it is used on, its networks are convolutional, and small
 details survive (docs/small-model.md)."""
-SHIPPED_STEPS, SHIPPED_GUIDANCE = 12, 1.0
+SHIPPED_STEPS, SHIPPED_GUIDANCE, SHIPPED_STRENGTH = 20, 1.0, 0.1
+"""Chosen on photos that were held out of the training (tools/strength_sweep.py, docs/small-model.md)."""
 
 
 def main() -> int:
@@ -126,20 +127,23 @@ def _fill(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
 
 
 def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
-    """Write stage 3's model, or stage 2's if there is none, in half precision, and the initialiser beside it.
+    """Write the model of the last stage that there is, in half precision, and the eraser ffc-small beside it.
 
     The settings are those of a model that needs no download.
     """
-    from magiceraser_ref.ffc.eraser import NAME as FFC
+    from magiceraser_ref.erase.initialization import STAND_IN
     from magiceraser_ref.model.checkpoint import load, save
 
-    trained = out / "trained" / "model"
-    parts = load(trained if trained.is_dir() else out / "pipeline", device="cpu", dtype="float16")
+    stages = (out / "trained" / "model", out / "pipeline-fill", out / "pipeline")
+    newest = next((folder for folder in stages if folder.is_dir()), stages[-1])
+    parts = load(newest, device="cpu", dtype="float16")
     settings = replace(
         parts.settings,
-        initializer=FFC,
+        initializer=STAND_IN,
         resolution=SHIPPED_SCALE * sizes.resolution,
         steps=SHIPPED_STEPS,
+        strength=SHIPPED_STRENGTH,
+        residual="on",
         guidance=SHIPPED_GUIDANCE,
         license="research use, see docs/small-model.md",
     )

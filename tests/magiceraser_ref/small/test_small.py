@@ -276,9 +276,9 @@ def test_what_ships_is_a_model_that_needs_no_download(tmp_path: Path, monkeypatc
     monkeypatch.setattr("sys.argv", words)
     assert stages.main() == 0
     model = MagicEraser.from_pretrained(tmp_path / "to", device="cpu")
-    assert model.settings.resolution == 64 and model.settings.initializer == "ffc-small"
+    assert model.settings.resolution == 64 and model.settings.initializer == "patchmatch"
     photo = np.full((32, 32, 3), 90, np.uint8)
     mask = np.zeros((32, 32), np.bool_)
     mask[8:20, 8:20] = True
-    (clean,) = model.erase([photo], [mask], steps=2)
+    (clean,) = model.erase([photo], [mask], steps=20)
     assert clean.shape == photo.shape and np.array_equal(clean[~mask], photo[~mask])
