@@ -16,12 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sealed_copy import Copy
 
+from olrd.audit.stats import counted
+from olrd.audit.stats_page import stats_page
 from olrd.cli.texts import build_summary
 from olrd.config import BuildConfig
 from olrd.dataset.card import card_text
 from olrd.dataset.folder import Dataset
 from olrd.errors import OlrdError
 from olrd.sources import SourceSpec
+from olrd.tools.diff import diff, diff_text
 from olrd.tools.rebuild import rebuild
 from olrd.tools.verify import verify
 from olrd.triplets.recipe import Recipe
@@ -103,6 +106,8 @@ def check_folder(folder: Path, root: Path, rebuilds: bool) -> None:
             lambda: verify(folder),
             lambda: card_text(Dataset(folder)),
             lambda: build_summary(Dataset(folder).record.to_json()),
+            lambda: stats_page(counted(Dataset(folder))),
+            lambda: diff_text(diff(folder, folder)),
             lambda: rebuild(folder, root, home / "out") if rebuilds else None,
         )
         assert listing(folder.parent) == before
