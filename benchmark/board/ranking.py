@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from benchmark.board.records import key_of
 from benchmark.disturbances import in_words
+from benchmark.runner.seeds import Spread, draws, same_but_for_seed, spread
 from benchmark.runner.summary import MetricSummary, ScoreSummary, SetSummary, Summary
 from benchmark.statistics import INTERVALS, why_no_interval
 from olrd.errors import IntegrityError
@@ -100,6 +101,8 @@ class Row:
         rank: 1 is best, and equal values share a rank; None if it is a control or not ranked.
         span: the ranks that the intervals leave open; None if it has no rank.
         by_pixels: its rank by PSNR among the same rows; None without a rank or a PSNR.
+        over_seeds: the ranking score over all rows that differ in the seed only; None for one row, or a method that does
+            not draw.
     """
 
     method: str
@@ -117,6 +120,7 @@ class Row:
     rank: int | None = None
     span: Span | None = None
     by_pixels: int | None = None
+    over_seeds: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,8 @@ def sections(records: Iterable[Summary]) -> list[Section]:
 def _section(records: list[Summary]) -> Section:
     sample = records[0]
     main, further = columns_of(sample)
-    rows = [_row(record, main, further) for record in records]
+    seeds = _over_seeds(records, main[0].name)
+    rows = [replace(_row(one, main, further), over_seeds=seeds.get(same_but_for_seed(one))) for one in records]
     ranked = _ranked([row for row in rows if not row.why], main[0], pixels_of(main))
     partial = sorted((row for row in rows if row.why), key=_name)
     warnings = sorted({text for record in records for text in record.every_warning})
@@ -197,6 +202,15 @@ def _section(records: list[Summary]) -> Section:
         sample.intervals,
         sample.disturbance,
     )
+
+
+def _over_seeds(records: Sequence[Summary], name: str) -> dict[tuple[object, ...], Spread | None]:
+    """The spread of a score over the seeds of each method, by `same_but_for_seed`."""
+    groups: dict[tuple[object, ...], dict[int, float | None]] = {}
+    for record in records:
+        if draws(record.method.options):
+            groups.setdefault(same_but_for_seed(record), {})[record.seed] = cell_of(record, name).value
+    return {key: spread(list(values.values())) for key, values in groups.items()}
 
 
 def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]:

@@ -38,6 +38,8 @@ class Table(NamedTuple):
 
 UNRANKED = "-"
 RANK, SECONDS = "#", "seconds per image"
+OVER_SEEDS = "over seeds"
+"""Head of the column with the standard deviation of the ranking score over seeds."""
 BY_PIXELS = "by PSNR"
 """Head of the column with the rank by PSNR, and by how many places PSNR moves a row up or down."""
 
@@ -67,6 +69,8 @@ def _table(title: str, rows: Sequence[Row], section: Section, columns: Sequence[
     head += ["not ranked because"] if partial and whole else []
     for column in columns:
         head += [heading(column)] + ([BY_PIXELS] if column == pixels and not partial else [])
+    seeded = whole and any(row.over_seeds for row in rows)
+    head += [OVER_SEEDS] if seeded else []
     head += ["n", "failed", SECONDS] if whole else []
     decimals = {c.name: decimals_of([*ranked, *rows], c.name) for c in columns}
     best = {c.name: _best(ranked, c, decimals[c.name]) for c in columns}
@@ -85,6 +89,7 @@ def _table(title: str, rows: Sequence[Row], section: Section, columns: Sequence[
             winner = not partial and not row.control and text.main == best[column.name]
             line.append(text._replace(best=winner))
             line += [pixels_text(row)] if column == pixels and not partial else []
+        line += [seeds_text(row, decimals[columns[0].name])] if seeded else []
         if whole:
             line += [Text(str(row.n)), Text(str(row.n_failed)), seconds_text(row)]
         body.append(tuple(line))
@@ -97,6 +102,12 @@ def rank_text(row: Row) -> Text:
         return Text(UNRANKED)
     best, worst = row.span
     return Text(str(row.rank), f"({best}-{worst})" if best < worst else "")
+
+
+def seeds_text(row: Row, decimals: int) -> Text:
+    """The standard deviation of the ranking score over seeds; a dash for one seed, or a method that does not draw."""
+    found = row.over_seeds
+    return Text("-") if found is None else Text(f"{found.deviation:.{decimals + 1}f}", f"{found.seeds} seeds")
 
 
 def pixels_text(row: Row) -> Text:

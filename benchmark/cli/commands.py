@@ -25,7 +25,7 @@ from benchmark.cli.streams import STDERR, stdout_for_results
 from benchmark.runner.request import DATA, METHOD, RUNNING, Request, SampleChoice
 from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_from, guarded, help_text, new_parser
 from olrd.errors import UsageError
-from olrd.options import add_options, from_arguments
+from olrd.options import add_options, from_arguments, names, whole_number
 
 if TYPE_CHECKING:
     from benchmark.datasets import DataSet
@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     add_engine_options(run.add_argument_group("engine"), "1, this process")
     run.add_argument("--dry-run", action="store_true", help="say what would be run and write nothing")
     add_trust(run)
+    run.add_argument(
+        "--seeds", metavar="N,N,...", help="run once per seed, and show how much the scores spread; not with --seed"
+    )
     run.add_argument("--all", action="store_true", help="print every score, not only the headline scores")
     add_json(run)
 
@@ -191,10 +194,30 @@ def run_run(args: argparse.Namespace) -> int:
             planned = plan(request)
         emit(planned, "\n".join(f"{name}: {value}" for name, value in planned.items()), args.json)
         return 0
+    if args.seeds:
+        return _run_seeds(request, args)
     with stdout_for_results():
         done = run(request, args.out, engine_from(args, usual=1))
     text = "" if args.json else f"{result(done, args.all)}\n{next_steps(done, request)}"
     emit(done.summary.to_json(), text, args.json)
+    return 0
+
+
+def _run_seeds(request: Request, args: argparse.Namespace) -> int:
+    """`benchmark run --seeds`."""
+    from benchmark.cli.screen import over_seeds
+    from benchmark.runner.seeds import run_seeds, spreads
+
+    seeds = [whole_number("--seeds", text) for text in names("--seeds", args.seeds)]
+    with stdout_for_results():
+        runs = run_seeds(request, seeds, args.out, engine_from(args, usual=1))
+    found = spreads([one.summary for one in runs])
+    result = {
+        "runs": [str(one.folder) for one in runs],
+        "seeds": [one.summary.seed for one in runs],
+        "scores": {name: value._asdict() if value else None for name, value in found.items()},
+    }
+    emit(result, over_seeds(runs, found, args.all), args.json)
     return 0
 
 

@@ -19,6 +19,7 @@ from benchmark.metrics import REASONS
 from benchmark.regions import MODES
 from benchmark.runner.request import DataChoice, Request, SampleChoice
 from benchmark.runner.results import Run
+from benchmark.runner.seeds import Spread
 from benchmark.runner.summary import Summary
 from benchmark.scoring import CHANGES
 from benchmark.statistics import FEWEST, why_no_interval
@@ -86,6 +87,29 @@ def result(run: Run, every: bool = False) -> str:
         f"       {shlex.quote(str(run.folder / 'samples.parquet'))} (one row per sample)",
     ]
     return printable("\n".join(parts))
+
+
+def over_seeds(runs: Sequence[Run], found: Mapping[str, Spread | None], every: bool = False) -> str:
+    """The scores of runs that differ in the seed as text. found: what `benchmark.runner.seeds.spreads` returns."""
+    first = runs[0].summary
+    names = list(found) if every else [name for name in _headline(first) if name in found]
+    width = max([len("score"), *map(len, names)])
+    lines = [*_head(first), f"seeds {', '.join(str(run.summary.seed) for run in runs)}", ""]
+    lines.append(f"{'score':<{width}} {'mean':>9} {'over seeds':>11} {'smallest':>9} {'largest':>9} {'seeds':>5}")
+    for name in names:
+        spread = found[name]
+        if spread is None:
+            value = first.sets[name].value if name in first.sets else first.scores[name].mean
+            mean = "-" if value is None else f"{value:.{decimals_for(value)}f}"
+            lines.append(f"{name:<{width}} {mean:>9} {'-':>11}")
+            continue
+        digits = decimals_for(spread.mean)
+        low, high = (f"{value:.{digits}f}" for value in (spread.low, spread.high))
+        middle = f"{spread.mean:>9.{digits}f} {spread.deviation:>11.{digits + 1}f}"
+        lines.append(f"{name:<{width}} {middle} {low:>9} {high:>9} {spread.seeds:>5}   {_direction(first, name)}")
+    lines += ["", "over seeds: standard deviation of the scores of the runs"]
+    lines += [f"{'files' if k == 0 else '':<6} {shlex.quote(str(run.folder))}" for k, run in enumerate(runs)]
+    return printable("\n".join(lines))
 
 
 def next_steps(run: Run, request: Request) -> str:
