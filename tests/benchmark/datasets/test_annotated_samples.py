@@ -13,6 +13,7 @@ from synthetic_coco import write_coco
 import benchmark.runner.inputs as inputs
 from baselines.eraser import EraserInfo, Hints
 from benchmark.datasets import Annotated, open_dataset
+from benchmark.disturbances import disturbed, parsed
 from benchmark.runner.inputs import open_inputs
 from benchmark.runner.request import Request
 from benchmark.runner.run import run
@@ -116,3 +117,26 @@ def test_a_run_reads_maps_only_for_erasers_that_want_them(
     for hint in curious.hints:
         assert hint.category
         assert (hint.panoptic is not None) == (hint.categories is not None) == bool(wants)
+
+
+def test_a_run_with_a_disturbed_map_gives_the_eraser_that_map(
+    built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, out = built
+    (tmp_path / "p.json").write_text('{"name": "p", "version": 1, "metrics": ["psnr"]}')
+    data = {"dataset": "olrd", "root": str(out), "data_options": {"maps": str(root)}}
+    common = {**data, "method": "curious", "protocol": str(tmp_path / "p.json"), "limit": 2, "device": "cpu"}
+    samples = [open_dataset("olrd", str(out), {"maps": str(root)}).sample(k) for k in range(2)]
+    for text in ("map-blocks:8", "map-none"):
+        eraser = Curious("panoptic")
+        monkeypatch.setattr(inputs, "open_eraser", lambda *_, eraser=eraser: eraser)
+        done = run(Request(**common, disturbance=text), tmp_path / text.replace(":", "-"))  # type: ignore[arg-type]
+        given = {hint.key: hint.panoptic for hint in eraser.hints}
+        assert done.summary.n == 2
+        for sample in samples:
+            expected = disturbed(sample, parsed(text), 0).given.annotated
+            found, made = given[sample.id], expected() if expected else None
+            assert (found is None) == (made is None) == (text == "map-none")
+            if found and made:
+                assert np.array_equal(found.ids, made.panoptic.ids) and found.segments == made.panoptic.segments
+        assert ("map_agreement" in done.summary.facts) == (text != "map-none")
