@@ -13,7 +13,7 @@ from olrd.dataset.record import BuildRecord
 from olrd.dataset.responsible import Facts, missing_data, personal_information, plain, responsible, steps
 from olrd.licenses import is_permissive
 
-PUBLISHER = "Not recorded in the build. Whoever publishes the dataset adds it here."
+PUBLISHER = "Not recorded in the build. Whoever publishes the dataset says it on its page."
 
 
 class Answer(NamedTuple):

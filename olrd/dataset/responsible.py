@@ -93,9 +93,7 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
             "can be told from photos. The annotations of the source were not checked by people for this dataset."
         ],
         "rai:annotationsPerItem": "1 mask, computed from the paste",
-        "rai:annotatorDemographics": [
-            f"No person annotated anything for this dataset; who annotated the photos of {source} is not recorded in it."
-        ],
+        "rai:annotatorDemographics": [f"Who annotated the photos of {source} is not recorded in the build."],
         "rai:machineAnnotationTools": _tools(record),
         "rai:dataBiases": _biases(record, facts),
         "rai:dataLimitations": LIMITATIONS,
