@@ -18,6 +18,11 @@ Rows = Sequence[Mapping[str, float]]
 STAGES = {
     "vae": ("vae/log.jsonl", "autoencoder", ("l1", "lpips")),
     "base": ("base/log.jsonl", "inpainter: error of the noise", ("eps",)),
+    "fill": (
+        "fill/log.jsonl",
+        "start from the fill: L1 and LPIPS in the hole",
+        ("l1", "lpips", "fill_l1", "fill_lpips"),
+    ),
     "ffc": ("ffc/log.jsonl", "initialiser", ("l1", "lpips")),
     "lora": ("trained/losses.csv", "LoRA and R*", ("loss",)),
 }
