@@ -15,11 +15,10 @@ from benchmark.datasets import Sample
 from benchmark.metrics import Erasure, ErasureMetric, MapMetric, MetricInfo, SampleMetric, Score, SetMetric, open_metric
 from benchmark.protocol import Protocol
 from benchmark.regions import EFFECT, MODES, REGIONS, regions_of
-from olrd.arrays import Image, Mask, resize_image
+from olrd.arrays import Image, Mask, resize_image, working_size
 from olrd.errors import IntegrityError, OlrdError, UsageError
 from olrd.masks import grown
 from olrd.panoptic import Box
-from olrd.triplets.photo import working_size
 
 CHANGES = ("change", "change-max")
 """Difference between output and *input* in a region, in grey levels: mean and maximum."""

@@ -348,3 +348,9 @@ def resize_ids(ids: Labels, size: tuple[int, int]) -> Labels:
     rows = ((np.arange(size[1]) * 2 + 1) * ids.shape[0]) // (2 * size[1])
     columns = ((np.arange(size[0]) * 2 + 1) * ids.shape[1]) // (2 * size[0])
     return cast(Labels, ids[rows[:, None], columns[None, :]])
+
+
+def working_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """(width, height) with the short side at `size`, aspect kept, rounded half up."""
+    short = min(width, height)
+    return (2 * width * size + short) // (2 * short), (2 * height * size + short) // (2 * short)

@@ -94,6 +94,10 @@ PHOTO_REASONS: dict[str, str] = {
     "panoptic_size": "the panoptic map's size is not the photo's",
     "panoptic_unknown_id": "the PNG holds a segment id that the JSON does not list",
     "panoptic_area": "a segment's area or box in the JSON is not the one in the PNG",
+    "frame_alike": "the frame differs too little from the last one that is used",
+    "plate_missing": "too few pictures show the place for a clean plate",
+    "camera_moved": "the picture cannot be aligned with the other pictures of its place",
+    "light_changed": "the light differs from that of the other pictures by more than a gain and an offset",
     "category_unknown": "a segment's category is not in the category list",
 }
 
@@ -109,6 +113,10 @@ OBJECT_REASONS: dict[str, str] = {
     "occluded": "too much of its outline touches other things (--max-contact)",
     "no_surface": "it stands on no background surface (another thing, unlabelled pixels, a wall)",
     "no_position": "no legal position on the allowed background",
+    "faint": "it changed the picture too weakly to be told from a shadow",
+    "plate_unsure": "what is behind it is not seen often enough",
+    "left_behind": "the clean plate shows it, not the picture",
+    "seam": "picture and clean plate differ around it, so that the ground truth would have a seam",
     "over_limit": "the photo already gave --max-per-photo triplets",
 }
 

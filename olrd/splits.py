@@ -28,9 +28,10 @@ def split_of(image_id: str, splits: tuple[tuple[str, float], ...]) -> str:
 def photos_by_split(source: Source, config: BuildConfig) -> dict[str, list[int]]:
     """The indices of the photos of each split, up to --limit."""
     count = len(source) if config.limit is None else min(config.limit, len(source))
+    scene_of = getattr(source, "scene_id", source.image_id)  # all frames of a clip are of one split
     by_split: dict[str, list[int]] = {name: [] for name, _ in config.splits}
     for index in range(count):
-        by_split[split_of(source.image_id(index), config.splits)].append(index)
+        by_split[split_of(scene_of(index), config.splits)].append(index)
     return by_split
 
 

@@ -15,6 +15,7 @@ from olrd.arrays import Image, Mask
 from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box, Category, PanopticMap
 from olrd.registry import Registry
+from olrd.sources.pair_names import duplicates as duplicates
 from olrd.storage.files import file_name_of
 
 DATASETS = Registry(
@@ -137,9 +138,3 @@ def check_file_names(ids: Iterable[str]) -> None:
             f"several samples would share the file name {shared[0]}: their ids must differ in letters, "
             "digits, '.', '-' or '_'"
         )
-
-
-def duplicates(ids: Iterable[str]) -> list[str]:
-    """Ids that occur more than once."""
-    seen: set[str] = set()
-    return sorted({i for i in ids if i in seen or seen.add(i)})  # type: ignore[func-returns-value]

@@ -21,6 +21,7 @@ from olrd.errors import IntegrityError, SourceError
 from olrd.panoptic import Box
 from olrd.registry import checked_options
 from olrd.triplets.compose import Triplet, pixels_sha256
+from olrd.triplets.seen_recipe import KIND as SEEN_KIND
 from olrd.trust import shown
 
 PLAIN = (
@@ -71,6 +72,7 @@ class OlrdTriplets:
         self._plain = self._rows.plain()
         for number, row in enumerate(self._plain):
             check_row(row, f"{root}, row {number}")
+        self.effects = any(f'"kind":"{SEEN_KIND}"' in (row["recipe"] or "") for row in self._plain)
         ids = self.ids()
         if again := duplicates(ids):
             raise SourceError(f"{root}: sample ids must be unique, but {again[:3]} occur twice")
@@ -101,8 +103,8 @@ class OlrdTriplets:
         one of its recipe."""
         plain, (_, triplet) = self._plain[index], self._rows[index]
         check_recipe(plain, triplet, self._root)
-        image, mask, truth = triplet
-        same = plain["image_id"] == plain["donor_image_id"]
+        image, mask, truth, effect = triplet
+        same = plain["image_id"] == plain["donor_image_id"] and effect is None
         return Sample(
             id=plain["id"],
             cluster=plain["image_id"],
@@ -115,6 +117,7 @@ class OlrdTriplets:
             prompt=plain["prompt"],
             caption=plain["caption"],
             twin=Box(*plain["source_bbox"]) if same else None,
+            effect=effect,
             annotated=self._reader(plain["image_id"], mask.shape[1], mask.shape[0]),
         )
 
@@ -151,16 +154,14 @@ def check_recipe(row: dict[str, Any], triplet: Triplet, where: str) -> None:
         recipe = json.loads(row["recipe"])
     if not isinstance(recipe, dict) or not recipe.get("pixels_sha256"):
         return
-    photos = {name: recipe.get(name) for name in ("background", "donor")}
-    says = {
-        "id": recipe.get("id"),
-        **{
-            column: photo.get("image_id") if isinstance(photo, dict) else None
-            for column, photo in zip(("image_id", "donor_image_id"), photos.values(), strict=True)
-        },
-        "source_bbox": recipe.get("source_bbox"),
-        "pixels (sha256)": recipe["pixels_sha256"],
-    }
+    if recipe.get("kind") == SEEN_KIND:
+        named = {"image_id": recipe.get("scene"), "donor_image_id": recipe.get("image_id")}
+        box = recipe.get("mask_bbox")
+    else:
+        photos = {"image_id": recipe.get("background"), "donor_image_id": recipe.get("donor")}
+        named = {name: photo.get("image_id") if isinstance(photo, dict) else None for name, photo in photos.items()}
+        box = recipe.get("source_bbox")
+    says = {"id": recipe.get("id"), **named, "source_bbox": box, "pixels (sha256)": recipe["pixels_sha256"]}
     found = {name: row.get(name) for name in says} | {"pixels (sha256)": pixels_sha256(triplet)}
     for name, value in says.items():
         if found[name] != value:

@@ -11,23 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmark.datasets import duplicates
-from benchmark.datasets.pair_folders import Picture
 from olrd.dataset.loading import open_splits
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
+from olrd.sources.pair_columns import USUAL, chosen_columns
+from olrd.sources.pair_folders import Picture
+from olrd.sources.pair_names import duplicates
 from olrd.storage.files import read_regular, sha256
 from olrd.trust import printable
 
-USUAL: Mapping[str, tuple[str, ...]] = {
-    "image": ("image", "input", "photo"),
-    "mask": ("mask", "object_mask"),
-    "truth": ("truth", "gt", "ground_truth", "target", "background"),
-}
-"""Names of columns that are known without `columns=`, the first that is there counts."""
 HUB_ID = r"[\w.-]+/[\w.-]+"
-PARTS = (*USUAL, "id", "cluster", "effect")
-OBER = "image:input,mask:object_mask,truth:gt,effect:object_effect_mask"
-"""https://huggingface.co/datasets/sczhou/OBERDataset_ObjectClear; the effects are read where their column is there."""
 
 
 class PairTable:
@@ -75,21 +67,7 @@ class PairTable:
 
     def _columns(self, text: str, present: list[str], truth: bool) -> dict[str, str]:
         """The column of each part."""
-        chosen: dict[str, str] = {}
-        for pair in text.split(",") if text else ():
-            part, _, name = (word.strip() for word in pair.partition(":"))
-            if part not in PARTS or not name:
-                raise UsageError(
-                    f"columns expects image:NAME,mask:NAME and perhaps truth:NAME,id:NAME,cluster:NAME,effect:NAME, got '{text}'"
-                )
-            if name not in present:
-                if text == OBER and part == "effect":
-                    continue
-                raise did_you_mean("column", name, present)
-            chosen[part] = name
-        for part, usual in USUAL.items():
-            if not text and (found := [name for name in usual if name in present]):
-                chosen[part] = found[0]
+        chosen = chosen_columns(text, present)
         if missing := [part for part in ("image", "mask") if part not in chosen]:
             raise UsageError(
                 f"{self.root} has the columns {', '.join(present)}: say which hold the {' and the '.join(missing)} with "

@@ -8,13 +8,14 @@ import numpy as np
 
 from benchmark.datasets import DataSpec, Sample, table_name
 from benchmark.datasets.pair_doubts import doubts_of, taken_fact
-from benchmark.datasets.pair_folders import PairFiles, Picture, find_pairs
-from benchmark.datasets.pair_layouts import layout_of
-from benchmark.datasets.pair_tables import OBER, PairTable, is_table
+from benchmark.datasets.pair_tables import PairTable, is_table
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import Rejected, UsageError
 from olrd.mask_files import MaskChoice, read_mask
 from olrd.registry import checked_options
+from olrd.sources.pair_columns import OBER
+from olrd.sources.pair_folders import PairFiles, Picture, find_pairs
+from olrd.sources.pair_layouts import layout_of
 
 HALF = "127"
 """The threshold that is half of the range, as masks are read without one."""

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from benchmark.datasets import DataSpec, Sample
 from benchmark.datasets.pair_doubts import drift
-from benchmark.datasets.pair_folders import bytes_of
 from benchmark.datasets.pairs import same_size, threshold_of
 from olrd.arrays import decode_photo
 from olrd.errors import SourceError, UsageError
 from olrd.mask_files import MaskChoice, read_mask
 from olrd.registry import checked_options
+from olrd.sources.pair_folders import bytes_of
 
 COUNT = 216
 WHERE = (

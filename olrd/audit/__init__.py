@@ -22,7 +22,7 @@ def audit(folder: Path | str, against: Sequence[Path | str] = (), flips: bool = 
     """
     from olrd.audit.distributions import distributions
     from olrd.audit.duplicates import duplicates
-    from olrd.audit.edge_leak import edge_leak, leak_pairs
+    from olrd.audit.edge_leak import dataset_leak
     from olrd.dataset.folder import Dataset
 
     dataset = Dataset(folder)
@@ -30,7 +30,7 @@ def audit(folder: Path | str, against: Sequence[Path | str] = (), flips: bool = 
     full = dataset.form == "full"
     return {
         "folder": str(folder),
-        "edge_leak": edge_leak(leak_pairs(dataset, seed=seed), seed).to_json() if full else None,
+        "edge_leak": dataset_leak(dataset, seed).to_json() if full else None,
         "duplicates": duplicates(dataset, against, flips),
         "distributions": distributions(dataset),
     }

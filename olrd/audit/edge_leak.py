@@ -32,7 +32,9 @@ import numpy as np
 from olrd.audit.classifier import Interval, Ints, boosting, clustered_auc, clustered_mean, cross_validated, logistic
 from olrd.audit.rim import Rim, rim_features
 from olrd.audit.twins import LeakPair, leak_pairs, paired_points
+from olrd.dataset.folder import Dataset
 from olrd.progress import progress_bar
+from olrd.sources import SEEN
 
 __all__ = ["Interval", "LeakPair", "LeakResult", "edge_leak", "leak_pairs"]
 
@@ -77,6 +79,15 @@ class _Patches(NamedTuple):
     y: Ints
     object: Ints
     photo: Ints
+
+
+def dataset_leak(dataset: Dataset, seed: int = 0) -> LeakResult:
+    """The edge leak of a built dataset. Without pasted objects there is none, and the note says so."""
+    if dataset.record.source.background_kind == SEEN:
+        return LeakResult(
+            *(None,) * 5, 0, 0, 0, {}, "nothing is pasted: the objects stand where they were photographed"
+        )
+    return edge_leak(leak_pairs(dataset, seed=seed), seed)
 
 
 def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:

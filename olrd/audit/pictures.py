@@ -21,7 +21,7 @@ from olrd.errors import SourceError
 from olrd.progress import progress_bar
 from olrd.storage.files import sha256
 from olrd.storage.remote import is_url
-from olrd.triplets.recipe import Recipe
+from olrd.triplets.seen_recipe import read_recipe
 from olrd.trust import printable
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -91,7 +91,7 @@ def photos(dataset: Dataset) -> list[Picture]:
     files: dict[str, str] = {}
     first: dict[str, int] = {}
     for number, row in enumerate(dataset.rows(columns)):
-        recipe = Recipe.from_json(row["recipe"])
+        recipe = read_recipe(row["recipe"])
         for image_id, ref in ((row["image_id"], recipe.background), (row["donor_image_id"], recipe.donor)):
             key = f"{row['source']}/{image_id}"
             splits.setdefault(key, set()).add(str(row["split"]))

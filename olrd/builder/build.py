@@ -179,7 +179,7 @@ def reopen(out: Path | Remote, units: list[Unit], config: BuildConfig, identity:
     for name in again:
         mark_path(parts, by_name[name]).unlink(missing_ok=True)
     for record, mine in unit_rows(dataset, without=again):
-        writer = ShardWriter(parts, config.form, config.shard_bytes)
+        writer = ShardWriter(parts, config.form, config.shard_bytes, dataset.optional)
         files: list[Written] = writer.write(mine, numbered(record.name))
         write_mark(parts, by_name[record.name], files, record.tally)
     (out / BUILD_FILE).unlink()

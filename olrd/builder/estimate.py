@@ -9,7 +9,7 @@ from olrd.builder.units import plan_units
 from olrd.config import BuildConfig
 from olrd.dataset.shards import added_bytes
 from olrd.sources import open_source
-from olrd.triplets.maker import TripletMaker
+from olrd.triplets.makers import maker_of
 from olrd.triplets.tally import Tally
 
 SAMPLE = 24
@@ -22,7 +22,7 @@ def estimate(config: BuildConfig, workers: int) -> dict[str, Any]:
     photos = [index for unit in units for index in unit.photos]
     step = max(1, len(photos) // SAMPLE)
     sample = sorted(photos)[::step][:SAMPLE]
-    maker, tally = TripletMaker(source, config), Tally()
+    maker, tally = maker_of(source, config), Tally()
     shared: set[str] = set()
     started, size = time.perf_counter(), 0
     for index in sample:

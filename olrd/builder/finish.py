@@ -15,6 +15,7 @@ from olrd.builder.units import Unit
 from olrd.config import BuildConfig
 from olrd.dataset.card import write_card
 from olrd.dataset.record import BUILD_FILE, BuildRecord, ShardRecord, UnitRecord
+from olrd.dataset.schema import optional_columns
 from olrd.dataset.shards import Written, join_files
 from olrd.errors import OutputError
 from olrd.progress import progress_bar
@@ -62,7 +63,7 @@ def finish(
     kept = {shard_name(s, k, len(b)) for s, b in packed.items() for k in range(len(b))}
     begun = note_shards(parts, kept)
     for split, batches in packed.items():
-        shards += _write_split(parts, data, split, batches, config, fresh)
+        shards += _write_split(parts, data, split, batches, config, fresh, optional_columns(config, source))
     for old in sorted(begun - kept):
         (data / old).unlink(missing_ok=True)
     record = BuildRecord(
@@ -136,6 +137,7 @@ def _write_split(
     batches: list[list[Written]],
     config: BuildConfig,
     fresh: Set[str],
+    optional: tuple[str, ...],
 ) -> list[ShardRecord]:
     """Write the numbered shards of one split. A shard of a single part is a link to it, without copying."""
     shards = []
@@ -155,7 +157,7 @@ def _write_split(
                 with disk_errors(data / name):
                     link_or_copy(parts / batch[0].file, data / name)
             else:
-                written = join_files([parts / file.file for file in batch], data / name, config.form)
+                written = join_files([parts / file.file for file in batch], data / name, config.form, optional)
             shards.append(ShardRecord(f"data/{name}", split, written.rows, written.bytes, written.sha256))
             bar.update()
     return shards

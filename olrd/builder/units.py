@@ -14,6 +14,7 @@ from olrd.config import BuildConfig
 from olrd.errors import UsageError, did_you_mean
 from olrd.sources import Source
 from olrd.splits import photos_by_split, unit_name_parts
+from olrd.triplets.makers import check_options
 
 LARGEST_UNIT = 256
 UNITS_PER_SPLIT = 16
@@ -72,8 +73,10 @@ class Share(NamedTuple):
 def plan_units(source: Source, config: BuildConfig) -> list[Unit]:
     """All units, in the order of the splits and then of the photos.
 
-    Raises `UsageError` if --categories names a class that the source does not have: it would give no triplets.
+    Raises `UsageError` if --categories names a class that the source does not have: it would give no triplets; or if an
+    option has no effect on this source.
     """
+    check_options(source, config)
     objects = {category.name for category in source.categories.values() if category.isthing}
     for name in config.rules.categories:
         if name not in objects:

@@ -9,11 +9,12 @@ from pathlib import Path
 from olrd.builder.parts import write_mark
 from olrd.builder.units import Unit
 from olrd.config import BuildConfig
+from olrd.dataset.schema import optional_columns
 from olrd.dataset.shards import ShardWriter, numbered
 from olrd.errors import IntegrityError, OutputError
-from olrd.sources import open_source
+from olrd.sources import open_source, source_info
 from olrd.storage.remote import Remote, location
-from olrd.triplets.maker import TripletMaker
+from olrd.triplets.makers import Maker, maker_of
 from olrd.triplets.tally import Tally
 
 
@@ -23,8 +24,9 @@ class UnitBuilder:
 
     config: BuildConfig
     parts: str
-    _maker: TripletMaker = field(init=False, repr=False)
+    _maker: Maker = field(init=False, repr=False)
     _folder: Path | Remote = field(init=False, repr=False)
+    _optional: tuple[str, ...] = field(init=False, repr=False)
 
     def start(self) -> None:
         """Open the source. Raises `OutputError` if this machine does not see `parts`."""
@@ -36,12 +38,14 @@ class UnitBuilder:
                 f"{self.parts} is not there on {platform.node()}: all machines must see --out under one path"
             )
         cv2.setNumThreads(1)  # units run in parallel, so that more threads would compete for the cores
-        self._maker = TripletMaker(open_source(self.config.source), self.config)
+        source = open_source(self.config.source)
+        self._maker = maker_of(source, self.config)
+        self._optional = optional_columns(self.config, source_info(source))
 
     def __call__(self, unit: Unit) -> tuple[Unit, Tally]:
         """Build one unit. The done-mark is written last, after the files that it names."""
         tally = Tally()
-        writer = ShardWriter(self._folder, self.config.form, self.config.shard_bytes)
+        writer = ShardWriter(self._folder, self.config.form, self.config.shard_bytes, self._optional)
         rows = (row for index in unit.photos for row in self._maker.photo(index, tally))
         files = writer.write(rows, numbered(unit.name))
         if not tally.balanced():

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from olrd.arrays import Image
+from olrd.dataset import seen_words
 from olrd.dataset.datasheet import datasheet
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE, BuildRecord
@@ -22,6 +23,7 @@ from olrd.dataset.schema import features
 from olrd.errors import ALL_REASONS
 from olrd.licenses import is_permissive
 from olrd.progress import size_text
+from olrd.sources import SEEN
 from olrd.storage.files import atomic_path, children, write_atomic
 from olrd.storage.remote import Remote
 from olrd.trust import escape_markdown, one_line, printable
@@ -35,6 +37,10 @@ _YAML_WORDS = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
 _INNER = re.compile(r"(?<=[^\W_])\\_(?=[^\W_])")
 _LICENSE_TAG = re.compile(r"[A-Za-z0-9.-]{1,40}")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_PASTED_WORDS = (
+    "an object was cut out, moved onto a background region of a photo and blended in, so the untouched photo is the exact "
+    "ground truth. Outside `mask`, `image` equals `background` bit for bit."
+)
 _STATISTICS = [
     "split",
     "category",
@@ -192,7 +198,7 @@ def _data_matter(dataset: Dataset) -> list[str]:
     for split in splits:
         lines += [f"  - split: {_yaml_word(split)}", f"    path: data/{split}-*.parquet"]
     lines += ["dataset_info:", "  features:"]
-    for name, feature in features(dataset.form).items():
+    for name, feature in features(dataset.form, dataset.optional).items():
         lines += [f"  - name: {name}", *_yaml_feature(feature)]
     lines.append("  splits:")
     for split in splits:
@@ -240,10 +246,8 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
     sections = [
         "# Object-removal triplets",
         "",
-        f"{totals.triplets:,} triplets ({size}) from the source {_code(record.source.name)}: an "
-        "object was cut out, moved onto a background region of a photo and blended in, so the "
-        "untouched photo is the exact ground truth. Outside `mask`, `image` equals `background` bit "
-        "for bit.",
+        f"{totals.triplets:,} triplets ({size}) from the source {_code(record.source.name)}: "
+        + (seen_words.CARD if record.source.background_kind == SEEN else _PASTED_WORDS),
         "",
     ]
     if dataset.form == "full":

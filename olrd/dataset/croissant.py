@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from olrd.dataset import seen_words
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BuildRecord
 from olrd.dataset.responsible import Facts, plain, responsible
-from olrd.dataset.schema import features
+from olrd.dataset.schema import features, optional_columns
 from olrd.errors import UsageError
 from olrd.licenses import license_url
+from olrd.sources import SEEN
 
 PARQUET = "application/x-parquet"
 SPECIFICATIONS = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
@@ -152,11 +154,15 @@ def croissant(dataset: Dataset, publication: Publication) -> dict[str, Any]:
 
 def _description(record: BuildRecord) -> str:
     kind = "Recipes, from which the pictures are made again, of triplets" if record.form == "recipes" else "Triplets"
-    return (
-        f"{kind} for object removal: {record.totals.triplets:,} composites of the source {plain(record.source.name)}, in "
-        "which an object was cut out, moved onto a background region of a photo and blended in. The untouched photo is the "
-        f"exact ground truth. Built by olrd {plain(record.olrd)}: {plain(record.command)}"
-    )
+    source = plain(record.source.name)
+    if record.source.background_kind == SEEN:
+        what = seen_words.DESCRIPTION.format(source=source)
+    else:
+        what = (
+            f"composites of the source {source}, in which an object was cut out, moved onto a background region of a photo and "
+            "blended in. The untouched photo is the exact ground truth."
+        )
+    return f"{kind} for object removal: {record.totals.triplets:,} {what} Built by olrd {plain(record.olrd)}: {plain(record.command)}"
 
 
 def _splits(record: BuildRecord) -> list[str]:
@@ -190,16 +196,23 @@ def _files(record: BuildRecord, url: str) -> Iterator[dict[str, Any]]:
 
 def _records(record: BuildRecord, split: str) -> dict[str, Any]:
     """The rows of a split with all columns."""
-    name = f"{split}-rows"
-    fields = [_field(name, column, feature, split) for column, feature in features(record.form).items()]
+    name, seen = f"{split}-rows", record.source.background_kind == SEEN
+    optional = optional_columns(record.settings(), record.source)
+    words = COLUMNS | seen_words.COLUMNS if seen else COLUMNS
+    fields = [
+        _field(name, column, feature, split, words.get(column))
+        for column, feature in features(record.form, optional).items()
+    ]
     return {"@type": "cr:RecordSet", "@id": name, "name": name, "key": {"@id": f"{name}/id"}, "field": fields}
 
 
-def _field(records: str, column: str, feature: Mapping[str, Any], split: str) -> dict[str, Any]:
+def _field(
+    records: str, column: str, feature: Mapping[str, Any], split: str, description: str | None
+) -> dict[str, Any]:
     source: dict[str, Any] = {"fileSet": {"@id": f"{split}-files"}, "extract": {"column": column}}
     found: dict[str, Any] = {"@type": "cr:Field", "@id": f"{records}/{column}", "name": column}
-    if column in COLUMNS:
-        found["description"] = COLUMNS[column]
+    if description:
+        found["description"] = description
     if feature["_type"] == "List":
         found |= {"repeated": True, "dataType": KINDS[feature["feature"]["dtype"]]}
     elif feature["_type"] == "Image":

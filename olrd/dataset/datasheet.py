@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from olrd.dataset import seen_words
 from olrd.dataset.record import BuildRecord
 from olrd.dataset.responsible import Facts, missing_data, personal_information, plain, responsible, steps
 from olrd.licenses import is_permissive
+from olrd.sources import SEEN
 
 PUBLISHER = "Not recorded in the build. Whoever publishes the dataset says it on its page."
 
@@ -78,7 +80,9 @@ def datasheet(record: BuildRecord, facts: Facts) -> Iterator[tuple[str, list[Ans
 
 
 def _rows(record: BuildRecord, facts: Facts) -> str:
-    what = "a recipe of a triplet, without pixels" if record.form == "recipes" else "a triplet: composite, mask, photo"
+    seen = record.source.background_kind == SEEN
+    full = seen_words.ROW if seen else "a triplet: composite, mask, photo"
+    what = "a recipe of a triplet, without pixels" if record.form == "recipes" else full
     splits = ", ".join(f"{plain(name)} {rows:,}" for name, rows in _splits(record).items())
     return f"A row is {what}. {record.rows:,} rows of {facts.photos:,} photos" + (f": {splits}." if splits else ".")
 
@@ -99,6 +103,8 @@ def _needs(record: BuildRecord) -> str:
 def _raw(record: BuildRecord) -> str:
     if record.form == "recipes":
         return "No photo is stored. Every recipe names its photos by the sha256 of their files."
+    if record.source.background_kind == SEEN:
+        return seen_words.RAW
     return "The photo of a row is stored as it came, or as a lossless copy where it was resized, rotated or converted."
 
 

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from olrd.arrays import MAX_PIXELS, Image, Mask, decode_mask, decode_photo
 from olrd.dataset.record import BUILD_FILE, BuildRecord
-from olrd.dataset.schema import PICTURES, schema
+from olrd.dataset.schema import ALL_PICTURES, PICTURES, optional_columns, schema
 from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
+from olrd.sources import SEEN
 from olrd.storage.remote import Remote, location
 from olrd.triplets.compose import Triplet
 from olrd.trust import printable, shown
@@ -36,6 +37,8 @@ class Sample(NamedTuple):
         mask: bool [H, W], True = erase.
         background: the ground truth, uint8 [H, W, 3], RGB. It equals `image` outside the mask.
         row: the other columns (docs/formats.md).
+        effect: bool [H, W], every pixel that the object changes, with its shadow and reflection, or None if the set has
+            none. It contains the mask; `background` equals `image` outside it.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Sample(NamedTuple):
     mask: Mask
     background: Image
     row: dict[str, Any]
+    effect: Mask | None = None
 
 
 class Dataset:
@@ -56,6 +60,7 @@ class Dataset:
         record: the content of build.json; read from the folder if not given.
         max_pixels: larger pictures are not decoded, whatever build.json says.
         form: `full` or `recipes`.
+        optional: its optional columns; see `olrd.dataset.schema.optional_columns`.
         shards: its Parquet files, in order.
     """
 
@@ -65,6 +70,7 @@ class Dataset:
         self.folder, self.max_pixels = location(folder), max_pixels
         self.record = self._read() if record is None else record
         self.form = self.record.form
+        self.optional = _optional(self.record)
         self.shards = [self.folder / shard.file for shard in self.record.shards]
 
     def _read(self) -> BuildRecord:
@@ -124,7 +130,7 @@ class Dataset:
             found = file.schema_arrow
         except READ_ERRORS as error:
             raise IntegrityError(f"{shard} is missing or damaged: {printable(str(error))}") from error
-        for column in schema(self.form):
+        for column in schema(self.form, self.optional):
             place = found.get_field_index(column.name)
             if place < 0 or found.field(place).type != column.type:
                 file.close()
@@ -161,7 +167,7 @@ class Dataset:
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Whole columns (not pictures) as one table."""
-        whole = schema(self.form)
+        whole = schema(self.form, self.optional)
         part = pa.schema([whole.field(name) for name in columns])
         return pa.Table.from_batches((batch.select(list(columns)) for batch in self.batches(columns)), part)
 
@@ -220,9 +226,14 @@ def batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def _sample(row: dict[str, Any], max_pixels: int) -> Sample:
-    image, mask, background = row_triplet(row, max_pixels)
-    plain = {name: value for name, value in row.items() if name not in PICTURES}
-    return Sample(row["id"], image, mask, background, plain)
+    image, mask, background, effect = row_triplet(row, max_pixels)
+    plain = {name: value for name, value in row.items() if name not in ALL_PICTURES}
+    return Sample(row["id"], image, mask, background, plain, effect)
+
+
+def _optional(record: BuildRecord) -> tuple[str, ...]:
+    """The optional columns of a build. Raises `IntegrityError` if its configuration does not fit."""
+    return optional_columns(record.settings(), record.source) if record.source.background_kind == SEEN else ()
 
 
 def row_triplet(row: dict[str, Any], max_pixels: int = MAX_PIXELS) -> Triplet:
@@ -237,15 +248,20 @@ def row_triplet(row: dict[str, Any], max_pixels: int = MAX_PIXELS) -> Triplet:
         raise IntegrityError(f"{name}: {shown(width)} x {shown(height)} is no size of a picture")
     if width * height > max_pixels:
         raise IntegrityError(f"{name}: {width} x {height} is more than the allowed {max_pixels:,} pixels")
-    data: dict[str, Any] = {part: (row[part] or {}).get("bytes") for part in PICTURES}
+    parts = [part for part in ALL_PICTURES if part in PICTURES or part in row]
+    data: dict[str, Any] = {part: (row[part] or {}).get("bytes") for part in parts}
     if missing := [part for part, found in data.items() if not found]:
         raise IntegrityError(f"{name}: the picture {missing[0]} is not there")
     try:
         image = decode_photo(data["image"], f"{name} image", width * height).pixels
         mask = decode_mask(data["mask"], f"{name} mask", width * height)
         background = decode_photo(data["background"], f"{name} background", width * height).pixels
+        effect = decode_mask(data["effect"], f"{name} effect", width * height) if "effect" in row else None
     except Rejected as error:
         raise IntegrityError(str(error)) from error
-    if shapes := {image.shape[:2], mask.shape, background.shape[:2]} - {(height, width)}:
+    found = {image.shape[:2], mask.shape, background.shape[:2], *(() if effect is None else (effect.shape,))}
+    if shapes := found - {(height, width)}:
         raise IntegrityError(f"{name}: sizes differ: {sorted(shapes)} (height, width), columns say {width} x {height}")
-    return Triplet(image, np.ascontiguousarray(mask), background)
+    return Triplet(
+        image, np.ascontiguousarray(mask), background, None if effect is None else np.ascontiguousarray(effect)
+    )

@@ -16,7 +16,7 @@ from olrd.dataset.render import Renderer
 from olrd.errors import IntegrityError, SourceError, UsageError, did_you_mean
 from olrd.options import fitted
 from olrd.storage.remote import Remote, is_url
-from olrd.triplets.recipe import Recipe
+from olrd.triplets.seen_recipe import read_recipe
 from olrd.trust import printable
 
 if TYPE_CHECKING:
@@ -109,9 +109,10 @@ class RenderBatch:
         if "recipe" not in batch:
             return batch
         self._renderer = self._renderer or Renderer(self.root, self.max_pixels)
-        shown: dict[str, list[Any]] = {"image": [], "mask": [], "background": []}
+        shown: dict[str, list[Any]] = {}
         for text in batch["recipe"]:
-            triplet, _ = self._renderer.render(Recipe.from_json(text))
-            for name, pixels in zip(shown, triplet, strict=True):
-                shown[name].append(Pillow.fromarray(pixels))
+            triplet, _ = self._renderer.render(read_recipe(text))
+            for name, pixels in triplet._asdict().items():
+                if pixels is not None:
+                    shown.setdefault(name, []).append(Pillow.fromarray(pixels))
         return batch | shown

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from olrd.dataset import seen_words
 from olrd.dataset.record import BuildRecord
 from olrd.licenses import is_permissive
+from olrd.sources import SEEN
 from olrd.trust import one_line, printable
 
 NEEDED = (
@@ -41,6 +43,10 @@ LIMITATIONS = [
     "Pasted objects can float, or have a size that does not fit their place.",
     "Composites can be told from photos at the edge of the paste; `olrd audit` measures how well.",
 ]
+_WHOLE = (
+    "Only objects are used that are whole, that the frame does not cut and that fit on free background, so classes are not as "
+    "frequent as in the source."
+)
 IMPACT = (
     "Object removal can falsify photos, for example by taking people or evidence out of them. The rows hold the author and "
     "the licence of every photo, where the source has them."
@@ -67,6 +73,7 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
     derived_from: addresses of the datasets that the photos and annotations come from.
     """
     totals, source = record.totals, plain(record.source.name)
+    seen = seen_words.FIELDS if record.source.background_kind == SEEN else {}
     return {
         "rai:dataCollection": (
             f"No photo was taken for this dataset. Photos and their annotations come from the source {source} "
@@ -107,6 +114,7 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
         "rai:hasSyntheticData": True,
         "prov:wasDerivedFrom": _origins(record, derived_from),
         "prov:wasGeneratedBy": _activities(record),
+        **seen,
     }
 
 
@@ -165,6 +173,8 @@ def missing_data(record: BuildRecord) -> str:
 
 def steps(record: BuildRecord) -> list[str]:
     """How a triplet is made, in the order of the steps."""
+    if record.source.background_kind == SEEN:
+        return seen_words.STEPS
     settings = record.settings()
     share = f"{100 * settings.rules.min_area:g} % to {100 * settings.rules.max_area:g} %"
     return [
@@ -189,8 +199,7 @@ def _biases(record: BuildRecord, facts: Facts) -> list[str]:
     return [
         f"Places, people and things are those of the photos of {plain(record.source.name)}, with the biases of that collection.",
         f"Objects by class: {common}." if total else "There is no object.",
-        "Only objects are used that are whole, that the frame does not cut and that fit on free background, so classes are not as "
-        "frequent as in the source.",
+        seen_words.BIAS if record.source.background_kind == SEEN else _WHOLE,
     ]
 
 

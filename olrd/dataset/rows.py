@@ -19,6 +19,8 @@ from olrd.storage.files import read_regular
 from olrd.triplets.compose import Triplet
 from olrd.trust import shown
 
+MASKS = ("mask", "effect")
+
 
 class Rows:
     """Rows of one split, or of all.
@@ -69,6 +71,9 @@ class Rows:
         else:
             for name in PICTURES:
                 rows = rows.cast_column(name, datasets.Image(decode=False))
+        if "effect" in stored:
+            rows = rows.cast_column("effect", datasets.Image(decode=False))
+        self.effects = "effect" in stored
         self._rows, self._missing = rows, {name for name in optional if name not in held}
 
     def __len__(self) -> int:
@@ -83,14 +88,18 @@ class Rows:
         sample = row.get("id") or f"row {number}"
         own = not row.get("recipe")  # then the mask may have any form that people save masks in
         image, mask, background = (self._pixels(row[name], name, sample, own) for name in PICTURES)
-        if not image.shape[:2] == mask.shape == background.shape[:2]:
-            sizes = ", ".join(f"{x.shape[1]} x {x.shape[0]}" for x in (image, mask, background))
+        effect = None
+        if row.get("effect") is not None:
+            effect = self._pixels(row["effect"], "effect", sample, own)
+        found = (image, mask, background, *(() if effect is None else (effect,)))
+        if len({x.shape[:2] for x in found}) > 1:
+            sizes = ", ".join(f"{x.shape[1]} x {x.shape[0]}" for x in found)
             raise Rejected(
                 "photo_unreadable",
                 f"{self._root}: image, mask and background of {shown(sample)} are {sizes} (width x height); they must "
                 "have one size",
             )
-        return {name: row.get(name) for name in self.columns}, Triplet(image, mask, background)
+        return {name: row.get(name) for name in self.columns}, Triplet(image, mask, background, effect)
 
     def plain(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """The plain columns of all rows; no picture is read. An optional column that is missing is None."""
@@ -111,13 +120,13 @@ class Rows:
             raise Rejected("photo_unreadable", f"{name} of {shown(sample)}: there is no picture")
         if not isinstance(value, dict):  # rendered from a recipe
             # np.asarray of a 1-bit picture is not used: its True is the byte 255, which is not a valid bool.
-            return np.asarray(value.convert("L")) > 0 if name == "mask" else np.asarray(value)
+            return np.asarray(value.convert("L")) > 0 if name in MASKS else np.asarray(value)
         what = f"{name} of {shown(sample)}"
         try:
             data = self._file(value)
         except OSError as error:
             raise Rejected("photo_unreadable", f"{what}: {error}") from error
-        if name == "mask":
+        if name in MASKS:
             mask = read_mask(data, what).mask if own else decode_mask(data, what, MAX_PIXELS)
             return np.ascontiguousarray(mask)
         return decode_photo(data, what).pixels

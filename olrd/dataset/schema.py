@@ -12,6 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from olrd.config import BuildConfig
+from olrd.sources import SEEN, SourceInfo
+
 _PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _IMAGE_RGB = {"mode": "RGB", "_type": "Image"}
 _IMAGE = {"_type": "Image"}
@@ -22,6 +25,8 @@ _PIXEL_COLUMNS: dict[str, tuple[pa.DataType, dict[str, Any]]] = {
     "mask": (_PICTURE, _IMAGE),
     "background": (_PICTURE, _IMAGE_RGB),
 }
+_OPTIONAL_PICTURES: dict[str, tuple[pa.DataType, dict[str, Any]]] = {"effect": (_PICTURE, _IMAGE)}
+"""Pictures that only some builds have; see `optional_columns`."""
 _BOX = pa.list_(pa.int32(), 4)
 _PLAIN_COLUMNS: dict[str, pa.DataType] = {
     "id": pa.string(),
@@ -57,6 +62,14 @@ _PLAIN_COLUMNS: dict[str, pa.DataType] = {
     "recipe": pa.string(),
 }
 PICTURES = tuple(_PIXEL_COLUMNS)
+"""The pictures that every row in full form has."""
+ALL_PICTURES = (*PICTURES, *_OPTIONAL_PICTURES)
+"""All columns that hold pictures, in any build."""
+
+
+def optional_columns(config: BuildConfig, source: SourceInfo) -> tuple[str, ...]:
+    """The optional columns of a build: `effect` if the background was seen, so that shadows are known."""
+    return ("effect",) if config.form == "full" and source.background_kind == SEEN else ()
 
 
 def _value(kind: pa.DataType) -> dict[str, Any]:
@@ -68,19 +81,22 @@ def _value(kind: pa.DataType) -> dict[str, Any]:
     return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
 
 
-def features(form: str) -> dict[str, dict[str, Any]]:
-    """The Hugging Face features by column, in column order."""
+def features(form: str, optional: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+    """The Hugging Face features by column, in column order. optional: see `optional_columns`."""
     columns = {name: _value(kind) for name, kind in _PLAIN_COLUMNS.items()}
     if form == "recipes":
         return columns
     pictures = {name: feature for name, (_, feature) in _PIXEL_COLUMNS.items()}
+    pictures |= {name: feature for name, (_, feature) in _OPTIONAL_PICTURES.items() if name in optional}
     return {"id": columns.pop("id")} | pictures | columns
 
 
 @cache
-def schema(form: str) -> pa.Schema:
-    """The Arrow schema of `form` (`full` or `recipes`), with the features as metadata."""
-    kinds = {name: kind for name, (kind, _) in _PIXEL_COLUMNS.items()} | _PLAIN_COLUMNS
-    described = features(form)
+def schema(form: str, optional: tuple[str, ...] = ()) -> pa.Schema:
+    """The Arrow schema of `form` (`full` or `recipes`), with the features as metadata. optional: see
+    `optional_columns`."""
+    pictures = _PIXEL_COLUMNS | _OPTIONAL_PICTURES
+    kinds = {name: kind for name, (kind, _) in pictures.items()} | _PLAIN_COLUMNS
+    described = features(form, optional)
     metadata = {"huggingface": json.dumps({"info": {"features": described}})}
     return pa.schema([(name, kinds[name]) for name in described], metadata=metadata)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from olrd.dataset.schema import PICTURES, schema
+from olrd.dataset.schema import ALL_PICTURES, schema
 from olrd.errors import OutputError
 from olrd.storage.files import commit_file, disk_errors, sha256_file, staging
 from olrd.storage.remote import Remote
@@ -48,10 +48,11 @@ class ShardWriter:
     exceeds `limit` only if a single row does.
     """
 
-    def __init__(self, folder: Path | Remote, form: str, limit: int) -> None:
+    def __init__(self, folder: Path | Remote, form: str, limit: int, optional: tuple[str, ...] = ()) -> None:
+        """optional: see `olrd.dataset.schema.optional_columns`."""
         self.folder, self.limit = folder, limit
         self._temporary = staging(folder / "part.parquet")
-        self.schema = schema(form)
+        self.schema = schema(form, optional)
         self._rows: list[dict[str, Any]] = []
         self._writer: pq.ParquetWriter | None = None
         self._bytes, self._count = FILE_OVERHEAD, 0
@@ -119,7 +120,7 @@ def to_table(rows: list[dict[str, Any]], table_schema: pa.Schema) -> pa.Table:
     columns = []
     for column in table_schema:
         values = [row[column.name] for row in rows]
-        if column.name in PICTURES:
+        if column.name in ALL_PICTURES:
             data = _joined([value["bytes"] for value in values])
             paths = pa.array([value["path"] for value in values], pa.string())
             columns.append(pa.StructArray.from_arrays([data, paths], fields=list(column.type)))
@@ -147,8 +148,8 @@ def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
     Composites and masks have no dictionary. Backgrounds have one per row group, because the triplets of a photo share
     their background.
     """
-    pictures = [f"{name}.{part}" for name in PICTURES for part in ("bytes", "path")]
-    plain = [name for name in file_schema.names if name not in PICTURES]
+    pictures = [f"{name}.{part}" for name in ALL_PICTURES for part in ("bytes", "path")]
+    plain = [name for name in file_schema.names if name not in ALL_PICTURES]
     present = [leaf for leaf in pictures if leaf.split(".")[0] in file_schema.names]
     strings = [name for name in plain if pa.types.is_string(file_schema.field(name).type)]
     return pq.ParquetWriter(
@@ -170,19 +171,22 @@ def _leaves(file_schema: pa.Schema, names: list[str]) -> list[str]:
 def added_bytes(row: dict[str, Any], shared: set[str]) -> int:
     """The bytes that a row adds to a row group.
 
-    shared: the photos whose backgrounds the row group contains; the row's own photo is added.
+    shared: the photos whose backgrounds the row group contains; the row's own photo is added. A row with an `effect` has
+    a background of its own.
     """
-    again = row["image_id"] in shared
+    again = "effect" not in row and row["image_id"] in shared
     shared.add(row["image_id"])
-    pictures = [n for n in PICTURES if n in row and not (again and SHARED.startswith(n))]
+    pictures = [n for n in ALL_PICTURES if n in row and not (again and SHARED.startswith(n))]
     return ROW_OVERHEAD + len(row["recipe"]) + sum(len(row[n]["bytes"]) for n in pictures)
 
 
-def join_files(paths: Iterable[Path | Remote], target: Path | Remote, form: str) -> Written:
+def join_files(
+    paths: Iterable[Path | Remote], target: Path | Remote, form: str, optional: tuple[str, ...] = ()
+) -> Written:
     """Join several files into one, with full row groups. One row group is in memory at a time."""
     pa.default_memory_pool().release_unused()  # memory that building has freed and the pool still holds
     temporary = staging(target)
-    joined = schema(form)
+    joined = schema(form, optional)
     waiting: list[pa.RecordBatch] = []
     rows = 0
     with disk_errors(target):

@@ -18,6 +18,8 @@ from olrd.trust import one_line, printable
 
 ACCENT = (255, 45, 120)
 """The colour of a mask's outline."""
+EFFECT_ACCENT = (30, 120, 255)
+"""The colour of an effect's outline."""
 _PAPER, _TILE, _INK, _MUTED = (255, 255, 255), (243, 244, 246), (24, 24, 27), (113, 113, 122)
 _HEADINGS = ("composite", "mask", "ground truth")
 _MARGIN, _GUTTER, _GAP = 32, 36, 6
@@ -63,13 +65,17 @@ def contact_sheet(
 
 def _tiles(row: dict[str, Any], size: tuple[int, int], max_pixels: int) -> list[Pillow.Image]:
     """The three tiles of a row, each of exactly `size` (width, height)."""
-    image, mask, background = row_triplet(row, max_pixels)
+    image, mask, background, effect = row_triplet(row, max_pixels)
     scale = min(size[0] / mask.shape[1], size[1] / mask.shape[0])
     inner = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
     outlined = area_averaged(image, inner)
     outlined.paste(ACCENT, mask=area_averaged(outline(mask, 1.6 / scale), inner))
+    shown = area_averaged(mask, inner)
+    if effect is not None:
+        outlined.paste(EFFECT_ACCENT, mask=area_averaged(outline(effect, 1.6 / scale), inner))
+        shown = area_averaged(mask * np.uint8(127) + effect * np.uint8(128), inner)
     tiles = []
-    for picture in (outlined, area_averaged(mask, inner).convert("RGB"), area_averaged(background, inner)):
+    for picture in (outlined, shown.convert("RGB"), area_averaged(background, inner)):
         tile = Pillow.new("RGB", size, _TILE)
         tile.paste(picture, ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
         tiles.append(tile)

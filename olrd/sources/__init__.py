@@ -28,15 +28,21 @@ SOURCES = Registry(
     "source",
     "olrd.sources",
     {
+        "clip": "olrd.sources.clip:open_clip",
         "coco": "olrd.sources.coco:open_coco",
         "demo": "olrd.sources.coco:open_demo",
         "images": "olrd.sources.images:open_images",
         "instances": "olrd.sources.instances:open_instances",
         "masks": "olrd.sources.masks:open_masks",
         "openimages": "olrd.sources.openimages:open_openimages",
+        "pairs": "olrd.sources.pairs:open_pairs",
         "synthetic": "olrd.sources.synthetic:open_synthetic",
     },
 )
+
+
+SEEN = "seen"
+"""The background kind of sources in which the place is seen without the object (`olrd.sources.seen.SeenSource`)."""
 
 
 def folder_or_url(flag: str, text: str) -> str:
@@ -51,7 +57,7 @@ class SourceSpec:
     kind: ClassVar[str] = "source"
     name: str = option(
         "coco",
-        "where photos and annotations come from: coco, instances, masks, images, openimages, demo, synthetic or a plug-in",
+        "where photos and annotations come from: coco, instances, masks, images, openimages, clip, pairs, demo, synthetic or a plug-in",
         flag="--source",
         metavar="NAME",
         group="source",

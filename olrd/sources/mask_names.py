@@ -33,16 +33,16 @@ class Matched(NamedTuple):
     alone: Sequence[str]
 
 
-def pictures_under(folder: Traversable) -> list[str]:
+def pictures_under(folder: Traversable, suffixes: Collection[str] = SUFFIXES) -> list[str]:
     """The pictures under a folder as sorted relative names, without hidden files and folders.
 
-    Linked folders are not followed. Raises `SourceError` for a name that is not valid Unicode.
+    suffixes: of the files to list. Linked folders are not followed. Raises `SourceError` for a name that is not valid Unicode.
     """
     found = []
     for name in _all_names(folder):
         if any(part[:1] == "." for part in name.split("/")) or name.startswith("__MACOSX/"):
             continue
-        if PurePosixPath(name).suffix.lower() in SUFFIXES:
+        if PurePosixPath(name).suffix.lower() in suffixes:
             try:
                 name.encode()
             except UnicodeEncodeError as error:

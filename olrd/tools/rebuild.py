@@ -17,7 +17,7 @@ from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE, UnitRecord
 from olrd.dataset.render import Renderer
-from olrd.dataset.schema import features
+from olrd.dataset.schema import features, optional_columns
 from olrd.dataset.shards import ShardWriter, numbered
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, UsageError
@@ -26,7 +26,7 @@ from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
 from olrd.tools.verify import picture_problems, recipe_problems
 from olrd.triplets.maker import pictures
-from olrd.triplets.recipe import Recipe
+from olrd.triplets.seen_recipe import read_recipe
 from olrd.trust import shown
 
 
@@ -93,6 +93,7 @@ class UnitRebuilder:
     max_pixels: int = MAX_PIXELS
     _dataset: Dataset = field(init=False, repr=False)
     _renderer: Renderer = field(init=False, repr=False)
+    _optional: tuple[str, ...] = field(init=False, repr=False)
 
     def start(self) -> None:
         """Open the recipes and the photos."""
@@ -100,6 +101,7 @@ class UnitRebuilder:
 
         cv2.setNumThreads(1)
         self._dataset = Dataset(self.recipes)
+        self._optional = optional_columns(self.config, self._dataset.record.source)
         self._renderer = Renderer(self.root, min(self.max_pixels, self.config.source.max_pixels))
 
     def __call__(self, number: int) -> int:
@@ -108,7 +110,7 @@ class UnitRebuilder:
         start = sum(record.rows for record in records[:number])
         unit, record, parts = unit_of(records[number]), records[number], location(self.parts)
         rows = islice(self._dataset.rows_from(start), record.rows)
-        writer = ShardWriter(parts, self.config.form, self.config.shard_bytes)
+        writer = ShardWriter(parts, self.config.form, self.config.shard_bytes, self._optional)
         files = writer.write((self._rendered(row, unit.split) for row in rows), numbered(unit.name))
         if (found := sum(file.rows for file in files)) != record.rows:
             raise IntegrityError(f"{self.recipes}: unit {unit.name} has {found} rows, {BUILD_FILE} says {record.rows}")
@@ -121,7 +123,7 @@ class UnitRebuilder:
             raise IntegrityError(
                 f"{self.recipes}: {shown(row['id'])} is of split {shown(row['split'])} in a unit of {split}"
             )
-        recipe = Recipe.from_json(row["recipe"])
+        recipe = read_recipe(row["recipe"])
         triplet, photo = self._renderer.render(recipe)
         for problem in (*recipe_problems(row, recipe), *picture_problems(row, triplet)):
             raise IntegrityError(f"{self.recipes}: {shown(row['id'])}: {problem}")

@@ -21,6 +21,9 @@ from olrd.progress import progress_bar
 from olrd.storage.files import sha256, sha256_file
 from olrd.triplets.compose import Triplet, check_fit, covers, pixels_sha256, prove
 from olrd.triplets.recipe import Recipe
+from olrd.triplets.seen_compose import placed
+from olrd.triplets.seen_maker import NO_BLEND
+from olrd.triplets.seen_recipe import SeenRecipe, read_recipe
 from olrd.trust import printable, shown
 
 NEVER_NULL = ("id", "source", "split", "image_id", "donor_image_id", "category", "recipe")
@@ -91,7 +94,7 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
         with dataset.open(path) as file:
             if file.metadata.num_rows != shard.rows:
                 problems.append(f"{path}: {file.metadata.num_rows} rows, build.json says {shard.rows}")
-            found, expected = file.schema_arrow, schema(dataset.form)
+            found, expected = file.schema_arrow, schema(dataset.form, dataset.optional)
             same_features = (found.metadata or {}).items() >= expected.metadata.items()
             if not found.equals(expected) or not same_features:
                 problems.append(f"{path}: its columns or features are not those of {dataset.form}")
@@ -167,9 +170,8 @@ def row_problems(row: dict[str, Any], form: str, max_pixels: int = MAX_PIXELS) -
         yield f"column {missing[0]} is null"
         return
     try:
-        recipe = Recipe.from_json(row["recipe"])
-        check_fit(recipe, *_size(row))
-        decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
+        recipe = read_recipe(row["recipe"])
+        _check_regions(recipe, *_size(row))
     except (IntegrityError, Rejected) as error:
         yield str(error)
         return
@@ -178,13 +180,16 @@ def row_problems(row: dict[str, Any], form: str, max_pixels: int = MAX_PIXELS) -
         return
     try:
         triplet = row_triplet(row, max_pixels)
-        prove(*triplet)
+        prove(triplet.image, triplet.changed, triplet.background)
     except IntegrityError as error:
         yield str(error)
         return
     if pixels_sha256(triplet) != recipe.pixels_sha256:
         yield "the pixels are not those of the recipe (sha256 differs)"
     yield from picture_problems(row, triplet)
+    if isinstance(recipe, SeenRecipe):
+        yield from _seen_problems(row, recipe, triplet)
+        return
     if recipe.mask_style and not covers(recipe, triplet.mask):
         yield "the mask does not cover the object that the recipe pastes"
     own = not (row["background"]["path"] or "").startswith(f"{row['id']}-background.")
@@ -192,8 +197,49 @@ def row_problems(row: dict[str, Any], form: str, max_pixels: int = MAX_PIXELS) -
         yield "the background is not the photo's own file (sha256 differs)"
 
 
-def recipe_problems(row: dict[str, Any], recipe: Recipe) -> Iterator[str]:
+def _check_regions(recipe: Recipe | SeenRecipe, width: int, height: int) -> None:
+    """Check that what a recipe cuts out lies in a picture of that size. Raises `IntegrityError` or `Rejected`."""
+    if isinstance(recipe, SeenRecipe):
+        for counts, box in ((recipe.mask, recipe.mask_bbox), (recipe.effect, recipe.effect_bbox)):
+            placed(decode_rle(counts, box.h, box.w), box, (height, width))
+        return
+    check_fit(recipe, width, height)
+    decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
+
+
+def _seen_problems(row: dict[str, Any], recipe: SeenRecipe, triplet: Triplet) -> Iterator[str]:
+    """Pictures of a row that are not as its recipe of a seen background says."""
+    shape = triplet.mask.shape
+    for name, counts, box in (("mask", recipe.mask, recipe.mask_bbox), ("effect", recipe.effect, recipe.effect_bbox)):
+        found = getattr(triplet, name)
+        if found is None or not np.array_equal(found, placed(decode_rle(counts, box.h, box.w), box, shape)):
+            yield f"the {name} is not that of the recipe"
+    if triplet.effect is not None and (triplet.mask & ~triplet.effect).any():
+        yield "the effect does not contain the mask"
+    own = not recipe.picture.part and not (row["image"]["path"] or "").startswith(f"{row['id']}.")
+    if own and sha256(row["image"]["bytes"]) != recipe.picture.sha256:
+        yield "the image is not the photo's own file (sha256 differs)"
+
+
+def recipe_problems(row: dict[str, Any], recipe: Recipe | SeenRecipe) -> Iterator[str]:
     """Columns that are not as the recipe says."""
+    if isinstance(recipe, SeenRecipe):
+        yield from _differences(
+            row,
+            {
+                "id": recipe.id,
+                "image_id": recipe.scene,
+                "donor_image_id": recipe.image_id,
+                "segment_id": recipe.segment_id,
+                "source_bbox": list(recipe.mask_bbox),
+                "bbox": list(recipe.mask_bbox),
+                "shift": [0, 0],
+                "scale": 1.0,
+                "flip": False,
+                "blend": NO_BLEND,
+            },
+        )
+        return
     box = recipe.source_bbox
     expected = {
         "id": recipe.id,
@@ -206,6 +252,10 @@ def recipe_problems(row: dict[str, Any], recipe: Recipe) -> Iterator[str]:
         "flip": recipe.flip,
         "blend": recipe.blend,
     }
+    yield from _differences(row, expected)
+
+
+def _differences(row: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
     for name, value in expected.items():
         if row[name] != value:
             yield f"column {name} is {shown(row[name])}, the recipe says {shown(value)}"

@@ -31,11 +31,18 @@ class Triplet(NamedTuple):
         image: the composite, uint8 [H, W, 3].
         mask: bool [H, W], True for every pixel that the blend may have changed, and more if a user's mask is drawn.
         background: the ground truth, uint8 [H, W, 3].
+        effect: bool [H, W], all that changes with the object, if that is more than the mask: it contains the mask.
     """
 
     image: Image
     mask: Mask
     background: Image
+    effect: Mask | None = None
+
+    @property
+    def changed(self) -> Mask:
+        """Where image and background may differ: the effect, or the mask if there is none."""
+        return self.mask if self.effect is None else self.effect
 
 
 def transformed(mask: Mask, scale: float, flip: bool) -> Mask:
@@ -159,15 +166,18 @@ def _largest_difference(one: Image, other: Image) -> float:
 def pixels_sha256(triplet: Triplet, background_sha256: str | None = None, box: Box | None = None) -> str:
     """The hash of a triplet's pixels, which its recipe contains.
 
-    It covers the hash of the background's bytes (in hexadecimal), the mask's bits, eight to a byte, and the composite's
-    pixels inside the mask. Outside the mask the composite equals the background, so all three pictures are covered.
+    It covers the hash of the background's bytes (in hexadecimal), the mask's bits, eight to a byte, those of the effect,
+    if there is one, and the composite's pixels where they may differ from the background. Elsewhere the composite equals
+    the background, so all pictures are covered.
 
-    background_sha256: the hash of the background, if it is known; the triplets of a photo share it. box: of the mask,
-    if it is known.
+    background_sha256: the hash of the background, if it is known; the triplets of a photo share it. box: of the changed
+    region, if it is known.
     """
-    # The box of the mask contains the same bytes as the whole picture and is read faster.
-    crop = (box or mask_box(triplet.mask)).crop()
+    # The box of the region contains the same bytes as the whole picture and is read faster.
+    changed = triplet.changed
+    crop = (box or mask_box(changed)).crop()
     pixels = np.ascontiguousarray(triplet.image[crop]).reshape(-1, 3)
-    inside = pixels.take(np.flatnonzero(triplet.mask[crop]), axis=0)
+    inside = pixels.take(np.flatnonzero(changed[crop]), axis=0)
     under = background_sha256 or sha256(np.ascontiguousarray(triplet.background).data)
-    return sha256(under.encode(), np.packbits(triplet.mask).data, inside.data)
+    effect = () if triplet.effect is None else (np.packbits(triplet.effect).data,)
+    return sha256(under.encode(), np.packbits(triplet.mask).data, *effect, inside.data)

@@ -247,21 +247,13 @@ class TripletMaker:
             blend=config.blend,
             params=config.blend_params,
             match=config.match,
-            mask_style=self._mask_style(paste.name),
+            mask_style=drawn_style(config, paste.name),
         )
         triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
         box = mask_box(triplet.mask)
         hashed = pixels_sha256(triplet, ground.photo.pixels_sha256, box)
         row = self._describe(ground, scene, cut, replace(recipe, pixels_sha256=hashed), triplet, box)
         return row | pictures(ground.photo, triplet, recipe.id) if config.form == "full" else row
-
-    def _mask_style(self, name: str) -> MaskStyle | None:
-        """How the mask of a triplet is drawn, and how widely; None for the exact mask."""
-        config, key = self.config, (self.config.seed, name)
-        style = config.mask_style[draw_integer(len(config.mask_style), *key, "mask style")]
-        if style == "exact":
-            return MaskStyle(style, 0.0, config.mask_grow) if config.mask_grow else None
-        return MaskStyle(style, draw_share(*key, "mask strength"), config.mask_grow)
 
     def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
         """Another photo of the same split with a legal position: the first in a keyed order."""
@@ -320,13 +312,23 @@ class TripletMaker:
             "mask_area": np.count_nonzero(triplet.mask[box.crop()]) / triplet.mask.size,
             "placement": self.config.placement,
             "blend": recipe.blend,
-            **_terms("", there),
-            **_terms("donor_", here),
+            **terms("", there),
+            **terms("donor_", here),
             "recipe": recipe.to_json(),
         }
 
 
-def _terms(prefix: str, record: Record) -> Row:
+def drawn_style(config: BuildConfig, name: str) -> MaskStyle | None:
+    """How the mask of a triplet is drawn, and how widely; None for the exact mask."""
+    key = config.seed, name
+    style = config.mask_style[draw_integer(len(config.mask_style), *key, "mask style")]
+    if style == "exact":
+        return MaskStyle(style, 0.0, config.mask_grow) if config.mask_grow else None
+    return MaskStyle(style, draw_share(*key, "mask strength"), config.mask_grow)
+
+
+def terms(prefix: str, record: Record) -> Row:
+    """The columns of a photo's licence and origin."""
     return {
         f"{prefix}license": record.license,
         f"{prefix}license_url": record.license_url,
@@ -340,10 +342,23 @@ def _reference(scene: Scene) -> PhotoRef:
 
 
 def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:
-    """The columns of the pictures: composite and mask encoded losslessly, and the background as stored."""
-    image = encode_image(triplet.image, photo.icc)
+    """The columns of the pictures.
+
+    Of a pasted object, the composite and the mask are encoded losslessly, and the background is stored as the photo is.
+    Of an object that was seen, the composite is the photo, and the background is encoded losslessly.
+    """
+    mask = {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"}
+    if triplet.effect is None:
+        image = encode_image(triplet.image, photo.icc)
+        return {
+            "image": {"bytes": image, "path": image_name(name, image)},
+            "mask": mask,
+            "background": photo.stored(f"{name}-background"),
+        }
+    background = encode_image(triplet.background, photo.icc)
     return {
-        "image": {"bytes": image, "path": image_name(name, image)},
-        "mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"},
-        "background": photo.stored(name),
+        "image": photo.stored(name),
+        "mask": mask,
+        "effect": {"bytes": encode_mask(triplet.effect), "path": f"{name}-effect.png"},
+        "background": {"bytes": background, "path": image_name(f"{name}-background", background)},
     }

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, image_name, photo_header, resize_image
+from olrd.arrays import (
+    MAX_PIXELS,
+    Image,
+    decode_photo,
+    encode_image,
+    image_name,
+    photo_header,
+    resize_image,
+    working_size,
+)
 from olrd.errors import Rejected
 from olrd.storage.files import sha256
 
@@ -61,11 +70,11 @@ class WorkingPhoto:
         return encode_image(self.pixels, self.icc)
 
     def stored(self, name: str) -> dict[str, bytes | str]:
-        """The column `background`: the photo's own file if every reader sees the same pixels in it, else a lossless
-        copy (the photo was resized or converted, or has an EXIF orientation that some readers ignore)."""
+        """A column of pictures: the photo's own file if every reader sees the same pixels in it, else a lossless
+        copy called `name` (the photo was resized or converted, or has an EXIF orientation that some readers ignore)."""
         if self.original:
             return {"bytes": self.data, "path": self.file_name.rpartition("/")[2]}
-        return {"bytes": self.lossless, "path": image_name(f"{name}-background", self.lossless)}
+        return {"bytes": self.lossless, "path": image_name(name, self.lossless)}
 
 
 def working_photo(data: bytes, file_name: str, size: int | None, max_pixels: int = MAX_PIXELS) -> WorkingPhoto:
@@ -83,9 +92,3 @@ def working_photo(data: bytes, file_name: str, size: int | None, max_pixels: int
     original = header.plain and header.orientation == 1 and (width, height) == full
     shape = height, width
     return WorkingPhoto(data, file_name, header.icc, original, full, shape, max_pixels)
-
-
-def working_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """(width, height) with the short side at `size`, aspect kept, rounded half up."""
-    short = min(width, height)
-    return (2 * width * size + short) // (2 * short), (2 * height * size + short) // (2 * short)

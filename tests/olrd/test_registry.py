@@ -95,7 +95,7 @@ def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
 
 @pytest.mark.parametrize("name", [None, 5, ["coco"], {}], ids=repr)
 def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
-    with pytest.raises(UsageError, match=r"expected a text, the name of a source, got .* Known: coco, "):
+    with pytest.raises(UsageError, match=r"expected a text, the name of a source, got .* Known: clip, coco, "):
         SOURCES.get(name)
 
 

@@ -19,12 +19,12 @@ from synthetic_coco import write_coco
 from synthetic_dataset import write_dataset
 
 from benchmark.datasets import duplicates, open_dataset
-from benchmark.datasets.pair_layouts import LAYOUTS
 from olrd.arrays import encode_mask
 from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError, UsageError
 from olrd.sources import SourceSpec
+from olrd.sources.pair_layouts import LAYOUTS
 
 
 @pytest.fixture(scope="module", autouse=True)

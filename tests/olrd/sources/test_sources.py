@@ -5,21 +5,26 @@ from __future__ import annotations
 import csv
 import pickle
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from drawn_clip import Scene
 from drawn_instances import draw_instances
 from drawn_masks import ONE, draw_masks
+from drawn_pairs import three, write_pairs
 from PIL import Image
 
 from olrd.arrays import decode_photo
-from olrd.errors import PHOTO_REASONS, UsageError
+from olrd.errors import OBJECT_REASONS, PHOTO_REASONS, UsageError
 from olrd.licenses import license_code
-from olrd.panoptic import check_panoptic
-from olrd.sources import SOURCES, Source, SourceSpec, open_source, source_info
+from olrd.panoptic import Box, check_panoptic
+from olrd.sources import SEEN, SOURCES, Source, SourceSpec, open_source, source_info
 from olrd.sources.coco import DEMO_ROOT
+from olrd.sources.seen import SeenSource
 
 OPENIMAGES_COLUMNS = "MaskPath ImageID LabelName BoxID BoxXMin BoxXMax BoxYMin BoxYMax PredictedIoU Clicks"
+SEEN_TERMS = {"license": "CC0-1.0", "source_url_prefix": "https://example.org/"}
 NETWORKS = {"images"}
 """Tested in tests/test_images_source.py, with a network configured there."""
 
@@ -70,6 +75,12 @@ def spec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return SourceSpec("openimages", str(request.getfixturevalue("openimages_root")))
     if request.param == "synthetic":
         return SourceSpec("synthetic", options={"count": "12", "width": "180", "height": "131"})
+    if request.param == "clip":
+        root = tmp_path_factory.mktemp("clip")
+        Scene(frames=7).save(root / "street")
+        return SourceSpec("clip", str(root), options=SEEN_TERMS)
+    if request.param == "pairs":
+        return SourceSpec("pairs", str(write_pairs(tmp_path_factory.mktemp("pairs"), three())), options=SEEN_TERMS)
     pytest.fail(f"the source {request.param} needs an entry in this suite")
 
 
@@ -81,7 +92,7 @@ def source(spec: SourceSpec) -> Source:
 def test_there_are_photos_and_a_name(source: Source, spec: SourceSpec) -> None:
     assert len(source) > 0
     assert source.name == spec.name
-    assert source.background_kind in ("stuff", "unlabelled")
+    assert source.background_kind in ("stuff", "unlabelled", SEEN)
     assert source_info(source) == (source.name, source.fingerprint, source.background_kind)
 
 
@@ -107,6 +118,8 @@ def test_categories_are_keyed_by_their_ids(source: Source) -> None:
 
 def test_every_record_passes_every_check(source: Source) -> None:
     """The photo has the recorded size, the map the photo's, and the segments are the record's."""
+    if source.background_kind == SEEN:
+        pytest.skip("it has no maps")
     annotated = 0
     for index in range(len(source)):
         record = source.record(index)
@@ -126,6 +139,27 @@ def test_every_record_passes_every_check(source: Source) -> None:
         if record.width:
             assert checked.segments == record.segments
     assert annotated
+
+
+def test_what_is_seen_fits_its_picture(source: Source) -> None:
+    """Masks lie in effects, layers are named by hash, the plate is a function of the layers, scenes are stable."""
+    if source.background_kind != SEEN:
+        pytest.skip("it has maps")
+    opened = cast(SeenSource, source)
+    found = 0
+    for index in range(len(opened)):
+        record = opened.record(index)
+        assert opened.scene_id(index) and opened.picture(index).file_name == record.file_name
+        pixels = decode_photo(opened.photo_bytes(record), record.file_name).pixels
+        seen = opened.seen(index, pixels, None)
+        whole = Box(0, 0, pixels.shape[1], pixels.shape[0])
+        assert seen.plate(whole).shape == pixels.shape and seen.plate(whole).dtype == np.uint8
+        assert all(len(layer.picture.sha256) == 64 for layer in seen.layers)
+        assert set(seen.rejected) <= set(OBJECT_REASONS)
+        for mask, effect in seen.changes:
+            found += 1
+            assert mask.shape == effect.shape == pixels.shape[:2] and mask.any() and not (mask & ~effect).any()
+    assert found
 
 
 def test_every_photo_has_its_terms(source: Source) -> None:

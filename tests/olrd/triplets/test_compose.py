@@ -217,7 +217,7 @@ def test_the_proof_and_the_hash_together_see_every_pixel_and_mask_bit() -> None:
             other = made._replace(**{name: pixels})
             if not made.mask[y, x]:  # the composite alone, or the background alone: not equal now
                 with pytest.raises(IntegrityError):
-                    prove(*other)
+                    prove(other.image, other.mask, other.background)
             if made.mask[y, x] or name == "background":
                 seen.add(pixels_sha256(other))
     assert made.mask[16, 38]

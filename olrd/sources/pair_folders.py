@@ -10,10 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.datasets import duplicates
-from benchmark.datasets.pair_layouts import LAYOUTS, TRUTH_NAMES, Layout
-from benchmark.datasets.pair_names import Triple, is_mask, with_masks, with_truths
 from olrd.errors import OlrdError, Rejected, SourceError
+from olrd.sources.pair_layouts import LAYOUTS, TRUTH_NAMES, Layout
+from olrd.sources.pair_names import Triple, duplicates, is_mask, with_masks, with_truths
 from olrd.storage.files import read_regular
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}

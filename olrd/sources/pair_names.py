@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from olrd.errors import SourceError
@@ -22,6 +22,12 @@ def is_mask(key: str) -> bool:
     return "_mask" in key.rpartition("/")[2]
 
 
+def duplicates(ids: Iterable[str]) -> list[str]:
+    """Ids that occur more than once."""
+    seen: set[str] = set()
+    return sorted({i for i in ids if i in seen or seen.add(i)})  # type: ignore[func-returns-value]
+
+
 Triple = tuple[str, str, str]
 """The id of a sample, and the keys of its photo and its mask."""
 
@@ -33,7 +39,7 @@ def with_masks(
 
     Args:
         folder: of the masks, for messages.
-        photos, masks: the files by their keys (see `benchmark.datasets.pair_folders.pictures_in`).
+        photos, masks: the files by their keys (see `olrd.sources.pair_folders.pictures_in`).
         beside: masks are called `<photo>_mask...`, and are samples of that name. Without it, masks have the names of
             their photos, or, if a photo has none of its name, names that `_matched` understands.
 
