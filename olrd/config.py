@@ -23,12 +23,13 @@ DONORS = ("same", "other")
 FORMS = ("full", "recipes")
 MATCHES = ("noise", "sharpness")
 MASK_STYLES = ("exact", "grown", "hull", "box", "brush", "loose")
-LATER = ("mask_style", "mask_grow")
+MOST_OBJECTS = 8
+LATER = ("mask_style", "mask_grow", "objects")
 """Options that older builds do not have. At their defaults they are no part of a build's identity."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {"placement": "centroid", "blend": "hard"},
     "default": {},
-    "hard-cases": {"mask_style": ("grown", "hull", "box", "brush", "loose"), "min_area": 0.005},
+    "hard-cases": {"objects": (1, 3), "mask_style": ("grown", "hull", "box", "brush", "loose"), "min_area": 0.005},
     "sees-object": {"match": ("noise", "sharpness"), "mask_style": ("exact", "grown", "box", "loose")},
 }
 """Options by use (docs/building.md), by their names as keywords; what is not named stays at its default."""
@@ -70,6 +71,20 @@ def parse_splits(text: str) -> tuple[tuple[str, float], ...]:
     if not (0 < total < math.inf and all(share >= 0 for _, share in pairs)):
         raise UsageError(f"--splits needs shares of at least 0 with a sum over 0, got '{text}'")
     return tuple((name, share / total) for name, share in pairs if share > 0)
+
+
+def parse_objects(text: str) -> tuple[int, int]:
+    """`1-3` or `2` as the lowest and the highest number. Raises `UsageError`."""
+    low, _, high = text.partition("-")
+    try:
+        return int(low), int(high or low)
+    except ValueError as error:
+        raise UsageError(f"--objects expects N or LOW-HIGH, got {shown(text)}") from error
+
+
+OBJECTS = Kind(
+    lambda flag, text: parse_objects(text), lambda pair: str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}-{pair[1]}"
+)
 
 
 def _check_split_names(names: list[str], got: object) -> None:
@@ -177,6 +192,14 @@ class BuildConfig:
         kind=NAMES,
         choices=MATCHES,
     )
+    objects: tuple[int, int] = option(
+        (1, 1),
+        "number of objects that are pasted into one photo, drawn for each triplet, e.g. 1-3; over 1, rows have the columns "
+        "masks and categories too",
+        metavar="LOW-HIGH",
+        group="placement and blending",
+        kind=OBJECTS,
+    )
     mask_style: tuple[str, ...] = option(
         ("exact",),
         "how masks are drawn: exact (what the blend touched), or as users draw them: grown, hull, box, brush or loose; "
@@ -242,6 +265,10 @@ class BuildConfig:
                 raise did_you_mean(f"parameter of the blend {self.blend}", name, blend.defaults)
             if not 0 <= value <= 10_000:
                 raise UsageError(f"--blend-param {name} must be between 0 and 10000, got {value}")
+        if not 1 <= self.objects[0] <= self.objects[1] <= MOST_OBJECTS:
+            raise UsageError(
+                f"--objects must be LOW-HIGH with 1 <= LOW <= HIGH <= {MOST_OBJECTS}, got {OBJECTS.write(self.objects)}"
+            )
         if not self.mask_style:
             raise UsageError(f"--mask-style needs at least one of {', '.join(MASK_STYLES)}")
         if not 0.05 <= self.scale[0] <= self.scale[1] <= 20:
@@ -258,6 +285,11 @@ class BuildConfig:
     def blend_params(self) -> dict[str, float]:
         """The blend's parameters: its defaults, with the given ones over them."""
         return {**BLENDS.get(self.blend).defaults, **self.params}
+
+    @property
+    def several(self) -> bool:
+        """Whether a triplet may have more than one object."""
+        return self.objects[1] > 1
 
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain JSON values. Folders of this machine are private: the source's is `ROOT`, and

@@ -103,7 +103,7 @@ class OlrdTriplets:
         one of its recipe."""
         plain, (_, triplet) = self._plain[index], self._rows[index]
         check_recipe(plain, triplet, self._root)
-        image, mask, truth, effect = triplet
+        image, mask, truth, effect, _ = triplet
         same = plain["image_id"] == plain["donor_image_id"] and effect is None
         return Sample(
             id=plain["id"],

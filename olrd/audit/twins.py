@@ -54,7 +54,7 @@ def leak_pairs(dataset: Dataset, limit: int = 400, seed: int = 0) -> Iterator[Le
     usable = [number for number, twin in enumerate(twins) if twin is not None]
     chosen = [usable[k] for k in pick_evenly(len(usable), limit, seed)]
     for number, row in zip(chosen, rows_at(dataset, chosen), strict=True):
-        image, _, background, _ = row_triplet(row)
+        image, _, background, *_ = row_triplet(row)
         if row["donor_image_id"] != row["image_id"]:
             twin = next(rows_at(dataset, [twins[number] or 0], ["background"]))
             background = decode_photo((twin["background"] or {}).get("bytes") or b"", row["id"]).pixels

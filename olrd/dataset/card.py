@@ -230,7 +230,7 @@ def _yaml_feature(feature: Mapping[str, Any]) -> list[str]:
             return ["    dtype: image"]
         return ["    dtype:", "      image:", f"        mode: {feature['mode']}"]
     if feature["_type"] == "List":
-        inner = feature["feature"]["dtype"]
+        inner = feature["feature"].get("dtype", "image")
         if "length" in feature:
             return ["    list:", f"      dtype: {inner}", f"    length: {feature['length']}"]
         return [f"    list: {inner}"]

@@ -35,6 +35,8 @@ KINDS = {
 COLUMNS = {
     "image": "the composite: the photo with the object pasted into it",
     "mask": "1-bit; 1 = every pixel that the paste touched, the pixels to erase",
+    "masks": "the mask of every pasted object; their union is mask",
+    "categories": "the classes of the pasted objects, in the order of masks",
     "background": "the ground truth: the untouched photo; equal to image outside the mask",
     "prompt": "a short text from the labels of the background under the object",
     "caption": "a long caption of the background by a model, or null",
@@ -214,7 +216,9 @@ def _field(
     if description:
         found["description"] = description
     if feature["_type"] == "List":
-        found |= {"repeated": True, "dataType": KINDS[feature["feature"]["dtype"]]}
+        found |= {"repeated": True, "dataType": KINDS[feature["feature"].get("dtype", "Image")]}
+        if "dtype" not in feature["feature"]:
+            source["transform"] = {"jsonPath": "[*].bytes"}
     elif feature["_type"] == "Image":
         found["dataType"] = KINDS["Image"]
         source["transform"] = {"jsonPath": "bytes"}

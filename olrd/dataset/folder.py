@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from olrd.arrays import MAX_PIXELS, Image, Mask, decode_mask, decode_photo
+from olrd.config import MOST_OBJECTS
 from olrd.dataset.record import BUILD_FILE, BuildRecord
-from olrd.dataset.schema import ALL_PICTURES, PICTURES, optional_columns, schema
+from olrd.dataset.schema import ALL_PICTURES, MASKS, PICTURES, optional_columns, schema
 from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
 from olrd.sources import SEEN
 from olrd.storage.remote import Remote, location
@@ -39,6 +40,7 @@ class Sample(NamedTuple):
         row: the other columns (docs/formats.md).
         effect: bool [H, W], every pixel that the object changes, with its shadow and reflection, or None if the set has
             none. It contains the mask; `background` equals `image` outside it.
+        masks: bool [H, W] each, the mask of every pasted object, if the set has the column; `mask` is their union.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Sample(NamedTuple):
     background: Image
     row: dict[str, Any]
     effect: Mask | None = None
+    masks: tuple[Mask, ...] | None = None
 
 
 class Dataset:
@@ -226,14 +229,15 @@ def batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def _sample(row: dict[str, Any], max_pixels: int) -> Sample:
-    image, mask, background, effect = row_triplet(row, max_pixels)
-    plain = {name: value for name, value in row.items() if name not in ALL_PICTURES}
-    return Sample(row["id"], image, mask, background, plain, effect)
+    image, mask, background, effect, masks = row_triplet(row, max_pixels)
+    plain = {name: value for name, value in row.items() if name not in (*ALL_PICTURES, MASKS)}
+    return Sample(row["id"], image, mask, background, plain, effect, masks)
 
 
 def _optional(record: BuildRecord) -> tuple[str, ...]:
     """The optional columns of a build. Raises `IntegrityError` if its configuration does not fit."""
-    return optional_columns(record.settings(), record.source) if record.source.background_kind == SEEN else ()
+    plain = record.source.background_kind != SEEN and record.config.get("objects") in (None, [1, 1])
+    return () if plain else optional_columns(record.settings(), record.source)
 
 
 def row_triplet(row: dict[str, Any], max_pixels: int = MAX_PIXELS) -> Triplet:
@@ -257,11 +261,22 @@ def row_triplet(row: dict[str, Any], max_pixels: int = MAX_PIXELS) -> Triplet:
         mask = decode_mask(data["mask"], f"{name} mask", width * height)
         background = decode_photo(data["background"], f"{name} background", width * height).pixels
         effect = decode_mask(data["effect"], f"{name} effect", width * height) if "effect" in row else None
+        masks = _decoded_masks(row, name) if MASKS in row else None
     except Rejected as error:
         raise IntegrityError(str(error)) from error
     found = {image.shape[:2], mask.shape, background.shape[:2], *(() if effect is None else (effect.shape,))}
+    found |= {one.shape for one in masks or ()}
     if shapes := found - {(height, width)}:
         raise IntegrityError(f"{name}: sizes differ: {sorted(shapes)} (height, width), columns say {width} x {height}")
-    return Triplet(
-        image, np.ascontiguousarray(mask), background, None if effect is None else np.ascontiguousarray(effect)
-    )
+    whole = None if effect is None else np.ascontiguousarray(effect)
+    return Triplet(image, np.ascontiguousarray(mask), background, whole, masks)
+
+
+def _decoded_masks(row: dict[str, Any], name: str) -> tuple[Mask, ...]:
+    """The masks of the single objects. Raises `IntegrityError` or `Rejected`."""
+    stored = row[MASKS] or ()
+    if not 1 <= len(stored) <= MOST_OBJECTS or not all((one or {}).get("bytes") for one in stored):
+        raise IntegrityError(f"{name}: expected 1 to {MOST_OBJECTS} masks of single objects, found {len(stored)}")
+    limit = row["width"] * row["height"]
+    decoded = (decode_mask(one["bytes"], f"{name} mask {n}", limit) for n, one in enumerate(stored))
+    return tuple(np.ascontiguousarray(mask) for mask in decoded)

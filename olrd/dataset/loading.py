@@ -13,6 +13,7 @@ from olrd.arrays import MAX_PIXELS
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.render import Renderer
+from olrd.dataset.schema import MASKS
 from olrd.errors import IntegrityError, SourceError, UsageError, did_you_mean
 from olrd.options import fitted
 from olrd.storage.remote import Remote, is_url
@@ -113,6 +114,9 @@ class RenderBatch:
         for text in batch["recipe"]:
             triplet, _ = self._renderer.render(read_recipe(text))
             for name, pixels in triplet._asdict().items():
-                if pixels is not None:
+                if pixels is not None and name != MASKS:
                     shown.setdefault(name, []).append(Pillow.fromarray(pixels))
+            if "categories" in batch:
+                single = triplet.masks or (triplet.mask,)
+                shown.setdefault(MASKS, []).append([Pillow.fromarray(mask) for mask in single])
         return batch | shown

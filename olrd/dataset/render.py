@@ -99,12 +99,14 @@ class Renderer:
         return triplet, photo
 
     def _pasted(self, recipe: Recipe) -> tuple[Triplet, WorkingPhoto]:
-        box = recipe.source_bbox
         background = self.photo(recipe.background, recipe.size)
         donor = self.photo(recipe.donor, recipe.size)
         check_fit(recipe, background.shape[1], background.shape[0])
-        if box.x + box.w > donor.shape[1] or box.y + box.h > donor.shape[0]:
-            raise IntegrityError(f"its object, {tuple(box)}, does not lie in a photo of {donor.shape[::-1]}")
+        for part in recipe.parts:
+            box = part.source_bbox
+            if box.x + box.w > donor.shape[1] or box.y + box.h > donor.shape[0]:
+                raise IntegrityError(f"its object, {tuple(box)}, does not lie in a photo of {donor.shape[::-1]}")
+        box = recipe.source_bbox
         mask = decode_rle(recipe.rle, box.h, box.w, self.max_pixels)
         return compose(background.pixels, donor.pixels, mask, recipe), background
 

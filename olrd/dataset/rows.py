@@ -66,6 +66,8 @@ class Rows:
             raise SourceError(f"{root}: expected the columns {wanted}, missing {', '.join(missing)}")
         if not len(rows):
             raise SourceError(f"{root}: the split {split} holds no triplets")
+        if "masks" in stored:  # their union is the mask
+            rows = rows.remove_columns("masks")
         if recipes:
             rows = rows.with_transform(RenderBatch(str(photos), _max_pixels(root)))
         else:

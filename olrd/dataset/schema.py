@@ -27,6 +27,12 @@ _PIXEL_COLUMNS: dict[str, tuple[pa.DataType, dict[str, Any]]] = {
 }
 _OPTIONAL_PICTURES: dict[str, tuple[pa.DataType, dict[str, Any]]] = {"effect": (_PICTURE, _IMAGE)}
 """Pictures that only some builds have; see `optional_columns`."""
+MASKS = "masks"
+"""The optional column that is a list of pictures: the mask of every object."""
+_OPTIONAL_LISTS: dict[str, tuple[pa.DataType, dict[str, Any]]] = {
+    MASKS: (pa.list_(_PICTURE), {"feature": _IMAGE, "_type": "List"})
+}
+_OPTIONAL_PLAIN: dict[str, pa.DataType] = {"categories": pa.list_(pa.string())}
 _BOX = pa.list_(pa.int32(), 4)
 _PLAIN_COLUMNS: dict[str, pa.DataType] = {
     "id": pa.string(),
@@ -68,8 +74,14 @@ ALL_PICTURES = (*PICTURES, *_OPTIONAL_PICTURES)
 
 
 def optional_columns(config: BuildConfig, source: SourceInfo) -> tuple[str, ...]:
-    """The optional columns of a build: `effect` if the background was seen, so that shadows are known."""
-    return ("effect",) if config.form == "full" and source.background_kind == SEEN else ()
+    """The optional columns of a build: `effect` if the background was seen, so that shadows are known; `masks` and
+    `categories` if several objects may be pasted."""
+    full = config.form == "full"
+    if source.background_kind == SEEN:
+        return ("effect",) if full else ()
+    if config.several:
+        return (MASKS, "categories") if full else ("categories",)
+    return ()
 
 
 def _value(kind: pa.DataType) -> dict[str, Any]:
@@ -84,10 +96,12 @@ def _value(kind: pa.DataType) -> dict[str, Any]:
 def features(form: str, optional: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
     """The Hugging Face features by column, in column order. optional: see `optional_columns`."""
     columns = {name: _value(kind) for name, kind in _PLAIN_COLUMNS.items()}
+    columns |= {name: _value(kind) for name, kind in _OPTIONAL_PLAIN.items() if name in optional}
     if form == "recipes":
         return columns
     pictures = {name: feature for name, (_, feature) in _PIXEL_COLUMNS.items()}
-    pictures |= {name: feature for name, (_, feature) in _OPTIONAL_PICTURES.items() if name in optional}
+    more = _OPTIONAL_PICTURES | _OPTIONAL_LISTS
+    pictures |= {name: feature for name, (_, feature) in more.items() if name in optional}
     return {"id": columns.pop("id")} | pictures | columns
 
 
@@ -95,8 +109,8 @@ def features(form: str, optional: tuple[str, ...] = ()) -> dict[str, dict[str, A
 def schema(form: str, optional: tuple[str, ...] = ()) -> pa.Schema:
     """The Arrow schema of `form` (`full` or `recipes`), with the features as metadata. optional: see
     `optional_columns`."""
-    pictures = _PIXEL_COLUMNS | _OPTIONAL_PICTURES
-    kinds = {name: kind for name, (kind, _) in pictures.items()} | _PLAIN_COLUMNS
+    pictures = _PIXEL_COLUMNS | _OPTIONAL_PICTURES | _OPTIONAL_LISTS
+    kinds = {name: kind for name, (kind, _) in pictures.items()} | _PLAIN_COLUMNS | _OPTIONAL_PLAIN
     described = features(form, optional)
     metadata = {"huggingface": json.dumps({"info": {"features": described}})}
     return pa.schema([(name, kinds[name]) for name in described], metadata=metadata)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from olrd.dataset.schema import ALL_PICTURES, schema
+from olrd.dataset.schema import ALL_PICTURES, MASKS, schema
 from olrd.errors import OutputError
 from olrd.storage.files import commit_file, disk_errors, sha256_file, staging
 from olrd.storage.remote import Remote
@@ -148,8 +148,9 @@ def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
     Composites and masks have no dictionary. Backgrounds have one per row group, because the triplets of a photo share
     their background.
     """
-    pictures = [f"{name}.{part}" for name in ALL_PICTURES for part in ("bytes", "path")]
-    plain = [name for name in file_schema.names if name not in ALL_PICTURES]
+    homes = (*ALL_PICTURES, f"{MASKS}.list.element")
+    pictures = [f"{name}.{part}" for name in homes for part in ("bytes", "path")]
+    plain = [name for name in file_schema.names if name not in (*ALL_PICTURES, MASKS)]
     present = [leaf for leaf in pictures if leaf.split(".")[0] in file_schema.names]
     strings = [name for name in plain if pa.types.is_string(file_schema.field(name).type)]
     return pq.ParquetWriter(
@@ -177,7 +178,8 @@ def added_bytes(row: dict[str, Any], shared: set[str]) -> int:
     again = "effect" not in row and row["image_id"] in shared
     shared.add(row["image_id"])
     pictures = [n for n in ALL_PICTURES if n in row and not (again and SHARED.startswith(n))]
-    return ROW_OVERHEAD + len(row["recipe"]) + sum(len(row[n]["bytes"]) for n in pictures)
+    single = sum(len(mask["bytes"]) for mask in row.get(MASKS) or ())
+    return ROW_OVERHEAD + len(row["recipe"]) + single + sum(len(row[n]["bytes"]) for n in pictures)
 
 
 def join_files(

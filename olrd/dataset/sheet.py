@@ -65,7 +65,7 @@ def contact_sheet(
 
 def _tiles(row: dict[str, Any], size: tuple[int, int], max_pixels: int) -> list[Pillow.Image]:
     """The three tiles of a row, each of exactly `size` (width, height)."""
-    image, mask, background, effect = row_triplet(row, max_pixels)
+    image, mask, background, effect, _ = row_triplet(row, max_pixels)
     scale = min(size[0] / mask.shape[1], size[1] / mask.shape[0])
     inner = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
     outlined = area_averaged(image, inner)

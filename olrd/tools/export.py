@@ -24,7 +24,7 @@ from olrd.arrays import MAX_PIXELS, encode_png
 from olrd.dataset.beside import beside
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.sampling import rows_at
-from olrd.dataset.schema import PICTURES
+from olrd.dataset.schema import ALL_PICTURES, MASKS
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, OutputError, UsageError, did_you_mean
 from olrd.masks import mask_box
@@ -235,7 +235,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in row.items()
-        if name not in (*PICTURES, "recipe")
+        if name not in (*ALL_PICTURES, MASKS, "recipe")
     }
 
 

@@ -17,7 +17,7 @@ from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE, UnitRecord
 from olrd.dataset.render import Renderer
-from olrd.dataset.schema import features, optional_columns
+from olrd.dataset.schema import MASKS, features, optional_columns
 from olrd.dataset.shards import ShardWriter, numbered
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, UsageError
@@ -25,7 +25,7 @@ from olrd.progress import progress_bar, say
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
 from olrd.tools.verify import picture_problems, recipe_problems
-from olrd.triplets.maker import pictures
+from olrd.triplets.maker import mask_pictures, pictures
 from olrd.triplets.seen_recipe import read_recipe
 from olrd.trust import shown
 
@@ -127,7 +127,8 @@ class UnitRebuilder:
         triplet, photo = self._renderer.render(recipe)
         for problem in (*recipe_problems(row, recipe), *picture_problems(row, triplet)):
             raise IntegrityError(f"{self.recipes}: {shown(row['id'])}: {problem}")
-        return row | pictures(photo, triplet, recipe.id)
+        several = mask_pictures(triplet, recipe.id) if MASKS in self._optional else {}
+        return row | pictures(photo, triplet, recipe.id) | several
 
 
 def unit_of(record: UnitRecord) -> Unit:
@@ -144,10 +145,11 @@ def strip_pixels(dataset: Dataset, out: Path) -> Dataset:
     info = dataset.record.source
     parts = out / "parts"
     parts.mkdir()
-    rows, units = dataset.rows(list(features("recipes"))), []
+    optional = optional_columns(config, info)
+    rows, units = dataset.rows(list(features("recipes", optional))), []
     for record in dataset.record.units:
         unit = unit_of(record)
-        writer = ShardWriter(parts, config.form, config.shard_bytes)
+        writer = ShardWriter(parts, config.form, config.shard_bytes, optional)
         files = writer.write(islice(rows, record.rows), numbered(unit.name))
         write_mark(parts, unit, files, record.tally)
         units.append(unit)

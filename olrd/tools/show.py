@@ -16,7 +16,7 @@ from olrd.arrays import MAX_PIXELS
 from olrd.dataset.beside import beside, dataset_name
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.sampling import pick_evenly, rows_at
-from olrd.dataset.schema import ALL_PICTURES
+from olrd.dataset.schema import ALL_PICTURES, MASKS
 from olrd.dataset.sheet import ACCENT, EFFECT_ACCENT, area_averaged, contact_sheet
 from olrd.errors import UsageError
 from olrd.masks import outline
@@ -91,7 +91,7 @@ def write_page(dataset: Dataset, path: Path, limit: int = 60, seed: int = 0) -> 
 
 def _entry(row: dict[str, Any], max_pixels: int) -> dict[str, Any]:
     """A row for the page: its metadata and three data URIs of equal size."""
-    image, mask, background, effect = row_triplet(row, max_pixels)
+    image, mask, background, effect, _ = row_triplet(row, max_pixels)
     scale = min(1.0, _PAGE_SIDE / max(mask.shape))
     size = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
     line = Pillow.new("RGBA", size, (*ACCENT, 0))
@@ -102,7 +102,7 @@ def _entry(row: dict[str, Any], max_pixels: int) -> dict[str, Any]:
         around.putalpha(rim)
         line = Pillow.alpha_composite(around, line)
     return {
-        "meta": {name: _finite(value) for name, value in row.items() if name not in ALL_PICTURES},
+        "meta": {name: _finite(value) for name, value in row.items() if name not in (*ALL_PICTURES, MASKS)},
         "composite": _data_uri(area_averaged(image, size), "WEBP", quality=80),
         "truth": _data_uri(area_averaged(background, size), "WEBP", quality=80),
         "outline": _data_uri(line, "PNG", optimize=True),

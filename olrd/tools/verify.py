@@ -190,8 +190,7 @@ def row_problems(row: dict[str, Any], form: str, max_pixels: int = MAX_PIXELS) -
     if isinstance(recipe, SeenRecipe):
         yield from _seen_problems(row, recipe, triplet)
         return
-    if recipe.mask_style and not covers(recipe, triplet.mask):
-        yield "the mask does not cover the object that the recipe pastes"
+    yield from _mask_problems(row, recipe, triplet)
     own = not (row["background"]["path"] or "").startswith(f"{row['id']}-background.")
     if own and sha256(row["background"]["bytes"]) != recipe.background.sha256:
         yield "the background is not the photo's own file (sha256 differs)"
@@ -204,7 +203,26 @@ def _check_regions(recipe: Recipe | SeenRecipe, width: int, height: int) -> None
             placed(decode_rle(counts, box.h, box.w), box, (height, width))
         return
     check_fit(recipe, width, height)
-    decode_rle(recipe.rle, recipe.source_bbox.h, recipe.source_bbox.w)
+    for part in recipe.parts:
+        decode_rle(part.rle, part.source_bbox.h, part.source_bbox.w)
+
+
+def _mask_problems(row: dict[str, Any], recipe: Recipe, triplet: Triplet) -> Iterator[str]:
+    """Masks that do not cover the objects that the recipe pastes, or whose union is not the mask."""
+    masks = triplet.masks or (triplet.mask,)
+    if triplet.masks is not None:
+        if len(masks) != len(recipe.parts):
+            yield f"{len(masks)} masks of single objects, the recipe pastes {len(recipe.parts)}"
+            return
+        if not np.array_equal(np.any(masks, axis=0), triplet.mask):
+            yield "the mask is not the union of the masks of the single objects"
+    elif recipe.more:
+        yield "the recipe pastes several objects, the row has one mask"
+        return
+    if recipe.mask_style or recipe.more:
+        for part, mask in zip(recipe.parts, masks, strict=True):
+            if not covers(part, mask):
+                yield "the mask does not cover the object that the recipe pastes"
 
 
 def _seen_problems(row: dict[str, Any], recipe: SeenRecipe, triplet: Triplet) -> Iterator[str]:
@@ -253,6 +271,8 @@ def recipe_problems(row: dict[str, Any], recipe: Recipe | SeenRecipe) -> Iterato
         "blend": recipe.blend,
     }
     yield from _differences(row, expected)
+    if "categories" in row and len(row["categories"] or ()) != len(recipe.parts):
+        yield f"column categories is {shown(row['categories'])}, the recipe pastes {len(recipe.parts)} objects"
 
 
 def _differences(row: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -16,7 +17,7 @@ from olrd.masks import mask_box
 from olrd.panoptic import Box, decode_rle
 from olrd.storage.files import sha256
 from olrd.triplets.matching import match_patch
-from olrd.triplets.recipe import Recipe
+from olrd.triplets.recipe import Part, Recipe
 from olrd.triplets.user_masks import user_mask
 
 MAX_PATCH = 1 << 22
@@ -32,12 +33,14 @@ class Triplet(NamedTuple):
         mask: bool [H, W], True for every pixel that the blend may have changed, and more if a user's mask is drawn.
         background: the ground truth, uint8 [H, W, 3].
         effect: bool [H, W], all that changes with the object, if that is more than the mask: it contains the mask.
+        masks: bool [H, W] each, the mask of every object if there are several; `mask` is their union.
     """
 
     image: Image
     mask: Mask
     background: Image
     effect: Mask | None = None
+    masks: tuple[Mask, ...] | None = None
 
     @property
     def changed(self) -> Mask:
@@ -91,45 +94,72 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
 
     mask: bool [h, w], the object inside recipe.source_bbox. Raises `IntegrityError` if the check fails (see `prove`).
     """
-    blend = BLENDS.get(recipe.blend)
     check_fit(recipe, background.shape[1], background.shape[0])
+    image, footprints = background.copy(), []
+    for number, part in enumerate(recipe.parts):
+        if number:
+            mask = decode_rle(part.rle, part.source_bbox.h, part.source_bbox.w)
+        key = f"{recipe.id}/{number}" if number else recipe.id
+        footprints.append(_paste(image, donor, mask, part, recipe, key))
+    prove(image, _union(footprints), background)
+    drawn = [
+        user_mask(footprint, recipe.mask_style, recipe.id, *([number] if number else []))
+        for number, footprint in enumerate(footprints)
+    ]
+    union = _union(drawn)
+    if len(drawn) == 1:
+        return Triplet(image, union, background)
+    if union.all():  # nothing would be left to fill with
+        drawn, union = footprints, _union(footprints)
+    return Triplet(image, union, background, masks=tuple(drawn))
+
+
+def _paste(image: Image, donor: Image, mask: Mask, part: Part, recipe: Recipe, key: str) -> Mask:
+    """Paste one object into `image`, in place. Returns its footprint, bool [H, W]: what the blend may have changed."""
+    blend = BLENDS.get(recipe.blend)
     pad = blend.reach(recipe.params)
-    patch, cut = cut_out(donor, recipe.source_bbox, mask, pad, recipe.scale, recipe.flip)
-    height, width = background.shape[:2]
-    left, top = recipe.position[0] - pad, recipe.position[1] - pad
+    patch, cut = cut_out(donor, part.source_bbox, mask, pad, part.scale, part.flip)
+    height, width = image.shape[:2]
+    left, top = part.position[0] - pad, part.position[1] - pad
     # The part of the patch inside the frame: the rim of an object at the frame lies outside.
     ys = slice(max(-top, 0), min(height - top, cut.shape[0]))
     xs = slice(max(-left, 0), min(width - left, cut.shape[1]))
     place = slice(top + ys.start, top + ys.stop), slice(left + xs.start, left + xs.stop)
     patch, cut = np.ascontiguousarray(patch[ys, xs]), np.ascontiguousarray(cut[ys, xs])
-    under = np.ascontiguousarray(background[place])
+    under = np.ascontiguousarray(image[place])
     if recipe.match:
-        patch = match_patch(patch, cut, under, recipe.match, recipe.id)
+        patch = match_patch(patch, cut, under, recipe.match, key)
     pasted = blend.run(patch, cut, under, recipe.params)
-    image, touched = background.copy(), np.zeros((height, width), np.bool_)
+    touched = np.zeros((height, width), np.bool_)
     image[place] = pasted.pixels
     touched[place] = pasted.footprint
-    prove(image, touched, background)
-    return Triplet(image, user_mask(touched, recipe.mask_style, recipe.id), background)
+    return touched
+
+
+def _union(masks: Sequence[Mask]) -> Mask:
+    return masks[0] if len(masks) == 1 else np.any(masks, axis=0)
 
 
 def check_fit(recipe: Recipe, width: int, height: int) -> None:
     """Refuse a cut-out that does not lie in a photo of that size, before memory is taken. Raises `IntegrityError`."""
-    (x, y), box = recipe.position, recipe.source_bbox
-    across, down = round(box.w * recipe.scale), round(box.h * recipe.scale)
-    if x < 0 or y < 0 or x + across > width or y + down > height:
-        raise IntegrityError(
-            f"a cut-out of {across} x {down} at {(x, y)} does not lie in a photo of {width} x {height}"
-        )
     reach = BLENDS.get(recipe.blend).reach(recipe.params)
-    if (across + 2 * reach) * (down + 2 * reach) > max(MAX_PATCH, 4 * width * height):
-        raise IntegrityError(f"a blend that reaches {reach} pixels around a cut-out of {across} x {down} is too large")
+    for part in recipe.parts:
+        (x, y), box = part.position, part.source_bbox
+        across, down = round(box.w * part.scale), round(box.h * part.scale)
+        if x < 0 or y < 0 or x + across > width or y + down > height:
+            raise IntegrityError(
+                f"a cut-out of {across} x {down} at {(x, y)} does not lie in a photo of {width} x {height}"
+            )
+        if (across + 2 * reach) * (down + 2 * reach) > max(MAX_PATCH, 4 * width * height):
+            raise IntegrityError(
+                f"a blend that reaches {reach} pixels around a cut-out of {across} x {down} is too large"
+            )
 
 
-def covers(recipe: Recipe, mask: Mask) -> bool:
-    """Whether a mask, bool [H, W], contains the object where the recipe pastes it."""
-    (x, y), box = recipe.position, recipe.source_bbox
-    moved = transformed(decode_rle(recipe.rle, box.h, box.w), recipe.scale, recipe.flip)
+def covers(part: Part, mask: Mask) -> bool:
+    """Whether a mask, bool [H, W], contains an object where its recipe pastes it."""
+    (x, y), box = part.position, part.source_bbox
+    moved = transformed(decode_rle(part.rle, box.h, box.w), part.scale, part.flip)
     return not (moved & ~mask[y : y + moved.shape[0], x : x + moved.shape[1]]).any()
 
 
@@ -167,7 +197,7 @@ def pixels_sha256(triplet: Triplet, background_sha256: str | None = None, box: B
     """The hash of a triplet's pixels, which its recipe contains.
 
     It covers the hash of the background's bytes (in hexadecimal), the mask's bits, eight to a byte, those of the effect,
-    if there is one, and the composite's pixels where they may differ from the background. Elsewhere the composite equals
+    if there is one, and of the masks of the single objects, if there are several, and the composite's pixels where they may differ from the background. Elsewhere the composite equals
     the background, so all pictures are covered.
 
     background_sha256: the hash of the background, if it is known; the triplets of a photo share it. box: of the changed
@@ -180,4 +210,5 @@ def pixels_sha256(triplet: Triplet, background_sha256: str | None = None, box: B
     inside = pixels.take(np.flatnonzero(changed[crop]), axis=0)
     under = background_sha256 or sha256(np.ascontiguousarray(triplet.background).data)
     effect = () if triplet.effect is None else (np.packbits(triplet.effect).data,)
-    return sha256(under.encode(), np.packbits(triplet.mask).data, *effect, inside.data)
+    single = [np.packbits(mask).data for mask in triplet.masks or () if len(triplet.masks or ()) > 1]
+    return sha256(under.encode(), np.packbits(triplet.mask).data, *effect, *single, inside.data)

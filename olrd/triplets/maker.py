@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from olrd.arrays import Mask, decode_photo, encode_image, encode_mask, image_name
+from olrd.arrays import decode_photo, encode_image, encode_mask, image_name
 from olrd.config import BLENDS, PLACEMENTS, BuildConfig
 from olrd.draws import draw_integer, draw_share
 from olrd.errors import Rejected
@@ -24,8 +24,9 @@ from olrd.triplets.compose import Triplet, compose, pixels_sha256, transformed
 from olrd.triplets.photo import WorkingPhoto
 from olrd.triplets.placements import Landings, Request
 from olrd.triplets.prompts import background_labels, short_prompt
-from olrd.triplets.recipe import PhotoRef, Recipe
+from olrd.triplets.recipe import Part, PhotoRef, Recipe
 from olrd.triplets.scene import Scene, open_scene
+from olrd.triplets.several import Companion, Cut, Pasting, beside_like, companions, count_of, drawn_shape
 from olrd.triplets.surfaces import surface_under
 from olrd.triplets.tally import Tally
 from olrd.triplets.user_masks import MaskStyle
@@ -37,24 +38,8 @@ DONOR_LOOKS = 256
 """Number of draws of another photo in that search. A photo that its licence or annotation rules out is not opened."""
 
 
-class Cut(NamedTuple):
-    """An object that may be cut out.
-
-    Attributes:
-        segment: as annotated.
-        number: its value in the scene's index map.
-        mask: bool [h, w], inside the segment's box.
-        surface: the category id of what it stands on, or None.
-    """
-
-    segment: Segment
-    number: int
-    mask: Mask
-    surface: int | None
-
-
 class Paste(NamedTuple):
-    """A triplet to be made: which object, onto which scene, where, how large, mirrored or not."""
+    """A triplet to be made: which object, onto which scene, where, how large, mirrored or not, and with which others."""
 
     name: str
     cut: Cut
@@ -62,6 +47,7 @@ class Paste(NamedTuple):
     position: tuple[int, int]
     scale: float
     flip: bool
+    more: tuple[Companion, ...] = ()
 
 
 class TripletMaker:
@@ -147,24 +133,29 @@ class TripletMaker:
         """The triplets to make of a photo, and the reasons why its other objects are left out."""
         pastes: list[Paste] = []
         reasons: Counter[str] = Counter()
-        for cut in self._cuts(scene, verdicts, reasons):
+        cuts = self._cuts(scene, verdicts, reasons)
+        for cut in cuts:
             room = min(self.config.per_object, self.config.max_per_photo - len(pastes))
             if room <= 0:
                 reasons["over_limit"] += 1
                 continue
-            found, reason = self._object_pastes(scene, cut, room)
+            found, reason = self._object_pastes(scene, cut, room, cuts)
             pastes += found
             if not found and reason:
                 reasons[reason] += 1
         return pastes, reasons
 
-    def _object_pastes(self, scene: Scene, cut: Cut, room: int) -> tuple[list[Paste], str | None]:
-        """Up to `room` triplets of one object, and the reason why there are not more, if one was met."""
+    def _object_pastes(self, scene: Scene, cut: Cut, room: int, cuts: list[Cut]) -> tuple[list[Paste], str | None]:
+        """Up to `room` triplets of one object, and the reason why there are not more, if one was met.
+
+        cuts: the objects that may be pasted with it.
+        """
         pastes: list[Paste] = []
         landings: dict[tuple[float, bool], Landings] = {}
         for number in range(room):
             try:
-                pastes.append(self._paste(scene, cut, number, pastes, landings))
+                paste = self._paste(scene, cut, number, pastes, landings)
+                pastes.append(self._with_companions(scene, paste, cuts) if self.config.several else paste)
             except Rejected as error:
                 return pastes, error.code
         return pastes, None
@@ -207,28 +198,48 @@ class TripletMaker:
         config, record = self.config, scene.record
         name = f"{self.source.name}-{record.image_id}-{cut.segment.id}-{number}"
         key = (config.seed, name)
-        flip = config.flip and draw_integer(2, *key, "flip") == 1
-        low, high = config.scale
-        scale = low + (high - low) * draw_share(*key, "scale") if high > low else low
-        mask = transformed(cut.mask, scale, flip)
-        if not mask.any():
+        scale, flip = drawn_shape(config.scale, config.flip, *key)
+        request = self._request(scene, cut, scale, flip, key)
+        if not request.mask.any():
             raise Rejected("too_small", f"nothing of {name} is left at scale {scale}")
-        same = config.donor == "same"
-        request = Request(
-            mask=mask,
+        if config.donor == "same":
+            request = request._replace(
+                taken=tuple(paste.position for paste in earlier),
+                landings=landings.setdefault((scale, flip), Landings()),
+            )
+            ground, position = scene, None if config.several else self.place(scene, request)
+        else:
+            ground, position = self._other_ground(scene, request)
+        if position is None or config.several:
+            position = beside_like(ground, self.place, request, cut.segment.category_id)
+        return Paste(name, cut, ground, position, scale, flip)
+
+    def _request(self, scene: Scene, cut: Cut, scale: float, flip: bool, key: tuple[object, ...]) -> Request:
+        """An object to place. scene: its own photo."""
+        return Request(
+            mask=transformed(cut.mask, scale, flip),
             bottom=(cut.segment.bbox.y + cut.segment.bbox.h) / scene.shape[0],
             surface=cut.surface,
             sides=frame_sides(cut.segment.bbox, scene.shape[1], scene.shape[0], flip),
             key=key,
-            margin=config.margin + self.reach,
+            margin=self.config.margin + self.reach,
             frame=self.reach + 1,
-            taken=tuple(paste.position for paste in earlier if same),
-            landings=landings.setdefault((scale, flip), Landings()) if same else None,
         )
-        if same:
-            return Paste(name, cut, scene, self.place(scene, request), scale, flip)
-        ground, position = self._other_ground(scene, request)
-        return Paste(name, cut, ground, position, scale, flip)
+
+    def _with_companions(self, donor: Scene, paste: Paste, cuts: list[Cut]) -> Paste:
+        """The triplet with the drawn number of objects, or with as many as there is room for.
+
+        Raises `Rejected` if there is no room for the smallest number.
+        """
+        config, key = self.config, (self.config.seed, paste.name)
+        how = Pasting(self.place, partial(self._request, donor), config.scale, config.flip)
+        first = Companion(paste.cut, paste.position, paste.scale, paste.flip)
+        more = companions(paste.ground, first, cuts, count_of(config.objects, *key) - 1, how, *key)
+        if 1 + len(more) < config.objects[0]:
+            raise Rejected("no_position", f"{paste.name}: room for {1 + len(more)} objects, not {config.objects[0]}")
+        if paste.ground is not donor:
+            paste.ground.drop_fields()
+        return paste._replace(more=tuple(more))
 
     def _row(self, scene: Scene, paste: Paste) -> Row:
         """The row of a triplet: its recipe, its pixels, and what is measured on them."""
@@ -248,12 +259,19 @@ class TripletMaker:
             params=config.blend_params,
             match=config.match,
             mask_style=drawn_style(config, paste.name),
+            more=tuple(_part(one) for one in paste.more),
         )
         triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
         box = mask_box(triplet.mask)
         hashed = pixels_sha256(triplet, ground.photo.pixels_sha256, box)
         row = self._describe(ground, scene, cut, replace(recipe, pixels_sha256=hashed), triplet, box)
-        return row | pictures(ground.photo, triplet, recipe.id) if config.form == "full" else row
+        if config.several:
+            kinds = (cut.segment.category_id, *(one.cut.segment.category_id for one in paste.more))
+            row["categories"] = [scene.categories[kind].name for kind in kinds]
+        if config.form == "full":
+            row |= pictures(ground.photo, triplet, recipe.id)
+            row |= mask_pictures(triplet, recipe.id) if config.several else {}
+        return row
 
     def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
         """Another photo of the same split with a legal position: the first in a keyed order."""
@@ -339,6 +357,19 @@ def terms(prefix: str, record: Record) -> Row:
 
 def _reference(scene: Scene) -> PhotoRef:
     return PhotoRef(scene.record.image_id, scene.record.file_name, scene.photo.file_sha256)
+
+
+def _part(one: Companion) -> Part:
+    segment = one.cut.segment
+    return Part(segment.id, segment.bbox, encode_rle(one.cut.mask), one.scale, one.flip, one.position)
+
+
+def mask_pictures(triplet: Triplet, name: str) -> Row:
+    """The column of the masks of the single objects."""
+    masks = triplet.masks or (triplet.mask,)
+    return {
+        "masks": [{"bytes": encode_mask(mask), "path": f"{name}-mask{number}.png"} for number, mask in enumerate(masks)]
+    }
 
 
 def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
-from olrd.config import BLENDS, MASK_STYLES
+from olrd.config import BLENDS, MASK_STYLES, MOST_OBJECTS
 from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box
 from olrd.triplets.user_masks import MaskStyle
@@ -18,7 +19,7 @@ from olrd.trust import parse_json, printable, shown
 
 RECIPE_VERSION = 1
 DRAWN_VERSION = 2
-"""The version of recipes with what version 1 does not know: a style of the mask."""
+"""The version of recipes with what version 1 does not know: a style of the mask, or several objects."""
 MAX_TEXT = 1 << 24
 """Longest recipe, in characters. Most have a few thousand; the outline of the object is the longest part."""
 _LARGEST = 1 << 31
@@ -32,6 +33,18 @@ class PhotoRef:
     image_id: str
     file_name: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One pasted object; the attributes are those of a `Recipe`."""
+
+    segment_id: int
+    source_bbox: Box
+    rle: str
+    scale: float
+    flip: bool
+    position: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,7 @@ class Recipe:
         match: `noise` and `sharpness`, as far as they are matched.
         pixels_sha256: see olrd.triplets.compose.pixels_sha256.
         mask_style: how the mask is drawn; None for exactly what the blend touched.
+        more: the other objects of the donor that are pasted after the first one, in their order.
     """
 
     id: str
@@ -71,11 +85,17 @@ class Recipe:
     match: tuple[str, ...] = ()
     pixels_sha256: str = ""
     mask_style: MaskStyle | None = None
+    more: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All pasted objects, in the order in which they are pasted."""
+        return Part(*(getattr(self, name) for name in Part.__slots__)), *self.more
 
     @property
     def version(self) -> int:
         """The version of the format that this recipe needs."""
-        return RECIPE_VERSION if self.mask_style is None else DRAWN_VERSION
+        return RECIPE_VERSION if self.mask_style is None and not self.more else DRAWN_VERSION
 
     def to_json(self) -> str:
         """One line of JSON with sorted keys. Equal recipes give equal texts."""
@@ -85,6 +105,8 @@ class Recipe:
         style = values.pop("mask_style")
         if style is not None:
             values["mask_style"] = {part: getattr(style, part) for part in MaskStyle.__slots__}
+        if more := values.pop("more"):
+            values["more"] = [{name: getattr(part, name) for name in Part.__slots__} for part in more]
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -105,6 +127,7 @@ class Recipe:
             raw["position"], raw["match"] = tuple(raw["position"]), tuple(raw["match"])
             if raw.get("mask_style") is not None:
                 raw["mask_style"] = MaskStyle(**raw["mask_style"])
+            raw["more"] = tuple(_part(**part) for part in raw.get("more", ()))
             recipe = cls(**raw)
         except _NOT_A_RECIPE as error:
             raise IntegrityError(f"not a recipe: {shown(text, 120)} ({printable(repr(error)[:200])})") from error
@@ -117,8 +140,7 @@ class Recipe:
 
     def check(self) -> None:
         """Check types and limits of all values. Raises `IntegrityError`."""
-        places = (*self.source_bbox, *self.position)
-        texts = (self.id, self.rle, self.blend, self.pixels_sha256, *self.match)
+        texts = (self.id, self.blend, self.pixels_sha256, *self.match)
         files = (*_fields(self.background), *_fields(self.donor))
         if not isinstance(self.blend, str) or len(self.blend) > 100:
             raise IntegrityError(f"recipe {shown(self.id)}: {shown(self.blend)} is not the name of a blend")
@@ -127,18 +149,10 @@ class Recipe:
         except UsageError as error:
             raise IntegrityError(f"recipe {shown(self.id)}: {printable(str(error))}") from error
         good = (
-            all(type(number) is int and -_LARGEST < number < _LARGEST for number in places)
-            and type(self.segment_id) is int
-            and -_IDS <= self.segment_id < _IDS
-            and len(self.source_bbox) == 4
-            and len(self.position) == 2
-            and min(self.source_bbox) >= 0
-            and min(self.source_bbox[2:]) > 0
+            len(self.more) < MOST_OBJECTS
+            and all(_good_part(part) for part in self.parts)
             and all(isinstance(text, str) for text in (*texts, *files))
-            and type(self.flip) is bool
             and (self.size is None or (type(self.size) is int and 16 <= self.size <= 1 << 15))
-            and type(self.scale) in (int, float)
-            and 0.05 <= self.scale <= 20
             and isinstance(self.params, dict)
             and set(self.params) == set(defaults)
             and all(type(v) in (int, float) and 0 <= v <= 10_000 for v in self.params.values())
@@ -149,6 +163,26 @@ class Recipe:
 
 
 _NOT_A_RECIPE = (KeyError, TypeError, ValueError, AttributeError)
+
+
+def _part(position: Any, source_bbox: Any, **values: Any) -> Part:
+    return Part(position=tuple(position), source_bbox=Box(*source_bbox), **values)
+
+
+def _good_part(part: Part) -> bool:
+    return (
+        len(part.source_bbox) == 4
+        and len(part.position) == 2
+        and all(type(n) is int and -_LARGEST < n < _LARGEST for n in (*part.source_bbox, *part.position))
+        and type(part.segment_id) is int
+        and -_IDS <= part.segment_id < _IDS
+        and min(part.source_bbox) >= 0
+        and min(part.source_bbox[2:]) > 0
+        and isinstance(part.rle, str)
+        and type(part.flip) is bool
+        and type(part.scale) in (int, float)
+        and 0.05 <= part.scale <= 20
+    )
 
 
 def _good_style(style: MaskStyle) -> bool:

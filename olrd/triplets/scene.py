@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 
@@ -33,6 +34,7 @@ class Scene:
             panoptic = replace(panoptic, index=index, segments=resized_segments(index, panoptic.segments))
         self.panoptic = panoptic
         self._fields: dict[object, Field] = {}
+        self._taken: Mask | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,6 +87,8 @@ class Scene:
             if frame:
                 blocked[:frame], blocked[-frame:] = True, True
                 blocked[:, :frame], blocked[:, -frame:] = True, True
+            if self._taken is not None:
+                blocked |= self._taken
             self._fields[key] = Field(blocked)
         return self._fields[key]
 
@@ -94,6 +98,12 @@ class Scene:
             chosen = np.array([kind in surface for kind in self.kinds.tolist()])
             self._fields[surface] = Field(~self.pixels_where(chosen))
         return self._fields[surface]
+
+    def without(self, taken: Mask) -> Scene:
+        """The same scene, in which no object may lie on the pixels of `taken` (bool [H, W]) either."""
+        view = copy(self)
+        view._fields, view._taken = {}, taken
+        return view
 
     def drop_fields(self) -> None:
         """Free the memory of the fields. Placement on this scene is finished."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from olrd.config import BLENDS, MASK_STYLES
 from olrd.errors import IntegrityError
 from olrd.panoptic import Box
-from olrd.triplets.recipe import RECIPE_VERSION, PhotoRef, Recipe
+from olrd.triplets.recipe import RECIPE_VERSION, Part, PhotoRef, Recipe
 from olrd.triplets.user_masks import MaskStyle
 
 words = st.text(max_size=12)
@@ -36,6 +36,18 @@ recipes = st.builds(
     position=st.tuples(st.integers(-99, 9999), st.integers(-99, 9999)),
     match=st.lists(words, max_size=2).map(tuple),
     pixels_sha256=words,
+    more=st.lists(
+        st.builds(
+            Part,
+            st.integers(0, 1 << 48),
+            st.builds(Box, numbers, numbers, positive, positive),
+            words,
+            st.floats(0.05, 20),
+            st.booleans(),
+            st.tuples(st.integers(-99, 9999), st.integers(-99, 9999)),
+        ),
+        max_size=2,
+    ).map(tuple),
     mask_style=st.none() | st.builds(MaskStyle, st.sampled_from(MASK_STYLES), st.floats(0, 1), st.integers(0, 256)),
 )
 blended = st.builds(lambda r, b: replace(r, blend=b[0], params=b[1]), recipes, blends)
@@ -53,6 +65,7 @@ PLAIN = Recipe(
     blend="hard",
     pixels_sha256="cd",
 )
+OTHER = {"segment_id": 8, "source_bbox": [1, 2, 3, 4], "rle": "04", "scale": 1.0, "flip": True, "position": [7, 8]}
 
 
 @given(blended)
@@ -150,6 +163,12 @@ def test_no_text_gives_another_error(text: str) -> None:
         ("mask_style", {"name": "hull", "strength": 0.5, "grow": 1 << 40}),
         ("mask_style", {"name": ["hull"], "strength": 0.5, "grow": 0}),
         ("mask_style", "hull"),
+        ("more", {"a": 1}),
+        ("more", [{"segment_id": 1}]),
+        ("more", [OTHER | {"scale": 0}]),
+        ("more", [OTHER | {"position": [1]}]),
+        ("more", [OTHER | {"rle": 3}]),
+        ("more", [OTHER] * 8),
         ("id", None),
     ],
     ids=lambda value: repr(value)[:40],

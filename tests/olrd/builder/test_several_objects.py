@@ -1,0 +1,187 @@
+"""Builds with several objects in a photo: their masks, and the same bytes by every way of building."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from built_folders import digest
+from drawn_sets import DrawnSets
+from sealed_copy import Copy
+
+import olrd
+from olrd.builder.build import build
+from olrd.builder.merge import merge
+from olrd.builder.units import Share
+from olrd.config import BuildConfig
+from olrd.dataset.croissant import Publication, croissant
+from olrd.dataset.folder import Dataset, Sample
+from olrd.dataset.record import BUILD_FILE
+from olrd.dataset.schema import features, schema
+from olrd.engines import EngineSpec
+from olrd.panoptic import decode_rle
+from olrd.sources import SourceSpec
+from olrd.tools.rebuild import rebuild, strip_pixels
+from olrd.tools.verify import verify
+from olrd.triplets.compose import transformed
+from olrd.triplets.maker import TripletMaker
+from olrd.triplets.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def root(drawn: DrawnSets) -> Path:
+    return drawn.photos(20, 4)
+
+
+@pytest.fixture(scope="module")
+def config(root: Path) -> BuildConfig:
+    spec = SourceSpec("coco", str(root))
+    return BuildConfig(
+        spec, objects=(1, 3), flip=True, mask_style=("exact", "grown", "box"), per_object=2, shard_bytes=400_000
+    )
+
+
+@pytest.fixture(scope="module")
+def full(config: BuildConfig, drawn: DrawnSets) -> Path:
+    return drawn.built(config)
+
+
+@pytest.fixture(scope="module")
+def recipes(config: BuildConfig, drawn: DrawnSets) -> Path:
+    return drawn.built(replace(config, form="recipes"))
+
+
+@pytest.fixture(scope="module")
+def samples(full: Path) -> list[Sample]:
+    return list(Dataset(full))
+
+
+def test_the_mask_is_the_union_of_the_masks(samples: list[Sample]) -> None:
+    counts = set()
+    for sample in samples:
+        assert sample.masks is not None
+        assert np.array_equal(np.any(sample.masks, axis=0), sample.mask)
+        assert np.array_equal(sample.image[~sample.mask], sample.background[~sample.mask])
+        assert len(sample.row["categories"]) == len(sample.masks) == len(Recipe.from_json(sample.row["recipe"]).parts)
+        assert sample.row["categories"][0] == sample.row["category"]
+        counts.add(len(sample.masks))
+    assert counts == {1, 2, 3}
+
+
+def test_objects_do_not_overlap(samples: list[Sample]) -> None:
+    classes = set()
+    for sample in samples:
+        covered = np.zeros(sample.mask.shape, np.uint8)
+        assert sample.masks is not None
+        for part, mask in zip(Recipe.from_json(sample.row["recipe"]).parts, sample.masks, strict=True):
+            cut = decode_rle(part.rle, part.source_bbox.h, part.source_bbox.w)
+            moved, (x, y) = transformed(cut, part.scale, part.flip), part.position
+            covered[y : y + moved.shape[0], x : x + moved.shape[1]] += moved
+            assert mask[y : y + moved.shape[0], x : x + moved.shape[1]][moved].all()
+        assert covered.max() == 1
+        first, *others = sample.row["categories"]
+        classes |= {first == other for other in others}
+    assert classes == {True, False}
+
+
+def test_verify_finds_nothing(full: Path, recipes: Path) -> None:
+    assert verify(full)["problems"] == verify(recipes)["problems"] == []
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_same_bytes(config: BuildConfig, full: Path, tmp_path: Path) -> None:
+    build(config, tmp_path / "out", engine=EngineSpec(workers=2))
+    assert digest(tmp_path / "out") == digest(full)
+
+
+def test_a_stopped_build_goes_on(
+    config: BuildConfig, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, real = [], TripletMaker.photo
+
+    def stops(self: TripletMaker, index: int, tally: object) -> object:
+        made.append(index)
+        if len(made) == 9:
+            raise KeyboardInterrupt
+        return real(self, index, tally)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TripletMaker, "photo", stops)
+    with pytest.raises(KeyboardInterrupt):
+        build(config, tmp_path / "out")
+    monkeypatch.undo()
+    assert not (tmp_path / "out" / BUILD_FILE).exists()
+    build(config, tmp_path / "out")
+    assert digest(tmp_path / "out") == digest(full)
+
+
+def test_merged_shares_are_the_build(config: BuildConfig, full: Path, tmp_path: Path) -> None:
+    shares = [tmp_path / "0", tmp_path / "1"]
+    for part, folder in enumerate(shares):
+        build(config, folder, share=Share(part, 2))
+    merge(shares, tmp_path / "out")
+    assert digest(tmp_path / "out") == digest(full)
+
+
+def test_recipes_are_rebuilt_and_stripped(full: Path, recipes: Path, root: Path, tmp_path: Path) -> None:
+    rebuild(recipes, root, tmp_path / "out")
+    assert digest(tmp_path / "out") == digest(full)
+    (tmp_path / "stripped").mkdir()
+    strip_pixels(Dataset(full), tmp_path / "stripped")
+    assert digest(tmp_path / "stripped") == digest(recipes)
+
+
+def test_datasets_opens_full_rows_and_recipes_alike(
+    full: Path, recipes: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    stored = datasets.load_dataset(str(full), split="train")  # by the card
+    rendered = olrd.load(recipes, split="train", root=root)
+    assert stored.column_names == list(features("full", ("masks", "categories")))
+    for one, other in zip(stored, rendered, strict=True):
+        assert one["categories"] == other["categories"]
+        assert [mask.mode for mask in one["masks"]] == ["1"] * len(one["categories"])
+        assert [mask.tobytes() for mask in one["masks"]] == [mask.tobytes() for mask in other["masks"]]
+
+
+def test_only_builds_with_several_objects_have_the_columns(full: Path) -> None:
+    assert not {"masks", "categories"} & set(schema("full").names)
+    fields = croissant(Dataset(full), Publication())["recordSet"][0]["field"]
+    assert [field["name"] for field in fields] == list(features("full", ("masks", "categories")))
+    assert pq.ParquetFile(Dataset(full).shards[0]).schema_arrow.names == [field["name"] for field in fields]
+
+
+def test_an_exact_number_and_objects_of_another_photo(config: BuildConfig, tmp_path: Path) -> None:
+    out = olrd.build("coco", root=config.source.root, out=tmp_path / "out", objects="2", donor="other", limit=12)
+    assert {len(sample.masks or ()) for sample in out} == {2}
+    assert verify(out.folder)["problems"] == []
+    assert all(row["image_id"] != row["donor_image_id"] for row in out.rows(["image_id", "donor_image_id"]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda masks: masks[:-1], "masks of single objects, the recipe pastes"),
+        (lambda masks: masks[::-1], "sha256 differs"),
+        (lambda masks: [], "expected 1 to 8 masks"),
+        (lambda masks: None, "expected 1 to 8 masks"),
+        (lambda masks: [{"bytes": None, "path": None}] * len(masks), "expected 1 to 8 masks"),
+        (lambda masks: masks[:1] * len(masks), "not the union"),
+        (lambda masks: masks * 5, "expected 1 to 8 masks|the recipe pastes"),
+    ],
+)
+def test_other_masks_are_a_problem(full: Path, tmp_path: Path, damage: object, said: str) -> None:
+    copy = Copy(Path(shutil.copytree(full, tmp_path / "copy")))
+
+    def change(rows: list[dict[str, object]]) -> None:
+        row = next(row for row in rows if len(row["masks"]) > 1)  # type: ignore[arg-type]
+        row["masks"] = damage(row["masks"])  # type: ignore[operator]
+
+    copy.edit(change)
+    found = verify(copy.folder)["problems"]
+    assert found and re.search(said, " ".join(found))
