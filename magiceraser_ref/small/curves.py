@@ -12,6 +12,8 @@ from statistics import fmean
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 240, 56, 34, 26
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd")
+LABEL = 13
+"""Least distance of two labels in pixels."""
 POINTS = 40
 """Number of points of a curve. Each is the mean of an equal part of the log."""
 Rows = Sequence[Mapping[str, float]]
@@ -81,11 +83,15 @@ def chart(rows: Rows, title: str, names: Sequence[str], over: str = "step") -> s
             )
         )
     parts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 3, over, "middle"))
+    labels: list[tuple[float, str, str]] = []
     for colour, (name, line) in zip(COLOURS, lines.items(), strict=False):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in line))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        x, y = at(*line[-1])
-        parts.append(_text(x - 4, y - 6, name, "end", colour))
+        labels.append((at(*line[-1])[1] - 6, name, colour))
+    lowest = 0.0
+    for y, name, colour in sorted(labels):  # from top to bottom, without overlap
+        lowest = max(y, lowest + LABEL)
+        parts.append(_text(WIDTH - 16, lowest, name, "end", colour))
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
