@@ -203,7 +203,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Summary:
-    """The content of `summary.json` (docs/benchmark.md defines the numbers).
+    """The content of `summary.json` (docs/benchmark.md and docs/comparing.md define the numbers).
 
     Attributes:
         protocol_id: as stored. The id of `protocol` differs from it if the file was edited.
