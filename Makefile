@@ -34,11 +34,15 @@ $(VENV)/docs: $(VENV)/core
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@
 
-demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets; benchmark four erasers on them
+demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets, and those of a drawn clip; benchmark four erasers on them
 	$(BIN)/olrd-build --source coco --out $(OUT)/triplets
 	$(BIN)/olrd verify $(OUT)/triplets
 	$(BIN)/olrd audit $(OUT)/triplets
 	$(BIN)/olrd show $(OUT)/triplets --out $(OUT)/show
+	$(BIN)/python -m tools.drawn_clip $(OUT)/clip
+	$(BIN)/olrd-build --source clip --root $(OUT)/clip --out $(OUT)/clip-triplets
+	$(BIN)/olrd verify $(OUT)/clip-triplets
+	$(BIN)/olrd show $(OUT)/clip-triplets --out $(OUT)/clip-show
 	for method in identity blur-fill opencv-telea patchmatch; do \
 	  $(BIN)/benchmark run --method $$method --root $(OUT)/triplets --save --out $(OUT)/runs/$$method; \
 	done

@@ -73,9 +73,10 @@ class Rows:
         else:
             for name in PICTURES:
                 rows = rows.cast_column(name, datasets.Image(decode=False))
-        if "effect" in stored:
+        kept = isinstance((rows.features or {}).get("effect"), datasets.Image)  # another set's may be anything
+        if kept and not recipes:
             rows = rows.cast_column("effect", datasets.Image(decode=False))
-        self.effects = "effect" in stored
+        self._effects = kept or recipes
         self._rows, self._missing = rows, {name for name in optional if name not in held}
 
     def __len__(self) -> int:
@@ -91,7 +92,7 @@ class Rows:
         own = not row.get("recipe")  # then the mask may have any form that people save masks in
         image, mask, background = (self._pixels(row[name], name, sample, own) for name in PICTURES)
         effect = None
-        if row.get("effect") is not None:
+        if self._effects and row.get("effect") is not None:
             effect = self._pixels(row["effect"], "effect", sample, own)
         found = (image, mask, background, *(() if effect is None else (effect,)))
         if len({x.shape[:2] for x in found}) > 1:

@@ -14,6 +14,7 @@ from PIL import ImageDraw, ImageFont
 from olrd.arrays import MAX_PIXELS, Image
 from olrd.dataset.folder import row_triplet
 from olrd.masks import outline
+from olrd.triplets.seen_maker import NO_BLEND
 from olrd.trust import one_line, printable
 
 ACCENT = (255, 45, 120)
@@ -93,7 +94,8 @@ def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, row
     """Write two lines under a triplet: class, id and blend; then the prompt."""
     x, y = corner
     big, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    category, blend = _words(row["category"]), f"{_words(row['blend'])} blend"
+    category = _words(row["category"])
+    blend = "as photographed" if row["blend"] == NO_BLEND else f"{_words(row['blend'])} blend"
     draw.text((x, y + 20), category, _INK, big, anchor="ls")
     draw.text((x + width, y + 20), blend, _MUTED, small, anchor="rs")
     used = draw.textlength(category, big) + 10

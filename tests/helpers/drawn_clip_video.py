@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from drawn_clip import HEIGHT, WIDTH, Scene
+from tools.drawn_clip import HEIGHT, WIDTH, Scene
 
 
 def write_video(av: Any, path: Path, scene: Scene) -> Path:

@@ -249,11 +249,12 @@ def picture_files(folder: Path, **changed: Any) -> Path:
     """One triplet as picture files and metadata.csv, as `datasets` opens a folder."""
     (folder / "train").mkdir(parents=True)
     triplet = drawn()._replace(**changed)
-    for name, pixels in zip(triplet._fields, triplet, strict=True):
+    pictures = {name: pixels for name, pixels in triplet._asdict().items() if pixels is not None}
+    for name, pixels in pictures.items():
         values = np.uint8(255) * pixels if pixels.dtype == np.bool_ else pixels
         (folder / "train" / f"{name}.png").write_bytes(encode_png(values))
-    line = ",".join(f"{name}.png" for name in triplet._fields)
-    names = ",".join(f"{name}_file_name" for name in triplet._fields)
+    line = ",".join(f"{name}.png" for name in pictures)
+    names = ",".join(f"{name}_file_name" for name in pictures)
     (folder / "train" / "metadata.csv").write_text(f"{names}\n{line}\n")
     return folder
 

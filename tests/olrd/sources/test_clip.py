@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from built_folders import digest
-from drawn_clip import Scene, ground, overlap
 from drawn_clip_video import write_video
 from drawn_sets import DrawnSets
 from PIL import Image as Pillow
@@ -36,6 +35,7 @@ from olrd.tools.rebuild import rebuild, strip_pixels
 from olrd.tools.show import show
 from olrd.tools.verify import verify
 from olrd.triplets.seen_recipe import SeenRecipe, read_recipe
+from tools.drawn_clip import Scene, ground, overlap
 
 SCENE = Scene(frames=10)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn_clip import HEIGHT, WIDTH, Scene, ground
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from olrd.panoptic import Box
 from olrd.sources.clip_alignment import displacement, joined, large_motion, small_motion, undone, warped
 from olrd.sources.clip_plate import LEAST_SHARE, SECOND_SHARE, SHARE, plate_of
 from olrd.sources.tones import fitted_tone, joined_tones, tone_change, toned, undone_tone
+from tools.drawn_clip import HEIGHT, WIDTH, Scene, ground
 
 WHOLE = Box(0, 0, WIDTH, HEIGHT)
 TURN = (0.999, -0.02, 3.25, 0.02, 0.999, -1.5, 0.0, 0.0, 1.0)

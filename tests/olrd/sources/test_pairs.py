@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from built_folders import digest
-from drawn_clip import Frame, Scene, overlap
 from drawn_pairs import three, write_pairs
 from PIL import Image as Pillow
 
@@ -25,6 +24,7 @@ from olrd.errors import IntegrityError, OutputError, SourceError, UsageError
 from olrd.sources import SourceSpec, open_source
 from olrd.tools.rebuild import rebuild
 from olrd.tools.verify import verify
+from tools.drawn_clip import Frame, Scene, overlap
 
 SCENE = Scene(noise=1.5)
 FRAMES = {f"{number:03d}": SCENE.frame(number) for number in (3, 5, 8)}

@@ -9,7 +9,6 @@ from typing import cast
 
 import numpy as np
 import pytest
-from drawn_clip import Scene
 from drawn_instances import draw_instances
 from drawn_masks import ONE, draw_masks
 from drawn_pairs import three, write_pairs
@@ -22,6 +21,7 @@ from olrd.panoptic import Box, check_panoptic
 from olrd.sources import SEEN, SOURCES, Source, SourceSpec, open_source, source_info
 from olrd.sources.coco import DEMO_ROOT
 from olrd.sources.seen import SeenSource
+from tools.drawn_clip import Scene
 
 OPENIMAGES_COLUMNS = "MaskPath ImageID LabelName BoxID BoxXMin BoxXMax BoxYMin BoxYMax PredictedIoU Clicks"
 SEEN_TERMS = {"license": "CC0-1.0", "source_url_prefix": "https://example.org/"}

@@ -1,7 +1,13 @@
-"""A place drawn in code, through which an object with a shadow passes: every mask, effect and clean picture is known."""
+"""A place drawn in code, through which an object with a shadow passes: every mask, effect and clean picture is known.
+
+    python -m tools.drawn_clip FOLDER
+
+writes the frames of a clip, for `olrd-build --source clip --root FOLDER`. The tests measure masks and effects on such clips.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -102,3 +108,9 @@ def ground(seed: int = 0) -> np.ndarray:
 def overlap(one: Mask, other: Mask) -> float:
     """Intersection over union."""
     return float((one & other).sum() / max(1, (one | other).sum()))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m tools.drawn_clip FOLDER")
+    Scene(frames=16).save(Path(sys.argv[1]))
