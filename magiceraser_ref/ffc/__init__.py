@@ -1,1 +1,1 @@
-"""The small FFC network that fills holes roughly. It is an eraser, `ffc-small`, and the small model's initialiser."""
+"""The small FFC network that fills holes roughly. It is the eraser `ffc-small`, and an initialiser of MagicEraser."""

@@ -1,4 +1,4 @@
-"""The eraser `ffc-small`: a small FFC network that ships with the package. It is the small model's initialiser."""
+"""The eraser `ffc-small`: a small FFC network that ships with the package. It can be MagicEraser's initialiser."""
 
 from __future__ import annotations
 
