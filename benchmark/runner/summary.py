@@ -311,7 +311,9 @@ class Summary:
 
 
 def _check_format(values: Any, file: Path | str) -> None:
-    found = values.get("format") if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise IntegrityError(f"{file} is {shown(values)}, expected an object: it is damaged or was edited")
+    found = values.get("format")
     if type(found) is int and found == FORMAT:
         return
     newer = isinstance(found, int) and found > FORMAT

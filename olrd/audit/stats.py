@@ -14,7 +14,7 @@ from olrd.audit.distributions import AREA_EDGES, COLUMNS, check_row, quantiles, 
 from olrd.audit.edge_leak import edge_leak, leak_pairs
 from olrd.dataset.beside import beside, dataset_name
 from olrd.dataset.folder import Dataset
-from olrd.storage.files import write_atomic
+from olrd.storage.files import write_wanted
 
 POSITIONS = 8
 """Cells of the frame across and down."""
@@ -85,6 +85,7 @@ def stats(folder: Path | str, out: Path | str | None = None, leak: bool = True, 
         SourceError: there is no build, or no triplet in it.
         IntegrityError: a row lacks a value.
         UsageError: `out` is inside the dataset.
+        OutputError: `out` cannot be written.
     """
     dataset = Dataset(folder)
     dataset.need_triplets()
@@ -94,8 +95,7 @@ def stats(folder: Path | str, out: Path | str | None = None, leak: bool = True, 
         result["edge_leak"] = edge_leak(leak_pairs(dataset, seed=seed), seed).to_json()
     from olrd.audit.stats_page import stats_page
 
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(page, stats_page(result))
+    write_wanted(page, stats_page(result))
     return result | {"page": str(page)}
 
 

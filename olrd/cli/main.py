@@ -305,7 +305,7 @@ def run_croissant(args: argparse.Namespace) -> int:
 
     from olrd.dataset.croissant import Publication, croissant
     from olrd.dataset.folder import Dataset
-    from olrd.storage.files import write_atomic
+    from olrd.storage.files import write_wanted
 
     given = (
         args.name,
@@ -324,7 +324,7 @@ def run_croissant(args: argparse.Namespace) -> int:
     if args.out is None:
         emit(described, text, args.json)
         return 0
-    write_atomic(Path(args.out), f"{text}\n")
+    write_wanted(Path(args.out), f"{text}\n")
     emit({"file": args.out}, args.out, args.json)
     return 0
 

@@ -87,6 +87,8 @@ def open_splits(root: str) -> datasets.DatasetDict:
         if not len(built):
             raise SourceError(f"{root} holds no triplets; its {BUILD_FILE} says why")
         return _loaded(built)
+    if Path(root).is_file():
+        raise SourceError(f"{root} is a file; expected a built dataset folder, its URL or a hub id")
     try:
         return datasets.load_dataset(root)
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:

@@ -101,6 +101,22 @@ def write_atomic(path: Path | Remote, data: bytes | str, durable: bool = True) -
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def write_wanted(path: Path, text: str) -> None:
+    """Write the file that a user named with `--out`, and the folders above it.
+
+    Raises:
+        OutputError: `path` is a folder, or cannot be written.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; expected a file to write: choose another --out")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    except OSError as error:
+        # The system names the temporary file, which the user never sees.
+        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another --out") from error
+
+
 def to_json(values: object) -> str:
     """JSON for people and for diffs: sorted keys, indented, one newline at the end."""
     return json.dumps(values, indent=1, sort_keys=True) + "\n"

@@ -357,7 +357,7 @@ def test_a_dataset_called_reported_does_not_take_the_papers_page(tmp_path: Path)
         ('{"format": 0}', "format 0.*run `benchmark run` again"),
         ('{"format": 2}', "newer version"),
         ("{}", "format None"),
-        ("[]", "format None"),
+        ("[]", "expected an object"),
         ("{", "is not valid JSON"),
         ('{"format": 1, "method": {"name": "a"}}', "lacks protocol.id"),
         (json.dumps(record("a", method={"name": "a"})), "lacks method.revision"),

@@ -138,6 +138,17 @@ def test_what_cannot_be_counted_is_said(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "broken-stats.html").exists()
 
 
+@pytest.mark.parametrize("command", [["stats", "--no-leak"], ["croissant"]])
+def test_an_out_that_cannot_be_written_is_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for out, why in ((tmp_path, "is a folder"), (tmp_path / "file" / "page", "cannot be written")):
+        assert main([command[0], str(folder), *command[1:], "--out", str(out)]) == 1
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(f"error: {out} {why}") and "choose another --out" in last and ".tmp" not in last
+
+
 def test_two_bars_are_to_scale(found: dict[str, Any]) -> None:
     """Heights and widths follow the counts: a browser may not squeeze a bar."""
     text = Path(found["page"]).read_text(encoding="utf-8")

@@ -303,3 +303,10 @@ def test_the_card_cannot_name_other_rows(full: Path, tmp_path: Path) -> None:
     for read in (olrd.load, open_splits):
         splits = read(str(copy))
         assert sorted(row for name in splits for row in splits[name]["id"]) == expected
+
+
+def test_a_file_is_not_looked_up_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.load_dataset", lambda root: pytest.fail(f"{root} was looked up"))
+    (tmp_path / "README.md").touch()
+    with pytest.raises(SourceError, match=r"README\.md is a file; expected a built dataset folder"):
+        open_splits(str(tmp_path / "README.md"))
