@@ -107,7 +107,7 @@ def compare(
         >>> b = benchmark.run("identity", limit=2, device="cpu")
         >>> table = benchmark.compare(a, b)
         >>> table["score"].tolist()
-        ['lpips-alex/mask/raw', 'psnr/mask/raw', 'ssim/mask/raw', 'change/outside/raw']
+        ['lpips-alex/mask/raw', 'psnr/mask/raw', 'ssim/mask/raw', 'regrowth/mask/raw', 'change/outside/raw']
         >>> bool(table["mean"][0] < 0)  # a fill is nearer to the truth than the object
         True
     """

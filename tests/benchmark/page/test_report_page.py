@@ -169,7 +169,7 @@ def test_sorting_by_a_score(tab: Any, world: World) -> None:
     tab.locator("#column").select_option("change/outside/raw")  # lower is better
     tab.locator("#method").select_option("0")
     assert ids(tab) == world.data.ids()  # all equal: the order of the data
-    assert tab.locator(".score").first.inner_text() == "0.00"
+    tab.wait_for_function("document.querySelector('.score').innerText == '0.00'")  # filled when it comes into view
     assert "opencv-telea 0.00" in tab.locator(".key").first.inner_text()
 
 
