@@ -7,9 +7,11 @@ publisher knows (address, creator, date) is given by the caller.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from olrd.dataset import seen_words
@@ -119,15 +121,27 @@ class Publication:
         return [f"--{name}" for name, value in (given | {"derived-from": self.derived_from}).items() if not value]
 
 
+def _is_day(text: str) -> bool:
+    """Whether a text is a day of the calendar, as YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(text).isoformat() == text  # a day has other ISO forms too
+    except ValueError:
+        return False
+
+
 def croissant(dataset: Dataset, publication: Publication) -> dict[str, Any]:
     """The Croissant description of a dataset, as JSON values.
 
     Raises:
-        UsageError: the address is none.
+        UsageError: an address, the date or the version has another form.
     """
     for what, address in (("the dataset", publication.url), *(("a source", one) for one in publication.derived_from)):
         if address and not address.startswith(("http://", "https://")):
             raise UsageError(f"the address of {what} must start with https://, got {address!r}")
+    if publication.date and not _is_day(publication.date):
+        raise UsageError(f"--date expects a day as YYYY-MM-DD, got {publication.date!r}")
+    if not re.fullmatch(r"\d+\.\d+\.\d+", publication.version, re.ASCII):
+        raise UsageError(f"--dataset-version expects numbers as X.Y.Z, e.g. 1.0.0, got {publication.version!r}")
     record = dataset.record
     facts = _facts(dataset)
     described: dict[str, Any] = {

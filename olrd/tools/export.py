@@ -136,7 +136,9 @@ def _claim(target: Path, record: Mapping[str, Any]) -> None:
                 f"{target} holds an export of another dataset, or with other options; choose another --out"
             )
         return
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{target} is a file; expected a folder to write to: choose another --out")
+    if target.is_dir() and any(target.iterdir()):
         raise OutputError(f"{target} is not empty and holds no {RECORD_FILE} of an export; choose another --out")
     target.mkdir(parents=True, exist_ok=True)
     write_atomic(path, to_json(record))

@@ -90,6 +90,11 @@ def test_nothing_is_said_that_was_not_given(folder: Path) -> None:
         described(folder, Publication(url="file:///etc/passwd"))
     with pytest.raises(UsageError, match="a source must start with https://"):
         described(folder, Publication(derived_from=("coco",)))
+    for wrong in ("2026-13-45", "20260102", "soon"):
+        with pytest.raises(UsageError, match="--date expects a day as YYYY-MM-DD"):
+            described(folder, Publication(date=wrong))
+    with pytest.raises(UsageError, match="--dataset-version expects numbers"):
+        described(folder, Publication(version="one"))
     assert PUBLISHED.not_given() == []
 
 

@@ -162,6 +162,8 @@ def test_a_folder_with_something_else_is_refused(folder: Path, tmp_path: Path) -
     (tmp_path / "full" / "photo.jpg").write_bytes(b"mine")
     with pytest.raises(OutputError, match="is not empty"):
         export(folder, "folders", tmp_path / "full")
+    with pytest.raises(OutputError, match=r"photo\.jpg is a file; expected a folder"):
+        export(folder, "folders", tmp_path / "full" / "photo.jpg")
     export(folder, "coco", tmp_path / "out")
     with pytest.raises(OutputError, match="another dataset, or with other options"):
         export(folder, "folders", tmp_path / "out")
