@@ -103,7 +103,9 @@ def test_ctrl_c_ends_a_command_within_two_seconds_while_a_library_works() -> Non
     """It waits in C for a lock that it holds itself, where no signal handler of Python runs."""
     lock = "lock, take = ctypes.create_string_buffer(64), ctypes.CDLL(None).pthread_mutex_lock"
     step = f"{lock}; take(lock); print('stuck', file=sys.stderr, flush=True); take(lock)"
-    with subprocess.Popen(command(step), stderr=subprocess.PIPE, text=True) as child:
+    # A test run in the background ignores Ctrl-C, and what it starts would, too.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None}
+    with subprocess.Popen(command(step), stderr=subprocess.PIPE, text=True, **heeding) as child:  # type: ignore[call-overload]
         try:
             assert child.stderr is not None and child.stderr.readline() == "stuck\n"
             time.sleep(0.2)  # until it is in C
