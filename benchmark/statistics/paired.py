@@ -43,9 +43,11 @@ def difference(a: Floats, b: Floats, clusters: Sequence[str], resamples: int, se
     """The mean of the paired differences a - b over the samples where both have a value.
 
     Args:
-        a, b: scores of the same samples. NaN is no value.
+        a: scores of some samples. NaN is no value.
+        b: scores of the same samples by another method.
         clusters: the source photo of each sample.
-        resamples, seed: number of drawn patterns of the sign-flip test, and their seed.
+        resamples: number of drawn patterns of the sign-flip test.
+        seed: their seed.
     """
     apart = a - b
     sums, counts = by_cluster(apart, clusters)
