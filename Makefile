@@ -23,7 +23,7 @@ $(VENV)/scoring: $(VENV)/core
 	@touch $@
 
 $(VENV)/full: $(VENV)/core
-	$(BIN)/pip install --quiet --editable '.[dev,models,benchmark,sd,magiceraser,migan,clip]'
+	$(BIN)/pip install --quiet --editable '.[dev,models,benchmark,sd,magiceraser,migan]'
 	# both pin numpy<2 without need, hence --no-deps (docs/decisions.md)
 	$(BIN)/pip install --quiet --no-deps panopticapi-lite simple-lama-inpainting
 	# Gradio excludes pillow 13, with which it works here

@@ -62,10 +62,10 @@ def main() -> None:
     add("--shapes", required=True, metavar="DIR", help="OLRD triplets whose masks shape the holes")
     add("--model", required=True, metavar="DIR", help="the model")
     add("--initializer", default="patchmatch", metavar="NAME", help="default %(default)s")
-    add("--strengths", default="0.1,0.2,0.3,0.5,0.7,0.9", metavar="A,B,...", help="default %(default)s")
-    add("--steps", default="12", metavar="A,B,...", help="sampling steps (default %(default)s)")
+    add("--strengths", default="0.05,0.1,0.2,0.3,0.5,0.7,0.9", metavar="A,B,...", help="default %(default)s")
+    add("--steps", default="20", metavar="A,B,...", help="sampling steps (default %(default)s)")
     add("--residual", default="on,off", metavar="WORDS", help="default %(default)s")
-    add("--each", type=int, default=2, metavar="N", help="holes per photo (default %(default)s)")
+    add("--each", type=int, default=1, metavar="N", help="holes per photo (default %(default)s)")
     add("--photos-limit", type=int, metavar="N", help="photos (default all that are held out)")
     add("--no-lora", action="store_true", help="leave LoRA and R* out")
     add("--out", type=Path, required=True, metavar="FILE", help="JSON to write; a plot is written beside it, as SVG")
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def plot(rows: Sequence[dict[str, object]]) -> str:
-    """Draw LPIPS over the strength, for the first number of steps, with the initialiser's as a level line."""
+    """Draw LPIPS over the strength, for the first number of steps, and that of the initialiser as a level line."""
     first = rows[1]["steps"]
     lines: dict[float, dict[str, float]] = {}
     for row in rows[1:]:

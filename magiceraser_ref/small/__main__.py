@@ -34,6 +34,7 @@ SHIPPED_SCALE = 2
 
 Its training photos are mostly smaller than the photos that it is used on, its networks are convolutional, and small
 details survive (docs/small-model.md)."""
+SHIPPED_INITIALIZER = "patchmatch"
 SHIPPED_STEPS, SHIPPED_GUIDANCE, SHIPPED_STRENGTH = 20, 1.0, 0.1
 """Chosen on photos that were held out of the training (tools/strength_sweep.py, docs/small-model.md)."""
 
@@ -56,7 +57,7 @@ def main() -> int:
     add("--batch", metavar="N", type=int, help="samples per step")
     add("--rate", metavar="RATE", type=float, default=5e-4, help="learning rate (default %(default)s)")
     add("--minutes", metavar="MINUTES", type=float, help="stop with a checkpoint after this time")
-    add("--from", metavar="DIR", dest="start", help="start from the weights of this pipeline")
+    add("--from", metavar="DIR", dest="start", help="base, fill: start from the weights of this pipeline")
     add("--shapes", metavar="DIR", help="fill: OLRD triplets whose masks shape the holes")
     add("--pool", metavar="N", type=int, default=0, help="base, fill: number of samples that are made once and reused")
     add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, ... (default %(default)s)")
@@ -78,8 +79,7 @@ def _vae(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
 
     schedule = Schedule(args.steps or 3000, args.batch or 16, args.rate, warmup=100)
     session = _session(args, out / "vae")
-    start = _pipeline(args.start).vae if args.start else None
-    vae = train_vae(sizes, _photos(args, sizes), schedule, session, _perceptual(args, session.device), start)
+    vae = train_vae(sizes, _photos(args, sizes), schedule, session, _perceptual(args, session.device))
     vae.save_pretrained(out / "vae-result")
 
 
@@ -109,20 +109,23 @@ def _base(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
 
 
 def _fill(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
+    from baselines import open_eraser
+    from magiceraser_ref.small.fill_pool import FilledHoles
     from magiceraser_ref.small.fill_stage import train_fill
     from magiceraser_ref.small.silhouettes import Silhouettes
 
     session = _session(args, out / "fill")
-    pipeline = train_fill(
-        _pipeline(args.start or str(out / "pipeline")),
+    holes = FilledHoles(
         _photos(args, sizes),
         Silhouettes(args.shapes),
-        Schedule(args.steps or 2000, args.batch or 8, args.rate, save_every=100),
-        session,
-        _perceptual(args, session.device),
-        side=sizes.resolution,
-        pool=args.pool or 4096,
+        open_eraser(SHIPPED_INITIALIZER, device="cpu"),
+        _pipeline(args.start or str(out / "pipeline")),
+        sizes.resolution,
+        session.device,
+        session.seed,
     )
+    schedule = Schedule(args.steps or 2000, args.batch or 8, args.rate, save_every=100)
+    pipeline = train_fill(holes, args.pool or 4096, schedule, session, _perceptual(args, session.device))
     pipeline.save_pretrained(out / "pipeline-fill")
 
 
@@ -131,7 +134,6 @@ def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
 
     The settings are those of a model that needs no download.
     """
-    from magiceraser_ref.erase.initialization import STAND_IN
     from magiceraser_ref.model.checkpoint import load, save
 
     stages = (out / "trained" / "model", out / "pipeline-fill", out / "pipeline")
@@ -139,7 +141,7 @@ def _ship(args: argparse.Namespace, sizes: Sizes, out: Path) -> None:
     parts = load(newest, device="cpu", dtype="float16")
     settings = replace(
         parts.settings,
-        initializer=STAND_IN,
+        initializer=SHIPPED_INITIALIZER,
         resolution=SHIPPED_SCALE * sizes.resolution,
         steps=SHIPPED_STEPS,
         strength=SHIPPED_STRENGTH,

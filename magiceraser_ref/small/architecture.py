@@ -6,7 +6,8 @@ autoencoder; a CLIP text encoder; and DDIM.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ class Sizes:
         resolution: Side in pixels at which the model is trained.
         vae: Channels per level of the autoencoder, from fine to coarse. It halves its input len(vae) - 1 times.
         vae_layers: Residual blocks per level of the autoencoder.
-        latents: Channels of a latent.
+        latents: Channels of a latent. diffusers' inpainting pipeline runs with 4 only.
         unet: Channels per level of the UNet, from fine to coarse.
         layers: Residual blocks per level of the UNet.
         attention: Which levels of the UNet have attention.
@@ -43,8 +44,8 @@ class Sizes:
 
 TINY = Sizes()
 """Two CPU cores train it in a few hours."""
-SMALL = Sizes(latents=16, unet=(96, 160, 224), layers=2, text=(128, 4, 4, 32))
-"""For one GPU. It takes less than 60 MB in half precision. 16 channels of a latent keep detail that 4 lose."""
+SMALL = Sizes(unet=(96, 160, 224), layers=2, text=(128, 4, 4, 32))
+"""For one GPU. It takes less than 60 MB in half precision."""
 MICRO = Sizes(resolution=32, vae=(8, 16, 16), unet=(16, 32), attention=(True, True), heads=8, text=(16, 1, 2, 32))
 """For tests: it has every part, and a step takes a few milliseconds."""
 SIZES = {"tiny": TINY, "small": SMALL, "micro": MICRO}
@@ -145,14 +146,15 @@ def assemble(vae: Any, unet: Any, text: Any, tokenizer: Any, diffusers: Any) -> 
     )
 
 
-def start_from(module: Any, known: Any) -> int:
-    """Copy the tensors of another network of the same kind whose name and shape are those of `module`; return their number."""
-    own = module.state_dict()
-    fitting = {
-        name: value for name, value in known.state_dict().items() if name in own and value.shape == own[name].shape
-    }
-    module.load_state_dict(own | fitting)
-    return len(fitting)
+@contextmanager
+def plain_attention(unet: Any, device: str) -> Iterator[None]:
+    """Inside the block, attention on a CPU is not fused: its fused backward pass is slow, a third of a step."""
+    fused = unet.attn_processors
+    if device == "cpu":
+        diffusers = need("diffusers", "training")
+        unet.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
+    yield
+    unet.set_attn_processor(fused)
 
 
 def size_of(pipeline: Any) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from magiceraser_ref.extras import need
-from magiceraser_ref.small.architecture import Sizes, assemble, build_text, build_unet
+from magiceraser_ref.small.architecture import Sizes, assemble, build_text, build_unet, plain_attention
 from magiceraser_ref.small.latents import Encoder, LatentPool
 from magiceraser_ref.small.loop import Schedule, Session, train
 from magiceraser_ref.small.photos import TrainingPhotos
@@ -106,12 +106,8 @@ def train_base(
     samples: Any = Holes(photos, sizes.resolution, 2 ** (len(sizes.vae) - 1), tokenizer, seed)
     if pool:
         samples = LatentPool(samples, encoder, pool, session.folder)
-    fused = unet.attn_processors
-    if device == "cpu":  # the fused attention's backward pass is slow there: a third of a step
-        unet.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
-    losses = BaseLoss(pipeline, encoder, seed)
-    train({"unet": unet, "text": text}, losses, samples, schedule, session)
-    unet.set_attn_processor(fused)
+    with plain_attention(unet, device):
+        train({"unet": unet, "text": text}, BaseLoss(pipeline, encoder, seed), samples, schedule, session)
     unet.eval(), text.eval()
     return pipeline
 

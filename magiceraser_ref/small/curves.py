@@ -25,7 +25,7 @@ STAGES = {
         "start from the fill: L1 and LPIPS in the hole",
         ("l1", "lpips", "fill_l1", "fill_lpips"),
     ),
-    "ffc": ("ffc/log.jsonl", "initialiser", ("l1", "lpips")),
+    "ffc": ("ffc/log.jsonl", "ffc-small", ("l1", "lpips")),
     "lora": ("trained/losses.csv", "LoRA and R*", ("loss",)),
 }
 """The charts by their name: the log, a title, the columns."""

@@ -7,29 +7,12 @@ the residual paste makes of it (`magiceraser_ref.erase.residual`). All of this i
 
 from __future__ import annotations
 
-import hashlib
-import os
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from baselines import open_eraser
-from baselines.eraser import Eraser, Hints
-from magiceraser_ref.erase.initialization import content_initialization
-from magiceraser_ref.extras import need
-from magiceraser_ref.small.base_stage import UNPROMPTED, tokens_of
-from magiceraser_ref.small.latents import Encoder
+from magiceraser_ref.small.architecture import plain_attention
+from magiceraser_ref.small.fill_pool import Filled, FilledHoles
 from magiceraser_ref.small.loop import Schedule, Session, train
-from magiceraser_ref.small.photos import TrainingPhotos
-from magiceraser_ref.small.silhouettes import Silhouettes
-from magiceraser_ref.small.vae_stage import to_tensor
-from olrd.arrays import Image
-from olrd.draws import draw_integer, draw_share
-from olrd.progress import progress_bar
 
-AROUND = 256
-"""Side in pixels of the square in which the initialiser fills. Smaller photos are taken whole."""
 EARLY = 2.0
 """A draw u from 0 to 1 gives the time u ** EARLY of the schedule: low strengths, at which the model is used, come often."""
 FILL = 0.85
@@ -38,156 +21,26 @@ WEIGHTS = {"l1": 3.0, "lpips": 0.6, "latent": 0.2}
 """Weights of the losses. More weight on LPIPS leaves the fill as it is; more on L1 blurs."""
 
 
-class Filled:
-    """A torch dataset over a pool of filled holes, which is made once. Item n is a dict:
-
-    - truth, fill, again: float32 [3, side, side] in -1..1: the photo, the photo with its hole filled, and what the
-      autoencoder makes of the latter;
-    - clean, masked, start: latents of the photo, of the photo with a grey hole, and of the filled photo, scaled;
-    - hole: float32 [1, side / cell, side / cell], 1 = hole;
-    - tokens: int64 [length], the prompt.
-    """
-
-    def __init__(self, pool: dict[str, np.ndarray], tokens: list[Any], empty: Any, seed: int) -> None:
-        self.pool, self.tokens, self.empty, self.seed = pool, tokens, empty, seed
-        self.count = len(pool["truth"])
-
-    def __getitem__(self, n: int) -> dict[str, Any]:
-        import torch
-
-        k = draw_integer(self.count, self.seed, "fill", n)
-        item: dict[str, Any] = {name: to_tensor(self.pool[name][k]) for name in ("truth", "fill", "again")}
-        for name in ("clean", "masked", "start", "hole"):
-            item[name] = torch.from_numpy(self.pool[name][k]).float()
-        silent = draw_share(self.seed, "fill", n, "prompt") < UNPROMPTED
-        return item | {"tokens": self.empty if silent else self.tokens[k]}
-
-
-def filled_pool(
-    photos: TrainingPhotos,
-    shapes: Silhouettes,
-    filler: Eraser,
-    encoder: Encoder,
-    side: int,
-    count: int,
-    folder: Path,
-    seed: int,
-) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Make `count` filled holes, or read them from `folder` if they were made before; return them and their photos' indexes."""
-    digest = hashlib.sha256(repr((seed, side, count, len(photos), len(shapes.shapes), repr(filler.info))).encode())
-    for tensor in encoder.vae.state_dict().values():
-        digest.update(tensor.float().cpu().numpy().tobytes())
-    path = folder / f"filled-{digest.hexdigest()[:12]}.npz"
-    numbers = [photos.draw(seed, "filled", n) for n in range(count)]
-    if path.exists():
-        with np.load(path) as known:
-            return dict(known), numbers
-    rows: dict[str, list[np.ndarray]] = {}
-    with progress_bar("fills", count, unit=" photos") as bar:
-        for n in range(count):
-            for name, value in _filled(photos, numbers[n], shapes, filler, encoder, side, (seed, "filled", n)).items():
-                rows.setdefault(name, []).append(value)
-            bar.update()
-    pool = {name: np.stack(values) for name, values in rows.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp.npz")
-    np.savez(temporary, **pool)  # type: ignore[arg-type]
-    os.replace(temporary, path)
-    return pool, numbers
-
-
-def _filled(
-    photos: TrainingPhotos,
-    index: int,
-    shapes: Silhouettes,
-    filler: Eraser,
-    encoder: Encoder,
-    side: int,
-    key: tuple[object, ...],
-) -> dict[str, np.ndarray]:
-    """Fill a hole in a large square, and cut out the smaller one with the hole that is trained on."""
-    import torch
-
-    cell = int(2 ** (len(encoder.vae.config.block_out_channels) - 1))
-    wide = min(AROUND, *photos.photos[index].shape[:2])
-    photo = photos.crop(index, wide, *key)
-    small = shapes.hole(side, *key)
-    y, x = (draw_integer(wide - side + 1, *key, "cut", axis) for axis in "yx")
-    cut = slice(y, y + side), slice(x, x + side)
-    cells = side // cell
-    holes = np.asarray(small.reshape(cells, cell, cells, cell).any(axis=(1, 3)))
-    hole = np.zeros((wide, wide), np.bool_)
-    hole[cut] = holes.repeat(cell, 0).repeat(cell, 1)
-    (fill,) = content_initialization([photo], [hole], filler, 0, [Hints("/".join(map(str, key)))])
-    truth, start = photo[cut], fill[cut]
-    there = torch.from_numpy(holes[None, None]).float().expand(2, -1, -1, -1)
-    latents, masked = encoder(torch.stack([to_tensor(truth), to_tensor(start)]), there)
-    clean, begun, seen = (latent.half().cpu().numpy() for latent in (*latents, masked[0]))
-    again = _decoded(encoder, latents[1:])
-    return {
-        "truth": truth,
-        "fill": start,
-        "again": again,
-        "clean": clean,
-        "masked": seen,
-        "start": begun,
-        "hole": holes[None],
-    }
-
-
-def _decoded(encoder: Encoder, latents: Any) -> Image:
-    import torch
-
-    with torch.inference_mode():
-        pixels = encoder.vae.decode(latents / encoder.vae.config.scaling_factor).sample
-    levels = (pixels.float() / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).cpu().numpy() * 255
-    return np.rint(levels).astype(np.uint8)
-
-
-def train_fill(
-    pipeline: Any,
-    photos: TrainingPhotos,
-    shapes: Silhouettes,
-    schedule: Schedule,
-    session: Session,
-    perceptual: Any,
-    *,
-    side: int,
-    pool: int,
-    initializer: str = "patchmatch",
-) -> Any:
-    """Train the UNet and the text encoder of a pipeline further.
+def train_fill(holes: FilledHoles, count: int, schedule: Schedule, session: Session, perceptual: Any) -> Any:
+    """Train the UNet and the text encoder of stage 2's pipeline further. The autoencoder stays as it is.
 
     Args:
-        pipeline: Stage 2's pipeline. Its autoencoder is not trained.
-        photos: The photos to train on.
-        shapes: The holes.
+        holes: What to train on, and the pipeline.
+        count: Number of filled holes that are made once and then reused.
         schedule: How long and how fast.
         session: Where.
         perceptual: LPIPS, see `perceptual_loss`.
-        side: Side of the training crops in pixels.
-        pool: Number of filled holes that are made once and then reused.
-        initializer: Name of the eraser that fills.
 
     Returns:
-        The same pipeline.
+        The pipeline of `holes`.
     """
-    device, diffusers = session.device, need("diffusers", "training")
+    pipeline, device = holes.pipeline, session.device
     pipeline.vae.to(device).eval().requires_grad_(False)
     unet, text = pipeline.unet.to(device).train(), pipeline.text_encoder.to(device).train()
-    filler = open_eraser(initializer, device="cpu")
-    encoder = Encoder(pipeline.vae, device)
-    arrays, numbers = filled_pool(photos, shapes, filler, encoder, side, pool, session.folder, session.seed)
-    tokenizer = pipeline.tokenizer
-    tokens = [tokens_of(tokenizer, photos.prompt(i)) for i in numbers]
-    samples = Filled(arrays, tokens, tokens_of(tokenizer, ""), session.seed)
-    fused = unet.attn_processors
-    if device == "cpu":  # the fused attention's backward pass is slow there
-        unet.set_attn_processor(diffusers.models.attention_processor.AttnProcessor())
-    train(
-        {"unet": unet, "text": text}, FillLoss(pipeline, perceptual, device, session.seed), samples, schedule, session
-    )
-    unet.set_attn_processor(fused)
+    samples = Filled(holes, count, session.folder)
+    loss = FillLoss(pipeline, perceptual, device, session.seed)
+    with plain_attention(unet, device):
+        train({"unet": unet, "text": text}, loss, samples, schedule, session)
     unet.eval(), text.eval()
     return pipeline
 

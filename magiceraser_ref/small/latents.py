@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from olrd.draws import digest
 from olrd.progress import progress_bar
+from olrd.storage.files import atomic_path
 
 TOGETHER = 32
 """Number of samples that are encoded at a time for a pool."""
@@ -85,10 +85,8 @@ def _encode(samples: Any, encoder: Encoder, count: int, path: Path) -> None:
                 found = np.empty((count, *pairs.shape[1:]), np.float16)
             found[start : start + len(batch)] = pairs
             bar.update(len(batch))
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, found)
-    os.replace(temporary, path)
 
 
 def _name(vae: Any, samples: Any, count: int) -> str:

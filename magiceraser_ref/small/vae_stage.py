@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from magiceraser_ref.extras import need
-from magiceraser_ref.small.architecture import Sizes, build_vae, start_from
+from magiceraser_ref.small.architecture import Sizes, build_vae
 from magiceraser_ref.small.loop import Schedule, Session, train
 from magiceraser_ref.small.photos import TrainingPhotos
 
@@ -35,9 +35,7 @@ def to_tensor(image: Any) -> Any:
     return torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 127.5 - 1
 
 
-def train_vae(
-    sizes: Sizes, photos: TrainingPhotos, schedule: Schedule, session: Session, perceptual: Any, start: Any = None
-) -> Any:
+def train_vae(sizes: Sizes, photos: TrainingPhotos, schedule: Schedule, session: Session, perceptual: Any) -> Any:
     """Train the autoencoder with L1 + LPIPS + a little KL.
 
     Its `scaling_factor` brings the latents to standard deviation 1, as in Stable Diffusion.
@@ -48,15 +46,11 @@ def train_vae(
         schedule: How long and how fast.
         session: Where.
         perceptual: LPIPS, see `perceptual_loss`.
-        start: An autoencoder whose tensors are taken over where their shapes fit, or None.
     """
     seed, device = session.seed, session.device
     torch = need("torch", "training")
     torch.manual_seed(seed)
-    vae = build_vae(sizes)
-    if start is not None:
-        start_from(vae, start)
-    vae = vae.to(device, memory_format=torch.channels_last)
+    vae = build_vae(sizes).to(device, memory_format=torch.channels_last)
     noise = torch.Generator(device)
 
     def losses(batch: Any, step: int) -> dict[str, Any]:

@@ -21,7 +21,8 @@ pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
 pytest.importorskip("lpips", reason="pip install '.[dev]'")
 
 from magiceraser_ref.small import fill_stage  # noqa: E402
-from magiceraser_ref.small.fill_stage import Filled, FillLoss, filled_pool, train_fill  # noqa: E402
+from magiceraser_ref.small.fill_pool import Filled, FilledHoles, filled_pool  # noqa: E402
+from magiceraser_ref.small.fill_stage import FillLoss, train_fill  # noqa: E402
 from magiceraser_ref.small.latents import Encoder  # noqa: E402
 
 LPIPS = REPOSITORY / "benchmark" / "weights" / "lpips_v0.1_alex.safetensors"
@@ -36,12 +37,9 @@ class Drawn(TrainingPhotos):
         self.photos = [np.random.default_rng(k).integers(0, 256, (40, 48, 3), dtype=np.uint8) for k in range(5)]
 
 
-def pooled(folder: Path, count: int = 4) -> tuple[dict[str, np.ndarray], Encoder]:
-    encoder = Encoder(build_pipeline(MICRO).vae, "cpu")
+def drawn_holes() -> FilledHoles:
     filler = open_eraser("opencv-telea", device="cpu")
-    arrays, numbers = filled_pool(Drawn(), Silhouettes(None), filler, encoder, SIDE, count, folder, seed=1)
-    assert len(numbers) == count
-    return arrays, encoder
+    return FilledHoles(Drawn(), Silhouettes(None), filler, build_pipeline(MICRO), SIDE, "cpu", seed=1)
 
 
 def test_the_holes_of_a_dataset_are_outlines_of_its_training_objects(drawn: DrawnSets) -> None:
@@ -65,7 +63,8 @@ def test_without_a_dataset_holes_are_strokes_and_boxes() -> None:
 
 
 def test_a_pool_holds_the_photo_its_fill_and_their_latents(tmp_path: Path) -> None:
-    pool, encoder = pooled(tmp_path)
+    holes = drawn_holes()
+    pool, encoder = filled_pool(holes, 4, tmp_path), Encoder(holes.pipeline.vae, "cpu")
     for k in range(4):
         hole = pool["hole"][k, 0].repeat(CELL, 0).repeat(CELL, 1)
         truth, fill = pool["truth"][k], pool["fill"][k]
@@ -76,7 +75,7 @@ def test_a_pool_holds_the_photo_its_fill_and_their_latents(tmp_path: Path) -> No
         assert torch.allclose(start[0], torch.from_numpy(pool["start"][k]).float(), atol=0.02)  # bfloat16
     (file,) = tmp_path.glob("filled-*.npz")
     made = file.stat().st_mtime_ns
-    again, _ = pooled(tmp_path)
+    again = filled_pool(drawn_holes(), 4, tmp_path)
     assert file.stat().st_mtime_ns == made
     assert all(np.array_equal(again[name], pool[name]) for name in pool)
 
@@ -84,11 +83,9 @@ def test_a_pool_holds_the_photo_its_fill_and_their_latents(tmp_path: Path) -> No
 def test_a_guess_that_changes_nothing_gives_the_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The UNet that finds the very noise in the noisy fill leaves the fill as it is, whatever the strength."""
     monkeypatch.setattr(fill_stage, "FILL", 1.0)
-    arrays, encoder = pooled(tmp_path)
-    pipeline = build_pipeline(MICRO)
-    pipeline.vae = encoder.vae
-    loss = FillLoss(pipeline, perceptual_loss(LPIPS, "cpu"), "cpu", seed=0)
-    samples = Filled(arrays, [torch.zeros(32, dtype=torch.int64)] * 4, torch.zeros(32, dtype=torch.int64), seed=0)
+    holes = drawn_holes()
+    loss = FillLoss(holes.pipeline, perceptual_loss(LPIPS, "cpu"), "cpu", seed=0)
+    samples = Filled(holes, 4, tmp_path)
     batch = torch.utils.data.default_collate([samples[n] for n in range(3)])
     noise = torch.randn(batch["clean"].shape, generator=torch.Generator().manual_seed(7))
     monkeypatch.setattr(loss, "unet", lambda *_: type("Output", (), {"sample": noise}))
@@ -105,18 +102,9 @@ def test_a_guess_that_changes_nothing_gives_the_fill(tmp_path: Path, monkeypatch
 
 @pytest.mark.slow
 def test_training_changes_the_unet_and_never_the_autoencoder(tmp_path: Path) -> None:
-    pipeline, before = build_pipeline(MICRO), build_pipeline(MICRO)
-    train_fill(
-        pipeline,
-        Drawn(),
-        Silhouettes(None),
-        Schedule(2, 2, 1e-3, warmup=1),
-        Session(tmp_path, "cpu"),
-        perceptual_loss(LPIPS, "cpu"),
-        side=SIDE,
-        pool=3,
-        initializer="opencv-telea",
-    )
+    holes, before = drawn_holes(), build_pipeline(MICRO)
+    schedule, session = Schedule(2, 2, 1e-3, warmup=1), Session(tmp_path, "cpu")
+    pipeline = train_fill(holes, 3, schedule, session, perceptual_loss(LPIPS, "cpu"))
     same = [
         all(torch.equal(a, b) for a, b in zip(x.state_dict().values(), y.state_dict().values(), strict=True))
         for x, y in ((pipeline.vae, before.vae), (pipeline.unet, before.unet))
