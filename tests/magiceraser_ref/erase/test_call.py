@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from baselines.eraser import WeightsMissingError
 from magiceraser_ref import MagicEraser
-from magiceraser_ref.erase import pipeline
+from magiceraser_ref.erase import method
 from magiceraser_ref.erase.forms import pictures_of, results_of
 from olrd.errors import UsageError
 
@@ -167,7 +167,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_does_not_fit_is_said_before_anything_runs(
     eraser: MagicEraser, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "paint", None)
+    monkeypatch.setattr(method, "paint", None)
     options, message = WRONG[case]
     with pytest.raises(UsageError, match=message):
         called(eraser, **options)

@@ -180,7 +180,7 @@ def test_regions_and_prompt_come_from_the_map(eraser: MagicEraser, monkeypatch: 
         seen.extend(jobs)
         return [job.start for job in jobs]
 
-    monkeypatch.setattr("magiceraser_ref.erase.pipeline.paint", paint)
+    monkeypatch.setattr("magiceraser_ref.erase.method.paint", paint)
     mask = box_mask(60, 80, (10, 30, 10, 15))
     with_map(eraser, mask=mask, margin=2.0)
     with_map(eraser, mask=mask, margin=2.0, erased=["truck"])

@@ -54,7 +54,7 @@ def test_a_model_that_changes_nothing_returns_the_fill(tmp_path: Path, monkeypat
     def unchanged(pipeline: Any, jobs: Any, *_: object, **__: object) -> Any:
         return reconstructions(pipeline, [job.start for job in jobs])
 
-    monkeypatch.setattr("magiceraser_ref.erase.pipeline.paint", unchanged)
+    monkeypatch.setattr("magiceraser_ref.erase.method.paint", unchanged)
     (fill,) = content_initialization([photo], [mask], open_initializer("opencv-telea", "", "cpu"))
     results = {word: eraser.erase(photo, mask, seed=0, refocus=None, steps=2, residual=word) for word in ("on", "off")}
     off_by = {word: np.abs(result[mask].astype(int) - fill[mask]).mean() for word, result in results.items()}
