@@ -46,7 +46,7 @@ def called(eraser: MagicEraser, image: Any = PIL_PHOTO, mask_image: Any = PIL_MA
 def test_the_docstring_erases_a_photo() -> None:
     parser = doctest.DocTestParser()
     text = MagicEraser.__call__.__doc__ or ""
-    example = parser.get_doctest(text, {}, "MagicEraser.__call__", pipeline.__file__, 0)
+    example = parser.get_doctest(text, {}, "MagicEraser.__call__", __file__, 0)
     assert len(example.examples) >= 8
     assert doctest.DocTestRunner().run(example).failed == 0
 
