@@ -12,6 +12,7 @@ import numpy as np
 from olrd.arrays import MAX_PIXELS
 from olrd.dataset.card import card_problems, stray_files
 from olrd.dataset.folder import READ_ERRORS, Dataset, batch_rows, group_batches, row_triplet
+from olrd.dataset.footer import stored_columns
 from olrd.dataset.schema import schema
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, Rejected
@@ -19,6 +20,7 @@ from olrd.masks import mask_box
 from olrd.panoptic import decode_rle
 from olrd.progress import progress_bar
 from olrd.storage.files import sha256, sha256_file
+from olrd.storage.remote import Remote
 from olrd.triplets.compose import Triplet, check_fit, covers, pixels_sha256, prove
 from olrd.triplets.recipe import Recipe
 from olrd.triplets.seen_compose import placed
@@ -99,7 +101,7 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
             if not found.equals(expected) or not same_features:
                 problems.append(f"{path}: its columns or features are not those of {dataset.form}")
                 return range(0)
-            if packed := foreign_codecs(file):
+            if packed := _foreign(path):
                 problems.append(f"{path}: {packed}")
                 return range(0)
             return range(file.metadata.num_row_groups)
@@ -108,19 +110,17 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
         return range(0)
 
 
-def foreign_codecs(file: Any) -> str | None:
+def _foreign(path: Path | Remote) -> str | None:
     """What is wrong with the columns of a Parquet file as they are stored; None if nothing is.
 
     Other codecs than a build's can make gigabytes of a few bytes.
     """
-    for group in range(file.metadata.num_row_groups):
-        described = file.metadata.row_group(group)
-        for place in range(described.num_columns):
-            column = described.column(place)
-            if column.compression not in ("UNCOMPRESSED", "SNAPPY"):
-                return f"{column.path_in_schema} is compressed with {column.compression}, which no build writes"
-            if column.num_values > MAX_GROUP_VALUES:
-                return f"{column.path_in_schema} has {column.num_values:,} values in row group {group}"
+    for group, columns in enumerate(stored_columns(path)):
+        for column in columns:
+            if column.codec not in ("UNCOMPRESSED", "SNAPPY"):
+                return f"{column.path} is compressed with {column.codec}, which no build writes"
+            if not 0 <= column.values <= MAX_GROUP_VALUES:
+                return f"{column.path} has {column.values:,} values in row group {group}"
     return None
 
 

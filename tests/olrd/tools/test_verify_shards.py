@@ -42,6 +42,22 @@ def test_a_flipped_byte_anywhere_is_found(copy: Copy) -> None:
     assert problems(copy.folder) == []
 
 
+def test_a_footer_that_contradicts_itself_is_found(copy: Copy) -> None:
+    """A histogram of two numbers for a column that has one: pyarrow aborts when asked how the column is stored."""
+
+    def make_twenty(rows: Rows) -> None:
+        rows[:] = (rows * 20)[:20]
+
+    copy.edit(make_twenty)
+    path = copy.shard()
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    place = data.index(b"\x06\x19&\x00(", footer)
+    path.write_bytes(data[:place] + b"\x26" + data[place + 1 :])
+    copy.seal()
+    assert any(path.name in p and "histogram size mismatch" in p for p in problems(copy.folder))
+
+
 def test_a_truncated_shard_is_found(copy: Copy) -> None:
     data = copy.shard().read_bytes()
     copy.shard().write_bytes(data[: len(data) // 2])
