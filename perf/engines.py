@@ -22,7 +22,7 @@ from olrd.config import BuildConfig
 from olrd.engines import EngineSpec
 from olrd.engines.ray import OBJECT_STORE, QUIET
 from olrd.sources import SourceSpec
-from olrd.sources.coco import DEMO_ROOT
+from olrd.sources.panoptic.coco import DEMO_ROOT
 from perf.throughput import repeated
 
 

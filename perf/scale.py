@@ -23,7 +23,9 @@ from typing import Any
 
 from perf.throughput import repeated
 
-IMPORTS = "import olrd.builder.worker, olrd.triplets.maker, olrd.sources.coco, cv2, pyarrow.parquet, scipy.ndimage"
+IMPORTS = (
+    "import olrd.builder.worker, olrd.triplets.maker, olrd.sources.panoptic.coco, cv2, pyarrow.parquet, scipy.ndimage"
+)
 OPEN = """
 from pathlib import Path
 from olrd.config import BuildConfig
@@ -33,7 +35,7 @@ UnitBuilder(BuildConfig(SourceSpec("coco", {root!r})), {parts!r}).start()
 """
 INDEX = """
 from pathlib import Path
-from olrd.sources.panoptic_index import panoptic_index
+from olrd.sources.panoptic.index import panoptic_index
 print(panoptic_index(Path({file!r})).num_rows)
 """
 REPORT = """
@@ -102,7 +104,7 @@ def annotations(root: Path, images: int, scratch: Path) -> dict[str, Any]:
     large = repeated(root, times, scratch / "photos")
     (file,) = large.glob("annotations/panoptic_*.json")
     cache = {"OLRD_CACHE": str(scratch / "cache")}
-    indexing = _reported("import ijson, olrd.sources.panoptic_index", INDEX.format(file=str(file)), cache)
+    indexing = _reported("import ijson, olrd.sources.panoptic.index", INDEX.format(file=str(file)), cache)
     start = OPEN.format(root=str(large), parts=str(scratch))
     imports, opened = _reported("", IMPORTS, cache), _reported(IMPORTS, start, cache)
     return {

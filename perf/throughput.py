@@ -37,7 +37,7 @@ from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.panoptic import Record
 from olrd.sources import Source, SourceSpec, open_source
-from olrd.sources.coco import DEMO_ROOT
+from olrd.sources.panoptic.coco import DEMO_ROOT
 from olrd.triplets.candidates import listed_verdict
 from olrd.triplets.tally import Tally
 

@@ -34,7 +34,7 @@ from baselines.app.steps import (
 from baselines.photos.choosing import best_ready
 from baselines.photos.objects import Mapped, ObjectFinder
 from olrd.errors import OlrdError
-from olrd.sources.coco import DEMO_ROOT
+from olrd.sources.panoptic.coco import DEMO_ROOT
 from olrd.trust import PICTURE_FORMATS
 
 TITLE = "Erase objects from photos"

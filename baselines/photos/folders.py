@@ -12,7 +12,8 @@ from baselines.photos.compared import PAGE, view_paths
 from baselines.photos.files import read_input
 from baselines.photos.targets import check_targets, effects_path
 from olrd.errors import UsageError
-from olrd.sources.mask_names import is_mask_beside, match_masks, pictures_under, stem_of
+from olrd.sources.listing import pictures_under
+from olrd.sources.masks.names import is_mask_beside, match_masks, stem_of
 from olrd.storage.files import to_json, write_atomic
 from olrd.trust import parse_json, printable, shown
 

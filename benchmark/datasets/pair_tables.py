@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from olrd.dataset.loading import open_splits
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
-from olrd.sources.pair_columns import USUAL, chosen_columns
-from olrd.sources.pair_folders import Picture
-from olrd.sources.pair_names import duplicates
+from olrd.sources.pairs.columns import USUAL, chosen_columns
+from olrd.sources.pairs.folders import Picture
+from olrd.sources.pairs.names import duplicates
 from olrd.storage.files import read_regular, sha256
 from olrd.trust import printable
 

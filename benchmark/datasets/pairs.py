@@ -13,9 +13,9 @@ from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import Rejected, UsageError
 from olrd.mask_files import MaskChoice, read_mask
 from olrd.registry import checked_options
-from olrd.sources.pair_columns import OBER
-from olrd.sources.pair_folders import PairFiles, Picture, find_pairs
-from olrd.sources.pair_layouts import layout_of
+from olrd.sources.pairs.columns import OBER
+from olrd.sources.pairs.folders import PairFiles, Picture, find_pairs
+from olrd.sources.pairs.layouts import layout_of
 
 HALF = "127"
 """The threshold that is half of the range, as masks are read without one."""

@@ -17,7 +17,7 @@ from olrd.arrays import decode_photo
 from olrd.errors import SourceError, UsageError
 from olrd.mask_files import MaskChoice, read_mask
 from olrd.registry import checked_options
-from olrd.sources.pair_folders import bytes_of
+from olrd.sources.pairs.folders import bytes_of
 
 COUNT = 216
 WHERE = (

@@ -9,9 +9,9 @@ from olrd.arrays import MAX_PIXELS
 from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError
 from olrd.panoptic import decode_rle
 from olrd.sources import read_file
-from olrd.sources.picture_files import PictureFiles
-from olrd.sources.place import MOST_LAYERS, fitted_plate
 from olrd.sources.seen import PictureRef
+from olrd.sources.seen.picture_files import PictureFiles
+from olrd.sources.seen.place import MOST_LAYERS, fitted_plate
 from olrd.storage.files import sha256
 from olrd.storage.remote import Remote
 from olrd.storage.roots import Traversable, folders_in, open_root

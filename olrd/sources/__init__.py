@@ -2,7 +2,8 @@
 
 A source is a class with the members of `Source`, registered by name. To add one, write one file and add one line to
 `SOURCES`, or, in another distribution, one entry point in the group `olrd.sources`. The conformance suite in
-tests/olrd/sources/test_sources.py runs on all registered sources.
+tests/olrd/sources/test_sources.py runs on all registered sources. A source that needs several files has a folder;
+`panoptic` and `seen` hold what several sources share.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ SOURCES = Registry(
     "source",
     "olrd.sources",
     {
-        "clip": "olrd.sources.clip:open_clip",
-        "coco": "olrd.sources.coco:open_coco",
-        "demo": "olrd.sources.coco:open_demo",
+        "clip": "olrd.sources.clip.source:open_clip",
+        "coco": "olrd.sources.panoptic.coco:open_coco",
+        "demo": "olrd.sources.panoptic.coco:open_demo",
         "images": "olrd.sources.images:open_images",
-        "instances": "olrd.sources.instances:open_instances",
-        "masks": "olrd.sources.masks:open_masks",
-        "openimages": "olrd.sources.openimages:open_openimages",
-        "pairs": "olrd.sources.pairs:open_pairs",
+        "instances": "olrd.sources.instances.source:open_instances",
+        "masks": "olrd.sources.masks.source:open_masks",
+        "openimages": "olrd.sources.openimages.source:open_openimages",
+        "pairs": "olrd.sources.pairs.source:open_pairs",
         "synthetic": "olrd.sources.synthetic:open_synthetic",
     },
 )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from olrd.arrays import Image, decode_photo
@@ -14,15 +13,12 @@ from olrd.licenses import license_url
 from olrd.models.mask2former import CHECKPOINT, THRESHOLD, Mask2FormerSegmenter
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceSpec, read_file
-from olrd.sources.coco import PanopticFolder
-from olrd.sources.panoptic_cache import PanopticCache
-from olrd.sources.panoptic_json import check_ids, image_id
+from olrd.sources.listing import SUFFIXES, pictures_under
+from olrd.sources.panoptic.cache import PanopticCache
+from olrd.sources.panoptic.coco import PanopticFolder
+from olrd.sources.panoptic.json_file import check_ids, image_id
 from olrd.storage.archives import Archive
-from olrd.storage.remote import Remote
 from olrd.storage.roots import Traversable, open_root
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-
 
 _DEFAULTS: dict[str, Any] = {
     "checkpoint": CHECKPOINT,
@@ -117,7 +113,7 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
     """`--source images`: segment photos that have no annotation yet, with progress, and open the result.
 
     The annotations are in `<root>-panoptic`, or in the folder that the option `panoptic` names, in the layout of
-    `olrd.sources.panoptic_cache`. Existing entries are never changed, so that corrections by hand stay. To segment a
+    `olrd.sources.panoptic.cache`. Existing entries are never changed, so that corrections by hand stay. To segment a
     photo again, delete its PNG. A photo that cannot be read is listed without an annotation and is tried again by the
     next build.
     """
@@ -147,38 +143,10 @@ def _beside(root: Traversable) -> Path:
 
 
 def list_photos(root: Traversable, apart: Path) -> list[str]:
-    """The photos under `root` as sorted relative POSIX paths, without hidden files and folders.
-
-    Linked folders are not followed, and the folder `apart` is left out. Raises `SourceError` for a name that is not
-    valid Unicode, and for two names with the same id.
-    """
-    found = [
-        name
-        for name in _all_names(root, apart.resolve())
-        if PurePosixPath(name).suffix.lower() in SUFFIXES
-        and not any(part[0] == "." for part in name.split("/") if part)
-    ]
-    for name in found:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise SourceError(
-                f"the photo {name!r} under {root} has a name that is not valid UTF-8: rename it"
-            ) from error
-    check_ids((image_id(name), name) for name in sorted(found))
-    return sorted(found)
-
-
-def _all_names(root: Traversable, apart: Path) -> Iterator[str]:
-    """The relative names of all files under `root`, in any order."""
-    if not isinstance(root, Path):
-        assert isinstance(root, Remote | Archive)
-        yield from root.walk_names() if isinstance(root, Remote) else root.names()
-        return
-    for folder, folders, files in os.walk(root):
-        here = Path(folder)
-        folders[:] = [f for f in folders if f[0] != "." and (here / f).resolve() != apart]
-        yield from ((here / name).relative_to(root).as_posix() for name in files)
+    """The photos under `root` (see `pictures_under`). Raises `SourceError`, also for two names with the same id."""
+    names = pictures_under(root, apart=apart)
+    check_ids((image_id(name), name) for name in names)
+    return names
 
 
 def segment_missing(

@@ -15,8 +15,8 @@ from PIL.Image import DecompressionBombError
 
 from olrd.errors import MissingExtraError, OlrdError, SourceError, UsageError
 from olrd.progress import progress_bar
-from olrd.sources.panoptic_index import image_key
-from olrd.sources.panoptic_json import Json, read_json
+from olrd.sources.panoptic.index import image_key
+from olrd.sources.panoptic.json_file import Json, read_json
 from olrd.sources.things import Declared, decide_things, read_isthing
 
 _CHUNK = 50

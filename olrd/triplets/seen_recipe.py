@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from olrd.errors import IntegrityError
 from olrd.panoptic import Box
-from olrd.sources.clip_alignment import Motion
-from olrd.sources.picture_files import is_part
 from olrd.sources.seen import Layer, PictureRef
-from olrd.sources.tones import Tone
+from olrd.sources.seen.alignment import Motion
+from olrd.sources.seen.picture_files import is_part
+from olrd.sources.seen.tones import Tone
 from olrd.triplets.recipe import MAX_TEXT, PhotoRef, Recipe
 from olrd.trust import parse_json, printable, shown
 
@@ -36,7 +36,7 @@ class SeenRecipe:
         mask_bbox, mask: the box of the object and COCO counts of its mask inside it.
         effect_bbox, effect: the same of all that it changes; the ground truth differs from the picture only there.
         layers: the pictures of the place, fitted to the picture with the object.
-        tolerance: see `olrd.sources.clip_plate.plate_of`.
+        tolerance: see `olrd.sources.seen.plate.plate_of`.
         pixels_sha256: see `olrd.triplets.compose.pixels_sha256`.
     """
 

@@ -31,7 +31,7 @@ from baselines.photos.files import PhotoFile
 from baselines.photos.objects import Mapped
 from olrd.errors import Rejected, UsageError
 from olrd.panoptic import Box, Category, PanopticMap, Segment
-from olrd.sources.coco import DEMO_ROOT
+from olrd.sources.panoptic.coco import DEMO_ROOT
 
 HEIGHT, WIDTH = 90, 120
 EXAMPLE = DEMO_ROOT / "demo" / "000000000003.jpg"

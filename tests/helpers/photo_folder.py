@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from olrd.panoptic import Record, SegmentMap, check_panoptic
-from olrd.sources.panoptic_json import png_name
+from olrd.sources.panoptic.json_file import png_name
 
 NAMES = ["a/one.jpg", "a/two.PNG", "b/deep/one.jpg", "grey.jpeg"]
 

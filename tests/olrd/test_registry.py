@@ -125,7 +125,7 @@ def test_a_plug_in_source_makes_triplets() -> None:
 
 @pytest.mark.usefixtures("plugin")
 def test_a_built_in_name_wins_over_a_plug_in() -> None:
-    assert SOURCES.targets()["coco"] == "olrd.sources.coco:open_coco"
+    assert SOURCES.targets()["coco"] == "olrd.sources.panoptic.coco:open_coco"
 
 
 @pytest.mark.usefixtures("plugin")
@@ -142,7 +142,7 @@ def test_listing_names_imports_nothing(plugin: Path) -> None:
     code = (
         "import sys; from olrd.sources import SOURCES; names = SOURCES.names(); "
         "assert 'toy' in names, names; "
-        "print([m for m in ('toy_source', 'olrd.sources.coco', 'torch') if m in sys.modules])"
+        "print([m for m in ('toy_source', 'olrd.sources.panoptic.coco', 'torch') if m in sys.modules])"
     )
     root = REPOSITORY
     done = subprocess.run(

@@ -24,7 +24,7 @@ from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError, UsageError
 from olrd.sources import SourceSpec
-from olrd.sources.pair_layouts import LAYOUTS
+from olrd.sources.pairs.layouts import LAYOUTS
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from olrd.sources.pair_names import with_masks, with_truths
+from olrd.sources.pairs.names import with_masks, with_truths
 
 FOLDER = Path("set")
 STEMS = st.sets(st.text("ab1_-. m", min_size=1, max_size=6).filter(lambda text: text.strip(" .") == text), min_size=1)

@@ -21,7 +21,7 @@ from olrd.config import BuildConfig
 from olrd.errors import Rejected, SourceError, UsageError
 from olrd.masks import mask_box
 from olrd.sources import SourceSpec
-from olrd.sources.coco import DEMO_ROOT
+from olrd.sources.panoptic.coco import DEMO_ROOT
 from olrd.triplets.compose import Triplet
 
 RULES = ExampleRules(resolution=32, factor=4, batch=4)

@@ -28,9 +28,9 @@ from olrd.dataset.loading import load
 from olrd.errors import IntegrityError, OutputError, Rejected, SourceError, UsageError
 from olrd.masks import mask_box
 from olrd.sources import SourceSpec, open_source
-from olrd.sources import video as videos
-from olrd.sources.place import Place
 from olrd.sources.seen import PictureRef
+from olrd.sources.seen import video as videos
+from olrd.sources.seen.place import Place
 from olrd.tools.rebuild import rebuild, strip_pixels
 from olrd.tools.show import show
 from olrd.tools.verify import verify

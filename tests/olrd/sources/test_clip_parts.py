@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from olrd.arrays import Image
 from olrd.panoptic import Box
-from olrd.sources.clip_alignment import displacement, joined, large_motion, small_motion, undone, warped
-from olrd.sources.clip_plate import LEAST_SHARE, SECOND_SHARE, SHARE, plate_of
-from olrd.sources.tones import fitted_tone, joined_tones, tone_change, toned, undone_tone
+from olrd.sources.seen.alignment import displacement, joined, large_motion, small_motion, undone, warped
+from olrd.sources.seen.plate import LEAST_SHARE, SECOND_SHARE, SHARE, plate_of
+from olrd.sources.seen.tones import fitted_tone, joined_tones, tone_change, toned, undone_tone
 from tools.drawn_clip import HEIGHT, WIDTH, Scene, ground
 
 WHOLE = Box(0, 0, WIDTH, HEIGHT)

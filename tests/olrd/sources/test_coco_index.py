@@ -14,7 +14,7 @@ MEASURE = """
 import re, sys
 from pathlib import Path
 import ijson, pyarrow
-from olrd.sources.panoptic_index import panoptic_index
+from olrd.sources.panoptic.index import panoptic_index
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -14,7 +14,8 @@ from synthetic_coco import write_coco
 
 from olrd.config import BuildConfig
 from olrd.errors import Rejected, SourceError, UsageError
-from olrd.sources import Source, SourceSpec, open_source, panoptic_index, safe_path
+from olrd.sources import Source, SourceSpec, open_source, safe_path
+from olrd.sources.panoptic import index as panoptic_index
 from olrd.triplets.maker import TripletMaker
 from olrd.triplets.tally import Tally
 

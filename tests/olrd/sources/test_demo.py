@@ -18,7 +18,7 @@ from olrd.licenses import is_permissive
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import check_panoptic
 from olrd.sources import SourceSpec, open_source
-from olrd.sources.coco import DEMO_ROOT
+from olrd.sources.panoptic.coco import DEMO_ROOT
 from olrd.tools.verify import verify
 from olrd.triplets.scene import open_scene
 

@@ -15,7 +15,7 @@ from olrd.licenses import license_code, license_url
 from olrd.sources import SourceSpec, open_source
 from olrd.sources import images as images_module
 from olrd.sources.images import ImagesOptions
-from olrd.sources.panoptic_json import png_name
+from olrd.sources.panoptic.json_file import png_name
 
 
 def test_max_pixels_is_respected(root: Path, checkpoint: Path) -> None:

@@ -16,7 +16,7 @@ from olrd.masks import mask_box
 from olrd.models import mask2former as segmenter
 from olrd.models.coco_categories import coco_categories
 from olrd.sources import SourceSpec, open_source
-from olrd.sources.panoptic_json import image_id
+from olrd.sources.panoptic.json_file import image_id
 
 
 def test_every_record_is_exact(root: Path, opened: Open, segmented: list[int]) -> None:
@@ -94,7 +94,7 @@ def test_kill_and_resume(
     root: Path, opened: Open, kill_at: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Killed at its third photo or while joining, the next run ends with what one run gives."""
-    from olrd.sources import panoptic_cache
+    from olrd.sources.panoptic import cache as panoptic_cache
 
     whole = opened(panoptic=str(tmp_path / "whole"))
     module, name, at = {
@@ -135,7 +135,7 @@ def test_kill_and_resume(
 
 def test_correction_after_a_kill_is_kept(root: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the JSON was joined: what waited is void, and must not undo a correction."""
-    from olrd.sources.panoptic_cache import PanopticCache
+    from olrd.sources.panoptic.cache import PanopticCache
 
     calls: list[int] = []
 

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 
 from olrd.arrays import MAX_PIXELS
 from olrd.errors import Rejected
-from olrd.sources.shapes import MAX_OUTLINE, draw_shape, parse_shape
+from olrd.sources.instances.shapes import MAX_OUTLINE, draw_shape, parse_shape
 
 WIDTH, HEIGHT = 31, 23
 

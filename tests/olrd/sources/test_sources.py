@@ -19,7 +19,7 @@ from olrd.errors import OBJECT_REASONS, PHOTO_REASONS, UsageError
 from olrd.licenses import license_code
 from olrd.panoptic import Box, check_panoptic
 from olrd.sources import SEEN, SOURCES, Source, SourceSpec, open_source, source_info
-from olrd.sources.coco import DEMO_ROOT
+from olrd.sources.panoptic.coco import DEMO_ROOT
 from olrd.sources.seen import SeenSource
 from tools.drawn_clip import Scene
 

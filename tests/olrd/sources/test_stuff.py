@@ -17,7 +17,7 @@ from olrd.errors import Rejected, SourceError, UsageError
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import check_panoptic
 from olrd.sources import Source, open_source
-from olrd.sources.stuff_names import stuff_names
+from olrd.sources.instances.stuff_names import stuff_names
 from olrd.tools.verify import verify
 
 pytestmark = pytest.mark.usefixtures("no_sample_sheets")

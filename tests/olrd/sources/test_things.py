@@ -15,7 +15,7 @@ from baselines.photos.panoptic_file import read_map
 from olrd.arrays import encode_ids
 from olrd.errors import SourceError, UsageError
 from olrd.sources import SourceSpec
-from olrd.sources.coco import open_coco
+from olrd.sources.panoptic.coco import open_coco
 from olrd.sources.things import Declared, decide_things, read_isthing
 
 Change = Callable[[dict[str, Any]], None]

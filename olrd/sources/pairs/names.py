@@ -39,7 +39,7 @@ def with_masks(
 
     Args:
         folder: of the masks, for messages.
-        photos, masks: the files by their keys (see `olrd.sources.pair_folders.pictures_in`).
+        photos, masks: the files by their keys (see `olrd.sources.pairs.folders.pictures_in`).
         beside: masks are called `<photo>_mask...`, and are samples of that name. Without it, masks have the names of
             their photos, or, if a photo has none of its name, names that `_matched` understands.
 

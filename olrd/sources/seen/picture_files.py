@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from olrd.arrays import MAX_PIXELS, encode_image
+from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, resize_image, working_size
 from olrd.errors import IntegrityError, Rejected
 from olrd.sources import read_file, safe_path
-from olrd.sources.video import Video
+from olrd.sources.seen.video import Video
 from olrd.storage.files import sha256, sha256_file
 from olrd.storage.remote import Remote
 from olrd.storage.roots import Traversable, local_copy
@@ -24,6 +24,14 @@ _COLUMNS = 4
 def is_part(text: object) -> bool:
     """Whether a text is the part of a reference (see `olrd.sources.seen.PictureRef`)."""
     return isinstance(text, str) and _PART.fullmatch(text) is not None
+
+
+def working_pixels(data: bytes, name: str, size: int | None, max_pixels: int) -> Image:
+    """A picture at working size. Raises `Rejected`."""
+    pixels = decode_photo(data, name, max_pixels).pixels
+    if size is None or min(pixels.shape[:2]) == size:
+        return pixels
+    return resize_image(pixels, working_size(pixels.shape[1], pixels.shape[0], size))
 
 
 class PictureFiles:

@@ -8,38 +8,20 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from olrd.arrays import Image, decode_photo, resize_image, working_size
+from olrd.arrays import Image
 from olrd.errors import Rejected, SourceError, UsageError
 from olrd.licenses import license_code, license_url
-from olrd.panoptic import Category, Record
+from olrd.panoptic import Record
 from olrd.registry import checked_options, number_options
 from olrd.sources import SEEN, SourceSpec, check_unused
-from olrd.sources.clip_index import clip_index, clip_names
-from olrd.sources.picture_files import PictureFiles
-from olrd.sources.place import Place, layer_count
-from olrd.sources.seen import OBJECT, PictureRef, Seen
-from olrd.sources.video import VIDEOS, is_video
+from olrd.sources.clip.index import clip_index, clip_names
+from olrd.sources.seen import PictureRef, Seen, seen_categories
+from olrd.sources.seen.picture_files import PictureFiles, working_pixels
+from olrd.sources.seen.place import Place, layer_count
+from olrd.sources.seen.video import VIDEOS, is_video
 from olrd.storage.roots import Traversable, open_root
-from olrd.trust import one_line
 
 DEFAULTS = {"apart": "0.01", "category": "object", "license": "", "source_url_prefix": ""}
-
-
-def seen_categories(name: str) -> dict[int, Category]:
-    """The categories of a set whose objects have one class. Raises `UsageError` for an empty name."""
-    name = one_line(name)
-    if not name:
-        raise UsageError("source option category: expected a name, got none")
-    both = Category(OBJECT, name, "object", True), Category(OBJECT + 1, "background", "unlabelled", False)
-    return {category.id: category for category in both}
-
-
-def working_pixels(data: bytes, name: str, size: int | None, max_pixels: int) -> Image:
-    """A picture at working size. Raises `Rejected`."""
-    pixels = decode_photo(data, name, max_pixels).pixels
-    if size is None or min(pixels.shape[:2]) == size:
-        return pixels
-    return resize_image(pixels, working_size(pixels.shape[1], pixels.shape[0], size))
 
 
 class Clips:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from olrd.errors import SourceError
-from olrd.sources.images import SUFFIXES
-from olrd.storage.archives import Archive, Member
-from olrd.storage.remote import Remote
-from olrd.storage.roots import Traversable
 from olrd.trust import shown
 
 # name_mask, name_mask001, name_mask_2; name_0, name-1. A number needs a separator: frame12 is no mask of frame1.
@@ -31,47 +26,6 @@ class Matched(NamedTuple):
 
     masks: Mapping[str, Sequence[str]]
     alone: Sequence[str]
-
-
-def pictures_under(folder: Traversable, suffixes: Collection[str] = SUFFIXES) -> list[str]:
-    """The pictures under a folder as sorted relative names, without hidden files and folders.
-
-    suffixes: of the files to list. Linked folders are not followed. Raises `SourceError` for a name that is not valid Unicode.
-    """
-    found = []
-    for name in _all_names(folder):
-        if any(part[:1] == "." for part in name.split("/")) or name.startswith("__MACOSX/"):
-            continue
-        if PurePosixPath(name).suffix.lower() in suffixes:
-            try:
-                name.encode()
-            except UnicodeEncodeError as error:
-                raise SourceError(f"{name!r} under {folder} is a name that is not valid UTF-8: rename it") from error
-            found.append(name)
-    return sorted(found)
-
-
-def _all_names(folder: Traversable) -> Iterator[str]:
-    if isinstance(folder, Archive | Member):
-        yield from folder.names()
-    elif isinstance(folder, Remote):
-        yield from folder.walk_names()
-    else:
-        assert isinstance(folder, Path)
-        for here, folders, files in os.walk(folder):
-            folders[:] = [name for name in folders if name[0] != "."]
-            relative = Path(here).relative_to(folder)
-            yield from ((relative / name).as_posix() for name in files)
-
-
-def state_of(folder: Traversable, name: str) -> list[int | str]:
-    """A file's name, and what changes when somebody replaces it."""
-    path = folder / name
-    if isinstance(path, Path):
-        stat = path.stat()
-        return [name, stat.st_size, stat.st_mtime_ns]
-    assert isinstance(path, Remote | Member)
-    return [name, path.version()]
 
 
 def match_masks(photos: Iterable[str], masks: Mapping[str, str]) -> Matched:

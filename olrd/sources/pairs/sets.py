@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 
 from olrd.errors import SourceError, UsageError
 from olrd.progress import progress_bar, say
-from olrd.sources.pair_columns import OBER, USUAL, chosen_columns
-from olrd.sources.pair_folders import find_pairs
-from olrd.sources.pair_layouts import Layout, layout_of
-from olrd.sources.pair_names import duplicates
-from olrd.sources.picture_files import PictureFiles
+from olrd.sources.pairs.columns import OBER, USUAL, chosen_columns
+from olrd.sources.pairs.folders import find_pairs
+from olrd.sources.pairs.layouts import Layout, layout_of
+from olrd.sources.pairs.names import duplicates
 from olrd.sources.seen import PictureRef
+from olrd.sources.seen.picture_files import PictureFiles
 from olrd.storage.files import children, file_name_of
 from olrd.storage.remote import Remote
 from olrd.trust import printable

@@ -24,10 +24,10 @@ from olrd.mask_files import MaskChoice, read_mask
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceSpec, check_unused, read_file
-from olrd.sources.instances_layout import entries, named_path
-from olrd.sources.mask_names import is_mask_beside, match_masks, pictures_under, state_of, stem_of
+from olrd.sources.listing import entries, named_path, pictures_under, state_of
+from olrd.sources.masks.names import is_mask_beside, match_masks, stem_of
 from olrd.sources.overlays import measured, paint
-from olrd.sources.panoptic_json import check_ids, image_id
+from olrd.sources.panoptic.json_file import check_ids, image_id
 from olrd.storage.indexes import open_index
 from olrd.storage.roots import Traversable, folder_or_archive, open_root
 from olrd.trust import one_line, shown

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.sources import read_file, safe_path
-from olrd.storage.remote import is_url
-from olrd.storage.roots import Traversable, archive_at, folder_or_archive, names_in, open_root
+from olrd.sources.listing import entries
+from olrd.storage.roots import Traversable, archive_at, folder_or_archive
 from olrd.trust import shown
 
 _ROBOFLOW = "_annotations.coco.json"
@@ -96,25 +96,6 @@ def _folders(root: Traversable) -> Iterator[Traversable]:
     for name in entries(root):
         if (root / name / _ROBOFLOW).is_file():
             yield root / name
-
-
-def entries(folder: Traversable) -> list[str]:
-    """The names directly in a folder, sorted. An archive lists the files of its folders too."""
-    return sorted({name.partition("/")[0] for name in names_in(folder)})
-
-
-def named_path(root: Traversable, key: str, text: str) -> Traversable:
-    """What the option `key` names: a path below the root, or any other. Raises `UsageError` if nothing is there."""
-    inside = None if is_url(text) or Path(text).is_absolute() else root / text
-    if inside is not None and (inside.is_file() or inside.is_dir()):
-        return inside
-    try:
-        outside = open_root(str(Path(text).expanduser()) if not is_url(text) else text)
-    except SourceError:
-        outside = None
-    if outside is None or not (outside.is_file() or outside.is_dir()):
-        raise UsageError(f"--source-option {key}={text}: there is no such file or folder under {root} or elsewhere")
-    return outside
 
 
 class PhotoFiles:

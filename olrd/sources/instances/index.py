@@ -19,8 +19,8 @@ import pyarrow as pa
 from olrd.errors import SourceError
 from olrd.panoptic import Category
 from olrd.progress import say
-from olrd.sources.json_chunks import json_chunks
-from olrd.sources.shapes import Shape, parse_shape
+from olrd.sources.instances.json_chunks import json_chunks
+from olrd.sources.instances.shapes import Shape, parse_shape
 from olrd.storage.indexes import open_index
 from olrd.trust import DepthGuard, one_line, reading, shown
 

@@ -13,14 +13,12 @@ from olrd.mask_files import MaskChoice, read_mask
 from olrd.panoptic import Box, Record
 from olrd.registry import checked_options
 from olrd.sources import SEEN, SourceSpec, check_unused
-from olrd.sources.changes import MOST_CHANGED, Found, known_object, objects_in
-from olrd.sources.clip import seen_categories, working_pixels
-from olrd.sources.clip_alignment import Motion, displacement, large_motion, small_motion, warped
-from olrd.sources.pair_sets import Pair, PairSet, pair_set
-from olrd.sources.picture_files import PictureFiles
-from olrd.sources.place import MAX_TONE
-from olrd.sources.seen import Layer, PictureRef, Seen
-from olrd.sources.tones import Tone, fitted_tone, tone_change, toned
+from olrd.sources.pairs.sets import Pair, PairSet, pair_set
+from olrd.sources.seen import Layer, PictureRef, Seen, seen_categories
+from olrd.sources.seen.alignment import Motion, displacement, large_motion, small_motion, warped
+from olrd.sources.seen.changes import MOST_CHANGED, Found, known_object, objects_in
+from olrd.sources.seen.picture_files import PictureFiles, working_pixels
+from olrd.sources.seen.tones import MAX_TONE, Tone, fitted_tone, tone_change, toned
 from olrd.storage.remote import location
 
 DEFAULTS = {
@@ -185,7 +183,7 @@ def _residual(pixels: Image, without: Image, motion: Motion | None) -> tuple[flo
 def open_pairs(spec: SourceSpec) -> Pairs:
     """`--source pairs --root DIR [--source-option KEY=VALUE]`.
 
-    Options: `layout` (see `olrd.sources.pair_layouts`, or `ober`), `photos`, `masks`, `truth` and `effects` (folders;
+    Options: `layout` (see `olrd.sources.pairs.layouts`, or `ober`), `photos`, `masks`, `truth` and `effects` (folders;
     `masks=none` finds objects by difference), `columns` (of Parquet files: `image:A,truth:B,mask:C,effect:D,id:E,
     cluster:F`), `cluster` (`stem`, `prefix` or `folder`: what is one scene), `invert=yes` and `mask_from` (how masks
     are read), `align` (`auto` or `no`), `category`, `license` and `source_url_prefix`.

@@ -19,8 +19,8 @@ from olrd.arrays import encode_ids
 from olrd.errors import SourceError
 from olrd.models.mask2former import Segmentation
 from olrd.panoptic import Category
-from olrd.sources.panoptic_index import panoptic_index
-from olrd.sources.panoptic_json import (
+from olrd.sources.panoptic.index import panoptic_index
+from olrd.sources.panoptic.json_file import (
     Json,
     category_entries,
     image_id,

@@ -17,13 +17,12 @@ from olrd.errors import Rejected, SourceError
 from olrd.panoptic import Category
 from olrd.progress import progress_bar
 from olrd.sources import read_file
-from olrd.sources.coco import PanopticFolder
-from olrd.sources.instances_index import InstancesIndex
-from olrd.sources.instances_layout import named_path
-from olrd.sources.mask_names import pictures_under, state_of
+from olrd.sources.instances.index import InstancesIndex
+from olrd.sources.instances.shapes import Shape, draw_shape
+from olrd.sources.instances.stuff_names import stuff_names
+from olrd.sources.listing import named_path, pictures_under, state_of
 from olrd.sources.overlays import paint
-from olrd.sources.shapes import Shape, draw_shape
-from olrd.sources.stuff_names import stuff_names
+from olrd.sources.panoptic.coco import PanopticFolder
 from olrd.storage.indexes import open_index
 from olrd.storage.remote import is_url
 from olrd.storage.roots import Traversable, folder_or_archive, local_copy

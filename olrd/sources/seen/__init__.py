@@ -12,12 +12,23 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from olrd.arrays import Image, Mask
+from olrd.errors import UsageError
 from olrd.panoptic import Box, Category, Record
-from olrd.sources.clip_alignment import Motion
-from olrd.sources.tones import Tone
+from olrd.sources.seen.alignment import Motion
+from olrd.sources.seen.tones import Tone
+from olrd.trust import one_line
 
 OBJECT = 1
 """The category id of the objects of a set without classes."""
+
+
+def seen_categories(name: str) -> dict[int, Category]:
+    """The categories of a set whose objects have one class. Raises `UsageError` for an empty name."""
+    name = one_line(name)
+    if not name:
+        raise UsageError("source option category: expected a name, got none")
+    both = Category(OBJECT, name, "object", True), Category(OBJECT + 1, "background", "unlabelled", False)
+    return {category.id: category for category in both}
 
 
 class PictureRef(NamedTuple):
@@ -60,7 +71,7 @@ class Seen(NamedTuple):
 
     Attributes:
         layers: of the plate.
-        tolerance: see `olrd.sources.clip_plate.plate_of`.
+        tolerance: see `olrd.sources.seen.plate.plate_of`.
         changes: the objects that can be used.
         rejected: the number of other changes, by reason.
         plate: the plate inside a box, uint8 [h, w, 3]: what `plate_of` gives for the layers.

@@ -23,7 +23,7 @@ from olrd.mask_files import read_mask
 from olrd.masks import mask_box
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, read_file
-from olrd.sources.openimages_index import openimages_index
+from olrd.sources.openimages.index import openimages_index
 from olrd.storage.archives import COMPRESSED, is_archive
 from olrd.storage.remote import location
 from olrd.storage.roots import Traversable, archive_at, folder_or_archive, local_copy, names_in

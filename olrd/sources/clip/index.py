@@ -19,11 +19,10 @@ import pyarrow as pa
 from olrd.arrays import Image, decode_photo
 from olrd.errors import Rejected, SourceError
 from olrd.progress import progress_bar, say
-from olrd.sources.clip_plate import luma_of
-from olrd.sources.images import SUFFIXES
-from olrd.sources.mask_names import pictures_under, state_of
-from olrd.sources.picture_files import PictureFiles
-from olrd.sources.video import VIDEOS, is_video
+from olrd.sources.listing import SUFFIXES, pictures_under, state_of
+from olrd.sources.seen.picture_files import PictureFiles
+from olrd.sources.seen.plate import luma_of
+from olrd.sources.seen.video import VIDEOS, is_video
 from olrd.storage.files import file_name_of, sha256
 from olrd.storage.indexes import open_index
 from olrd.storage.roots import Traversable

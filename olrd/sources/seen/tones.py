@@ -14,6 +14,8 @@ _ROUNDS = 5
 _DARK, _BRIGHT = 12, 243
 """Levels outside are clipped by cameras and tell nothing of a gain."""
 _LEAST = 200
+MAX_TONE = 64.0
+"""Largest change of a level that a gain and an offset may make."""
 SAME = 0.6
 """Difference in levels, over the whole range, up to which two tones count as equal."""
 

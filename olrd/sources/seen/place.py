@@ -10,11 +10,11 @@ import numpy as np
 from olrd.arrays import Image, Mask
 from olrd.errors import Rejected
 from olrd.panoptic import Box
-from olrd.sources.changes import MOST_CHANGED, objects_in
-from olrd.sources.clip_alignment import Motion, displacement, joined, small_motion, undone, warped
-from olrd.sources.clip_plate import Plate, luma_of, plate_of
 from olrd.sources.seen import Layer, PictureRef, Seen
-from olrd.sources.tones import Tone, fitted_tone, joined_tones, tone_change, toned
+from olrd.sources.seen.alignment import Motion, displacement, joined, small_motion, undone, warped
+from olrd.sources.seen.changes import MOST_CHANGED, objects_in
+from olrd.sources.seen.plate import Plate, luma_of, plate_of
+from olrd.sources.seen.tones import MAX_TONE, Tone, fitted_tone, joined_tones, tone_change, toned
 
 LEAST_LAYERS, MOST_LAYERS = 5, 31
 LAYER_BYTES = 1 << 26
@@ -22,8 +22,6 @@ LAYER_BYTES = 1 << 26
 FEW_LAYERS = 9
 MAX_SHAKE = 0.03
 """Largest displacement of a shaking camera, as a share of the picture's longer side."""
-MAX_TONE = 64.0
-"""Largest change of a level that a gain and an offset may make."""
 
 
 class Fitted(NamedTuple):

@@ -20,11 +20,12 @@ from olrd.licenses import license_code, license_url
 from olrd.options import names as names_of
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec
-from olrd.sources.instances_index import InstancesIndex
-from olrd.sources.instances_layout import FoundJson, PhotoFiles, find_json, named_path, photo_folders
+from olrd.sources.instances.index import InstancesIndex
+from olrd.sources.instances.layout import FoundJson, PhotoFiles, find_json, photo_folders
+from olrd.sources.instances.shapes import draw_shape
+from olrd.sources.instances.stuff import Stuff, open_stuff
+from olrd.sources.listing import named_path
 from olrd.sources.overlays import measured, paint
-from olrd.sources.shapes import draw_shape
-from olrd.sources.stuff import Stuff, open_stuff
 from olrd.storage.roots import Traversable, local_copy, open_root
 
 BACKGROUND = Category(1, "background", "unlabelled", False)

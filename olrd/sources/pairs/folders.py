@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from olrd.errors import OlrdError, Rejected, SourceError
-from olrd.sources.pair_layouts import LAYOUTS, TRUTH_NAMES, Layout
-from olrd.sources.pair_names import Triple, duplicates, is_mask, with_masks, with_truths
+from olrd.sources.pairs.layouts import LAYOUTS, TRUTH_NAMES, Layout
+from olrd.sources.pairs.names import Triple, duplicates, is_mask, with_masks, with_truths
 from olrd.storage.files import read_regular
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}

@@ -12,15 +12,15 @@ from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Box, PanopticMap, Record, Segment
 from olrd.sources import SourceSpec, check_unused, read_file
 from olrd.sources.lookup import Listed
-from olrd.sources.panoptic_index import panoptic_index
-from olrd.sources.panoptic_layout import find_layout
+from olrd.sources.panoptic.index import panoptic_index
+from olrd.sources.panoptic.layout import find_layout
 from olrd.sources.things import Declared, decide_things, given_names
 from olrd.storage.remote import location
 from olrd.storage.roots import Traversable, local_copy
 from olrd.trust import shown
 
 OPTIONS = ("json", "pngs", "photos", "things", "stuff")
-DEMO_ROOT = Path(__file__).parent / "demo_photos"
+DEMO_ROOT = Path(__file__).parents[1] / "demo_photos"
 
 
 class PanopticFolder:

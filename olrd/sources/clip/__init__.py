@@ -1,0 +1,1 @@
+"""Frames of fixed cameras: the source `clip`."""

@@ -1,0 +1,1 @@
+"""COCO instances, with stuff labels or without: the source `instances`."""

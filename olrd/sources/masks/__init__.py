@@ -1,0 +1,1 @@
+"""Photos and masks in folders: the source `masks`."""

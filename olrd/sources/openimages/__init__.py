@@ -1,0 +1,1 @@
+"""Open Images: the source `openimages`."""

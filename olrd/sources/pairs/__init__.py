@@ -1,0 +1,1 @@
+"""Pictures of one scene with and without an object: the source `pairs`."""
