@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
+from benchmark.crops import crop_box
 from benchmark.datasets import open_dataset
-from benchmark.page.crops import crop_box
+from benchmark.runner.outputs import saved_output
 from benchmark.runner.results import Run
 from benchmark.scoring import prepared
-from olrd.arrays import Image, decode_photo
-from olrd.storage.files import file_name_of
+from olrd.arrays import Image
 
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"WebP, quality {q}": ("WEBP", {"quality": q, "method": 4}) for q in (80, 90, 95)},
@@ -37,12 +37,11 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def crops_of(run: Run, root: str, every: int) -> list[Image]:
     """The crops of input, truth and output of every so many samples."""
-    data = open_dataset(run.summary.request.dataset, root)
+    data, hashes = open_dataset(run.summary.request.dataset, root), run.samples().set_index("id").output_sha256
     crops = []
     for number in range(0, len(data.ids()), every):
         sample = prepared(data.sample(number), run.summary.protocol)
-        path = run.folder / "outputs" / f"{file_name_of(sample.id)}.webp"
-        output = decode_photo(path.read_bytes(), str(path)).pixels
+        output = saved_output(run, sample.id, hashes[sample.id])
         box = crop_box(sample.mask)
         crops += [p[box.crop()] for p in (sample.image, sample.truth, output) if p is not None]
     return crops
@@ -51,9 +50,11 @@ def crops_of(run: Run, root: str, every: int) -> list[Image]:
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--every", type=int, default=8)
+    parser.add_argument("run", type=Path, help="folder of a run with saved pictures")
+    parser.add_argument("--root", required=True, metavar="DIR", help="the data of the run")
+    parser.add_argument(
+        "--every", type=int, default=8, metavar="N", help="take every N-th sample (default %(default)s)"
+    )
     args = parser.parse_args()
     crops = crops_of(Run(args.run), args.root, args.every)
     print(f"{len(crops)} crops, {np.mean([c.shape[0] * c.shape[1] for c in crops]):.0f} pixels on average\n")

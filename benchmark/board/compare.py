@@ -44,8 +44,8 @@ def compare(
         - `p_holm`: p after Holm's correction over all rows that have a test,
         - `verdict`: which is better, in words. One is better if p_holm is at most 5 %,
         - `higher_is_better`: the direction of the score,
-        - `photos_needed`: the number of source photos by which a difference of `size` is found (power 80 %, alpha 5 %),
-        - `detectable`: the difference that the photos at hand find so,
+        - `photos_needed`: the number of source photos that finds a difference of `size` (power 80 %, alpha 5 %),
+        - `detectable`: the smallest difference that the photos of these runs find with the same power and alpha,
         - `a`, `b`: the names of both sides.
 
     Raises:
@@ -157,7 +157,7 @@ def _sizes(sizes: Mapping[str, float], known: Sequence[str]) -> dict[str, float]
 
 
 def _power(found: Difference, size: float | None) -> dict[str, float | int | None]:
-    """The size in question, the number of photos that it takes, and what the photos at hand find."""
+    """The size in question, the number of photos that finds it, and the smallest size that these photos find."""
     if found.mean is None or found.error is None:
         return {"size": size, "photos_needed": None, "detectable": None}
     size = abs(found.mean) if size is None else size

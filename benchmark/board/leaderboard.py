@@ -2,8 +2,8 @@
 
 BOARD/results/...                      the records (`benchmark.board.records`) and their rows
 BOARD/pictures/...                     thumbnails, if some were asked for (`benchmark.board.strips`)
-BOARD/<dataset>.md, .csv, .tex, .html  tables: one section per protocol, fingerprint and metric revisions; rows of
-                                       different sections are never ranked together
+BOARD/<dataset>.md, .csv, .tex, .html  tables: one section per group of runs that may be ranked together
+                                       (`benchmark.board.ranking`)
 BOARD/<dataset>.svg                    quality against seconds per image
 BOARD/reported.md                      numbers from the paper, not measured here
 """
@@ -16,9 +16,9 @@ from benchmark.board.markup import latex, markdown
 from benchmark.board.page import page
 from benchmark.board.plot import plot
 from benchmark.board.ranking import Section, sections
-from benchmark.board.records import read_records, safe_name
+from benchmark.board.records import records_by_path, safe_name
 from benchmark.board.reported import reported
-from benchmark.board.samples import board_rows
+from benchmark.board.samples import rows_of
 from benchmark.board.strips import strips_of
 from benchmark.board.tables import csv_of
 from olrd.errors import SourceError
@@ -32,12 +32,12 @@ def leaderboard(board: Path) -> list[Path]:
         SourceError: the board has no records.
         IntegrityError: a record, its rows or its thumbnails cannot be read. Nothing is written.
     """
-    records = read_records(board)
+    records = records_by_path(board)
     if not records:
         raise SourceError(f"{board} holds no records; `benchmark leaderboard RUN --board {board}` adds a run")
-    rows = board_rows(board)
+    rows = rows_of(records)
     by_page: dict[str, list[Section]] = {}
-    for section in sections(records):
+    for section in sections(records.values()):
         by_page.setdefault(page_name(section.dataset), []).append(section)
     written = []
     for name, found in sorted(by_page.items()):

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmark.board.ranking import Section
-from benchmark.board.tables import Table, Text, parting, tables_of
+from benchmark.board.tables import Table, Text, disagreement, tables_of
 from benchmark.statistics import EARLIER
 from olrd.trust import escape_markdown, one_line, printable
 
 EARLIER_INTERVALS = ", intervals of an earlier version (percentile bootstrap, too short)"
 NOTES = (
-    "Rows are ranked by the score that agrees best with people: LPIPS in the mask where it was measured. Below the rank "
-    "stand the ranks that the 95 % intervals leave open.",
-    "by PSNR: the rank by PSNR in the mask. An arrow with a number says by how many places PSNR puts the row higher or "
-    "lower than the eye does: PSNR rewards smooth fills.",
-    "control: not a method but a reference, such as doing nothing. It has no rank and stands where its score puts it.",
+    "Rows are ranked by the score that agrees best with people: LPIPS in the mask where it was measured. The ranks in "
+    "brackets are those that the 95 % intervals leave open.",
+    "by PSNR: the rank by PSNR in the mask. An arrow shows how many places PSNR moves the row up or down: PSNR rewards "
+    "smooth fills.",
+    "control: not a method but a reference, such as doing nothing. It has no rank and is listed where its score puts it.",
     "A score is the mean over all samples with its 95 % interval over source photos. Time is the median.",
     "mask: what was erased. ring: the pixels around it. raw: the output, unchanged. composited: the output inside the "
     "mask and the input outside. change/outside/raw: the difference between output and input outside the mask.",
@@ -109,7 +109,7 @@ def markdown(sections: Sequence[Section], picture: str) -> str:
     lines = [f"# {escape_markdown(sections[0].dataset)}", "", f"![quality against time]({picture})"]
     for section in sections:
         lines += ["", f"## {escape_markdown(section.dataset)}: {escape_markdown(head_of(section))}"]
-        lines += ["", escape_markdown(text)] if (text := parting(section)) else []
+        lines += ["", escape_markdown(text)] if (text := disagreement(section)) else []
         for text in section.warnings:
             lines += ["", f"> **Warning:** {escape_markdown(text)}"]
         settings: dict[tuple[str, str], None] = {}

@@ -1,6 +1,6 @@
 """The HTML page of a leaderboard: one file that holds all it needs and loads nothing.
 
-The tables are HTML, so that the page can be read without scripts. The script of `leaderboard.html` adds sorting, the
+The tables are HTML and can be read without scripts. The script of `leaderboard.html` adds sorting, the
 plot of any two scores and the filter; it finds its data in one block of JSON per section. The page's policy lets the
 browser run this script only, by its hash.
 """
@@ -21,8 +21,8 @@ from benchmark.board.markup import CONTROL, NOTES, data_of, escape_html
 from benchmark.board.plot import names_of, plot
 from benchmark.board.ranking import Cell, Column, Row, Section
 from benchmark.board.samples import samples_of
-from benchmark.board.strips import SIDE, WIDTH, labels_of
-from benchmark.board.tables import BY_PIXELS, RANK, SECONDS, Table, Text, decimals_of, heading, parting, tables_of
+from benchmark.board.strips import SIDE, WIDTH, captioned
+from benchmark.board.tables import BY_PIXELS, RANK, SECONDS, Table, Text, decimals_of, disagreement, heading, tables_of
 
 TIME = Column("seconds per image", higher_is_better=False)
 """The time as a column of the plot."""
@@ -37,7 +37,7 @@ def page(
 
     Args:
         sections: what is shown.
-        rows: the rows of samples.parquet by `Row.key`, where they are at hand.
+        rows: the rows of samples.parquet by `Row.key`, for the filter. Runs without rows have no values in it.
         strips: the thumbnails of each section (`benchmark.board.strips.strips_of`).
     """
     template = resources.files("benchmark.board").joinpath("leaderboard.html").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def _section(section: Section, rows: Mapping[str, pd.DataFrame], strips: Mapping
         '<section class="board">',
         f"<h2>protocol {escape_html(section.title)} <small>{escape_html(data_of(section))}</small></h2>",
         *(f'<p class="warning">Warning: {escape_html(text)}</p>' for text in section.warnings),
-        f"<p>{escape_html(text)}</p>" if (text := parting(section)) else "",
+        f"<p>{escape_html(text)}</p>" if (text := disagreement(section)) else "",
         '<div class="tools" hidden></div>',
     ]
     tables = tables_of(section)
@@ -78,7 +78,7 @@ def _section(section: Section, rows: Mapping[str, pd.DataFrame], strips: Mapping
 
 def _gallery(section: Section, strips: Mapping[str, str]) -> str:
     """The thumbnails: the photos, the truths, and every run that has some."""
-    shown = labels_of(section, strips, names_of(section.ranked))
+    shown = captioned(section, strips, names_of(section.ranked))
     if not shown:
         return ""
     figures = (
@@ -96,7 +96,7 @@ def _folded(table: Table) -> str:
 
 
 def html_table(table: Table, titled: bool = True) -> str:
-    """A table as HTML, without the column `control`: such rows are marked. A cell's `data-v` is what it is sorted by."""
+    """A table as HTML. Controls are marked and have no column. A cell's `data-v` is what it is sorted by."""
     at = table.head.index(CONTROL)
     shown = [k for k in range(len(table.head)) if k != at]
     columns = _columns(table)

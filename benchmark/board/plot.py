@@ -1,26 +1,24 @@
 """Quality against time as SVG.
 
-It is written without a plotting library, so that the same records give the same bytes (docs/decisions.md). The axes show
-the range of the methods; controls outside it are named below the plot.
+It is written without a plotting library: the same records give the same bytes (docs/decisions.md). The axes show the
+range of the methods; controls outside it are named below the plot.
 """
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from benchmark.board.axes import log_ticks_of, shown_range, tick_decimals, ticks_of
 from benchmark.board.ranking import TRUTH, Row, Section
+from benchmark.board.svg import FONT, INK, LINE, METHOD, MUTED, interval, line, text
 from benchmark.board.tables import heading
-from olrd.trust import printable
 
 WIDTH, HEIGHT = 760, 390
 LEFT, RIGHT, TOP, BOTTOM = 70, 150, 46, 84
 """Margins of the plotting area in pixels. Names of methods may use the right one."""
-INK, MUTED, LINE, METHOD, CONTROL = "#18181b", "#71717a", "#e4e4e7", "#d6006c", "#71717a"
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 SHORTEST = 1e-9
 """Seconds per image below which a time was not measured."""
 STEP = 15
@@ -87,21 +85,11 @@ def pareto(points: Sequence[Point], higher_is_better: bool) -> list[Point]:
     return front
 
 
-class Range(NamedTuple):
-    """The part of an axis that is shown."""
-
-    low: float
-    high: float
-
-    def holds(self, value: float) -> bool:
-        return self.low <= value <= self.high
-
-
 def _panel(section: Section) -> str:
     points, left_out = points_of(section)
     parts = [
-        _text(LEFT, 20, f"{section.dataset}, {section.title}, data {section.fingerprint}", weight=600),
-        _text(LEFT, 36, f"{heading(section.first)}, 95 % interval; dashed: not beaten in both time and score", MUTED),
+        text(LEFT, 20, f"{section.dataset}, {section.title}, data {section.fingerprint}", weight=600),
+        text(LEFT, 36, f"{heading(section.first)}, 95 % interval; dashed: not beaten in both time and score", MUTED),
     ]
     measured = [p for p in points if not p.control] or points
     if measured:
@@ -113,10 +101,10 @@ def _panel(section: Section) -> str:
         points = [p for p in points if p not in outside]
     if section.partial:
         left_out.append(f"{len(section.partial)} partial run(s) not shown")
-    for k, line in enumerate(_wrapped(left_out)):
-        parts.append(_text(LEFT, HEIGHT - 26 + 14 * k, line, MUTED))
+    for k, note in enumerate(_wrapped(left_out)):
+        parts.append(text(LEFT, HEIGHT - 26 + 14 * k, note, MUTED))
     if not measured:
-        return "".join([*parts, _text(LEFT, HEIGHT / 2, "no ranked run with a finite score", MUTED)])
+        return "".join([*parts, text(LEFT, HEIGHT / 2, "no ranked run with a finite score", MUTED)])
 
     def at_x(value: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(value) - times.low) / (times.high - times.low)
@@ -126,15 +114,15 @@ def _panel(section: Section) -> str:
         return min(max(at, TOP), HEIGHT - BOTTOM)
 
     ticks = ticks_of(scores)
-    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
+    decimals = tick_decimals(ticks)
     for tick in ticks:
-        parts.append(_line(LEFT, at_y(tick), WIDTH - RIGHT, at_y(tick), LINE))
-        parts.append(_text(LEFT - 8, at_y(tick) + 4, f"{tick:.{decimals}f}", MUTED, "end"))
+        parts.append(line(LEFT, at_y(tick), WIDTH - RIGHT, at_y(tick), LINE))
+        parts.append(text(LEFT - 8, at_y(tick) + 4, f"{tick:.{decimals}f}", MUTED, "end"))
     for tick in log_ticks_of(times):
-        parts.append(_line(at_x(tick), TOP, at_x(tick), HEIGHT - BOTTOM, LINE))
-        parts.append(_text(at_x(tick), HEIGHT - BOTTOM + 18, f"{tick:.10f}".rstrip("0").rstrip("."), MUTED, "middle"))
+        parts.append(line(at_x(tick), TOP, at_x(tick), HEIGHT - BOTTOM, LINE))
+        parts.append(text(at_x(tick), HEIGHT - BOTTOM + 18, f"{tick:.10f}".rstrip("0").rstrip("."), MUTED, "middle"))
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(_text(middle, HEIGHT - BOTTOM + 36, "seconds per image (median)", MUTED, "middle"))
+    parts.append(text(middle, HEIGHT - BOTTOM + 36, "seconds per image (median)", MUTED, "middle"))
     front = [(at_x(p.x), at_y(p.y)) for p in pareto(points, section.first.higher_is_better)]
     steps = [f"{x:.1f},{y:.1f}" for (x, y), before in zip(front[1:], front, strict=False) for y in (before[1], y)]
     if front:
@@ -148,9 +136,9 @@ def _panel(section: Section) -> str:
         end, start = (x - 14, x - 6) if left else (x + 14, x + 6)
         anchor, shift = ("end", -3) if left else ("start", 3)
         if y_name != y:
-            parts.append(_line(start, y, end, y_name, MUTED, 0.75))
+            parts.append(line(start, y, end, y_name, MUTED, 0.75))
         colour = MUTED if point.control else INK
-        parts.append(_text(end + shift, y_name + 4, name, colour, anchor))
+        parts.append(text(end + shift, y_name + 4, name, colour, anchor))
         parts.append(_mark(point, x, at_y(point.low), y, at_y(point.high)))
     return "\n".join(parts)
 
@@ -163,10 +151,9 @@ def _wrapped(notes: Sequence[str]) -> list[str]:
 
 def _mark(point: Point, x: float, low: float, y: float, high: float) -> str:
     """A dot with its interval. Controls are hollow and grey."""
-    colour, fill = (CONTROL, "#fff") if point.control else (METHOD, METHOD)
-    caps = "".join(_line(x - 3, at, x + 3, at, colour, 1.5) for at in (low, high))
+    colour, fill = (MUTED, "#fff") if point.control else (METHOD, METHOD)
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{fill}" stroke="{colour}" stroke-width="1.5"/>'
-    return _line(x, low, x, high, colour, 1.5) + caps + dot
+    return interval(x, low, high, colour) + dot
 
 
 class Box(NamedTuple):
@@ -209,41 +196,5 @@ def _overlap(a: Box, b: Box) -> bool:
     return a.left < b.right and b.left < a.right and a.top < b.bottom and b.top < a.bottom
 
 
-def shown_range(values: Sequence[float]) -> Range:
-    """The range of the values with a margin of 6 %."""
-    low, high = min(values), max(values)
-    size = max(abs(low), abs(high))
-    span = high - low if high - low > 1e-6 * size + 1e-12 else size * 0.1 + 1e-9
-    return Range(low - 0.06 * span, high + 0.06 * span)
-
-
-def ticks_of(shown: Range) -> list[float]:
-    """2 to 8 round numbers, evenly spaced, within a range."""
-    raw = (shown.high - shown.low) / 7
-    unit = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= raw * 0.999)
-    first, last = math.ceil(shown.low / step - 1e-9), math.floor(shown.high / step + 1e-9)
-    return [k * step for k in range(first, last + 1)]
-
-
-def log_ticks_of(shown: Range) -> list[float]:
-    """Round numbers within a range of powers of ten: 1, 2 and 5 times a power, or the powers alone."""
-    powers = range(math.floor(shown.low) - 1, math.ceil(shown.high) + 1)
-    factors = (1, 2, 5) if shown.high - shown.low < 2 else (1,)
-    ticks = [factor * 10.0**power for power in powers for factor in factors]
-    return [tick for tick in ticks if shown.low <= math.log10(tick) <= shown.high]
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
-
-
-def _text(x: float, y: float, text: str, colour: str = INK, anchor: str = "start", weight: int = 400) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}" '
-        f'font-weight="{weight}">{html.escape(printable(text))}</text>'
-    )
+def _cut(words: str, length: int) -> str:
+    return words if len(words) <= length else words[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""Rows of a leaderboard as runs, so that a run is compared with a published one sample by sample.
+"""Rows of a leaderboard as runs: a run can be compared with a published one sample by sample.
 
 BOARD#METHOD              the method's record of the same dataset and protocol as the other run
 BOARD/DATASET#METHOD      its record on a dataset of the board, e.g. leaderboards/olrd-demo#patchmatch

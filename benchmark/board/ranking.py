@@ -1,8 +1,8 @@
 """Which records are ranked together, and in which order.
 
-Records are ranked together only if dataset, fingerprint, protocol id, metric revisions and disturbance are equal. Rows are ranked by
-the score that agrees best with people (`BY_EYE`; docs/decisions.md gives the studies). Controls stand at their place
-between the rows and have no rank. Incomplete runs are listed but not ranked.
+Records are ranked together only if dataset, fingerprint, protocol id, metric revisions, disturbance and the kind of the
+intervals are equal. Rows are ranked by the score that agrees best with people (`BY_EYE`; docs/decisions.md gives the
+studies). Controls are listed where their score puts them and have no rank. Incomplete runs are listed but not ranked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from olrd.trust import shown
 CHANGE = "change/outside/raw"
 TRUTH = "= truth"
 PIXELS = "psnr"
-"""The metric that is ranked in a column of its own, so that a reader sees where it disagrees with the eye."""
+"""The metric whose ranks have a separate column, which shows where it disagrees with the ranking score."""
 BY_EYE = (
     "lpips-alex",
     "lpips-vgg",
@@ -101,8 +101,8 @@ class Row:
         rank: 1 is best, and equal values share a rank; None if it is a control or not ranked.
         span: the ranks that the intervals leave open; None if it has no rank.
         by_pixels: its rank by PSNR among the same rows; None without a rank or a PSNR.
-        over_seeds: the ranking score over all rows that differ in the seed only; None for one row, or a method that does
-            not draw.
+        over_seeds: the ranking score over all rows that differ in the seed only; None for one row, or a method that
+            does not draw.
     """
 
     method: str
@@ -132,7 +132,7 @@ class Section:
         intervals: the kind of the intervals, one of `benchmark.statistics.KINDS`.
         main: columns of the first table; the first one ranks.
         further: columns of the second table.
-        ranked: complete runs, best first. Controls stand at their place and have no rank.
+        ranked: complete runs, best first. Controls are listed where their score puts them and have no rank.
         partial: incomplete runs.
         disturbance: what the methods got instead of the exact mask or map; empty for nothing.
     """
@@ -172,8 +172,11 @@ def group_key(record: Summary) -> tuple[str, str, str, str, str]:
 
 
 def sections(records: Iterable[Summary]) -> list[Section]:
-    """One section per group of records that may be compared, with intervals of one kind. Of the same data under the same
-    protocol, the latest revisions come first. The order of `records` has no effect."""
+    """One section per group of records that may be compared, with intervals of one kind.
+
+    Sections of one dataset and protocol follow each other, the latest revisions first. The order of `records` has no
+    effect.
+    """
     groups: dict[tuple[str, ...], list[Summary]] = {}
     for record in records:
         groups.setdefault((*group_key(record), record.intervals), []).append(record)
@@ -218,7 +221,7 @@ def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]
 
     The first table has each metric in the mask, raw (or the only form that the metric has), and the change outside. The
     second one has the ring, raw, and the whole picture, composited. Metrics of `BY_EYE` come first. On a dataset
-    without truth, metrics that need none come before all others, so that rows are ranked by them.
+    without truth, metrics that need none come before all others, and one of them ranks the rows.
     """
     main: list[Column] = []
     further: list[Column] = []
@@ -343,7 +346,7 @@ def merit(cell: Cell, column: Column) -> float | None:
 
 def _ranked(rows: list[Row], first: Column, pixels: Column | None) -> list[Row]:
     """The rows, best first, with their ranks. A row whose outputs all equal the truth is above every number. At equal
-    scores a control stands below the methods."""
+    scores a control is listed below the methods."""
 
     def place(row: Row) -> tuple[float, bool, tuple[str, ...]]:
         return -(merit(row.cells[first.name], first) or 0.0), row.control, _name(row)

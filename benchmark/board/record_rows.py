@@ -1,7 +1,7 @@
 """The rows of a record: the samples of a run as compressed Parquet, beside the record or in a submission.
 
-The file says which record its rows belong to, so that rows of other data or of another method are noticed. Every file
-may come from a stranger: its size is bounded before it is read.
+The file says which record its rows belong to; rows of other data or of another method are refused. Every file may come
+from a stranger: its size is bounded before it is read.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ ROUNDING = 1e-5
 """Relative difference that is accepted between two results: float32 networks sum in another order on another processor
 or with another number of threads."""
 LONGEST = 60
+"""Characters of a name in a path."""
 MOST = 3
 """Contradictions that an error lists."""
 
@@ -52,7 +53,7 @@ def add_record(run: Run, board: Path) -> Path:
 
 
 def record_of(run: Run) -> Summary:
-    """The record of a finished run: its summary without folders of this machine, and the interval of the median time."""
+    """The record of a finished run: its summary without folders of this machine, with the interval of the median time."""
     interval = interval_of_time(run.summary, run.samples())
     record = portable(rankable(run.summary, run.folder / "summary.json"))
     return replace(record, times=replace(record.times, interval=tuple(interval) if interval else None))
@@ -143,7 +144,7 @@ def key_of(record: Summary) -> str:
         record.metric_revisions,
         *([] if record.intervals == EARLIER else [record.intervals]),  # keys of earlier records stay
     ]
-    identity += [record.disturbance] if record.disturbance else []  # so that other keys stay as they are
+    identity += [record.disturbance] if record.disturbance else []  # other keys stay as they are
     return sha256(json.dumps(identity, sort_keys=True).encode())[:8]
 
 
@@ -199,6 +200,11 @@ def rankable(record: Summary, file: Path) -> Summary:
     return record
 
 
+def records_by_path(board: Path) -> dict[Path, Summary]:
+    """All records of a board by their paths, in order. Raises `IntegrityError` if one is damaged."""
+    return {path: read_record(path) for path in sorted((board / "results").glob("*/*/*/*.json"))}
+
+
 def read_records(board: Path) -> list[Summary]:
-    """All records of a board, in the order of their paths."""
-    return [read_record(path) for path in sorted((board / "results").glob("*/*/*/*.json"))]
+    """All records of a board, in the order of their paths. Raises `IntegrityError` if one is damaged."""
+    return list(records_by_path(board).values())

@@ -13,21 +13,26 @@ from scipy import stats
 
 from benchmark.board.ranking import Column, Section
 from benchmark.board.record_rows import read_rows_of, rows_beside
-from benchmark.board.records import key_of, read_record
+from benchmark.board.records import key_of
 from benchmark.groups import GROUPINGS, labels_of, ordered
+from benchmark.runner.summary import Summary
+from benchmark.statistics import FEWEST
 
-FEWEST = 10
-"""Number of source photos below which the page gives no interval."""
 TEXTS = tuple(by for by in GROUPINGS if by != "area")
 STEPS = 64
+"""Number of intervals between the quantiles of Student's t."""
 MOST = 400_000
 """Largest number of values on a page: about 3 MB. Larger sets have no filter."""
 
 
-def board_rows(board: Path) -> dict[str, pd.DataFrame]:
-    """The rows of all records that have some, by `Row.key`. Raises `IntegrityError` if a file is damaged."""
-    records = ((read_record(path), rows_beside(path)) for path in sorted((board / "results").glob("*/*/*/*.json")))
-    return {key_of(record): read_rows_of(record, rows) for record, rows in records if rows.exists()}
+def rows_of(records: Mapping[Path, Summary]) -> dict[str, pd.DataFrame]:
+    """The rows of all records that have some, by `Row.key`. Raises `IntegrityError` if a file is damaged.
+
+    Args:
+        records: the records of a board by path.
+    """
+    found = ((record, rows_beside(path)) for path, record in records.items())
+    return {key_of(record): read_rows_of(record, rows) for record, rows in found if rows.exists()}
 
 
 def samples_of(section: Section, rows: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
@@ -38,9 +43,14 @@ def samples_of(section: Section, rows: Mapping[str, pd.DataFrame]) -> dict[str, 
         rows: the rows of samples.parquet by `Row.key`. Runs without rows have no values.
 
     Returns:
-        JSON values: `fewest` (photos for an interval), `t` (`quantiles`), `photo` (a number per sample), `groups` (per grouping its
-        name `by`, the names of its groups, and `of`, the number of each sample's group), and `values`, a list per run (None without rows) with a list per column of the first table
-        (None for scores of whole sets). None if no run has rows, or if there are too many values.
+        JSON values, or None if no run has rows or there are too many values:
+
+        - `fewest`: number of photos that an interval takes,
+        - `t`: what `quantiles` returns,
+        - `photo`: a number per sample,
+        - `groups`: per grouping its name `by`, the names of its groups, and `of`, the number of each sample's group,
+        - `values`: a list per run (None without rows) with a list per column of the first table (None for scores of
+          whole sets).
     """
     frames = [_indexed(rows[run.key]) if run.key in rows else None for run in section.ranked]
     known = [frame for frame in frames if frame is not None]
@@ -67,8 +77,10 @@ def _grouping(about: pd.DataFrame, by: str) -> dict[str, Any]:
 
 
 def quantiles() -> list[float]:
-    """The 97.5 % quantiles of Student's t at STEPS / 0, STEPS / 1, ... STEPS / STEPS degrees of freedom, between which the
-    page interpolates."""
+    """The 97.5 % quantiles of Student's t at STEPS / 0, STEPS / 1, ... STEPS / STEPS degrees of freedom.
+
+    The page interpolates between them.
+    """
     degrees = [math.inf, *(STEPS / k for k in range(1, STEPS + 1))]
     return [round(float(stats.t.ppf(0.975, df)), 5) for df in degrees]
 

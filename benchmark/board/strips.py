@@ -23,15 +23,18 @@ from PIL import Image as Pillow
 
 from benchmark.board.ranking import Section, settings_of
 from benchmark.board.records import portable, safe_name
+from benchmark.crops import crop_box
 from benchmark.datasets import DataSet, open_dataset
+from benchmark.runner.outputs import check_saved, saved_output
 from benchmark.runner.request import DataChoice
 from benchmark.runner.results import Run
 from benchmark.scoring import prepared
-from olrd.arrays import Image, Mask, decode_photo
+from olrd.arrays import Image, decode_photo
 from olrd.dataset.sheet import ACCENT
-from olrd.errors import IntegrityError, OlrdError, SourceError, UsageError
-from olrd.masks import mask_box, outline
-from olrd.storage.files import file_name_of, read_regular, sha256, write_atomic
+from olrd.errors import IntegrityError, OlrdError, UsageError
+from olrd.masks import outline
+from olrd.panoptic import Box
+from olrd.storage.files import read_regular, sha256, write_atomic
 
 SHOWN = 3
 SIDE, GAP = 160, 4
@@ -39,7 +42,7 @@ SIDE, GAP = 160, 4
 WIDTH = SHOWN * SIDE + (SHOWN - 1) * GAP
 """Of a strip."""
 CONTEXT, SMALLEST = 1.8, 96
-"""Side of the square in sides of the mask's box, and its least number of pixels."""
+"""Side of the square around a mask in sides of the mask's box, and its least number of pixels."""
 QUALITY = 78
 MAX_BYTES = 200_000
 """Largest file of a strip. Our own have about 15 kB."""
@@ -93,22 +96,18 @@ def add_strips(run: Run, data: DataSet, board: Path) -> list[Path]:
             f"{run.folder} was made on data with the fingerprint {record.dataset.fingerprint}, {data.name} has "
             f"{data.fingerprint}: give --dataset, --root and --data-option of that run"
         )
-    if not (run.folder / "outputs").is_dir():
-        raise SourceError(
-            f"{run.folder} holds no pictures for thumbnails (it has no folder outputs): make the run again with "
-            "`benchmark run --save` and another --out"
-        )
+    check_saved(run)
     frame = run.samples().drop_duplicates("id").set_index("id")
     numbers = {name: k for k, name in enumerate(data.ids())}
     parts: dict[str, list[Image | None]] = {INPUT: [], TRUTH: [], "output": []}
     for name in chosen(frame):
         sample = prepared(data.sample(numbers[name]), record.protocol)
-        square = square_around(sample.mask)
-        output = _output(run.folder, name, frame.loc[name])
+        box, row = crop_box(sample.mask, CONTEXT, 0, SMALLEST), frame.loc[name]
+        output = saved_output(run, name, row.output_sha256) if row.status == "ok" else None
         marked = sample.image.copy()
-        marked[outline(sample.mask, max(1.0, square[2] / SIDE))] = ACCENT
+        marked[outline(sample.mask, max(1.0, max(box.w, box.h) / SIDE))] = ACCENT
         for part, pixels in ((INPUT, marked), (TRUTH, sample.truth), ("output", output)):
-            parts[part].append(None if pixels is None else thumbnail(pixels, square))
+            parts[part].append(None if pixels is None else thumbnail(pixels, box))
     method = record.method
     identity = method.name, method.revision, settings_of(record), method.device
     folder = folder_of(board, record.dataset.name, record.protocol_id, record.dataset.fingerprint)
@@ -130,24 +129,10 @@ def chosen(frame: pd.DataFrame) -> list[str]:
     return [areas[len(areas) * (2 * k + 1) // (2 * SHOWN)][1] for k in range(SHOWN)]
 
 
-def square_around(mask: Mask) -> tuple[int, int, int]:
-    """The left and upper edge and the side of a square around a mask. It lies inside the photo unless the photo is
-    narrower than the mask is high, or the other way round."""
-    box, (height, width) = mask_box(mask), mask.shape
-    longest = max(box.w, box.h)
-    side = max(longest, min(max(SMALLEST, round(CONTEXT * longest)), width, height))
-    left, top = box.x + box.w // 2 - side // 2, box.y + box.h // 2 - side // 2
-    return _inside(left, side, width), _inside(top, side, height), side
-
-
-def _inside(start: int, side: int, length: int) -> int:
-    """The start of a stretch, moved into 0..length; one that is longer than that is put around its middle."""
-    return min(max(0, start), length - side) if side <= length else (length - side) // 2
-
-
-def thumbnail(pixels: Image, square: tuple[int, int, int]) -> Image:
-    """A square of a photo, [SIDE, SIDE, 3]. What lies outside the photo repeats its edge."""
-    left, top, side = square
+def thumbnail(pixels: Image, box: Box) -> Image:
+    """The square around a box of a photo, [SIDE, SIDE, 3]. What lies outside the photo repeats its edge."""
+    side = max(box.w, box.h)
+    left, top = box.x + (box.w - side) // 2, box.y + (box.h - side) // 2
     rows = np.arange(top, top + side).clip(0, pixels.shape[0] - 1)
     columns = np.arange(left, left + side).clip(0, pixels.shape[1] - 1)
     cut = np.ascontiguousarray(pixels[rows[:, None], columns])
@@ -190,7 +175,7 @@ def file_of(method: str, revision: str, settings: str, device: str) -> str:
     return f"{safe_name(method)[:40]}-{digest}.webp"
 
 
-def labels_of(section: Section, strips: Mapping[str, str], names: Sequence[str]) -> list[tuple[str, str]]:
+def captioned(section: Section, strips: Mapping[str, str], names: Sequence[str]) -> list[tuple[str, str]]:
     """A caption and a data URI for each strip, in the order of the page. A control whose pictures are the truth is not
     shown a second time. names: of the ranked rows."""
     shown = [("the photo, with the outline of what is erased", INPUT), ("ground truth", TRUTH)]
@@ -198,19 +183,6 @@ def labels_of(section: Section, strips: Mapping[str, str], names: Sequence[str])
         if not (row.control and strips.get(row.key) == strips.get(TRUTH)):
             shown.append((f"{row.rank}. {name}" if row.rank else f"{name} (control)", row.key))
     return [(caption, strips[key]) for caption, key in shown if key in strips]
-
-
-def _output(folder: Path, name: str, row: pd.Series) -> Image | None:
-    """A saved output, which must be the one that was scored; None for a sample that failed."""
-    if row.status != "ok":
-        return None
-    path = folder / "outputs" / f"{file_name_of(name)}.webp"
-    if not path.is_file():
-        raise SourceError(f"{path} is missing: make the run again with --save and another --out")
-    pixels = decode_photo(path.read_bytes(), str(path)).pixels
-    if sha256(np.ascontiguousarray(pixels).data) != row.output_sha256:
-        raise IntegrityError(f"{path} is not the picture that was scored: it was changed afterwards")
-    return pixels
 
 
 def _uri(path: Path, board: Path) -> str:

@@ -41,7 +41,7 @@ RANK, SECONDS = "#", "seconds per image"
 OVER_SEEDS = "over seeds"
 """Head of the column with the standard deviation of the ranking score over seeds."""
 BY_PIXELS = "by PSNR"
-"""Head of the column with the rank by PSNR, and by how many places PSNR moves a row up or down."""
+"""Head of the column with the rank by PSNR, and how many places PSNR moves a row up or down."""
 
 
 def tables_of(section: Section) -> list[Table]:
@@ -49,14 +49,14 @@ def tables_of(section: Section) -> list[Table]:
     first = section.first
     better = "higher" if first.higher_is_better else "lower"
     found = []
-    for rows, title in (
-        (section.ranked, f"Ranked by {first.name} ({better} is better)"),
-        (section.partial, "Partial, not ranked"),
+    for rows, title, which in (
+        (section.ranked, f"Ranked by {first.name} ({better} is better)", "Ranked"),
+        (section.partial, "Partial, not ranked", "Partial"),
     ):
         if rows:
             found.append(_table(title, rows, section, section.main, whole=True))
         if rows and section.further:
-            title = "The same rows: ring around the mask, and whole picture after pasting back"
+            title = f"{which} rows: ring around the mask, and whole picture after pasting back"
             found.append(_table(title, rows, section, section.further, whole=False))
     return found
 
@@ -118,7 +118,7 @@ def pixels_text(row: Row) -> Text:
     return Text(str(row.by_pixels), f"{'↑' if up > 0 else '↓'} {abs(up)}" if up else "")
 
 
-def parting(section: Section) -> str:
+def disagreement(section: Section) -> str:
     """Where PSNR and the ranking score disagree, in one sentence; empty if they cannot be compared."""
     pairs = [(row, row.rank, row.by_pixels) for row in section.ranked if row.rank and row.by_pixels]
     if len(pairs) < 2:
@@ -127,7 +127,7 @@ def parting(section: Section) -> str:
     if not moved:
         return f"PSNR ranks the methods in the same order as {section.first.name}."
     places = [f"{method} is {-rank} here and {other} by PSNR" for _, rank, method, other in moved[:-3:-1]]
-    return f"PSNR and the eye part: {', '.join(places)}."
+    return f"PSNR disagrees with {section.first.name}: {', '.join(places)}."
 
 
 def heading(column: Column) -> str:
@@ -224,7 +224,7 @@ def csv_of(sections: Sequence[Section]) -> str:
     head += ["median_seconds", "median_seconds low", "median_seconds high"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_csv_cell(name) for name in head])
+    writer.writerow([csv_cell(name) for name in head])
     for section in sections:
         revisions = " ".join(f"{n}={r}" for n, (r, _) in section.definitions.items())
         for row in (*section.ranked, *section.partial):
@@ -249,12 +249,12 @@ def csv_of(sections: Sequence[Section]) -> str:
             for name in names:
                 line += [*(row.cells[name] if name in row.cells else [None] * len(parts))]
             line += [row.seconds.value, row.seconds.low, row.seconds.high]
-            writer.writerow([_csv_cell(value) for value in line])
+            writer.writerow([csv_cell(value) for value in line])
     return text.getvalue()
 
 
-def _csv_cell(value: object) -> object:
-    """Numbers as they are; texts that a spreadsheet does not calculate."""
+def csv_cell(value: object) -> object:
+    """A cell of a CSV file: a number as it is, a text such that no spreadsheet takes it for a formula."""
     return escape_csv(value) if isinstance(value, str) else value
 
 

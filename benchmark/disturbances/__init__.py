@@ -30,7 +30,7 @@ panoptic id is the same in both maps."""
 
 
 class EmptiedMaskError(OlrdError):
-    """A disturbance left no pixel of a mask, so that there is nothing to erase."""
+    """A disturbance left no pixel of a mask: there is nothing to erase."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Kind:
         levels: what the robustness track uses, weakest first.
         least, most: the range of a level.
         mask, panoptic: the function that disturbs; exactly one is given.
-        falling: whether a lower level is the stronger one, as with JPEG's quality.
     """
 
     text: str
@@ -53,7 +52,16 @@ class Kind:
     most: int = 256
     mask: ChangeMask | None = None
     panoptic: ChangeMap | None = None
-    falling: bool = False
+
+    @property
+    def falling(self) -> bool:
+        """Whether a lower level is the stronger one, as with JPEG's quality."""
+        return self.levels[0] > self.levels[-1]
+
+
+def _jpeg(taken: str, levels: tuple[int, ...], mask: ChangeMask) -> Kind:
+    """A mask saved as JPEG. taken: which grey levels count as erased, in words."""
+    return Kind(f"mask saved as JPEG of quality {{level}}, {taken}", "quality", levels, most=100, mask=mask)
 
 
 KINDS: dict[str, Kind] = {
@@ -61,22 +69,8 @@ KINDS: dict[str, Kind] = {
     "dilate": Kind("mask dilated by {level} px", "px", (2, 4, 8, 16), mask=masks.dilate),
     "shift": Kind("mask shifted by {level} px", "px", (1, 2, 4, 8), mask=masks.shift),
     "blur": Kind("mask blurred with sigma {level} px, cut at one half", "px", (2, 4, 8, 16), mask=masks.blur),
-    "jpeg": Kind(
-        "mask saved as JPEG of quality {level}, cut at one half",
-        "quality",
-        (50, 20, 10, 5),
-        most=100,
-        mask=masks.jpeg,
-        falling=True,
-    ),
-    "jpeg-nonzero": Kind(
-        "mask saved as JPEG of quality {level}, every pixel above 0 taken",
-        "quality",
-        (95, 75, 50, 20),
-        most=100,
-        mask=masks.jpeg_nonzero,
-        falling=True,
-    ),
+    "jpeg": _jpeg("cut at one half", (50, 20, 10, 5), masks.jpeg),
+    "jpeg-nonzero": _jpeg("every pixel above 0 taken", (95, 75, 50, 20), masks.jpeg_nonzero),
     "map-blocks": Kind("panoptic map in blocks of {level} px", "px", (4, 8, 16, 32), least=2, panoptic=maps.blocks),
     "map-merge": Kind(
         "{level} % of the map's segments merged into a neighbour",

@@ -39,8 +39,8 @@ def _middles(size: int, level: int) -> npt.NDArray[np.int64]:
 
 
 def shift(panoptic: PanopticMap, level: int, key: Key) -> PanopticMap:
-    """Move the whole map by `level` pixels in a drawn direction, so that every border lies beside its place. The frame
-    repeats its outermost pixels."""
+    """Move the whole map by `level` pixels in a drawn direction: every border is off. The frame repeats its outermost
+    pixels."""
     right, down = direction(level, (*key, "map"))
     height, width = panoptic.ids.shape
     rows = np.clip(np.arange(height) - down, 0, height - 1)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image as Pillow
 
-from benchmark.page.crops import crop_box, outline_path
+from benchmark.crops import crop_box
+from benchmark.page.outline import outline_path
 from olrd.arrays import Image, Mask
 from olrd.errors import IntegrityError
 from olrd.panoptic import Box

@@ -15,8 +15,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmark.board.ranking import sections
 from benchmark.board.records import portable
 from benchmark.board.tables import Table, tables_of
@@ -24,13 +22,14 @@ from benchmark.datasets import AlteredError, DataSet, Sample
 from benchmark.groups import AREAS
 from benchmark.page.pictures import LOSSLESS, Keep, Pictures
 from benchmark.protocol import Protocol
+from benchmark.runner.outputs import check_saved, saved_output
 from benchmark.runner.results import Run
 from benchmark.scoring import prepared
-from olrd.arrays import Image, decode_photo
+from olrd.arrays import Image
 from olrd.dataset.sampling import pick_evenly
-from olrd.errors import IntegrityError, SourceError, UsageError
+from olrd.errors import IntegrityError, UsageError
 from olrd.progress import progress_bar
-from olrd.storage.files import file_name_of, read_regular, sha256, write_atomic
+from olrd.storage.files import file_name_of, sha256, write_atomic
 from olrd.trust import parse_json, without_folders
 from olrd.trust import shown as quoted
 
@@ -124,11 +123,8 @@ def labelled(runs: Sequence[Run]) -> list[tuple[Run, str]]:
 
 
 def _shown(run: Run, label: str, number: int, keep: Keep) -> Shown:
-    if keep.pictures != "none" and not (run.folder / "outputs").is_dir():
-        raise SourceError(
-            f"{run.folder} holds no pictures (it has no folder outputs): make the run again with "
-            "`benchmark run --save` and another --out, or make a report of the scores alone with --pictures none"
-        )
+    if keep.pictures != "none":
+        check_saved(run, ", or make a report of the scores alone with --pictures none")
     frame = run.samples()
     columns = [name for name in frame.columns if "/" in name]
     rows = {str(row["id"]): {str(k): v for k, v in row.items()} for row in frame.to_dict("records")}
@@ -217,7 +213,7 @@ def _pictures(
     pictures: list[Image | None] = [sample.image if sample else None, sample.truth if sample else None]
     for run in shown:
         row = run.rows[entry["id"]]
-        pictures.append(_output(run.run, entry["id"], row["output_sha256"]) if row["status"] == "ok" else None)
+        pictures.append(saved_output(run.run, entry["id"], row["output_sha256"]) if row["status"] == "ok" else None)
     sizes = {pixels.shape for pixels in pictures if pixels is not None}
     if len(sizes) > 1:
         raise IntegrityError(f"the pictures of the sample {quoted(entry['id'])} have different sizes: {sorted(sizes)}")
@@ -226,22 +222,6 @@ def _pictures(
     for height, width, _ in sizes:
         found |= {"width": width, "height": height}
     return found
-
-
-def _output(run: Run, name: str, scored: str) -> Image:
-    """Read a saved output and check that it is the one that was scored."""
-    folder = run.folder / "outputs"
-    path = folder / f"{file_name_of(name)}.webp"
-    try:
-        content = read_regular(path, folder)
-    except OSError as error:
-        raise SourceError(
-            f"{path} is missing or cannot be read ({error.strerror}): make the run again with --save and another --out"
-        ) from error
-    pixels = decode_photo(content, str(path)).pixels
-    if sha256(np.ascontiguousarray(pixels).data) != scored:
-        raise IntegrityError(f"{path} is not the picture that was scored: it was changed afterwards")
-    return pixels
 
 
 def _head(runs: Sequence[Run], shown: Sequence[Shown], data: DataSet, protocol: Protocol, keep: Keep) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from benchmark.board.ranking import Column
-from benchmark.board.tables import decimals_for, heading, score_text
+from benchmark.board.tables import csv_cell, decimals_for, heading, score_text
 from benchmark.robustness.track import Change, Point, Track
-from olrd.trust import escape_csv, escape_markdown, printable
+from olrd.trust import escape_markdown, printable
 
 NOTES = (
     "The eraser gets the disturbed mask or map. Scores use the true mask, with its regions and its composite.",
@@ -19,7 +19,7 @@ NOTES = (
     "likeness: how much the given mask resembles the true one (intersection over union, mean), or the share of the pixels "
     "with the same id in both panoptic maps.",
     "emptied: samples whose mask lost its last pixel. They are left out of that level only, so the scores of two levels "
-    "may be of other samples; the changes are not affected.",
+    "may be of different samples. Each change is on the samples that both of its runs scored.",
     "Directions and merges are drawn from the seed and the sample's id.",
 )
 
@@ -86,7 +86,7 @@ SCORES = 2
 
 def screen(track: Track) -> str:
     """The changes of the first scores as text for a terminal."""
-    columns = [c for c in track.columns if any(p.changes[c.name].mean is not None for p in track.points)][:SCORES]
+    columns = track.changed[:SCORES]
     name = max(len(line.name) for line in lines_of(track))
     lines = [printable(f"{track.plain.label} on {about(track)}"), ""]
     lines.append(
@@ -143,7 +143,7 @@ def csv_of(track: Track) -> str:
     rows = rows_of(track)
     writer.writerow(rows[0])
     for row in rows:
-        writer.writerow([escape_csv(value) if isinstance(value, str) else value for value in row.values()])
+        writer.writerow([csv_cell(value) for value in row.values()])
     return text.getvalue()
 
 

@@ -95,6 +95,11 @@ class Track:
     points: tuple[Point, ...]
     left_out: tuple[str, ...]
 
+    @property
+    def changed(self) -> list[Column]:
+        """The scores that have a change in some point."""
+        return [one for one in self.columns if any(p.changes[one.name].mean is not None for p in self.points)]
+
 
 def folder_of(request: Request) -> Path:
     """Where a track goes unless a folder is named."""
@@ -167,7 +172,7 @@ def track(
     out = folder_of(request) if out is None else out
     planned = plan(request, texts)
     if (out / "run.json").exists():
-        raise OutputError(f"{out} is the folder of a run; a track needs a folder of its own: give another --out")
+        raise OutputError(f"{out} is the folder of a run; a track needs another folder: give another --out")
     total = len(planned.wanted) + 1
     say(f"1 of {total}: undisturbed")
     plain = run(request, out / PLAIN, engine, planned.inputs)

@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given
@@ -18,6 +19,7 @@ from benchmark.statistics import (
     estimate,
     holm,
     jackknife,
+    median_interval,
     photos_needed,
     sign_flip,
     why_no_interval,
@@ -65,7 +67,7 @@ def naive_error(values: np.ndarray, clusters: list[str]) -> float:
 
 
 def naive_freedom(sizes: list[int]) -> float:
-    """Satterthwaite's formula with whole matrices: equal samples in a photo, so that its sum has the variance size^2."""
+    """Satterthwaite's formula with whole matrices. Samples of a photo are equal: their sum has the variance size^2."""
     p = np.array(sizes) / sum(sizes)
     residual = np.eye(len(p)) - p[:, None]  # s_i - p_i * total
     form = np.diag((1 - p) ** -2.0) @ residual @ np.diag(p**2) @ residual.T
@@ -190,6 +192,30 @@ def test_order_is_nothing_and_scale_carries_over(order: list[int], shift: float,
     for got, known in zip(moved[:3], base[:3], strict=True):
         assert got is not None and known is not None
         assert got == pytest.approx(known * factor + shift, abs=1e-9)
+
+
+# --- the interval of the median time ------------------------------------------------------------------
+
+
+def test_median_interval_by_hand() -> None:
+    assert median_interval(pd.Series(range(9)), list("abcdefghi"), 100, 0) is None  # too few photos
+    values = pd.Series([1.0, 2.0, 3.0, 4.0, None])
+    assert median_interval(values, list("aabbb"), 0, 0, fewest=2) is None
+    assert median_interval(values, list("aaaaa"), 100, 0, fewest=2) is None
+    # Two photos: the medians can only be those of aa, ab and bb.
+    assert median_interval(values, list("aabbb"), 2000, 0, fewest=2) == [1.5, 3.5]
+    assert median_interval(pd.Series([None, None]), ["a", "b"], 10, 0, fewest=2) is None
+    # Against the plain loop.
+    generator = np.random.Generator(np.random.Philox(5))
+    times, clusters = generator.exponential(1, 41), generator.integers(0, 12, 41)
+    draws = np.random.Generator(np.random.Philox(3))
+    names = np.unique(clusters)
+    expected = [
+        np.median(np.concatenate([times[clusters == names[k]] for k in draws.integers(0, len(names), len(names))]))
+        for _ in range(300)
+    ]
+    found = median_interval(pd.Series(times), [f"{c:02}" for c in clusters], 300, 3)
+    assert found == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=1e-6)
 
 
 # --- paired differences --------------------------------------------------------------------------
@@ -363,7 +389,7 @@ def test_the_number_of_photos_is_that_of_a_textbook() -> None:
 
 
 @given(st.integers(3, 400), st.floats(0.01, 10))
-def test_what_can_be_found_takes_the_photos_at_hand(photos: int, error: float) -> None:
+def test_the_detectable_difference_takes_the_photos_that_it_was_measured_on(photos: int, error: float) -> None:
     size = detectable(error, photos)
     assert photos_needed(size * (1 + 1e-9), error, photos) == photos
     assert photos_needed(size * 0.99, error, photos) > photos  # type: ignore[operator]

@@ -173,7 +173,7 @@ def test_the_better_side_follows_the_direction_of_the_score(tmp_path: Path) -> N
     assert set(few["verdict"]) == {"one photo"}
 
 
-def test_the_number_of_photos_is_for_the_difference_at_hand_or_for_a_given_one(tmp_path: Path) -> None:
+def test_the_number_of_photos_is_for_the_measured_difference_or_for_a_given_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = [f"{k}a" for k in range(20)]
     a = write_run(tmp_path / "a", dict(zip(names, rng.normal(20, 2, 20), strict=True)))

@@ -15,11 +15,12 @@ from synthetic_runs import World, make_world
 
 from benchmark.board.leaderboard import leaderboard
 from benchmark.board.records import add_record
-from benchmark.board.strips import MAX_BYTES, SIDE, WIDTH, add_all_strips, add_strips, chosen, square_around, thumbnail
+from benchmark.board.strips import MAX_BYTES, SIDE, WIDTH, add_all_strips, add_strips, chosen, thumbnail
 from benchmark.cli import main
 from benchmark.cli.options import LeaderboardOptions
 from benchmark.datasets import open_dataset
 from olrd.errors import IntegrityError, SourceError, UsageError
+from olrd.panoptic import Box
 
 GAP = (WIDTH - 3 * SIDE) // 2
 
@@ -47,20 +48,13 @@ def test_the_samples_are_spread_over_the_areas() -> None:
     assert chosen(pd.DataFrame({"mask_share": {"b": 0.2, "a": 0.1}})) == ["a", "b"]
 
 
-@pytest.mark.parametrize(("height", "width"), [(200, 300), (100, 40), (30, 500)])
-def test_a_square_holds_the_mask_and_stays_inside_if_it_can(height: int, width: int) -> None:
-    generator = np.random.Generator(np.random.Philox(height))
-    for _ in range(30):
-        mask = np.zeros((height, width), bool)
-        top, left = int(generator.integers(0, height - 1)), int(generator.integers(0, width - 1))
-        mask[top : top + int(generator.integers(1, 60)), left : left + int(generator.integers(1, 60))] = True
-        rows, columns = np.nonzero(mask)
-        x, y, side = square_around(mask)
-        assert x <= columns.min() and columns.max() < x + side and y <= rows.min() and rows.max() < y + side
-        if side <= min(height, width):
-            assert x >= 0 and y >= 0 and x + side <= width and y + side <= height
-        pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        assert thumbnail(pixels, (x, y, side)).shape == (SIDE, SIDE, 3)
+def test_a_thumbnail_of_a_box_that_is_no_square_repeats_the_edge_of_the_photo() -> None:
+    """The mask is longer than the photo is wide, so the photo is in the middle, 40 of 100 columns wide."""
+    pixels = np.zeros((200, 40, 3), np.uint8)
+    pixels[:, :20], pixels[:, 20:] = 50, 200
+    found = thumbnail(pixels, Box(0, 30, 40, 100))
+    assert found.shape == (SIDE, SIDE, 3)
+    assert (found[:, : SIDE // 2 - 2] == 50).all() and (found[:, SIDE // 2 + 2 :] == 200).all()
 
 
 def test_a_board_shows_the_photo_the_truth_and_every_run(world: World, board: Path) -> None:
@@ -110,6 +104,11 @@ def test_what_cannot_be_shown_says_why(world: World, board: Path, tmp_path: Path
     for path in (run.folder / "outputs").iterdir():
         Pillow.new("RGB", (96, 64)).save(copy / "outputs" / path.name, lossless=True)
     with pytest.raises(IntegrityError, match="not the picture that was scored"):
+        add_strips(type(run)(copy), world.data, board)
+    for path in (run.folder / "outputs").iterdir():
+        (copy / "outputs" / path.name).unlink()
+        (copy / "outputs" / path.name).symlink_to(path)
+    with pytest.raises(SourceError, match="symbolic link that leaves its folder"):
         add_strips(type(run)(copy), world.data, board)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from benchmark.page.crops import crop_box
+from benchmark.crops import crop_box
 from benchmark.page.pictures import PHOTO_SIDE, Keep, Pictures, encode, equal_outside
 from olrd.arrays import Image, Mask
 from olrd.errors import IntegrityError

@@ -188,7 +188,7 @@ def test_an_edited_summary_that_hides_its_disturbance_is_found(made: tuple[Path,
 
 
 def test_the_folder_of_a_run_is_no_place_for_a_track(made: tuple[Path, Track], root: Path) -> None:
-    with pytest.raises(OutputError, match="is the folder of a run; a track needs a folder of its own"):
+    with pytest.raises(OutputError, match="is the folder of a run; a track needs another folder"):
         track(request(root), ["erode:1"], made[0] / PLAIN)
 
 

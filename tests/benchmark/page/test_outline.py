@@ -1,4 +1,4 @@
-"""Where a crop lies, and what the outline of a mask encloses."""
+"""What the outline of a mask encloses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import cv2
 import numpy as np
 
-from benchmark.page.crops import MARGIN, SMALLEST, crop_box, outline_path
+from benchmark.page.outline import outline_path
 from olrd.arrays import Mask
 from olrd.masks import grown
 
@@ -20,26 +20,7 @@ def filled(path: str, shape: tuple[int, int]) -> Mask:
     return inside.astype(bool)
 
 
-def test_a_crop_contains_the_mask_with_context_and_is_a_square() -> None:
-    generator = np.random.Generator(np.random.Philox(1))
-    for _ in range(200):
-        height, width = (int(n) for n in generator.integers(1, 700, 2))
-        x0, x1 = sorted(int(n) for n in generator.integers(0, width, 2))
-        y0, y1 = sorted(int(n) for n in generator.integers(0, height, 2))
-        mask = np.zeros((height, width), bool)
-        mask[y0 : y1 + 1, x0 : x1 + 1] = True
-        x, y, w, h = crop_box(mask)
-        assert 0 <= x <= x0 and x1 < x + w <= width and 0 <= y <= y0 and y1 < y + h <= height
-        longest, short = max(x1 - x0, y1 - y0) + 1, min(width, height)
-        if longest <= short:
-            assert w == h
-            assert w == short or w >= max(SMALLEST, longest + MARGIN)
-        else:
-            assert short in (w, h)
-
-
-def test_the_crop_of_an_empty_mask_is_the_photo() -> None:
-    assert crop_box(np.zeros((30, 40), bool)) == (0, 0, 40, 30)
+def test_an_empty_mask_has_no_outline() -> None:
     assert outline_path(np.zeros((30, 40), bool)) == ""
 
 

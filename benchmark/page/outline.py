@@ -1,8 +1,4 @@
-"""The crop that shows the erased place, and the outline of the mask as a path.
-
-A mask covers a few per cent of a photo. In a small copy of the whole photo the erased place is a few pixels wide, so
-the report shows a crop of the photo's own pixels instead.
-"""
+"""The outline of a mask as an SVG path."""
 
 from __future__ import annotations
 
@@ -11,45 +7,13 @@ import numpy as np
 
 from olrd.arrays import Mask
 from olrd.masks import mask_box
-from olrd.panoptic import Box
 
-CONTEXT = 1.5
-"""Side of the crop in sides of the mask's box, before `MARGIN` is added."""
-MARGIN = 64
-"""Pixels that are added to the side of the crop."""
-SMALLEST = 192
-"""Shortest side of a crop in pixels. Less would show single pixels and no surroundings."""
 PATH_LENGTH = 6000
 """Longest path of an outline in characters. Masks with a finer outline are simplified."""
 PIECES = 1000
 """Most pieces and holes that an outline has."""
 COARSEST = 64
 """Largest gap in pixels that is closed to simplify an outline."""
-
-
-def crop_box(mask: Mask) -> Box:
-    """The square around the erased place, with context.
-
-    The crop contains every pixel of the mask. It is a square unless the mask is longer than the photo's short side;
-    then it is as high or as wide as the photo.
-
-    Args:
-        mask: bool [H, W]. If it is empty, the crop is the whole photo.
-
-    Returns:
-        The box of the crop, inside the photo.
-    """
-    height, width = mask.shape
-    if not mask.any():
-        return Box(0, 0, width, height)
-    erased = mask_box(mask)
-    longest = max(erased.w, erased.h)
-    side = max(SMALLEST, round(CONTEXT * longest) + MARGIN)
-    side = min(side, max(longest, min(width, height)))
-    w, h = min(side, width), min(side, height)
-    x = min(max(0, erased.x + erased.w // 2 - w // 2), width - w)
-    y = min(max(0, erased.y + erased.h // 2 - h // 2), height - h)
-    return Box(x, y, w, h)
 
 
 def outline_path(mask: Mask, limit: int = PATH_LENGTH) -> str:
