@@ -14,7 +14,7 @@ import pandas as pd
 from olrd.errors import did_you_mean
 
 GROUPINGS = ("area", "category", "background", "placement")
-"""What samples can be grouped by. A background with several labels is a group of its own."""
+"""What samples can be grouped by. Each combination of background labels is one group."""
 UNKNOWN = "unknown"
 """The group of samples without a label."""
 

@@ -45,14 +45,16 @@ class Population(NamedTuple):
     """A distribution of scores.
 
     Attributes:
-        quantiles: at `LEVELS`; values between are interpolated. Without them it is log-normal.
+        quantiles: at `levels`; values between are interpolated. Without them it is log-normal.
         between: share of the variance (of the normal scores) that lies between photos.
         with_masks: correlation of a photo's score with its number of masks.
+        levels: the shares of the scores below each quantile.
     """
 
     quantiles: tuple[float, ...]
     between: float
     with_masks: float
+    levels: tuple[float, ...] = LEVELS
 
 
 POPULATIONS = {
@@ -63,8 +65,7 @@ POPULATIONS = {
     "LPIPS, difference": Population((-0.122, 0.002, 0.071, 0.167, 0.425, 0.673, 0.844), 0.82, -0.22),
     "heavy": Population((), 0.5, 0.0),
 }
-RARE = Population((0.0, 0.0003, 0.0006, 0.0008, 0.001, 4.0, 6.0), 0.9, 0.0)
-RARE_LEVELS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 1.0)
+RARE = Population((0.0, 0.0003, 0.0006, 0.0008, 0.001, 4.0, 6.0), 0.9, 0.0, levels=(0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 1.0))
 
 
 class Drawn(NamedTuple):
@@ -97,8 +98,7 @@ def scores_of(population: Population, normal: Floats) -> Floats:
     """Scores with the population's distribution from standard normal numbers."""
     if not population.quantiles:
         return np.exp(normal)
-    levels = RARE_LEVELS if population is RARE else LEVELS
-    return np.interp(stats.norm.cdf(normal), levels, population.quantiles)
+    return np.interp(stats.norm.cdf(normal), population.levels, population.quantiles)
 
 
 def means_of(data: Drawn) -> Floats:
@@ -138,8 +138,10 @@ def cr2_satterthwaite(data: Drawn) -> Interval:
 
 
 def cr3_satterthwaite(data: Drawn) -> Interval:
-    """Residuals over 1 - share (CR3, the jackknife around the mean), with Satterthwaite's degrees of freedom: the interval
-    of the benchmark."""
+    """Residuals over 1 - share (CR3, the jackknife around the mean), with Satterthwaite's degrees of freedom.
+
+    This is the interval of the benchmark.
+    """
     rest, share, total = residuals(data)
     return around(data, ((rest / (1 - share)) ** 2).sum(1) / total**2, freedom_of(share, 1 / (1 - share) ** 2))
 

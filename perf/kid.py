@@ -1,9 +1,9 @@
-"""Checks what KID says of ground truth, and how it depends on the number of photos: as published, and as in `kid-alex-box`.
+"""The KID of ground truth, and how KID depends on the number of photos: as published, and as in `kid-alex-box`.
 
     python -m perf.kid [--root TRIPLETS] [--method NAME]... [--draws 50]
 
 The features are those of `kid-alex-box`: AlexNet's, of the mask's box. Outputs and truths are pairs, and a photo has
-several of them. The published convention counts the pairs i = j across the two sets and not within each, so that it is
+several of them. The published convention counts the pairs i = j across the two sets and not within each. It is therefore
 below 0 for equal sets and depends on n. `kid-alex-box` leaves out all pairs of one source photo.
 
 For each number of photos, photos are drawn without replacement; the table has the mean over the draws. It asserts that
@@ -41,8 +41,7 @@ def features_of(methods: list[str], root: str) -> tuple[dict[str, Features], Fea
     for index in range(len(data.ids())):
         sample = prepared(data.sample(index), protocol)
         assert sample.truth is not None
-        box = mask_box(regions_of(sample.mask, protocol)["box"])
-        window = slice(box.y, box.y + box.h), slice(box.x, box.x + box.w)
+        window = mask_box(regions_of(sample.mask, protocol)["box"]).crop()
         outputs = {"truth": sample.truth, "ground-truth": sample.truth, "identity": sample.image}
         outputs |= {name: eraser.erase([sample.image], [sample.mask])[0] for name, eraser in erasers.items()}
         for name, found in rows.items():

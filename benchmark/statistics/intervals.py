@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 FEWEST = 10
 """Number of source photos below which no interval is given. With fewer, intervals of skewed scores hold the mean too
 rarely, whatever their formula (`perf/coverage.py`)."""
+GROUPS = 20
+"""Largest number of groups of photos that `jackknife` forms."""
 TOO_FEW_PHOTOS = "too_few_photos"
 NO_INTERVAL = {TOO_FEW_PHOTOS: "too few photos", "not_defined_without": "not defined without some of the photos"}
 """Why a score has no interval, in words."""
@@ -136,7 +138,7 @@ def resampled_means(sums: Floats, counts: Floats, resamples: int, seed: int) -> 
 
 
 def bootstrap_estimate(values: Floats, clusters: Sequence[str], resamples: int, seed: int) -> Estimate:
-    """The mean with the percentile-bootstrap interval of earlier versions, to check their summaries. It is too short."""
+    """The mean with the percentile-bootstrap interval of earlier versions, which is too short. It checks their summaries."""
     sums, counts = by_cluster(values, clusters)
     if not len(sums):
         return Estimate(None, None, None, 0, 0)
@@ -172,10 +174,6 @@ def median_interval(
         medians[k] = (values[low] + values[high]) / 2
     low_high = np.quantile(medians, [0.025, 0.975])
     return [round(float(bound), 6) for bound in low_high]
-
-
-GROUPS = 20
-"""Largest number of groups that `jackknife` forms."""
 
 
 def jackknife(

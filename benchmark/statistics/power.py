@@ -1,12 +1,12 @@
-"""How many source photos a difference takes, from the scatter of the differences at hand.
+"""How many source photos it takes to find a difference, given the scatter of the measured differences.
 
 A paired t test over n photos, two-sided, finds a mean difference `size` with the wanted power if
 
     size >= (t(1 - alpha / 2) + t(power)) * s / sqrt(n),
 
 with quantiles of Student's t with n - 1 degrees of freedom (Chow et al., Sample Size Calculations in Clinical Research,
-chapter 3). s is the scatter of one photo, standard error * sqrt(photos), as measured. It assumes that further photos
-are like those at hand, with as many masks. alpha is not corrected for several tests.
+chapter 3). s is the scatter of one photo, standard error * sqrt(photos), as measured. The formula assumes that further
+photos are like the measured ones, with as many masks. alpha is not corrected for several tests.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MOST = 1_000_000
 
 
 def photos_needed(size: float, error: float, photos: int) -> int | None:
-    """The number of source photos by which a mean difference is found with power 80 % at alpha 5 %.
+    """The number of source photos that finds a mean difference with power 80 % at alpha 5 %.
 
     Args:
         size: the mean difference; its sign has no effect.
-        error: the standard error of the mean difference over the photos at hand.
-        photos: their number, at least 2.
+        error: the measured standard error of the mean difference.
+        photos: number of photos that it was measured on, at least 2.
 
     Returns:
         At least 2. None if no number up to `MOST` is enough, e.g. for a difference of 0.
@@ -42,7 +42,12 @@ def photos_needed(size: float, error: float, photos: int) -> int | None:
 
 
 def detectable(error: float, photos: int) -> float:
-    """The smallest mean difference that the photos at hand find with power 80 % at alpha 5 %."""
+    """The smallest mean difference that so many photos find with power 80 % at alpha 5 %.
+
+    Args:
+        error: the measured standard error of the mean difference.
+        photos: number of photos that it was measured on, at least 2.
+    """
     return _reach(photos) * error * math.sqrt(photos)
 
 
