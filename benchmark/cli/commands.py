@@ -20,12 +20,12 @@ from benchmark.cli.options import (
     RobustnessOptions,
     VerifyOptions,
 )
-from benchmark.cli.outputs import writing_to
 from benchmark.cli.streams import STDERR, stdout_for_results
 from benchmark.runner.request import DATA, METHOD, RUNNING, Request, SampleChoice
 from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_from, guarded, help_text, new_parser
 from olrd.errors import UsageError
 from olrd.options import add_options, from_arguments, names, whole_number
+from olrd.storage.outputs import writing_to
 
 if TYPE_CHECKING:
     from benchmark.datasets import DataSet

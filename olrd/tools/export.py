@@ -24,16 +24,17 @@ from olrd.arrays import MAX_PIXELS, encode_png
 from olrd.dataset.beside import beside
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.sampling import rows_at
-from olrd.dataset.schema import ALL_PICTURES, MASKS
+from olrd.dataset.schema import ALL_PICTURES, MASKS, PICTURES
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, OutputError, UsageError, did_you_mean
 from olrd.masks import mask_box
 from olrd.options import fitted
 from olrd.panoptic import encode_rle
-from olrd.progress import progress_bar
+from olrd.progress import progress_bar, say
 from olrd.storage.files import atomic_path, file_name_of, sha256, to_json, write_atomic
+from olrd.storage.outputs import writing_to
 from olrd.storage.remote import is_url
-from olrd.tools.export_lists import category_of, license_of, open_list
+from olrd.tools.export_lists import classes_of, license_of, open_list
 from olrd.triplets.compose import Triplet
 from olrd.trust import parse_json, plain_name, shown
 
@@ -86,7 +87,7 @@ def export(
 
     Raises:
         UsageError: an option does not fit, the dataset holds recipes, or `out` is inside it.
-        OutputError: `out` holds something else.
+        OutputError: `out` holds something else, or cannot be written to.
         IntegrityError: a row or a picture is damaged, or two ids give one file name.
     """
     if to not in FORMS:
@@ -104,7 +105,12 @@ def export(
         )
     target = beside(dataset, "", out)
     record = {"dataset": _fingerprint(dataset), "format": 1, "olrd.export": to, "per_file": per_file}
-    _claim(target, record)
+    with writing_to(target, "--out"):
+        _claim(target, record)
+    if left := _left_out(dataset, to):
+        say(
+            f"--to {to} leaves out the column{'s' * (len(left) > 1)} {' and '.join(left)}; `olrd.open` reads all columns"
+        )
     _check_names(dataset)
     stretches = list(_stretches(dataset, per_file))
     worker = Exporter(str(folder), str(target), to, max_pixels)
@@ -119,6 +125,12 @@ def export(
     files += 0 if to == "webdataset" else len(lists)
     write_atomic(target / RECORD_FILE, to_json(record | {"finished": True}))
     return {"to": to, "out": str(target), "triplets": len(dataset), "splits": splits, "files": files}
+
+
+def _left_out(dataset: Dataset, to: str) -> list[str]:
+    """The pictures of the dataset that an export of this form does not hold."""
+    kept = (*PICTURES, MASKS) if to == "coco" else PICTURES
+    return [name for name in (*ALL_PICTURES, MASKS) if name in dataset.optional and name not in kept]
 
 
 def _fingerprint(dataset: Dataset) -> str:
@@ -271,10 +283,15 @@ def _write_coco(out: Path, split: str, row: dict[str, Any], max_pixels: int) -> 
     height, width = triplet.mask.shape
     return {
         "image": {"file_name": name, "width": width, "height": height, "license": license_of(row)},
-        "segmentation": {"size": [height, width], "counts": encode_rle(triplet.mask)},
-        "bbox": [int(one) for one in mask_box(triplet.mask)],
-        "area": int(np.count_nonzero(triplet.mask)),
-        "category": category_of(row),
+        "objects": [
+            {
+                "segmentation": {"size": [height, width], "counts": encode_rle(mask)},
+                "bbox": [int(one) for one in mask_box(mask)],
+                "area": int(np.count_nonzero(mask)),
+                "category": name,
+            }
+            for name, mask in zip(classes_of(row), triplet.masks or (triplet.mask,), strict=True)
+        ],
     }
 
 

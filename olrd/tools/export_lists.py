@@ -74,42 +74,47 @@ def _json_lines(path: Path) -> Iterator[Entries]:
 
 
 class _Coco(_InOrder):
-    """Images and annotations, numbered from 1 in the order of the rows. They go to two files: COCO has all images first."""
+    """Images and their objects, numbered from 1 in the order of the rows. They go to two files: COCO has all images first."""
 
     def __init__(
-        self, images: TextIO, annotations: TextIO, categories: dict[Name, int], licenses: dict[Name, int]
+        self, images: TextIO, annotations: TextIO, categories: Mapping[str, int], licenses: Mapping[Name, int]
     ) -> None:
         super().__init__()
         self._images, self._annotations = images, annotations
         self._categories, self._licenses = categories, licenses
-        self._count = 0
+        self._count = self._objects = 0
 
     def write(self, entry: dict[str, Any]) -> None:
         start = ",\n" if self._count else "\n"
         self._count += 1
         image = entry["image"] | {"id": self._count, "license": self._licenses[entry["image"]["license"]]}
-        annotation = {
-            "id": self._count,
-            "image_id": self._count,
-            "category_id": self._categories[entry["category"]],
-            "iscrowd": 0,
-        } | {name: entry[name] for name in ("segmentation", "area", "bbox")}
         self._images.write(start + _json(image))
-        self._annotations.write(start + _json(annotation))
+        for found in entry["objects"]:
+            start = ",\n" if self._objects else "\n"
+            self._objects += 1
+            own = {"id": self._objects, "image_id": self._count, "iscrowd": 0}
+            kind = {"category_id": self._categories[found.pop("category")]}
+            self._annotations.write(start + _json(own | kind | found))
 
 
 @contextmanager
 def _coco(path: Path, dataset: Dataset) -> Iterator[Entries]:
     """See `_Coco`. Numbers of categories and licences are the same in all splits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {
-        (category_of(row), license_of(row))
-        for row in dataset.rows(["category", "supercategory", "license", "license_url"])
-    }
-    categories, licenses = _numbered({category for category, _ in found}), _numbered({one for _, one in found})
+    several = [name for name in ("categories",) if name in dataset.optional]
+    parents: dict[str, str] = {}
+    found: set[Name] = set()
+    for row in dataset.rows(["category", "supercategory", "license", "license_url", *several]):
+        first, *more = classes_of(row)
+        parents[first] = parents.get(first) or str(row["supercategory"] or "")
+        for name in more:
+            parents.setdefault(name, "")
+        found.add(license_of(row))
+    kinds, licenses = _numbered(set(parents.items())), _numbered(found)
+    categories = {name: number for (name, _), number in kinds.items()}
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent) as later:
-            file.write(_head(categories, licenses))
+            file.write(_head(kinds, licenses))
             yield _Coco(file, later, categories, licenses)
             later.seek(0)
             file.write('\n],\n"annotations": [')
@@ -121,7 +126,7 @@ def _coco(path: Path, dataset: Dataset) -> Iterator[Entries]:
 def _head(categories: Mapping[Name, int], licenses: Mapping[Name, int]) -> str:
     """The start of the file, up to the first image."""
     parts = {
-        "info": {"description": "object-removal composites; the annotation of each is the pasted object"},
+        "info": {"description": "images of object-removal triplets; the annotations are the objects to erase"},
         "licenses": [{"id": number, "name": name, "url": url} for (name, url), number in licenses.items()],
         "categories": [
             {"id": number, "name": name, "supercategory": parent} for (name, parent), number in categories.items()
@@ -135,9 +140,9 @@ def license_of(row: Mapping[str, Any]) -> Name:
     return str(row["license"] or ""), str(row["license_url"] or "")
 
 
-def category_of(row: Mapping[str, Any]) -> Name:
-    """The class of the object and the one above it."""
-    return str(row["category"] or "object"), str(row["supercategory"] or "")
+def classes_of(row: Mapping[str, Any]) -> list[str]:
+    """The class of each object, in the order of `masks` where there are several."""
+    return [str(name or "object") for name in row.get("categories") or [row["category"]]]
 
 
 def _numbered(values: set[Name]) -> dict[Name, int]:

@@ -22,6 +22,7 @@ from olrd.errors import UsageError
 from olrd.masks import outline
 from olrd.progress import progress_bar
 from olrd.storage.files import atomic_path, write_atomic
+from olrd.storage.outputs import writing_to
 
 _PAGE_SIDE = 640
 """Longest side of the pictures on the page, in pixels."""
@@ -52,7 +53,8 @@ def show(
     dataset = Dataset(folder, max_pixels=max_pixels)
     _need_pictures(dataset)
     target = beside(dataset, "-show", out)
-    target.mkdir(parents=True, exist_ok=True)
+    with writing_to(target, "--out"):
+        target.mkdir(parents=True, exist_ok=True)
     contact, page = target / "contact.png", target / "page.html"
     rows = rows_at(dataset, pick_evenly(len(dataset), count, seed))
     sheet = contact_sheet(rows, max_pixels=max_pixels)

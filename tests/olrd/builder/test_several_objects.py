@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from built_folders import digest
 from drawn_sets import DrawnSets
+from pycocotools.coco import COCO
 from sealed_copy import Copy
 
 import olrd
@@ -27,6 +28,7 @@ from olrd.dataset.schema import features, schema
 from olrd.engines import EngineSpec
 from olrd.panoptic import decode_rle
 from olrd.sources import SourceSpec
+from olrd.tools.export import export
 from olrd.tools.rebuild import rebuild, strip_pixels
 from olrd.tools.verify import verify
 from olrd.triplets.compose import transformed
@@ -185,3 +187,25 @@ def test_other_masks_are_a_problem(full: Path, tmp_path: Path, damage: object, s
     copy.edit(change)
     found = verify(copy.folder)["problems"]
     assert found and re.search(said, " ".join(found))
+
+
+def test_an_export_to_coco_holds_every_object(full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = export(full, "coco", tmp_path / "coco")
+    assert "leaves out" not in capsys.readouterr().err
+    samples = list(Dataset(full))
+    seen = 0
+    for split in result["splits"]:
+        found = COCO(str(tmp_path / "coco" / "annotations" / f"instances_{split}.json"))
+        part = [sample for sample in samples if sample.row["split"] == split]
+        for number, sample in enumerate(part, 1):
+            objects = found.loadAnns(found.getAnnIds([number]))
+            assert [found.cats[one["category_id"]]["name"] for one in objects] == sample.row["categories"]
+            for one, mask in zip(objects, sample.masks or (), strict=True):
+                assert np.array_equal(found.annToMask(one) > 0, mask)
+            seen += len(objects)
+    assert seen == sum(len(sample.masks or ()) for sample in samples) > len(samples)
+
+
+def test_an_export_says_what_it_leaves_out(full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(full, "webdataset", tmp_path / "tars")
+    assert "--to webdataset leaves out the column masks; `olrd.open` reads all columns" in capsys.readouterr().err

@@ -164,6 +164,8 @@ def test_a_folder_with_something_else_is_refused(folder: Path, tmp_path: Path) -
         export(folder, "folders", tmp_path / "full")
     with pytest.raises(OutputError, match=r"photo\.jpg is a file; expected a folder"):
         export(folder, "folders", tmp_path / "full" / "photo.jpg")
+    with pytest.raises(OutputError, match=r"/proc/zz cannot be written to.*Give another folder with --out"):
+        export(folder, "folders", "/proc/zz")
     export(folder, "coco", tmp_path / "out")
     with pytest.raises(OutputError, match="another dataset, or with other options"):
         export(folder, "folders", tmp_path / "out")
