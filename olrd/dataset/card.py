@@ -17,7 +17,7 @@ from olrd.dataset import seen_words
 from olrd.dataset.datasheet import datasheet
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE, BuildRecord
-from olrd.dataset.responsible import Facts
+from olrd.dataset.responsible import Facts, is_refused
 from olrd.dataset.sampling import pick_evenly, rows_at
 from olrd.dataset.schema import features
 from olrd.errors import ALL_REASONS
@@ -159,7 +159,7 @@ def card_text(dataset: Dataset) -> str:
 
 def _facts(dataset: Dataset) -> dict[str, Counter[Any]]:
     """Counts over all rows. Licences are counted for both photos of a row."""
-    facts: dict[str, Counter[Any]] = {name: Counter() for name in ("category", "label", "license", "split")}
+    facts: dict[str, Counter[Any]] = {name: Counter() for name in ("category", "label", "license", "split", "refused")}
     photos: set[tuple[str, str]] = set()
     for row in dataset.rows(_STATISTICS):
         facts["category"][row["category"]] += 1
@@ -168,6 +168,7 @@ def _facts(dataset: Dataset) -> dict[str, Counter[Any]]:
         facts["license"].update(
             {(row["license"], row["license_url"]), (row["donor_license"], row["donor_license_url"])}
         )
+        facts["refused"][is_refused(row)] += 1
         photos.add((row["split"], row["image_id"]))
     facts["photos"] = Counter(split for split, _ in photos)
     return facts
@@ -303,7 +304,7 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
 
 def _datasheet(record: BuildRecord, facts: Mapping[str, Counter[Any]]) -> Iterator[str]:
     """The questions of a datasheet with their answers. Every text is escaped."""
-    known = Facts(facts["license"], facts["category"], sum(facts["photos"].values()))
+    known = Facts(facts["license"], facts["category"], sum(facts["photos"].values()), facts["refused"][True])
     yield from ("## Datasheet", "")
     for part, answers in datasheet(record, known):
         yield from (f"### {part}", "")

@@ -17,7 +17,7 @@ from typing import Any
 from olrd.dataset import seen_words
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BuildRecord
-from olrd.dataset.responsible import Facts, plain, responsible
+from olrd.dataset.responsible import Facts, is_refused, plain, responsible
 from olrd.dataset.schema import features, optional_columns
 from olrd.errors import UsageError
 from olrd.licenses import license_url
@@ -36,7 +36,7 @@ KINDS = {
 """Croissant's name of each type that a column may have."""
 COLUMNS = {
     "image": "the composite: the photo with the object pasted into it",
-    "mask": "1-bit; 1 = every pixel that the paste touched, the pixels to erase",
+    "mask": "1-bit; 1 = the pixels to erase, with every pixel that the paste touched",
     "masks": "the mask of every pasted object; their union is mask",
     "categories": "the classes of the pasted objects, in the order of masks",
     "background": "the ground truth: the untouched photo; equal to image outside the mask",
@@ -243,14 +243,16 @@ def _field(
 
 def _facts(dataset: Dataset) -> Facts:
     """Counts over all rows."""
-    facts = Facts(Counter(), Counter(), 0)
+    licenses, categories = Counter[tuple[str, str]](), Counter[str]()
+    refused = 0
     names = ["image_id", "category", "license", "license_url", "donor_license", "donor_license_url"]
     photos: set[str] = set()
     for row in dataset.rows(names):
-        facts.licenses.update({(str(row[f"{who}license"]), _address(row, who)) for who in ("", "donor_")})
-        facts.categories[str(row["category"])] += 1
+        licenses.update({(str(row[f"{who}license"]), _address(row, who)) for who in ("", "donor_")})
+        categories[str(row["category"])] += 1
+        refused += is_refused(row)
         photos.add(str(row["image_id"]))
-    return facts._replace(photos=len(photos))
+    return Facts(licenses, categories, len(photos), refused)
 
 
 def _address(row: Mapping[str, Any], who: str) -> str:

@@ -11,8 +11,16 @@ from typing import NamedTuple
 
 from olrd.dataset import seen_words
 from olrd.dataset.record import BuildRecord
-from olrd.dataset.responsible import Facts, missing_data, personal_information, plain, responsible, steps
-from olrd.licenses import is_permissive
+from olrd.dataset.responsible import (
+    Facts,
+    missing_data,
+    personal_information,
+    photos_of,
+    plain,
+    refused_triplets,
+    responsible,
+    steps,
+)
 from olrd.sources import SEEN
 
 PUBLISHER = "Not recorded in the build. Whoever publishes the dataset says it on its page."
@@ -43,7 +51,7 @@ def datasheet(record: BuildRecord, facts: Facts) -> Iterator[tuple[str, list[Ans
             Answer("Are there errors, noise or redundancy?", rai["rai:dataLimitations"]),
             Answer("Does it need anything else?", [_needs(record)]),
             Answer("Which groups are over-represented?", rai["rai:dataBiases"]),
-            Answer("Does it show people, or anything private?", personal_information(facts)),
+            Answer("Does it show people, or anything private?", personal_information(record, facts)),
         ],
     )
     yield (
@@ -82,9 +90,10 @@ def datasheet(record: BuildRecord, facts: Facts) -> Iterator[tuple[str, list[Ans
 def _rows(record: BuildRecord, facts: Facts) -> str:
     seen = record.source.background_kind == SEEN
     full = seen_words.ROW if seen else "a triplet: composite, mask, photo"
+    photos = photos_of(record, facts) if seen else f"{facts.photos:,} photos"
     what = "a recipe of a triplet, without pixels" if record.form == "recipes" else full
     splits = ", ".join(f"{plain(name)} {rows:,}" for name, rows in _splits(record).items())
-    return f"A row is {what}. {record.rows:,} rows of {facts.photos:,} photos" + (f": {splits}." if splits else ".")
+    return f"A row is {what}. {record.rows:,} rows of {photos}" + (f": {splits}." if splits else ".")
 
 
 def _splits(record: BuildRecord) -> Mapping[str, int]:
@@ -96,6 +105,8 @@ def _splits(record: BuildRecord) -> Mapping[str, int]:
 
 def _needs(record: BuildRecord) -> str:
     if record.form == "recipes":
+        if record.source.background_kind == SEEN:
+            return f"Yes: the pictures or videos of {plain(record.source.name)}, which the recipes name by file hash."
         return f"Yes: the photos of {plain(record.source.name)}, in which the recipes find their objects by file hash."
     return "No: every row holds its pictures."
 
@@ -109,13 +120,9 @@ def _raw(record: BuildRecord) -> str:
 
 
 def _licences(facts: Facts) -> str:
-    refused = sum(count for (code, _), count in facts.licenses.items() if not is_permissive(code))
-    if not refused:
+    if not facts.refused:
         return "Those of the photos, listed above; each allows derivatives to be published."
-    return (
-        f"Those of the photos, listed above; {refused:,} triplets have a photo whose licence does not allow derivatives to be "
-        "published, or is unknown."
-    )
+    return f"Those of the photos, listed above; {refused_triplets(facts)}"
 
 
 def _versions() -> str:

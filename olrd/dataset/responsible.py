@@ -7,9 +7,10 @@ The texts state what build.json and the rows say; they make no promise for whoev
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from olrd.config import OBJECTS, BuildConfig
 from olrd.dataset import seen_words
 from olrd.dataset.record import BuildRecord
 from olrd.licenses import is_permissive
@@ -58,13 +59,30 @@ class Facts(NamedTuple):
 
     Attributes:
         licenses: triplets by licence code and address; a triplet of two photos counts for both.
-        categories: triplets by class of the object.
-        photos: number of background photos.
+        categories: triplets by class of the object, of the first one where there are several.
+        photos: number of background photos; of clips or places where the background was seen.
+        refused: triplets with a photo whose licence does not allow derivatives to be published.
     """
 
     licenses: Counter[tuple[str, str]]
     categories: Counter[str]
     photos: int
+    refused: int
+
+
+def is_refused(row: Mapping[str, Any]) -> bool:
+    """Whether a row has a photo whose licence does not allow derivatives to be published, or is unknown."""
+    return not all(is_permissive(str(row[name])) for name in ("license", "donor_license"))
+
+
+def refused_triplets(facts: Facts) -> str:
+    """How many triplets have such a photo."""
+    return f"{facts.refused:,} triplets have a photo whose licence does not allow derivatives to be published, or is unknown."
+
+
+def photos_of(record: BuildRecord, facts: Facts) -> str:
+    """The number of background photos, or of what takes their place where the background was seen."""
+    return f"{facts.photos:,} {seen_words.PLACES if record.source.background_kind == SEEN else 'background photos'}"
 
 
 def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] = ()) -> dict[str, Any]:
@@ -73,12 +91,14 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
     derived_from: addresses of the datasets that the photos and annotations come from.
     """
     totals, source = record.totals, plain(record.source.name)
-    seen = seen_words.FIELDS if record.source.background_kind == SEEN else {}
+    seen = seen_words.fields(source) if record.source.background_kind == SEEN else {}
+    several = record.settings().several
+    what, hashed = ("Pictures", "pictures") if seen else ("Photos and their annotations", "annotations")
     return {
         "rai:dataCollection": (
-            f"No photo was taken for this dataset. Photos and their annotations come from the source {source} "
-            f"({facts.photos:,} background photos in {totals.triplets:,} triplets). The command, the seed and the sha256 of the "
-            "annotations are in build.json."
+            f"No photo was taken for this dataset. {what} come from the source {source} "
+            f"({photos_of(record, facts)} in {totals.triplets:,} triplets). The command, the seed and the sha256 of the "
+            f"{hashed} are in build.json."
         ),
         "rai:dataCollectionType": ["Secondary Data Analysis"],
         "rai:dataCollectionRawData": (
@@ -99,14 +119,14 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
             "`olrd verify` compares every mask with composite and photo, pixel by pixel. `olrd audit` measures how well composites "
             "can be told from photos. The annotations of the source were not checked by people for this dataset."
         ],
-        "rai:annotationsPerItem": "1 mask, computed from the paste",
+        "rai:annotationsPerItem": "1 mask, computed from the paste" + (", and 1 per pasted object" if several else ""),
         "rai:annotatorDemographics": [f"Who annotated the photos of {source} is not recorded in the build."],
         "rai:machineAnnotationTools": _tools(record),
         "rai:dataBiases": _biases(record, facts),
         "rai:dataLimitations": LIMITATIONS,
         "rai:dataUseCases": USES,
         "rai:dataSocialImpact": IMPACT,
-        "rai:personalSensitiveInformation": personal_information(facts),
+        "rai:personalSensitiveInformation": personal_information(record, facts),
         "rai:dataReleaseMaintenancePlan": (
             f"build.json lists the sha256 of every file; another build has another identity than {plain(record.identity)[:16]}. "
             "Whoever publishes the dataset maintains it."
@@ -134,7 +154,9 @@ def _origins(record: BuildRecord, addresses: Sequence[str]) -> list[dict[str, An
     photos = {
         "@type": "prov:Entity",
         "@id": f"urn:sha256:{fingerprint}",
-        "prov:label": f"photos and annotations of the source {source}",
+        "prov:label": f"photos and annotations of the source {source}"
+        if record.source.background_kind != SEEN
+        else f"pictures of the source {source}",
     }
     return [photos, *({"@type": "prov:Entity", "@id": plain(one), "prov:atLocation": plain(one)} for one in addresses)]
 
@@ -162,11 +184,12 @@ def _activity(name: str, label: str, description: str, agent: str) -> dict[str, 
 def missing_data(record: BuildRecord) -> str:
     """What was read and what was left out, with the most frequent reasons."""
     totals = record.totals
+    without = "a triplet" if record.source.background_kind == SEEN else "an object that can be moved"
     reasons = Counter(totals.photos_rejected) + Counter(totals.objects_rejected)
     listed = ", ".join(f"{plain(code)} {count:,}" for code, count in _most(reasons))
     return (
-        f"Photos: {totals.photos_read:,} read, {totals.photos_used:,} used, {totals.photos_without_triplet:,} without an object "
-        f"that can be moved. Objects: {totals.objects_read:,} read, {totals.objects_used:,} used."
+        f"Photos: {totals.photos_read:,} read, {totals.photos_used:,} used, {totals.photos_without_triplet:,} without "
+        f"{without}. Objects: {totals.objects_read:,} read, {totals.objects_used:,} used."
         + (f" Left out, by reason: {listed}." if listed else "")
     )
 
@@ -177,13 +200,27 @@ def steps(record: BuildRecord) -> list[str]:
         return seen_words.STEPS
     settings = record.settings()
     share = f"{100 * settings.rules.min_area:g} % to {100 * settings.rules.max_area:g} %"
+    ground = "labelled background" if record.source.background_kind == "stuff" else "background without labels"
+    more = (
+        [f"Each photo has {OBJECTS.write(settings.objects)} objects, pasted in the same way."]
+        if settings.several
+        else []
+    )
+    drawn = [_drawn_masks(settings)] if set(settings.mask_style) != {"exact"} or settings.mask_grow else []
     return [
         f"An object of {share} of its photo was cut out by its mask and pasted at another place (placement "
-        f"{plain(settings.placement)}) on labelled background, with the blend {plain(settings.blend)}.",
+        f"{plain(settings.placement)}) on {ground}, with the blend {plain(settings.blend)}.",
+        *more,
+        *drawn,
         "Outside the mask, the composite equals the photo bit for bit. The photo is stored as its own file, or as a lossless "
         "copy where it was resized or rotated.",
         "Splits are by photo.",
     ]
+
+
+def _drawn_masks(settings: BuildConfig) -> str:
+    grown = f", grown by {settings.mask_grow} pixels" if settings.mask_grow else ""
+    return f"Masks are drawn as users draw them ({plain(', '.join(settings.mask_style))}{grown}), around all that the paste touched."
 
 
 def _tools(record: BuildRecord) -> list[str]:
@@ -195,24 +232,21 @@ def _tools(record: BuildRecord) -> list[str]:
 
 def _biases(record: BuildRecord, facts: Facts) -> list[str]:
     total = sum(facts.categories.values())
+    first = " (the first of each triplet)" if record.settings().several else ""
     common = ", ".join(f"{plain(name)} {100 * n / total:.0f} %" for name, n in _most(facts.categories))
     return [
         f"Places, people and things are those of the photos of {plain(record.source.name)}, with the biases of that collection.",
-        f"Objects by class: {common}." if total else "There is no object.",
+        f"Objects by class{first}: {common}." if total else "There is no object.",
         seen_words.BIAS if record.source.background_kind == SEEN else _WHOLE,
     ]
 
 
-def personal_information(facts: Facts) -> list[str]:
+def personal_information(record: BuildRecord, facts: Facts) -> list[str]:
     """What photos may show of people, and whose licences ask for care."""
     people = sum(n for name, n in facts.categories.items() if name.lower() in PEOPLE)
-    refused = sum(n for (code, _), n in facts.licenses.items() if not is_permissive(code))
+    kind = "object" if record.source.background_kind == SEEN else "moved object"
     texts = [
         f"Photos may show people, faces, number plates and addresses; nothing was blurred or removed. In {people:,} triplets the "
-        "moved object is a person."
+        f"{'first ' if record.settings().several else ''}{kind} is a person."
     ]
-    if refused:
-        texts.append(
-            f"{refused:,} triplets have a photo whose licence does not allow derivatives to be published, or is unknown."
-        )
-    return texts
+    return texts + [refused_triplets(facts)] * bool(facts.refused)

@@ -33,7 +33,7 @@ STEPS = [
     "copy where it was resized, rotated or taken from a video.",
     "Splits are by clip or place.",
 ]
-FIELDS: dict[str, Any] = {
+_FIELDS: dict[str, Any] = {
     "rai:dataPreprocessingProtocol": STEPS,
     "rai:dataManipulationProtocol": (
         "The photos with objects are not changed. The ground truth of each is manipulated: a clean plate was laid over the object "
@@ -64,3 +64,12 @@ FIELDS: dict[str, Any] = {
 BIAS = "Only objects are used that come or go between pictures of a place, and whose background is seen often enough."
 ROW = "a triplet: photo, mask, effect, ground truth"
 RAW = "The photo of a row is stored as it came, or as a lossless copy where it was resized, rotated or taken from a video."
+PLACES = "clips or places"
+
+
+def fields(source: str) -> dict[str, Any]:
+    """The RAI fields that differ from those of a set with pasted objects. source: its name as plain text."""
+    return _FIELDS | {
+        "rai:dataCollectionRawData": f"Pictures or videos of {source}; their hashes are in the recipes.",
+        "rai:annotatorDemographics": [f"If people drew masks of {source}, who they were is not recorded in the build."],
+    }

@@ -153,7 +153,11 @@ def test_datasets_opens_full_rows_and_recipes_alike(
 
 def test_only_builds_with_several_objects_have_the_columns(full: Path) -> None:
     assert not {"masks", "categories"} & set(schema("full").names)
-    fields = croissant(Dataset(full), Publication())["recordSet"][0]["field"]
+    values = croissant(Dataset(full), Publication())
+    assert values["rai:annotationsPerItem"] == "1 mask, computed from the paste, and 1 per pasted object"
+    made = " ".join(values["rai:dataPreprocessingProtocol"])
+    assert "has 1-3 objects" in made and "as users draw them (exact, grown, box)" in made
+    fields = values["recordSet"][0]["field"]
     assert [field["name"] for field in fields] == list(features("full", ("masks", "categories")))
     assert pq.ParquetFile(Dataset(full).shards[0]).schema_arrow.names == [field["name"] for field in fields]
 

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_pairs import three, write_pairs
 from drawn_sets import DrawnSets
+from synthetic_dataset import write_dataset
 
+from olrd.builder.build import build
 from olrd.cli.main import main
 from olrd.config import BuildConfig
+from olrd.dataset.card import card_text
 from olrd.dataset.croissant import Publication, croissant
 from olrd.dataset.folder import Dataset
 from olrd.dataset.responsible import NEEDED
@@ -82,6 +86,26 @@ def test_every_column_is_a_field_and_the_rai_fields_are_there(folder: Path) -> N
     rows = list(Dataset(folder).rows(["category"]))
     common = max({row["category"] for row in rows}, key=[row["category"] for row in rows].count)
     assert f"Objects by class: {common} " in values["rai:dataBiases"][1]
+
+
+def test_a_triplet_of_two_refused_photos_counts_once(tmp_path: Path) -> None:
+    terms = {"license": "CC-BY-NC-2.0", "donor_license": "CC-BY-ND-2.0"}
+    mixed = write_dataset(tmp_path / "set", photos=3, donor="other", meta=terms)
+    said = "6 triplets have a photo whose licence does not allow derivatives"
+    assert said in described(mixed)["rai:personalSensitiveInformation"][1]
+    assert card_text(Dataset(mixed)).count(said) == 2  # under people, and under licences
+
+
+def test_a_set_of_seen_backgrounds_is_not_described_as_pasted(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "pairs", three())
+    build(BuildConfig(SourceSpec("pairs", str(root), options={"license": "CC0-1.0"})), tmp_path / "set")
+    dataset = Dataset(tmp_path / "set")
+    values = described(tmp_path / "set")
+    said = json.dumps([value for name, value in values.items() if name.startswith(("rai:", "prov:", "desc"))])
+    for text in (said, card_text(dataset)):
+        assert f"3 clips or places in {len(dataset)} triplets" in text
+        for word in ("moved object", "can be moved", "background photos", "segment annotations", "pasted", "composite"):
+            assert word not in text, word
 
 
 def test_nothing_is_said_that_was_not_given(folder: Path) -> None:
