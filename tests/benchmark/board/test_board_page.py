@@ -193,6 +193,21 @@ def test_the_filter_gives_the_means_of_its_samples(tab: Any) -> None:
     assert tab.locator("table").first.inner_text() == before
 
 
+def test_a_method_that_equals_the_truth_stays_first_under_a_filter(chrome: Any, tmp_path: Path) -> None:
+    """It has no finite PSNR in any sample."""
+    only = {"protocol__metrics": ["psnr"]}
+    summaries = [summary_of(record("perfect", None, **only)), summary_of(record("sharp", 23.8, **only))]
+    rows = {key_of(one): rows_of("sharp") for one in summaries}
+    rows[key_of(summaries[0])] = rows_of("sharp").assign(**{PIXELS: np.nan})
+    (tmp_path / "toy.html").write_text(page(sections(summaries), rows), encoding="utf-8")
+    tab = chrome.new_page()
+    tab.goto((tmp_path / "toy.html").as_uri())
+    choose(tab, "area", 2)
+    assert methods(tab) == ["perfect", "sharp"]
+    assert tab.locator("table").first.locator("td.rank").all_inner_texts() == ["1", "2"]
+    tab.close()
+
+
 @pytest.mark.parametrize("uneven", [False, True])
 def test_intervals_against_the_plain_jackknife(uneven: bool, chrome: Any, board: Path) -> None:
     """The page's interval against leaving out each photo, and against traces of the matrices for the degrees of freedom."""
