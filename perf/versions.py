@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from olrd.dataset import shards
 from olrd.dataset.folder import Dataset
-from olrd.dataset.schema import PICTURES
+from olrd.dataset.schema import ALL_PICTURES, MASKS
 
 WAYS: dict[str, dict[str, Any]] = {
     "as built": {},
@@ -85,9 +85,8 @@ def sent(old: Path, new: Path) -> int:
 def values(row: dict[str, Any]) -> Iterator[bytes]:
     """The long values of a row."""
     yield row["recipe"].encode()
-    for name in PICTURES:
-        if name in row:
-            yield row[name]["bytes"]
+    for picture in (*(row[name] for name in ALL_PICTURES if name in row), *row.get(MASKS, ())):
+        yield picture["bytes"]
 
 
 def least(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> int:
@@ -107,9 +106,9 @@ def written_with(extra: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def write(rows: list[dict[str, Any]], folder: Path, name: str, form: str) -> Path:
-    """All rows in one file, as a build writes them."""
-    shards.ShardWriter(folder, form, 1 << 40).write(rows, lambda _: name)
+def write(rows: list[dict[str, Any]], folder: Path, name: str, like: Dataset) -> Path:
+    """All rows in one file, as a build writes them. like: a dataset with the same columns."""
+    shards.ShardWriter(folder, like.form, 1 << 40, like.optional).write(rows, lambda _: name)
     return folder / name
 
 
@@ -124,8 +123,7 @@ def measure(folders: list[Path]) -> Iterator[str]:
         yield f"{title}: {len(old)} rows to {len(new)}, at least {least(old, new):,} new bytes"
         for way, extra in WAYS.items():
             with tempfile.TemporaryDirectory() as scratch, written_with(extra):
-                form = sets[0].form
-                files = [write(part, Path(scratch), name, form) for part, name in ((old, "old"), (new, "new"))]
+                files = [write(part, Path(scratch), name, sets[0]) for part, name in ((old, "old"), (new, "new"))]
                 size, new_bytes = files[1].stat().st_size, sent(*files)
             yield f"  {way:<30} {new_bytes:>12,} of {size:,} bytes sent ({100 * new_bytes / size:.1f} %)"
 

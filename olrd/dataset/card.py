@@ -195,7 +195,7 @@ def _front_matter(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
 def _data_matter(dataset: Dataset) -> list[str]:
     """The end of the front matter, which says what is read: files, features and splits."""
     lines = ["configs:", "- config_name: default", "  data_files:"]
-    splits = list(dict.fromkeys(shard.split for shard in dataset.record.shards))
+    splits = list(dataset.record.splits)
     for split in splits:
         lines += [f"  - split: {_yaml_word(split)}", f"    path: data/{split}-*.parquet"]
     lines += ["dataset_info:", "  features:"]

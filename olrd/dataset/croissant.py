@@ -164,7 +164,7 @@ def croissant(dataset: Dataset, publication: Publication) -> dict[str, Any]:
     described |= {name: value for name, value in given.items() if value}
     described |= responsible(record, facts, publication.derived_from)
     described["distribution"] = list(_files(record, publication.url))
-    described["recordSet"] = [_records(record, split) for split in _splits(record)]
+    described["recordSet"] = [_records(record, split) for split in record.splits]
     return described
 
 
@@ -179,10 +179,6 @@ def _description(record: BuildRecord) -> str:
             "blended in. The untouched photo is the exact ground truth."
         )
     return f"{kind} for object removal: {record.totals.triplets:,} {what} Built by olrd {plain(record.olrd)}: {plain(record.command)}"
-
-
-def _splits(record: BuildRecord) -> list[str]:
-    return list(dict.fromkeys(shard.split for shard in record.shards))
 
 
 def _files(record: BuildRecord, url: str) -> Iterator[dict[str, Any]]:
@@ -200,7 +196,7 @@ def _files(record: BuildRecord, url: str) -> Iterator[dict[str, Any]]:
             "encodingFormat": PARQUET,
             "sha256": shard.sha256,
         }
-    for split in _splits(record):
+    for split in record.splits:
         yield {
             "@type": "cr:FileSet",
             "@id": f"{split}-files",

@@ -6,7 +6,7 @@ can know is named as such.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from olrd.dataset import seen_words
@@ -92,15 +92,8 @@ def _rows(record: BuildRecord, facts: Facts) -> str:
     full = seen_words.ROW if seen else "a triplet: composite, mask, photo"
     photos = photos_of(record, facts) if seen else f"{facts.photos:,} photos"
     what = "a recipe of a triplet, without pixels" if record.form == "recipes" else full
-    splits = ", ".join(f"{plain(name)} {rows:,}" for name, rows in _splits(record).items())
+    splits = ", ".join(f"{plain(name)} {rows:,}" for name, rows in record.splits.items())
     return f"A row is {what}. {record.rows:,} rows of {photos}" + (f": {splits}." if splits else ".")
-
-
-def _splits(record: BuildRecord) -> Mapping[str, int]:
-    found: dict[str, int] = {}
-    for shard in record.shards:
-        found[shard.split] = found.get(shard.split, 0) + shard.rows
-    return found
 
 
 def _needs(record: BuildRecord) -> str:

@@ -34,9 +34,8 @@ def load(
     renders in parallel."""
     max_pixels = fitted(int, max_pixels, "max_pixels")
     built = Dataset(folder)
-    known = {shard.split for shard in built.record.shards}
-    if split is not None and not (isinstance(split, str) and split in known):
-        raise did_you_mean("split", split, known)
+    if split is not None and not (isinstance(split, str) and split in built.record.splits):
+        raise did_you_mean("split", split, built.record.splits)
     built.need_triplets()
     loaded = _loaded(built, split)
     if built.form == "full":

@@ -141,6 +141,14 @@ class BuildRecord:
         return sum(shard.rows for shard in self.shards)
 
     @property
+    def splits(self) -> dict[str, int]:
+        """The number of rows by split, in the order of the shards."""
+        found: dict[str, int] = {}
+        for shard in self.shards:
+            found[shard.split] = found.get(shard.split, 0) + shard.rows
+        return found
+
+    @property
     def bytes(self) -> int:
         """The size of the shards."""
         return sum(shard.bytes for shard in self.shards)

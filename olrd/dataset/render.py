@@ -41,7 +41,10 @@ class Renderer:
         self._photos: OrderedDict[tuple[str, str, int | None], WorkingPhoto] = OrderedDict()
 
     def photo(self, reference: PhotoRef, size: int | None, keep: int = KEEP) -> WorkingPhoto:
-        """The photo at working size. keep: number of photos to keep. Raises `IntegrityError` if its file is not the one of the recipe."""
+        """The photo at working size. keep: number of photos to keep.
+
+        Raises `IntegrityError` if its file is not the one of the recipe.
+        """
         key = (reference.file_name, reference.sha256, size)
         if key not in self._photos:
             data = self._read(reference)

@@ -39,7 +39,7 @@ USES = [
 ]
 LIMITATIONS = [
     "Objects are moved without their cast shadow or reflection.",
-    "With the donor of the same photo, the original object stays in the ground truth, so that a copy of it is visible there.",
+    "Where an object is pasted into its own photo, the original stays visible in the ground truth.",
     "Masks are those of the annotations: where they are inaccurate, parts of objects are pasted.",
     "Pasted objects can float, or have a size that does not fit their place.",
     "Composites can be told from photos at the edge of the paste; `olrd audit` measures how well.",

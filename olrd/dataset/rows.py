@@ -19,7 +19,7 @@ from olrd.storage.files import read_regular
 from olrd.triplets.compose import Triplet
 from olrd.trust import shown
 
-MASKS = ("mask", "effect")
+_MASK_COLUMNS = ("mask", "effect")
 
 
 class Rows:
@@ -123,13 +123,13 @@ class Rows:
             raise Rejected("photo_unreadable", f"{name} of {shown(sample)}: there is no picture")
         if not isinstance(value, dict):  # rendered from a recipe
             # np.asarray of a 1-bit picture is not used: its True is the byte 255, which is not a valid bool.
-            return np.asarray(value.convert("L")) > 0 if name in MASKS else np.asarray(value)
+            return np.asarray(value.convert("L")) > 0 if name in _MASK_COLUMNS else np.asarray(value)
         what = f"{name} of {shown(sample)}"
         try:
             data = self._file(value)
         except OSError as error:
             raise Rejected("photo_unreadable", f"{what}: {error}") from error
-        if name in MASKS:
+        if name in _MASK_COLUMNS:
             mask = read_mask(data, what).mask if own else decode_mask(data, what, MAX_PIXELS)
             return np.ascontiguousarray(mask)
         return decode_photo(data, what).pixels

@@ -37,7 +37,7 @@ _FIELDS: dict[str, Any] = {
     "rai:dataPreprocessingProtocol": STEPS,
     "rai:dataManipulationProtocol": (
         "The photos with objects are not changed. The ground truth of each is manipulated: a clean plate was laid over the object "
-        "and its effect, so that it shows a moment that was never photographed."
+        "and its effect: it shows a moment that was never photographed."
     ),
     "rai:dataAnnotationProtocol": [
         "Masks of objects and of their effects are computed from the difference of photo and plate, or are those of the source "

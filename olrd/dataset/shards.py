@@ -172,8 +172,8 @@ def _leaves(file_schema: pa.Schema, names: list[str]) -> list[str]:
 def added_bytes(row: dict[str, Any], shared: set[str]) -> int:
     """The bytes that a row adds to a row group.
 
-    shared: the photos whose backgrounds the row group contains; the row's own photo is added. A row with an `effect` has
-    a background of its own.
+    shared: the photos whose backgrounds the row group contains; the row's own photo is added. Rows with an `effect` share no
+    background.
     """
     again = "effect" not in row and row["image_id"] in shared
     shared.add(row["image_id"])

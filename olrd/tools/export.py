@@ -112,15 +112,14 @@ def export(
             f"--to {to} leaves out the column{'s' * (len(left) > 1)} {' and '.join(left)}; `olrd.open` reads all columns"
         )
     _check_names(dataset)
-    stretches = list(_stretches(dataset, per_file))
+    stretches, splits = list(_stretches(dataset, per_file)), dataset.record.splits
     worker = Exporter(str(folder), str(target), to, max_pixels)
     engine = open_engine(EngineSpec(workers=workers))
     with progress_bar("exporting", len(dataset), unit=" triplets") as bar, ExitStack() as open_files:
-        lists = {split: open_files.enter_context(open_list(to, target, split, dataset)) for split in _splits(dataset)}
+        lists = {split: open_files.enter_context(open_list(to, target, split, dataset)) for split in splits}
         for stretch, entries in engine.run(worker, stretches):
             lists[stretch.split].add(stretch.number, entries)
             bar.update(stretch.stop - stretch.start)
-    splits = {split: sum(one.stop - one.start for one in stretches if one.split == split) for split in lists}
     files = {"folders": 3 * len(dataset), "coco": len(dataset), "webdataset": len(stretches)}[to]
     files += 0 if to == "webdataset" else len(lists)
     write_atomic(target / RECORD_FILE, to_json(record | {"finished": True}))
@@ -154,10 +153,6 @@ def _claim(target: Path, record: Mapping[str, Any]) -> None:
         raise OutputError(f"{target} is not empty and holds no {RECORD_FILE} of an export; choose another --out")
     target.mkdir(parents=True, exist_ok=True)
     write_atomic(path, to_json(record))
-
-
-def _splits(dataset: Dataset) -> list[str]:
-    return list(dict.fromkeys(shard.split for shard in dataset.record.shards))
 
 
 def _stretches(dataset: Dataset, per_file: int) -> Iterator[Stretch]:

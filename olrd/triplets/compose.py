@@ -196,9 +196,9 @@ def _largest_difference(one: Image, other: Image) -> float:
 def pixels_sha256(triplet: Triplet, background_sha256: str | None = None, box: Box | None = None) -> str:
     """The hash of a triplet's pixels, which its recipe contains.
 
-    It covers the hash of the background's bytes (in hexadecimal), the mask's bits, eight to a byte, those of the effect,
-    if there is one, and of the masks of the single objects, if there are several, and the composite's pixels where they may differ from the background. Elsewhere the composite equals
-    the background, so all pictures are covered.
+    It covers the hash of the background's bytes (in hexadecimal), the mask's bits, eight to a byte, then those of the
+    effect, if there is one, and of the masks of the single objects, if there are several, and the composite's pixels
+    where they may differ from the background. Elsewhere the composite equals the background, so all pictures are covered.
 
     background_sha256: the hash of the background, if it is known; the triplets of a photo share it. box: of the changed
     region, if it is known.

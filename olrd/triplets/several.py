@@ -1,8 +1,8 @@
 """Several objects in one photo (`--objects`): which companions an object gets, and where they lie.
 
-Erasers tend to repeat what they see beside a hole. So the hard cases are made: every object lies as near to a thing of its
-own class as the looks allow. Companions are of the same class or of another, and lie apart from the objects that are
-there already or touch one of them. Objects never overlap; only the rims of their blends may.
+Erasers tend to repeat what they see beside a hole. This makes the hard cases: of `LOOKS` drawn positions, an object takes
+the one nearest to a thing of its class. Companions are of the same class or of another, and lie apart from the objects
+that are there already or touch one of them. Objects never overlap; only the rims of their blends may.
 """
 
 from __future__ import annotations
