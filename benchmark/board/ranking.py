@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -180,8 +181,13 @@ def sections(records: Iterable[Summary]) -> list[Section]:
     groups: dict[tuple[str, ...], list[Summary]] = {}
     for record in records:
         groups.setdefault((*group_key(record), record.intervals), []).append(record)
-    latest_first = sorted(groups, key=lambda key: key[4:], reverse=True)
+    latest_first = sorted(groups, key=lambda key: [_as_numbers(text) for text in key[4:]], reverse=True)
     return [_section(groups[key]) for key in sorted(latest_first, key=lambda key: key[:4])]
+
+
+def _as_numbers(text: str) -> str:
+    """A text that sorts revision 10 after revision 9."""
+    return re.sub(r"[0-9]+", lambda found: found[0].zfill(20), text)
 
 
 def _section(records: list[Summary]) -> Section:

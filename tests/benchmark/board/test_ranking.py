@@ -172,10 +172,10 @@ def test_different_protocols_data_or_metrics_are_never_ranked_together(change: d
 
 
 def test_the_latest_revisions_stand_first() -> None:
-    old, new = record("a"), record("a", metrics__psnr__revision="2")
+    versions = [record("a", metrics__psnr__revision=revision) for revision in ("9", "1", "10")]
     other = record("a", protocol__id="a-1-cafe")
-    found = [(s.protocol, s.definitions["psnr"][0]) for s in sections_of(old, new, other)]
-    assert found == [("a-1-cafe", "1"), ("p-1-cafe", "2"), ("p-1-cafe", "1")]
+    found = [(s.protocol, s.definitions["psnr"][0]) for s in sections_of(*versions, other)]
+    assert found == [("a-1-cafe", "1"), ("p-1-cafe", "10"), ("p-1-cafe", "9"), ("p-1-cafe", "1")]
 
 
 def test_columns_and_cells(tmp_path: Path) -> None:
