@@ -7,6 +7,8 @@ docs/formats.md has the table of everything that is read.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,6 +106,18 @@ def read_mask(
         mask = _fitted(mask, size, name)
     mask = np.ascontiguousarray(mask)
     return MaskRead(mask, kind, _warnings(mask))
+
+
+@contextmanager
+def options_named(flag: str) -> Iterator[None]:
+    """Refusals of `read_mask` name the option `mask_from` of a source or of a data set, not that of `olrd-erase`.
+
+    flag: what stands before it: `--source-option` or `--data-option`.
+    """
+    try:
+        yield
+    except Rejected as error:
+        raise Rejected(error.code, str(error).replace("--mask-from ", f"{flag} mask_from=")) from error
 
 
 def _refuse(name: str, text: str) -> Rejected:

@@ -83,7 +83,7 @@ class Scene:
         return np.where(rows, (196.0, 52.0, 44.0), (40.0, 44.0, 120.0)) + np.zeros((HEIGHT, WIDTH, 3))
 
     def save(self, folder: Path) -> Path:
-        """Write the frames as `frame1.png` and so on."""
+        """Write the frames as `frame0.png` and so on."""
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(self.frames):
             Pillow.fromarray(self.frame(number).pixels).save(folder / f"frame{number}.png", compress_level=1)

@@ -11,7 +11,7 @@ from benchmark.datasets.pair_doubts import doubts_of, taken_fact
 from benchmark.datasets.pair_tables import PairTable, is_table
 from olrd.arrays import Image, Mask, decode_photo
 from olrd.errors import Rejected, UsageError
-from olrd.mask_files import MaskChoice, read_mask
+from olrd.mask_files import MaskChoice, options_named, read_mask
 from olrd.registry import checked_options
 from olrd.sources.pairs.columns import OBER
 from olrd.sources.pairs.folders import PairFiles, Picture, find_pairs
@@ -133,11 +133,8 @@ class Pairs:
 
     def _mask(self, drawn: Picture, image: Image) -> tuple[Mask, dict[str, float]]:
         """The mask in the photo's size, and the fact of how it is read, if that is not as grey levels."""
-        try:
+        with options_named("--data-option"):
             found = read_mask(drawn.data, drawn.name, image.shape[1::-1], self._choice)
-        except Rejected as error:
-            text = str(error).replace("--mask-from ", "--data-option mask_from=")
-            raise Rejected(error.code, text) from error
         return found.mask, taken_fact(found.kind)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -101,11 +101,19 @@ def _positions(rows: list[dict[str, Any]]) -> list[list[int]]:
     """The number of boxes with their centre in each cell of a GRID x GRID division of the frame."""
     grid = np.zeros((GRID, GRID), np.int64)
     for row in rows:
-        x, y, w, h = row["bbox"]
-        # Twice the centre, so that it is an integer.
-        grid[
-            min(GRID - 1, (2 * y + h) * GRID // (2 * row["height"])),
-            min(GRID - 1, (2 * x + w) * GRID // (2 * row["width"])),
-        ] += 1
+        grid[cell_of(row, GRID)] += 1
     counts: list[list[int]] = grid.tolist()
     return counts
+
+
+def cell_of(row: Mapping[str, Any], cells: int) -> tuple[int, int]:
+    """(line, column) of the cell of the frame in which the centre of the row's box lies, from the top left.
+
+    cells: of the frame, across and down.
+    """
+    x, y, w, h = row["bbox"]
+    # Twice the centre, so that it is an integer.
+    return (
+        min(cells - 1, (2 * y + h) * cells // (2 * row["height"])),
+        min(cells - 1, (2 * x + w) * cells // (2 * row["width"])),
+    )

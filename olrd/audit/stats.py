@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from olrd.audit.distributions import AREA_EDGES, COLUMNS, check_row, quantiles, shift_share
-from olrd.audit.edge_leak import edge_leak, leak_pairs
+from olrd.audit.distributions import AREA_EDGES, COLUMNS, cell_of, check_row, quantiles, shift_share
+from olrd.audit.edge_leak import dataset_leak
+from olrd.audit.stats_page import one_name, stats_page
 from olrd.dataset.beside import beside, dataset_name
 from olrd.dataset.folder import Dataset
+from olrd.errors import ALL_REASONS
+from olrd.progress import size_text
 from olrd.storage.files import write_wanted
 
 POSITIONS = 8
@@ -51,22 +54,12 @@ class _Counts:
         self.licenses[str(row["license"] or "")] += 1
         self.cells[category, area_bin(row["mask_area"])] += 1
         self.pairs.update((category, str(label)) for label in row["background_labels"])
-        self.positions[position(row)] += 1
+        self.positions[cell_of(row, POSITIONS)] += 1
 
 
 def area_bin(share: float) -> int:
     """The number of the bin of `AREA_EDGES` that holds an area; a bin begins with its lower edge, the last has both."""
     return min(int(np.searchsorted(AREA_EDGES, share, "right")) - 1, len(AREA_EDGES) - 2)
-
-
-def position(row: Mapping[str, Any]) -> tuple[int, int]:
-    """(line, column) of the cell of the frame in which the centre of the pasted object's box lies, from the top left."""
-    x, y, w, h = row["bbox"]
-    # Twice the centre, so that it is an integer.
-    return (
-        min(POSITIONS - 1, (2 * y + h) * POSITIONS // (2 * row["height"])),
-        min(POSITIONS - 1, (2 * x + w) * POSITIONS // (2 * row["width"])),
-    )
 
 
 def stats(folder: Path | str, out: Path | str | None = None, leak: bool = True, seed: int = 0) -> dict[str, Any]:
@@ -92,9 +85,7 @@ def stats(folder: Path | str, out: Path | str | None = None, leak: bool = True, 
     page = beside(dataset, "-stats.html", out)
     result = counted(dataset)
     if leak and dataset.form == "full":
-        result["edge_leak"] = edge_leak(leak_pairs(dataset, seed=seed), seed).to_json()
-    from olrd.audit.stats_page import stats_page
-
+        result["edge_leak"] = dataset_leak(dataset, seed).to_json()
     write_wanted(page, stats_page(result))
     return result | {"page": str(page)}
 
@@ -156,9 +147,6 @@ def _nested(pairs: Mapping[tuple[str, str], int], categories: Mapping[str, int])
 
 def stats_text(result: Mapping[str, Any], most: int = 10) -> str:
     """The counts as one screen of text."""
-    from olrd.errors import ALL_REASONS
-    from olrd.progress import size_text
-
     area, shift = result["area"]["quantiles"], result["shift"]["quantiles"]
     splits = ", ".join(f"{name} {part['triplets']:,}" for name, part in result["splits"].items())
     lines = [
@@ -178,10 +166,3 @@ def stats_text(result: Mapping[str, Any], most: int = 10) -> str:
     left_out = Counter(result["left_out"]["photos"]) + Counter(result["left_out"]["objects"])
     lines += ["", "left out", *(f"  {n:>9,}  {code:<20} {ALL_REASONS[code]}" for code, n in left_out.most_common(most))]
     return "\n".join([*lines, "", str(result["page"])])
-
-
-def one_name(name: str) -> str:
-    """A name from the data as one printable line."""
-    from olrd.trust import one_line, printable
-
-    return printable(one_line(name)) or "(none)"

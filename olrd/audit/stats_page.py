@@ -8,9 +8,9 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
-from olrd.audit.stats import one_name
 from olrd.errors import ALL_REASONS
 from olrd.progress import size_text
+from olrd.trust import one_line, printable
 
 MOST = 20
 """Values that a plot of names shows."""
@@ -63,6 +63,11 @@ def stats_page(result: Mapping[str, Any]) -> str:
     # One pass, so that a name in the data that looks like a placeholder stays as it is.
     parts = page.split("__")
     return "".join(values.get(part, part) if number % 2 else part for number, part in enumerate(parts))
+
+
+def one_name(name: str) -> str:
+    """A name from the data as one printable line."""
+    return printable(one_line(name)) or "(none)"
 
 
 def _text(value: object, longest: int = _LONGEST) -> str:

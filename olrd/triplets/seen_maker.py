@@ -19,7 +19,7 @@ from olrd.panoptic import Record, encode_rle
 from olrd.sources.seen import OBJECT, Change, Seen, SeenSource
 from olrd.splits import split_of
 from olrd.triplets.compose import pixels_sha256
-from olrd.triplets.maker import drawn_style, pictures, terms
+from olrd.triplets.maker import Row, drawn_style, pictures, terms
 from olrd.triplets.photo import WorkingPhoto, working_photo
 from olrd.triplets.prompts import short_prompt
 from olrd.triplets.seen_compose import lay_plate
@@ -27,7 +27,6 @@ from olrd.triplets.seen_recipe import SeenRecipe
 from olrd.triplets.tally import Tally
 from olrd.triplets.user_masks import user_mask
 
-Row = dict[str, Any]
 SEEN_WORD = "seen"
 """The placement of objects that stand where they were photographed."""
 NO_BLEND = "none"

@@ -144,7 +144,7 @@ def _video_frames(files: PictureFiles, name: str) -> Iterator[Frame]:
         for number, pixels in enumerate(files.video(name).frames()):
             yield f"-{number:06d}", f"frame:{number}", digest, _thumbnail(pixels)
     except Rejected as error:
-        say(f"{name} is read up to a damaged frame: {error}")
+        say(f"the rest of {name} is left out: {error}")
 
 
 def _thumbnail(pixels: Image) -> np.ndarray:

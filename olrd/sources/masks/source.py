@@ -9,8 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,7 +19,7 @@ import pyarrow as pa
 from olrd.arrays import Mask
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.licenses import license_code, license_url
-from olrd.mask_files import MaskChoice, read_mask
+from olrd.mask_files import MaskChoice, options_named, read_mask
 from olrd.panoptic import Box, Category, PanopticMap, Record, Segment
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceSpec, check_unused, read_file
@@ -112,19 +111,9 @@ class MaskFolders:
         return PanopticMap(ids, tuple(measured(segment, ids) for segment in record.segments))
 
     def _mask(self, file: str, width: int, height: int) -> Mask:
-        with _own_option():
+        with options_named("--source-option"):
             data = read_file(self.mask_folder, file, "panoptic")
             return read_mask(data, file, (width, height), self._choice, self.max_pixels).mask
-
-
-@contextmanager
-def _own_option() -> Iterator[None]:
-    """Refusals name the option of this source, not that of `magiceraser erase`."""
-    try:
-        yield
-    except Rejected as error:
-        text = str(error).replace("--mask-from ", "--source-option mask_from=")
-        raise Rejected(error.code, text.replace("--invert", "--source-option invert=yes")) from error
 
 
 def open_masks(spec: SourceSpec) -> MaskFolders:
@@ -231,7 +220,7 @@ def _tell(folder: Traversable, names: list[str], choice: MaskChoice) -> None:
     refused: list[Rejected] = []
     for name in sample:
         try:
-            with _own_option():
+            with options_named("--source-option"):
                 read = read_mask(read_file(folder, name, "panoptic"), name, choice=choice)
         except Rejected as error:
             refused.append(error)

@@ -18,10 +18,25 @@ from olrd.storage.files import read_regular
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 RARE_SUFFIXES = {".tif", ".tiff"}
 """Suffixes that count only in a folder without a picture of another suffix."""
-
-
 MOST = 1000
 """Folders in which pictures are counted for a message; a root may be a whole disk."""
+
+
+class Advice(NamedTuple):
+    """What messages advise, in the words of the program that reads the folders.
+
+    Attributes:
+        flag: what stands before an option.
+        truthless: how a set without truth is read.
+        deep: how subfolders are read.
+    """
+
+    flag: str = "--data-option"
+    truthless: str = "; truth=none scores a set without truth"
+    deep: str = ": subfolders=yes reads them"
+
+
+SCORING = Advice()
 
 
 class Item(NamedTuple):
@@ -86,7 +101,9 @@ class PairFiles(NamedTuple):
         return digest.hexdigest()[:16]
 
 
-def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: str, deep: bool) -> PairFiles:
+def find_pairs(
+    root: Path, layout: Layout, given: Mapping[str, str], cluster: str, deep: bool, advice: Advice = SCORING
+) -> PairFiles:
     """Find the samples below a folder.
 
     Args:
@@ -96,14 +113,15 @@ def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: st
             texts. `truth` and `effects` may be `none`.
         cluster: `stem`, `prefix` or `folder`: what is one source photo.
         deep: read the subfolders too. Without it they are read only if a folder itself holds no picture.
+        advice: for messages.
 
     Raises:
         SourceError: a folder or a file is missing; the message says what was found.
     """
-    folders = _folders(root, layout, given)
-    photos = pictures_in(root, folders.photos, deep)
+    folders = _folders(root, layout, given, advice)
+    photos = pictures_in(root, folders.photos, deep, "photos", advice)
     together = (root / folders.masks).samefile(root / folders.photos)
-    masks = photos if together else pictures_in(root, folders.masks, deep, "masks")
+    masks = photos if together else pictures_in(root, folders.masks, deep, "masks", advice)
     beside = layout.beside or together
     if beside:
         photos = {key: path for key, path in photos.items() if not is_mask(key)}
@@ -113,15 +131,15 @@ def find_pairs(root: Path, layout: Layout, given: Mapping[str, str], cluster: st
     pairs, warnings = with_masks(root / folders.masks, photos, masks, beside)
     truths: dict[str, Path] = {}
     if folders.truth:
-        files = pictures_in(root, folders.truth, deep, "truth")
+        files = pictures_in(root, folders.truth, deep, "truth", advice)
         truths = with_truths(root / folders.truth, photos, files, pairs)
-    effects = _effects(root, layout, given, photos, pairs, deep)
+    effects = _effects(root, layout, given, photos, pairs, deep, advice)
     items = [
         Item(name, _cluster(photo, cluster), photos[photo], masks[mask], truths.get(name), effects.get(name))
         for name, photo, mask in pairs
     ]
     if not deep:
-        warnings += _unread(root, folders, photos)
+        warnings += _unread(root, folders, photos, advice)
     if not folders.truth and not _is_without_truth(layout, given):
         warnings.append(f"there is no truth (no folder {layout.truth}): scores that compare with it are empty")
     return PairFiles(items, warnings)
@@ -134,21 +152,22 @@ def _effects(
     photos: Mapping[str, Path],
     pairs: Sequence[Triple],
     deep: bool,
+    advice: Advice,
 ) -> dict[str, Path]:
     """The masks of shadow and reflection by sample. A folder that an option names must exist and hold one of each."""
     name = given["effects"] or (layout.effects if (root / layout.effects).is_dir() else "")
     if name in ("", "none"):
         return {}
     if not (root / name).is_dir():
-        raise SourceError(f"the folder {root / name} does not exist{_what_is_there(root, 'effects')}")
-    return with_truths(root / name, photos, pictures_in(root, name, deep, "effects"), pairs, "mask")
+        raise SourceError(f"the folder {root / name} does not exist{_what_is_there(root, 'effects', advice)}")
+    return with_truths(root / name, photos, pictures_in(root, name, deep, "effects", advice), pairs, "mask")
 
 
 def _is_without_truth(layout: Layout, given: Mapping[str, str]) -> bool:
     return given["truth"] == "none" or not (layout.truth or given["truth"])
 
 
-def _folders(root: Path, layout: Layout, given: Mapping[str, str]) -> Layout:
+def _folders(root: Path, layout: Layout, given: Mapping[str, str], advice: Advice) -> Layout:
     """The folders to read. A folder of truths that does not exist is left out, unless an option names it."""
     photos, masks = given["photos"] or layout.photos, given["masks"] or layout.masks
     if layout.beside:
@@ -156,7 +175,7 @@ def _folders(root: Path, layout: Layout, given: Mapping[str, str]) -> Layout:
         masks = masks if given["masks"] or (root / masks).is_dir() else photos
     for name, option in ((photos, "photos"), (masks, "masks")):
         if not (root / name).is_dir():
-            raise SourceError(f"the folder {root / name} does not exist{_what_is_there(root, option)}")
+            raise SourceError(f"the folder {root / name} does not exist{_what_is_there(root, option, advice)}")
     if _is_without_truth(layout, given):
         return Layout(photos, masks)
     truth = given["truth"] or layout.truth
@@ -167,8 +186,7 @@ def _folders(root: Path, layout: Layout, given: Mapping[str, str]) -> Layout:
     others = [name for name in others if _pictures_below(root / name)]
     if not optional or others:
         raise SourceError(
-            f"the folder {root / truth} does not exist{_what_is_there(root, 'truth')}; "
-            "truth=none scores a set without truth"
+            f"the folder {root / truth} does not exist{_what_is_there(root, 'truth', advice)}{advice.truthless}"
         )
     return Layout(photos, masks)
 
@@ -179,23 +197,23 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(n for n in folders if not n.startswith(".")), sorted(filter(_is_picture, names))
 
 
-def _what_is_there(root: Path, option: str) -> str:
+def _what_is_there(root: Path, option: str, advice: Advice) -> str:
     """What a folder holds in place of the one that was expected, for a message."""
     if not root.is_dir():
-        return f". {root} is no folder; sets of the hub are read with --data-option columns=image:NAME,mask:NAME"
+        return f". {root} is no folder; sets of the hub are read with {advice.flag} columns=image:NAME,mask:NAME"
     folders, here = _listed(root)
     held = {name: count for name in folders if (count := _pictures_below(root / name))}
     if held:
         shown = ", ".join(f"{name}/ ({count} pictures)" for name, count in list(held.items())[:6])
-        said = f". {root} holds {shown}: name the one to read with --data-option {option}=FOLDER"
+        said = f". {root} holds {shown}: name the one to read with {advice.flag} {option}=FOLDER"
         below = [name for name in held if not _listed(root / name)[1]]
         where = f"{below[0]}/{_listed(root / below[0])[0][0]}/" if below and _listed(root / below[0])[0] else ""
         return said + (
             f". Pictures lie one level down, e.g. in {where}: perhaps --root {root / below[0]}" if where else ""
         )
     if any(is_mask(Path(name).stem) for name in here):
-        return f". {root} holds photos with masks called ..._mask... beside them: --data-option layout=lama reads them"
-    return f". {root} itself holds {len(here)} pictures: --data-option {option}=. reads them" if here else ""
+        return f". {root} holds photos with masks called ..._mask... beside them: {advice.flag} layout=lama reads them"
+    return f". {root} itself holds {len(here)} pictures: {advice.flag} {option}=. reads them" if here else ""
 
 
 def _pictures_below(folder: Path) -> int:
@@ -207,11 +225,11 @@ def _is_picture(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES | RARE_SUFFIXES
 
 
-def pictures_in(root: Path, name: str, deep: bool, option: str = "photos") -> dict[str, Path]:
+def pictures_in(root: Path, name: str, deep: bool, option: str, advice: Advice) -> dict[str, Path]:
     """The pictures of a folder by their path without suffix, relative to the folder. Hidden files are left out.
 
     Names are compared as composed Unicode, because macOS stores accents as separate characters. option: the option that
-    names the folder, for messages.
+    names the folder, and advice, for messages.
     """
     folder = root / name
     try:
@@ -221,7 +239,9 @@ def pictures_in(root: Path, name: str, deep: bool, option: str = "photos") -> di
     if deep or not paths:
         paths = sorted(_walk(folder))
     if not paths:
-        raise SourceError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))}){_what_is_there(root, option)}")
+        raise SourceError(
+            f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))}){_what_is_there(root, option, advice)}"
+        )
     paths = [p for p in paths if p.suffix.lower() in SUFFIXES] or paths
     if strange := [p for p in paths if not p.is_file()]:  # opening a pipe would block
         raise SourceError(f"{strange[0]} is called like a picture, but it is not a file: remove it")
@@ -237,7 +257,7 @@ def _walk(folder: Path) -> Iterable[Path]:
         yield from (Path(parent, name) for name in names if _is_picture(name))
 
 
-def _unread(root: Path, folders: Layout, photos: Mapping[str, Path]) -> list[str]:
+def _unread(root: Path, folders: Layout, photos: Mapping[str, Path], advice: Advice) -> list[str]:
     """A warning if a folder holds pictures itself and, with their masks, in subfolders, which are not read."""
     if any("/" in key for key in photos):
         return []
@@ -245,7 +265,7 @@ def _unread(root: Path, folders: Layout, photos: Mapping[str, Path]) -> list[str
     lost = [p for p in below if len(p.parts) > 1 and (root / folders.masks / p.parent).is_dir()]
     if not lost or folders.masks == folders.photos:
         return []
-    return [f"{len(lost)} photos in subfolders of {folders.photos} are not read: subfolders=yes reads them"]
+    return [f"{len(lost)} photos in subfolders of {folders.photos} are not read{advice.deep}"]
 
 
 def _cluster(key: str, kind: str) -> str:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from olrd.errors import SourceError, UsageError
+from olrd.errors import Rejected, SourceError, UsageError
 from olrd.progress import progress_bar, say
 from olrd.sources.pairs.columns import OBER, USUAL, chosen_columns
-from olrd.sources.pairs.folders import find_pairs
+from olrd.sources.pairs.folders import Advice, find_pairs
 from olrd.sources.pairs.layouts import Layout, layout_of
 from olrd.sources.pairs.names import duplicates
 from olrd.sources.seen import PictureRef
@@ -25,6 +25,7 @@ from olrd.trust import printable
 _EFFECTS = ("effect", "object_effect_mask", "mask_eff")
 """Usual names of a column with masks of objects and their shadows."""
 NONE = "none"
+ADVICE = Advice("--source-option", truthless="", deep=": --root and photos=FOLDER read those of one folder")
 
 
 class Pair(NamedTuple):
@@ -76,15 +77,11 @@ def _of_folders(root: Path, layout: Layout, options: Mapping[str, str]) -> list[
     known = {name: options[name] for name in ("photos", "masks", "effects")} | {"truth": truth}
     if without := options["masks"] == NONE:  # the truth takes the place of the mask, and is matched by its name
         known |= {"masks": truth, "truth": NONE}
-    try:
-        found = find_pairs(
-            root, layout._replace(beside=layout.beside and not without), known, options["cluster"], False
-        )
-    except SourceError as error:
-        raise SourceError(str(error).replace("--data-option ", "--source-option ")) from error
+    layout = layout._replace(beside=layout.beside and not without)
+    found = find_pairs(root, layout, known, options["cluster"], False, ADVICE)
     for warning in found.warnings:
         if not without:
-            say(warning.replace("--data-option ", "--source-option "))
+            say(warning)
     pairs = []
     for item in found.items:
         clean = item.mask if without else item.truth
@@ -170,8 +167,6 @@ def _hashed(pairs: list[Pair], files: PictureFiles) -> tuple[list[Pair], str]:
 
 
 def _with_hash(ref: PictureRef | None, files: PictureFiles) -> PictureRef | None:
-    from olrd.errors import Rejected
-
     if ref is None:
         return None
     try:

@@ -9,7 +9,7 @@ import numpy as np
 from olrd.arrays import Image, Mask, resize_ids
 from olrd.errors import Rejected, SourceError, UsageError
 from olrd.licenses import license_code, license_url
-from olrd.mask_files import MaskChoice, read_mask
+from olrd.mask_files import MaskChoice, options_named, read_mask
 from olrd.panoptic import Box, Record
 from olrd.registry import checked_options
 from olrd.sources import SEEN, SourceSpec, check_unused
@@ -40,7 +40,7 @@ ALIGNMENTS = ("auto", "no")
 MAX_MOTION = 0.25
 """Largest displacement of a hand-held camera, as a share of the picture's longer side."""
 MAX_RESIDUAL = 12.0
-"""Largest median difference in levels after alignment."""
+"""Largest difference in levels that an alignment may leave (see `_residual`)."""
 BETTER = 0.85
 """An alignment counts if it leaves less than this share of the difference."""
 
@@ -114,9 +114,7 @@ class Pairs:
         motion: Motion | None = None
         left, tone = _residual(pixels, without, None) if pixels.shape == without.shape else (np.inf, None)
         if self._align and left > 1.0:
-            for estimate in (small_motion, large_motion):
-                if estimate is small_motion and pixels.shape != without.shape:
-                    continue
+            for estimate in (small_motion, large_motion) if pixels.shape == without.shape else (large_motion,):
                 try:
                     found = estimate(pixels, without)
                 except ValueError as error:
@@ -128,10 +126,14 @@ class Pairs:
                 remains, matched = _residual(pixels, without, found)
                 if remains < BETTER * left:
                     motion, left, tone = found, remains, matched
+        if not np.isfinite(left):
+            raise Rejected(
+                "camera_moved", f"{name}: the pictures differ in size, and no alignment of them is plausible"
+            )
         if left > MAX_RESIDUAL:
             raise Rejected(
                 "camera_moved",
-                f"{name}: the median difference after alignment is {left:.1f} levels, at most {MAX_RESIDUAL:.0f} fit",
+                f"{name}: the mean difference at edges is {left:.1f} levels after alignment, at most {MAX_RESIDUAL:.0f} fit",
             )
         if (change := tone_change(tone)) > MAX_TONE:
             raise Rejected("light_changed", f"{name}: levels differ by up to {change:.0f}, at most {MAX_TONE:.0f} fit")
@@ -148,11 +150,8 @@ class Pairs:
         """A mask at working size, or None."""
         if ref is None:
             return None
-        try:
+        with options_named("--source-option"):
             mask = read_mask(self._read(ref), ref.file_name, None, self._choice, self._max_pixels).mask
-        except Rejected as error:
-            text = str(error).replace("--mask-from ", "--source-option mask_from=")
-            raise Rejected(error.code, text.replace("--invert", "--source-option invert=yes")) from error
         shape = pixels.shape[:2]
         if abs(mask.shape[0] * shape[1] - mask.shape[1] * shape[0]) > 2 * max(shape):
             raise Rejected(
@@ -163,9 +162,9 @@ class Pairs:
 
 
 def _residual(pixels: Image, without: Image, motion: Motion | None) -> tuple[float, Tone | None]:
-    """The median difference in levels that a motion and the best tone leave, and that tone.
+    """The mean difference in levels that a motion and the best tone leave, and that tone.
 
-    It is measured where the picture has edges, because flat parts fit anywhere.
+    It is measured where the picture has edges, because flat parts fit anywhere. Differences over 40 count as 40.
     """
     plate, valid = warped(without, motion, Box(0, 0, pixels.shape[1], pixels.shape[0]))
     tone = fitted_tone(plate, pixels, valid)

@@ -165,16 +165,21 @@ def known_object(picture: Image, plate: Image, sure: Mask, mask: Mask, effect: M
     return Found((), Counter({str(reason): 1}), float((differs.weak & ~mask).mean()))
 
 
-def _box(stats: np.ndarray, number: int, margin: int, shape: tuple[int, ...]) -> Box:
-    """The box of a component with a margin, inside the picture."""
-    x, y, w, h = (int(value) for value in stats[number, :4])
+def _box(stats: np.ndarray, number: int) -> Box:
+    """The box of a component."""
+    return Box(*(int(value) for value in stats[number, :4]))
+
+
+def _widened(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+    """A box with a margin, inside a picture of that (height, width)."""
+    x, y, w, h = box
     left, top = max(0, x - margin), max(0, y - margin)
     return Box(left, top, min(shape[1], x + w + margin) - left, min(shape[0], y + h + margin) - top)
 
 
 def _core(labels: np.ndarray, stats: np.ndarray, number: int, strong: Mask) -> Mask | None:
     """The object in a component: its strong pixels without specks and holes, or None."""
-    box = _box(stats, number, 4, labels.shape)
+    box = _widened(_box(stats, number), 4, labels.shape)
     own = labels[box.crop()] == number
     pixels = (strong[box.crop()] & own).astype(np.uint8)
     if np.count_nonzero(pixels) < _SPECK * labels.size:
@@ -232,7 +237,7 @@ def _adopt(labels: np.ndarray, stats: np.ndarray, parts: list[int], cores: dict[
             and area >= _LEAST_SHADOW * np.count_nonzero(mask)
         }
         if gaps:
-            part = labels[_box(stats, number, 0, labels.shape).crop()]
+            part = labels[_box(stats, number).crop()]
             part[part == number] = min(gaps, key=lambda other: (gaps[other], other))
 
 
@@ -248,10 +253,7 @@ def _doubt(picture: Image, plate: Image, sure: Mask, change: Change, differs: Di
     mask, effect = change
     if np.count_nonzero(effect & ~sure) > UNSURE * np.count_nonzero(effect):
         return "plate_unsure"
-    box = mask_box(effect)
-    whole = Box(0, 0, *mask.shape[::-1])
-    left, top = max(0, box.x - 8), max(0, box.y - 8)
-    crop = Box(left, top, min(whole.w, box.x + box.w + 8) - left, min(whole.h, box.y + box.h + 8) - top).crop()
+    crop = _widened(mask_box(effect), 8, mask.shape).crop()
     ring = grown(effect[crop], _RING) & ~effect[crop] & ~differs.weak[crop] & sure[crop]
     if ring.sum() >= 20:
         shift = picture[crop][ring].astype(np.float32) - plate[crop][ring]

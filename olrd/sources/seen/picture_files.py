@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from olrd.arrays import MAX_PIXELS, Image, decode_photo, encode_image, resize_image, working_size
-from olrd.errors import IntegrityError, Rejected
+from olrd.errors import Rejected
 from olrd.sources import read_file, safe_path
 from olrd.sources.seen.video import Video
 from olrd.storage.files import sha256, sha256_file
@@ -17,8 +17,10 @@ from olrd.trust import printable, shown
 
 _PART = re.compile(r"|frame:(\d{1,9})|row:(\d{1,12}):(.{1,100})", re.DOTALL)
 
-_COLUMNS = 4
+MOST_COLUMNS = 4
 """Columns of a row group that are kept: photo, mask, effect and truth."""
+MAX_GROUP = 1 << 31
+"""Bytes of a row group. A larger one is not read."""
 
 
 def is_part(text: object) -> bool:
@@ -42,7 +44,7 @@ class PictureFiles:
         self._hashes: dict[str, str] = {}
         self._video: tuple[str, Video] | None = None
         self._table: tuple[str, Any] | None = None
-        self._group: dict[tuple[str, int, str], Any] = {}
+        self._columns: dict[tuple[str, int, str], Any] = {}
 
     def read(self, file_name: str, part: str = "") -> bytes:
         """The bytes of a picture; of a frame, a lossless copy. Raises `Rejected`."""
@@ -57,13 +59,10 @@ class PictureFiles:
 
     def sha256(self, file_name: str, part: str = "") -> str:
         """The hash of a reference: of the whole file, or of the bytes of a cell. Raises `Rejected`."""
-        if part.startswith("row:"):
+        if not part.startswith("frame:"):
             return sha256(self.read(file_name, part))
         if file_name not in self._hashes:
-            if part:
-                self._hashes[file_name] = sha256_file(self.local(file_name))
-            else:
-                return sha256(self.read(file_name))
+            self._hashes[file_name] = sha256_file(self.local(file_name))
         return self._hashes[file_name]
 
     def local(self, file_name: str) -> Path:
@@ -94,25 +93,29 @@ class PictureFiles:
                 path = safe_path(self.root, file_name)
                 opened = path.open() if isinstance(path, Remote) else self.local(file_name)
                 self._table = file_name, pq.ParquetFile(opened, pre_buffer=False)
-            file = self._table[1]
-            for group in range(file.num_row_groups):
-                count = file.metadata.row_group(group).num_rows
-                if row < count:
-                    if file.metadata.row_group(group).total_byte_size > 1 << 31:
-                        raise IntegrityError(f"{where}: its row group is larger than 2 GB")
-                    key = file_name, group, column
-                    if key not in self._group:
-                        if len(self._group) >= _COLUMNS:
-                            self._group.clear()
-                        self._group[key] = file.read_row_group(group, columns=[column])[column]
-                    value = self._group[key][row].as_py()
-                    break
-                row -= count
-            else:
-                raise Rejected("photo_missing", f"{where}: there is no such row")
+            group, line = self._group_of(row, where)
+            key = file_name, group, column
+            if key not in self._columns:
+                if len(self._columns) >= MOST_COLUMNS:
+                    self._columns.clear()
+                self._columns[key] = self._table[1].read_row_group(group, columns=[column])[column]
+            value = self._columns[key][line].as_py()
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise Rejected("photo_unreadable", f"{where}: {printable(str(error))}") from error
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise Rejected("photo_missing", f"{where} is empty")
         return data
+
+    def _group_of(self, row: int, where: str) -> tuple[int, int]:
+        """The row group of the open table that holds a row, and the row's number in it. where: for messages."""
+        assert self._table is not None
+        metadata = self._table[1].metadata
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            if row < group.num_rows:
+                if group.total_byte_size > MAX_GROUP:
+                    raise Rejected("photo_too_large", f"{where}: its row group is larger than {MAX_GROUP >> 30} GB")
+                return number, row
+            row -= group.num_rows
+        raise Rejected("photo_missing", f"{where}: there is no such row")

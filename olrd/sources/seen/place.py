@@ -96,16 +96,19 @@ class Place:
         return found, far
 
     def _tolerance(self) -> int:
-        """Three standard deviations of the noise between two layers, from 4 to 24 levels."""
+        """Two levels more than four times the usual difference between a layer and the reference, from 4 to 24.
+
+        Of each layer the mean difference counts, without what passes: the largest 30 % count as the 70th percentile.
+        """
         step = max(1, self._reference.shape[0] // 120)
         still = luma_of(self._reference[::step, ::step])
-        medians = []
+        differences = []
         for layer in self._layers:
             if layer.pixels is not self._reference:
                 shown, _ = warped(layer.pixels, layer.motion, Box(0, 0, *layer.pixels.shape[1::-1]))
                 far = np.abs(luma_of(toned(shown[::step, ::step], layer.tone)) - still)
-                medians.append(float(np.mean(np.minimum(far, np.percentile(far, 70)))))
-        return int(min(24, max(4, round(4 * float(np.median(medians)) + 2))))
+                differences.append(float(np.mean(np.minimum(far, np.percentile(far, 70)))))
+        return int(min(24, max(4, round(4 * float(np.median(differences)) + 2))))
 
     def seen(self, name: str, pixels: Image) -> Seen:
         """The objects of a picture of the place.

@@ -108,11 +108,3 @@ def _second(luma: npt.NDArray[np.int16], near: Mask, tolerance: int) -> npt.NDAr
     middle = np.take_along_axis(ordered, (np.maximum(amount - 1, 0) // 2)[None], axis=0)[0]
     found: npt.NDArray[np.intp] = ((np.abs(others - middle) <= tolerance) & (others != _NOWHERE)).sum(axis=0)
     return found
-
-
-def noise_of(layers: Image, plate: Plate) -> float:
-    """The standard deviation of a layer's luma from the plate where nothing passes, in levels, at least 0.5."""
-    step = max(1, plate.pixels.shape[0] // 240)
-    luma, still = luma_of(layers[:, ::step, ::step]), luma_of(plate.pixels[::step, ::step])
-    far = np.abs(luma - still)[:, plate.sure[::step, ::step]]
-    return max(0.5, 1.4826 * float(np.median(far))) if far.size else 0.5

@@ -73,10 +73,3 @@ def joined_tones(first: Tone | None, then: Tone | None) -> Tone | None:
         return then if first is None else first
     both = tuple((round(a * c, 6), round(b * c + d, 6)) for (a, b), (c, d) in zip(first, then, strict=True))
     return None if tone_change(both) < SAME else both
-
-
-def undone_tone(tone: Tone | None) -> Tone | None:
-    """The tone back."""
-    if tone is None:
-        return None
-    return tuple((round(1 / max(gain, 0.05), 6), round(-offset / max(gain, 0.05), 6)) for gain, offset in tone)

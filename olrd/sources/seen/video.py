@@ -56,7 +56,9 @@ class Video:
                 stream.thread_type = "AUTO"
                 for number, frame in enumerate(container.decode(stream)):
                     if number == MAX_FRAMES:
-                        return
+                        raise Rejected(
+                            "photo_too_large", f"{self.name}: only {MAX_FRAMES:,} frames of a video are read"
+                        )
                     if frame.width * frame.height > self.max_pixels:
                         raise Rejected(
                             "photo_too_large",

@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 
 from olrd.arrays import Image
 from olrd.audit import audit
+from olrd.audit.stats import stats
 from olrd.builder.build import build
 from olrd.builder.merge import merge
 from olrd.builder.units import Share
@@ -109,7 +110,7 @@ def test_every_row_is_exact_and_says_what_it_is(full: Path) -> None:
         assert row["background_kind"] == "seen" and row["license"] == row["donor_license"] == "CC0-1.0"
         assert row["image_id"] in ("street", "yard/a") and row["donor_image_id"].startswith(row["image_id"][:4])
     assert not verify(full)["problems"]
-    assert {name: sample.row["split"] for name in ("street",) for sample in rows if sample.row["image_id"] == name}
+    assert len({(sample.row["image_id"], sample.row["split"]) for sample in rows}) == 2  # a clip is of one split
 
 
 def test_the_composite_is_the_frame_itself(root: Path, full: Path) -> None:
@@ -179,6 +180,7 @@ def test_the_card_the_audit_and_the_page_know_it(full: Path, tmp_path: Path) -> 
     assert "an object was cut out" not in card and "clean plate" in card and "effect" in card
     result = audit(full)
     assert "nothing is pasted" in result["edge_leak"]["note"]
+    assert "nothing is pasted" in stats(full, tmp_path / "stats.html")["edge_leak"]["note"]
     show(full, tmp_path / "shown")
     assert (tmp_path / "shown" / "page.html").is_file()
 

@@ -22,6 +22,7 @@ from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.errors import IntegrityError, OutputError, SourceError, UsageError
 from olrd.sources import SourceSpec, open_source
+from olrd.sources.seen import picture_files
 from olrd.tools.rebuild import rebuild
 from olrd.tools.verify import verify
 from tools.drawn_clip import Frame, Scene, overlap
@@ -140,9 +141,10 @@ def test_hand_held_pictures_are_aligned_and_their_tone_is_matched(tmp_path: Path
     [
         (np.rot90(SCENE.frame(0).clean, 2).copy(), r"camera_moved.*\d"),
         ((SCENE.frame(0).clean * 0.4).astype(np.uint8), r"light_changed.*levels differ by up to \d+"),
-        (SCENE.frame(0).clean[:60], r"camera_moved"),
+        (SCENE.frame(0).clean[:60], r"camera_moved.*features match"),
+        (cv2.resize(SCENE.frame(0).clean, None, fx=2, fy=2), r"camera_moved.*differ in size"),
     ],
-    ids=["another-place", "night", "cut"],
+    ids=["another-place", "night", "cut", "nearer"],
 )
 def test_pictures_that_do_not_fit_are_refused_with_the_figure(other: Image, message: str, tmp_path: Path) -> None:
     frame = SCENE.frame(5)
@@ -184,6 +186,31 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, str], message: s
     root = write_pairs(tmp_path, three())
     with pytest.raises((UsageError, SourceError), match=message):
         open_source(SourceSpec("pairs", str(root), options=options))
+
+
+def test_advice_names_options_of_the_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The benchmark reads the same folders, and has `subfolders` and sets without truth."""
+    root = write_pairs(tmp_path / "deep", three() | three("image/a/{}.png", "mask/a/{}.png", ""))
+    open_source(SourceSpec("pairs", str(root)))
+    said = capsys.readouterr().err
+    assert (
+        "3 photos in subfolders of image are not read: --root and photos=FOLDER" in said and "subfolders=" not in said
+    )
+    root = write_pairs(tmp_path / "lost", three(truth=""))
+    with pytest.raises(SourceError, match=r"gt does not exist.*--source-option truth=FOLDER$"):
+        open_source(SourceSpec("pairs", str(root)))
+
+
+def test_a_row_group_that_is_too_large_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = three()
+    cells: dict[str, list[Any]] = {
+        part: [encode_mask(files[f"{folder}/1.png"]) if part == "mask" else encode_png(files[f"{folder}/1.png"])]
+        for part, folder in (("image", "image"), ("truth", "gt"), ("mask", "mask"))
+    }
+    table(tmp_path / "in" / "a.parquet", cells)
+    monkeypatch.setattr(picture_files, "MAX_GROUP", 100)
+    with pytest.raises(OutputError, match=r"photo_too_large.*its row group is larger than"):
+        build(config_of(tmp_path / "in"), tmp_path / "out")
 
 
 def test_tables_without_the_columns_say_which_there_are(tmp_path: Path) -> None:
