@@ -17,17 +17,6 @@ from olrd.licenses import is_permissive
 from olrd.sources import SEEN
 from olrd.trust import one_line, printable
 
-NEEDED = (
-    "rai:dataLimitations",
-    "rai:dataBiases",
-    "rai:personalSensitiveInformation",
-    "rai:dataUseCases",
-    "rai:dataSocialImpact",
-    "rai:hasSyntheticData",
-    "prov:wasDerivedFrom",
-    "prov:wasGeneratedBy",
-)
-"""The minimal fields that NeurIPS asks of every dataset since 2026 (Evaluations and Datasets Track, hosting guidelines)."""
 PEOPLE = frozenset({"person", "man", "woman", "boy", "girl", "child", "human", "pedestrian", "rider"})
 """Names of classes of people in COCO, LVIS, Cityscapes and Open Images."""
 MOST = 10

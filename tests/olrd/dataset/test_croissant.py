@@ -19,12 +19,22 @@ from olrd.config import BuildConfig
 from olrd.dataset.card import card_text
 from olrd.dataset.croissant import Publication, croissant
 from olrd.dataset.folder import Dataset
-from olrd.dataset.responsible import NEEDED
 from olrd.dataset.schema import features
 from olrd.errors import UsageError
 from olrd.sources import SourceSpec
 from olrd.storage.files import sha256_file
 
+NEEDED = (
+    "rai:dataLimitations",
+    "rai:dataBiases",
+    "rai:personalSensitiveInformation",
+    "rai:dataUseCases",
+    "rai:dataSocialImpact",
+    "rai:hasSyntheticData",
+    "prov:wasDerivedFrom",
+    "prov:wasGeneratedBy",
+)
+"""The minimal fields that NeurIPS asks of every dataset since 2026 (Evaluations and Datasets Track, hosting guidelines)."""
 SPECIFIED = (
     "dataCollection",
     "dataCollectionType",
