@@ -47,7 +47,7 @@ def run(
             their defaults.
         workers: processes that erase and score.
         **settings: further fields of `benchmark.runner.request.Request`: `protocol`, `options` (of the eraser),
-            `data_options`, `device`, `batch`, `limit`, `save`, `seed`, `retry_failed`.
+            `data_options`, `device`, `batch`, `limit`, `save`, `seed`, `disturbance`, `retry_failed`.
 
     Returns:
         The finished run: `run.summary` holds means and intervals, `run.samples()` a DataFrame with one row per sample.
@@ -90,7 +90,7 @@ def compare(
         a: a finished run, its folder, or a row of a leaderboard such as `leaderboards/olrd-demo#patchmatch`.
         b: the run to compare with: the same. Protocol, data and metric revisions must be equal.
         scores: columns to compare, e.g. `psnr/mask/raw`; by default the headline scores.
-        by: compare within groups of samples: `area`, `category` or `background`.
+        by: compare within groups of samples: `area`, `category`, `background` or `placement`.
         sizes: a difference of interest by score or metric, e.g. {"psnr": 0.5}, for `photos_needed`; by default the
             mean difference.
 

@@ -20,7 +20,7 @@ RESIZES = ("none", "short", "stretch")
 WIDEST = 256
 """The widest margin or ring in pixels. The cost of growing a mask rises with its square."""
 LARGEST_SIZE = 8192
-"""The largest `size` in pixels, so that a protocol does not ask for pictures that no memory holds."""
+"""The largest `size` in pixels: a protocol must not ask for pictures that no memory holds."""
 
 
 @dataclass(frozen=True)

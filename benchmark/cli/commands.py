@@ -258,15 +258,15 @@ def run_list(args: argparse.Namespace) -> int:
             "erasers": {name: state_of(name) for name in ERASERS.names()},
             "metrics": {name: state_of(name, open_metric) for name in METRICS.names()},
         }
-    names = {"datasets": DATASETS.names(), "protocols": sorted(p.stem for p in FOLDER.glob("*.json"))}
+    others = {"datasets": DATASETS.names(), "protocols": sorted(p.stem for p in FOLDER.glob("*.json"))}
     lines = []
     for what, found in states.items():
         rows = (f"  {name:<23}{s.word:<22}{' '.join(s.advice.split())}" for name, s in found.items())
         lines += [what, *(row.rstrip() for row in rows)]
-    for what, listed in names.items():
+    for what, listed in others.items():
         lines += [what, *(f"  {name}" for name in listed)]
     result = {what: {n: s._asdict() for n, s in found.items()} for what, found in states.items()}
-    emit(result | names, "\n".join(lines), args.json)
+    emit(result | others, "\n".join(lines), args.json)
     return 0
 
 
@@ -377,12 +377,18 @@ def run_hub(args: argparse.Namespace) -> int:
     from benchmark.hub.eval_files import HubNames
     from benchmark.hub.export import export
 
-    names = None
+    called = None
     if options.dataset:
-        pins = (options.config, options.split, options.dataset_revision, options.source_url, options.model)
-        names = HubNames(options.dataset_id, *pins)
+        called = HubNames(
+            dataset=options.dataset_id,
+            config=options.config,
+            split=options.split,
+            revision=options.dataset_revision,
+            source=options.source_url,
+            models=options.model,
+        )
     with writing_to(args.to, "--to"):
-        written = export(Path(options.board), args.to, options.title, options.dataset, names)
+        written = export(Path(options.board), args.to, options.title, options.dataset, called)
     emit({"files": [str(path) for path in written]}, "\n".join(map(str, written)), args.json)
     return 0
 

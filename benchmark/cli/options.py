@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from benchmark.runner.request import DATA, METHOD, DataChoice, Request
@@ -12,6 +12,13 @@ from olrd.options import KEY_NUMBERS, KEY_VALUES, Kind, check, option
 PICTURES = "pictures"
 """A heading of `--help`."""
 REPEATED = Kind(lambda flag, texts: tuple(texts), list, repeated=True)
+
+
+def groupings() -> Sequence[str]:
+    """What samples can be grouped by."""
+    from benchmark.groups import GROUPINGS  # it loads pandas, which --help does not need
+
+    return GROUPINGS
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class CompareOptions:
         None,
         "break the differences, or the scores of A alone, down by area, category, background or placement",
         metavar="NAME",
-        choices=("area", "category", "background", "placement"),
+        choices=groupings,
         what="breakdown",
     )
     size: Mapping[str, float] = option(

@@ -1,4 +1,4 @@
-"""stdout is for results. What methods, metrics and libraries print there meanwhile goes to stderr."""
+"""stdout is for results. What methods, metrics and libraries print there goes to stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STDOUT, STDERR = 1, 2
 
 @contextmanager
 def stdout_for_results() -> Iterator[None]:
-    """Send everything that is printed meanwhile to stderr.
+    """Send everything that is printed inside this context to stderr.
 
     That includes what libraries of C and child processes write to the file descriptor of stdout.
     """

@@ -99,7 +99,7 @@ class DataSet(Protocol):
 
         Raises:
             olrd.errors.OlrdError: it cannot be read. The sample fails, and the run goes on.
-            AlteredError: it is another sample than the fingerprint says. The run stops.
+            AlteredError: it is not the sample that the fingerprint stands for. The run stops.
         """
 
 

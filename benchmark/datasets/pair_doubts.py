@@ -1,6 +1,6 @@
 """Signs that a set of pairs is not what it seems: what the samples show, and the sentences about it.
 
-A sample carries them as facts, so that a run counts them wherever its samples were read.
+A sample carries them as facts, and a run counts them wherever its samples were read.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ The Hub describes the files at https://huggingface.co/docs/hub/eval-results.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from benchmark.hub.yaml_text import to_yaml
 from benchmark.runner.summary import Summary
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.storage.files import write_atomic
+from olrd.trust import shown
 
 FRAMEWORK = "olrd-bench"
 DIGITS = 6
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class HubNames:
     revision: str = ""
     source: str = ""
     models: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for a name that no repository has."""
+        for of, repository in {"the dataset": self.dataset, **(self.models or {})}.items():
+            if not REPOSITORY.fullmatch(repository):
+                raise UsageError(f"the repository of {of} on the Hub: expected OWNER/NAME, got {shown(repository)}")
 
 
 def write_eval_files(board: Path, dataset: str, names: HubNames, out: Path) -> list[Path]:
@@ -72,7 +81,7 @@ def write_eval_files(board: Path, dataset: str, names: HubNames, out: Path) -> l
     complete = [record for record in records if _is_ranked(record, records)]
     wanted = names.models or {record.method.name: safe_name(record.method.name) for record in complete}
     if len(set(wanted.values())) < len(wanted):
-        raise UsageError(f"two methods have one repository ({wanted}): their results would stand in one file")
+        raise UsageError(f"two methods have one repository ({wanted}): both would write the same file")
     for method, model in sorted(wanted.items()):
         mine = [record for record in complete if record.method.name == method]
         if not mine:
@@ -142,7 +151,7 @@ def _direction(column: Column) -> str:
 
 
 def _by_settings(records: Sequence[Summary]) -> dict[str, list[Summary]]:
-    """The records by revision, options and seed; the first one has an empty name, so that its file has none."""
+    """The records by revision, device and settings. The first group has an empty name: its file gets no suffix."""
     groups: dict[str, list[Summary]] = {}
     for record in records:
         groups.setdefault(f"{record.method.revision} {record.method.device} {settings_of(record)}", []).append(record)

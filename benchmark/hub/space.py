@@ -3,7 +3,7 @@
 SPACE/README.md     the Space's settings, and what the board is
 SPACE/index.html    links to the pages
 SPACE/<dataset>.*   the pages
-SPACE/results/      records and rows, so that the Space is a board: `benchmark compare RUN SPACE#METHOD`
+SPACE/results/      records and rows: the Space is a board, `benchmark compare RUN SPACE#METHOD`
 """
 
 from __future__ import annotations

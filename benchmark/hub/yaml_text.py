@@ -1,4 +1,4 @@
-"""YAML for the Hub: texts in quotes, so that no text of a record is taken for another value."""
+"""YAML for the Hub. All texts are in quotes: no text of a record is taken for a number, a date or a truth value."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def paired_kernel_distance(a: Features, b: Features, photos: Sequence[str]) -> f
     total, pairs = 0.0, 0
     for start in range(0, len(a), BLOCK):
         part = slice(start, start + BLOCK)
-        # Summed pair by pair, so that equal sets give 0 and not the rounding error of three large sums.
+        # Summed pair by pair: equal sets give 0, and not the rounding error of three large sums.
         terms = _cubic(a[part], a) + _cubic(b[part], b) - _cubic(a[part], b) - _cubic(b[part], a)
         apart = photo[part, None] != photo
         total += float(terms[apart].sum())

@@ -69,7 +69,7 @@ class Ssim:
     """Structural similarity (Wang et al., IEEE TIP 2004, eq. 13). Its map is the mean over RGB.
 
     At the border, the picture is mirrored about its outermost pixels (BORDER_REFLECT_101), as in torchmetrics. These
-    windows count, so that every region of the picture has a score.
+    windows count: every region of the picture has a score.
     """
 
     info = MetricInfo(

@@ -38,7 +38,7 @@ class Erased(NamedTuple):
 def erase(eraser: Eraser, samples: Sequence[Sample], meter: Meter) -> Iterator[Erased]:
     """Erase samples in one call.
 
-    If the call fails, each sample is tried alone, so that only the samples at fault fail.
+    If the call fails, each sample is tried alone: then only the samples at fault fail.
 
     meter: of this eraser; it measures every call.
     """
@@ -126,8 +126,7 @@ class Cost(NamedTuple):
 class Meter:
     """Measures the time of an eraser's calls, and on an NVIDIA GPU the memory that the eraser needs.
 
-    The memory of a call is the difference to what was allocated before it, so that the networks of the metrics do not
-    count. What earlier calls left allocated, such as weights that the first call loads, counts as the eraser's own.
+    The memory of a call is the difference to what was allocated before it: the networks of the metrics do not count. What earlier calls left allocated, such as weights that the first call loads, counts as the eraser's own.
 
     On a CPU the memory is NaN. The process holds torch and the metrics' networks there, and a call takes most of its
     memory from what the process has freed before. So neither the size of the process nor its change says what the

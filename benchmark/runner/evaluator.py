@@ -1,7 +1,7 @@
 """The loop of a run: read samples, erase, score, write rows.
 
-`Evaluator` goes through samples in one process. Nothing else runs while the eraser does, so that its time is its own;
-the next photos are read while outputs are scored. With an engine, every process has a `ChunkEvaluator`, which opens
+`Evaluator` goes through samples in one process. Nothing else runs while the eraser does, so its measured time is the
+eraser's alone. The next photos are read while outputs are scored. With an engine, every process has a `ChunkEvaluator`, which opens
 everything once and handles one chunk of samples after the other.
 """
 

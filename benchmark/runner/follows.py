@@ -112,9 +112,11 @@ def _sets(summary: Summary, frame: pd.DataFrame) -> Iterator[str]:
         yield from _differs(f"sets.{name}.n", said.n, len(clusters))
         if said.clusters is not None:
             yield from _differs(f"sets.{name}.clusters", said.clusters, len(set(clusters)))
-        if said.low is not None and said.high is not None and said.value is None:
+        if said.low is None or said.high is None:
+            continue
+        if said.value is None:
             yield f"sets.{name} has an interval and no value"
-        elif said.value is not None and said.low is not None and not said.low <= said.value <= (said.high or said.low):
+        elif not said.low <= said.value <= said.high:
             yield f"sets.{name}.value is {said.value}, outside its interval {said.low} to {said.high}"
 
 

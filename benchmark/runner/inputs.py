@@ -15,6 +15,7 @@ from benchmark.runner.request import Request
 from benchmark.runner.summary import DatasetIdentity, MethodIdentity, RunIdentity
 from benchmark.scoring import Metrics, open_metrics, score_columns
 from olrd.errors import UsageError
+from olrd.models.checkpoints import choose_device
 
 
 class Inputs(NamedTuple):
@@ -39,6 +40,10 @@ class Inputs(NamedTuple):
 
 def open_inputs(request: Request) -> Inputs:
     """Open the eraser, the metrics and the dataset of a request. Raises `OlrdError` if something is missing."""
+    if request.device not in ("auto", "cpu"):
+        choose_device(
+            request.device, f"--device {request.device}"
+        )  # some metrics would notice it at their first sample
     disturbance = parsed(request.disturbance) if request.disturbance else None
     protocol = load_protocol(request.protocol)
     seed = protocol.seed if request.seed is None else request.seed

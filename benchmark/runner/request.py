@@ -71,8 +71,8 @@ class Request(SampleChoice):
     def folder(self) -> Path:
         """Where the run goes unless a folder is named: `runs/DATASET/PROTOCOL/METHOD`.
 
-        Where data, protocol or method are not at their defaults, words and six digits of a hash are added, so that
-        other data, settings or options have another folder: `runs/olrd-coco-1f0e3d/native/opencv-telea-radius_3-9c5a21`.
+        Where data, protocol or method are not at their defaults, words and six digits of a hash are added. Other data,
+        settings or options therefore have another folder: `runs/olrd-coco-1f0e3d/native/opencv-telea-radius_3-9c5a21`.
         Runs that can be compared lie beside each other.
         """
         return Path("runs") / _data_name(self) / _protocol_name(self.protocol) / _method_name(self)

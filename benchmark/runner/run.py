@@ -36,7 +36,7 @@ LONGEST = 200
 
 
 class AllFailedError(OlrdError):
-    """Every sample of a run failed, so that there is nothing to score."""
+    """Every sample of a run failed: there is nothing to score."""
 
 
 def plan(request: Request) -> dict[str, Any]:

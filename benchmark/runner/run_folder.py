@@ -1,8 +1,8 @@
 """The folder of a run on the disk: whether it is finished, whose it is, and which rows an earlier attempt left.
 
 `run.json` says what is run, and no other run is written into its folder. `summary.json` marks a run as finished. Until
-then its rows are in `parts/`. If samples failed, the features of the others stay there, so that `--retry-failed` erases
-only the failed ones.
+then its rows are in `parts/`. If samples failed, the features of the others stay there: `--retry-failed` then erases only
+the failed ones.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def check_same(out: Path, identity: RunIdentity) -> None:
     if found != identity:
         differing = list(_differences(found.to_json(), identity.to_json()))
         more = f"; {len(differing) - MOST} more" if len(differing) > MOST else ""
-        advice = f"for a run of its own, add --out {_free(out)}"
+        advice = f"Add --out {_free(out)} to keep both runs"
         if found == replace(identity, saved=True):
-            advice = f"add --save to open that one; {advice}"
-        raise OutputError(f"{out} holds another run: {'; '.join(differing[:MOST])}{more}. To do: {advice}")
+            advice = f"Add --save to open that run, or --out {_free(out)} to make another"
+        raise OutputError(f"{out} holds another run: {'; '.join(differing[:MOST])}{more}. {advice}")
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
@@ -81,7 +81,7 @@ def _free(out: Path) -> Path:
 
 
 def rows_on_disk(out: Path) -> list[dict[str, Any]]:
-    """The rows that an interrupted run left, or those of a finished one. Damaged files are removed, and said."""
+    """The rows that an interrupted run left, or those of a finished one. Damaged files are removed with a message."""
     if (out / "summary.json").is_file() and not is_empty(out / "summary.json"):
         return read_rows(out / "samples.parquet")
     rows: list[dict[str, Any]] = []

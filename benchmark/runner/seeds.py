@@ -66,7 +66,7 @@ def same_but_for_seed(summary: Summary) -> tuple[object, ...]:
 def run_seeds(
     request: Request, seeds: Sequence[int], out: Path | str | None = None, engine: EngineSpec | None = None
 ) -> list[Run]:
-    """Make a run for each seed. A method that does not draw is run with the first one only, and it is said.
+    """Make a run for each seed. A method that does not draw is run with the first seed only; a message says so.
 
     Args:
         request: what to run, without a seed.

@@ -270,7 +270,9 @@ class Summary:
         for name, (low, high) in intervals.items():
             if (low is None) != (high is None) or (low is not None and high is not None and low > high):
                 raise IntegrityError(f"{file}: {shown(name)} has the interval {low} to {high}: {DAMAGED}")
-        for name, count in (("n", found.n), ("n_failed", found.n_failed), ("dataset.total", found.dataset.total)):
+        counts = {"n": found.n, "n_failed": found.n_failed}
+        counts |= {"dataset.n": found.dataset.n, "dataset.total": found.dataset.total}
+        for name, count in counts.items():
             if count < 0:
                 raise IntegrityError(f"{file}: {name} is {count}, expected at least 0: {DAMAGED}")
         return found

@@ -53,7 +53,7 @@ def crew_of(engine: EngineSpec, tasks: int) -> Crew:
 
 @contextmanager
 def inherited(threads: int) -> Iterator[None]:
-    """Processes that are started meanwhile use this number of threads."""
+    """Processes that start inside this context use this number of threads."""
     before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update(dict.fromkeys(VARIABLES, str(threads)))
     try:

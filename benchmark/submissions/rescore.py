@@ -34,7 +34,7 @@ def rescore(submission: Submission, data: DataSet, device: str = "cpu") -> Itera
         device: for metrics that run a network.
 
     Yields:
-        Scores that are others than in the rows or in the record, each with both values.
+        Scores that differ from the rows or from the record, each with both values.
 
     Raises:
         UsageError: the submission has no pictures, or the dataset is another one.

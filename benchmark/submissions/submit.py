@@ -8,18 +8,14 @@ import shutil
 from pathlib import Path
 
 from benchmark.board.record_rows import portable_rows, write_rows_of
-from benchmark.board.records import key_of, record_json, record_of, safe_name
-from benchmark.runner.follows import contradictions
+from benchmark.board.records import check_follows, key_of, record_json, record_of, safe_name
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
 from benchmark.submissions.folder import FORMAT, MANIFEST, OUTPUTS, RECORD, ROWS, Environment, FileEntry, Manifest
-from olrd.errors import IntegrityError, OutputError, SourceError, UsageError
+from olrd.errors import OutputError, SourceError, UsageError
 from olrd.progress import say
 from olrd.storage.files import disk_errors, file_name_of, read_regular, sha256_file, staging, to_json
 from olrd.trust import shown
-
-SHOWN = 3
-"""Contradictions that a message lists."""
 
 
 def submit(run: Run, to: Path, outputs: bool = False) -> Path:
@@ -28,7 +24,7 @@ def submit(run: Run, to: Path, outputs: bool = False) -> Path:
     Args:
         run: the run.
         to: the folder of submissions; the submission is a folder in it, named by dataset, method and a hash.
-        outputs: put the erased pictures in too, so that others can score them again.
+        outputs: put the erased pictures in too; others can then score them again.
 
     Returns:
         The folder of the submission.
@@ -42,11 +38,7 @@ def submit(run: Run, to: Path, outputs: bool = False) -> Path:
     record = record_of(run)
     if not record.n:
         raise UsageError(f"{run.folder} has no sample that was scored: correct what failed and run again")
-    if wrong := contradictions(run.summary, run.samples()):
-        raise IntegrityError(
-            f"{run.folder} is not submitted: its summary does not follow from its rows ({'; '.join(wrong[:SHOWN])}); "
-            "make the run again with another --out"
-        )
+    check_follows(run)
     _say_what_is_missing(record)
     folder = to / submission_name(record)
     if folder.exists():

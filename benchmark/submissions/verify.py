@@ -1,4 +1,4 @@
-"""Check a submission: everything in it that can be computed again is, and what does not follow is said."""
+"""Check a submission: compute again what can be computed, and name what does not follow."""
 
 from __future__ import annotations
 
@@ -139,7 +139,10 @@ def _record(submission: Submission) -> Iterator[str]:
             continue
         if info.revision != said_of.revision:
             continue
-        for part in ("higher_is_better", "unit", "definition"):
+        for part in (
+            "higher_is_better",
+            "unit",
+        ):  # the definition is a text; the revision says whether it is another one
             if getattr(info, part) != getattr(said_of, part):
                 yield f"metrics.{name}.{part} is {shown(getattr(said_of, part))}, revision {info.revision} has " + (
                     shown(getattr(info, part))
@@ -197,7 +200,7 @@ def against(record: Summary, frame: pd.DataFrame, board: Path) -> Iterator[str]:
     if known and record.dataset.fingerprint not in known:
         yield (
             f"{record.dataset.name} has the fingerprint {shown(record.dataset.fingerprint)}, this board has "
-            f"{', '.join(sorted(known))}: the samples are others. Build the dataset from the board's recipes"
+            f"{', '.join(sorted(known))}: its samples are not the board's. Build the dataset from the board's recipes"
         )
         return
     for path in known.get(record.dataset.fingerprint, [])[:1]:

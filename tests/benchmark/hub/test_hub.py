@@ -129,6 +129,12 @@ def test_names_that_do_not_fit_are_said_and_nothing_is_written(
     assert not (tmp_path / "hub").exists()
 
 
+@pytest.mark.parametrize("names", [{"dataset": "bad"}, {"dataset": "me/toy", "models": {"a": "me/../b"}}])
+def test_a_name_that_no_repository_has_is_refused(names: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"on the Hub: expected OWNER/NAME, got '(bad|me/\.\./b)'"):
+        HubNames(**names)
+
+
 def test_a_task_never_means_two_things(tmp_path: Path) -> None:
     board = board_of(tmp_path, record("a"), record("b", dataset__fingerprint="beef"))
     with pytest.raises(UsageError, match="2 sections of toy under the protocol p-1"):

@@ -14,7 +14,7 @@ import pytest
 from benchmark.runner.aggregate import scores
 from benchmark.runner.follows import contradictions
 from benchmark.runner.results import Run
-from benchmark.runner.summary import Summary
+from benchmark.runner.summary import SetSummary, Summary
 from benchmark.statistics import bootstrap_estimate
 
 PSNR = "psnr/mask/raw"
@@ -62,6 +62,15 @@ def test_an_edited_score_is_named(change: dict[str, Any], message: str, plain: P
 def test_an_edited_count_is_named(field: str, plain: Path) -> None:
     run = Run(plain)
     assert contradictions(replace(run.summary, **{field: 5}), run.samples())[0].startswith(f"{field} is 5")
+
+
+@pytest.mark.parametrize(("value", "problems"), [(-0.5, 0), (0.5, 1), (None, 1)])
+def test_a_set_score_lies_in_its_interval(value: float | None, problems: int, plain: Path) -> None:
+    """An interval may end at 0, where a test for "no number" by its truth value goes wrong."""
+    run = Run(plain)
+    clusters = run.samples().cluster.nunique()
+    sets = {"kid/raw": SetSummary(value, 7, "", low=-1.0, high=0.0, clusters=clusters)}
+    assert len(contradictions(replace(run.summary, sets=sets), run.samples())) == problems
 
 
 def test_an_edited_time_is_named(plain: Path) -> None:

@@ -171,8 +171,16 @@ def test_another_run_in_the_same_folder_is_refused(other: dict[str, Any], said: 
     before = {p.name: p.read_bytes() for p in plain.iterdir()}
     with pytest.raises(OutputError, match="holds another run") as caught:
         run(request(root, **other), plain)
-    assert said in str(caught.value) and f"add --out {plain}-2" in str(caught.value)
+    assert said in str(caught.value) and f"Add --out {plain}-2" in str(caught.value)
     assert {p.name: p.read_bytes() for p in plain.iterdir()} == before
+
+
+def test_a_device_that_is_not_there_is_refused_before_a_folder_is_made(root: Path, tmp_path: Path) -> None:
+    """Also where only a metric would use it: the run would end at its first sample and leave a folder."""
+    pytest.importorskip("torch")
+    with pytest.raises(UsageError, match="'cuda:99' is asked for"):
+        run(replace(request(root), device="cuda:99"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_holds_something_else_is_refused(root: Path, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_a_run_from_before_set_scores_had_intervals_is_read_and_written_back() -
         ({"sets__fid/raw": {"value": 1.0, "n": 3}}, "lacks sets.fid/raw.reason"),
         ({"protocol": {"id": "p"}}, "name"),
         ({"format": 2}, "newer version"),
+        ({"dataset__n": -1}, "dataset.n is -1, expected at least 0"),
     ],
 )
 def test_a_damaged_field_is_named_with_its_file(change: dict[str, Any], said: str) -> None:

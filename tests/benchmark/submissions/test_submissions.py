@@ -125,6 +125,15 @@ def test_an_edited_record_is_refused(edit: Callable[[dict[str, Any]], None], rea
     assert main(["verify", str(forged)]) == 1
 
 
+def test_a_definition_in_other_words_is_no_problem(forged: Path) -> None:
+    """The revision says whether a metric is another one; its text may be reworded between versions."""
+
+    def reworded(record: dict[str, Any]) -> None:
+        record["metrics"]["psnr"]["definition"] = "as an earlier version put it"
+
+    assert verify(edit_record(forged, reworded)).problems == []
+
+
 def better(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{PSNR: frame[PSNR] + 1})
 
