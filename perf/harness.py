@@ -26,7 +26,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from benchmark.datasets import Sample, open_dataset
 from benchmark.metrics.encoders import load_tensors
-from benchmark.metrics.lpips import SHIPPED
+from benchmark.metrics.lpips import ALEX_WEIGHTS
 from benchmark.protocol import Protocol
 from benchmark.regions import MODES, regions_of
 from benchmark.scoring import open_metrics, prepared, score
@@ -51,7 +51,7 @@ def other_lpips() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torchvision, about how it is called
         network = lpips.LPIPS(pnet_rand=True, net="alex", spatial=True, verbose=False).eval()
-    tensors = load_tensors(SHIPPED / "lpips_v0.1_alex.safetensors")
+    tensors = load_tensors(ALEX_WEIGHTS)
     for name, parameter in network.net.named_parameters():
         number, part = name.split(".")[-2:]
         parameter.data.copy_(tensors[f"features.{number}.{part}"].float())
@@ -125,7 +125,7 @@ def main() -> None:
     data, metrics, network = open_dataset("olrd"), open_metrics(PROTOCOL, "cpu"), other_lpips()
     truths = [prepared(data.sample(k), PROTOCOL).truth for k in range(args.samples)]
     photos = [truth for truth in truths if truth is not None]
-    measured(0.02, photos[:1], metrics, network)  # so that networks are loaded before the clock starts
+    measured(0.02, photos[:1], metrics, network)  # loads the networks before the clock starts
     rows = []
     for share in (float(text) for text in args.shares.split(",")):
         found = measured(share, photos, metrics, network)

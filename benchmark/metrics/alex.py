@@ -1,8 +1,8 @@
 """KID on AlexNet's features of the erased region: a set metric that needs no download.
 
 Use `kid-box` (see `inception`) to compare with other work. This metric is for machines without the weights of
-Inception. The two have different scales, and this one leaves out the pairs of one source photo, so that its 0 means
-"equal to truth".
+Inception. The two have different scales, and this one leaves out the pairs of one source photo: its 0 means "equal
+to truth".
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from baselines.weights import revision_of
 from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
-from benchmark.metrics.backbones import ALEX, Backbone
-from benchmark.metrics.encoders import check_installed, exact, load_tensors
+from benchmark.metrics.backbones import ALEX
+from benchmark.metrics.encoders import check_installed, exact
 from benchmark.metrics.fidelity import compared, kernel_distance, paired_kernel_distance
-from benchmark.metrics.lpips import SCALE, SHIFT, SHIPPED
-from benchmark.metrics.pictures import as_batch, check_picture, resize_float
+from benchmark.metrics.lpips import ALEX_WEIGHTS, Network, open_network
+from benchmark.metrics.pictures import check_picture, resize_float
 from olrd.arrays import Image
-from olrd.models.checkpoints import choose_device
 
 SIDE = 128
 WIDTHS = (64, 192, 384, 256, 256)
@@ -48,13 +46,8 @@ class AlexDistance:
         )
 
     @cached_property
-    def _network(self) -> tuple[str, Backbone, Any, Any]:
-        import torch
-
-        device = choose_device(self._device, self.info.name)
-        backbone = Backbone(ALEX, load_tensors(self._weights), device, str(self._weights))
-        shift, scale = (torch.tensor(v, device=device)[:, None, None] for v in (SHIFT, SCALE))
-        return device, backbone, shift, scale
+    def _network(self) -> Network:
+        return open_network(self.info.name, self._device, ALEX, self._weights)
 
     def features(self, images: Sequence[Image]) -> Features:
         """Features, float64 [n, 1152].
@@ -65,10 +58,10 @@ class AlexDistance:
         rows = [np.empty((0, sum(WIDTHS)))]
         for image in images:
             check_picture(self.info.name, image)
-            device, backbone, shift, scale = self._network
+            network = self._network
             with exact():
-                x = as_batch([resize_float(image, (SIDE, SIDE))], device)
-                layers = [layer.mean((2, 3)).cpu().double() for layer in backbone.taps((x / 127.5 - 1 - shift) / scale)]
+                x = network.input_of([resize_float(image, (SIDE, SIDE))])
+                layers = [layer.mean((2, 3)).cpu().double() for layer in network.backbone.taps(x)]
             unit = [v / v.norm(dim=1, keepdim=True).clamp_min(1e-12) for v in layers]
             row = np.concatenate([v.numpy() for v in unit], axis=1)
             rows.append(row * np.sqrt(sum(WIDTHS) / len(WIDTHS)))
@@ -90,4 +83,4 @@ class AlexDistance:
 def open_kid_alex_box(spec: MetricSpec) -> AlexDistance:
     """Open `kid-alex-box`. Its weights are those of LPIPS, which ship with the package."""
     check_installed(spec.name, "torch", "safetensors")
-    return AlexDistance(spec, SHIPPED / "lpips_v0.1_alex.safetensors")
+    return AlexDistance(spec, ALEX_WEIGHTS)

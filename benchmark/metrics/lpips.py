@@ -9,14 +9,15 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from baselines.weights import locate, revision_of
 from benchmark.metrics import FloatMap, MetricInfo, MetricSpec, Score
 from benchmark.metrics.backbones import ALEX, VGG, Backbone, Layout
-from benchmark.metrics.changed import Area, Plan, Tapped, difference, part, pixels_of
+from benchmark.metrics.changed import Plan, Tapped, difference, part, pixels_of
 from benchmark.metrics.encoders import check_installed, exact, load_tensors
 from benchmark.metrics.grid import overlap
 from benchmark.metrics.pictures import as_batch, check_pairs
@@ -25,11 +26,42 @@ from olrd.arrays import Image
 from olrd.models.checkpoints import choose_device
 
 SHIPPED = Path(__file__).parents[1] / "weights"
+ALEX_WEIGHTS = SHIPPED / "lpips_v0.1_alex.safetensors"
+"""AlexNet's convolutions, and the heads of LPIPS for them."""
 
 # The published scaling layer: mean and deviation of ImageNet, for inputs in -1..1.
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
+
+
+class Network(NamedTuple):
+    """A backbone behind the scaling layer. shift, scale: tensors [3, 1, 1]."""
+
+    backbone: Backbone
+    device: str
+    shift: Any
+    scale: Any
+
+    def input_of(self, images: Sequence[npt.NDArray[Any]]) -> Any:
+        """Pictures [H, W, 3] of one size, values 0 to 255, as the backbone's input [n, 3, H, W]."""
+        return (as_batch(images, self.device) / 127.5 - 1 - self.shift) / self.scale
+
+
+def open_network(metric: str, device: str, layout: Layout, weights: Path) -> Network:
+    """Load a backbone.
+
+    Args:
+        metric: name of the metric, for messages.
+        device: `auto` or a device of torch.
+        layout: the network.
+        weights: file of its convolutions.
+    """
+    import torch
+
+    device = choose_device(device, metric)
+    shift, scale = (torch.tensor(v, device=device)[:, None, None] for v in (SHIFT, SCALE))
+    return Network(Backbone(layout, load_tensors(weights), device, str(weights)), device, shift, scale)
 
 
 class Lpips:
@@ -58,15 +90,11 @@ class Lpips:
         self._device, self._layout, self._files = spec.device, layout, (backbone, heads)
 
     @cached_property
-    def _network(self) -> tuple[str, Backbone, list[Any], Any, Any]:
-        """Device, backbone, weights of the heads ([c] per layer), shift and scale ([3, 1, 1])."""
-        import torch
-
-        device = choose_device(self._device, self.info.name)
-        backbone, heads = (load_tensors(path) for path in self._files)
-        layers = [heads[f"lin{i}.model.1.weight"].float().flatten().to(device) for i in range(5)]
-        shift, scale = (torch.tensor(v, device=device)[:, None, None] for v in (SHIFT, SCALE))
-        return (device, Backbone(self._layout, backbone, device, str(self._files[0])), layers, shift, scale)
+    def _network(self) -> tuple[Network, list[Any]]:
+        """The network, and the weights of the heads ([c] per layer)."""
+        backbone, heads = self._files
+        network, tensors = open_network(self.info.name, self._device, self._layout, backbone), load_tensors(heads)
+        return network, [tensors[f"lin{i}.model.1.weight"].float().flatten().to(network.device) for i in range(5)]
 
     def maps(self, outputs: Sequence[Image], truth: Image) -> list[FloatMap]:
         """Distance per pixel, at least 0. NaN everywhere if a side is smaller than the network accepts."""
@@ -75,22 +103,18 @@ class Lpips:
         if min(height, width) < self._layout.smallest:
             return [np.full((height, width), np.nan, np.float32) for _ in outputs]
         areas = [difference(output, truth) for output in outputs]
-        _, backbone, heads, _, _ = self._network  # before equal pictures are let off: damaged weights end a run
+        network, heads = self._network  # before equal pictures are let off: damaged weights end a run
         if all(area.empty for area in areas):
             return [np.zeros((height, width), np.float32) for _ in outputs]
         with exact():
-            plan = Plan(backbone, (height, width), areas)
-            reference = self._normalised(truth, plan.needed[0])
-            changed = [None if a.empty else self._normalised(o, a) for o, a in zip(outputs, areas, strict=True)]
+            plan = Plan(network.backbone, (height, width), areas)
+            reference = network.input_of([part(truth, plan.needed[0])])
+            changed = [None if a.empty else network.input_of([part(o, a)]) for o, a in zip(outputs, areas, strict=True)]
             totals = [reference.new_zeros(height, width) for _ in outputs]
             for tapped, head in zip(plan.taps(reference, changed), heads, strict=False):
                 for one in tapped:
                     _add(totals[one.output], one, _distances(one.truth, one.values, head))
             return [total.cpu().numpy() for total in totals]
-
-    def _normalised(self, image: Image, area: Area) -> Any:
-        device, _, _, shift, scale = self._network
-        return (as_batch([part(image, area)], device) / 127.5 - 1 - shift) / scale
 
     def finish(self, mean: float) -> Score:
         """The mean itself; NaN means that the picture is too small for the network."""
@@ -125,8 +149,7 @@ def _add(total: Any, tapped: Tapped, distances: Any) -> None:
 def open_lpips_alex(spec: MetricSpec) -> Lpips:
     """Open `lpips-alex`. Its weights ship with the package."""
     check_installed(spec.name, "torch", "safetensors")
-    weights = SHIPPED / "lpips_v0.1_alex.safetensors"
-    return Lpips(spec, ALEX, weights, weights)
+    return Lpips(spec, ALEX, ALEX_WEIGHTS, ALEX_WEIGHTS)
 
 
 def open_lpips_vgg(spec: MetricSpec) -> Lpips:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
-from olrd.arrays import Image
+from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 
 
@@ -17,6 +17,16 @@ def check_picture(metric: str, image: Image, what: str = "a picture") -> None:
     """Raise `UsageError` unless `image` is uint8 [H, W, 3] with at least one pixel."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UsageError(f"{metric}: {what} must be RGB, uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+
+
+def check_fits(metric: str, image: Image, mask: Mask, what: str = "an output") -> None:
+    """Raise `UsageError` unless `image` is a picture of the mask's size."""
+    check_picture(metric, image, what)
+    if image.shape[:2] != mask.shape:
+        raise UsageError(
+            f"{metric}: the mask is {mask.shape[1]} x {mask.shape[0]}, {what} is {image.shape[1]} x {image.shape[0]}; "
+            "expected one size"
+        )
 
 
 def check_pairs(metric: str, outputs: Sequence[Image], truth: Image | None) -> Image:

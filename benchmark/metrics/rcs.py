@@ -18,9 +18,8 @@ import numpy.typing as npt
 
 from benchmark.metrics import MetricInfo, MetricSpec, Score
 from benchmark.metrics.encoders import check_installed, exact, find_checkpoint, fingerprint, load_encoder
-from benchmark.metrics.pictures import as_batch, batches, check_picture
+from benchmark.metrics.pictures import as_batch, batches, check_fits
 from olrd.arrays import Image, Mask
-from olrd.errors import UsageError
 from olrd.panoptic import Box
 
 Features = npt.NDArray[np.float64]
@@ -38,7 +37,7 @@ SIGMA, SCALE, TAU = 10.0, 1000.0, 3.0
 SMALLEST_PIECE = 200
 """Pieces of the mask below this number of pixels count only if all are smaller."""
 MOST_PIECES = 64
-"""Largest number of pieces that are scored, so that a mask of specks does not take hours. The authors have no limit."""
+"""Largest number of pieces that are scored: a mask of specks must not take hours. The authors have no limit."""
 
 
 class RcS:
@@ -76,12 +75,7 @@ class RcS:
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
         """0 to 1. No value if the mask is empty, or no window has at least 6 cells on both sides."""
         for output in outputs:
-            check_picture(self.info.name, output, "an output")
-            if output.shape[:2] != mask.shape:
-                raise UsageError(
-                    f"{self.info.name}: the mask is {mask.shape[1]} x {mask.shape[0]}, the output "
-                    f"{output.shape[1]} x {output.shape[0]}; expected one size"
-                )
+            check_fits(self.info.name, output, mask)
         if not mask.any():
             return [Score(None, "empty_region") for _ in outputs]
         squares = [square_around(piece, mask.shape) for piece in pieces_of(mask)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +52,13 @@ class ClassRegrowth:
     def judge(self, outputs: Sequence[Image], erasure: Erasure) -> list[Score]:
         """1 or 0 per output."""
         mask = erasure.regions["mask"]
-        erased: list[Score | int] = []
 
-        def judged(fill: Image, given: Erasure) -> Score:
-            if not erased:  # the input and the truth are segmented once, and only if there is an output
-                erased.append(self._erased(given))
-            class_or_why = erased[0]
+        @cache  # input and truth are segmented once, and only if there is an output
+        def erased() -> int | Score:
+            return self._erased(erasure)
+
+        def judged(fill: Image, _: Erasure) -> Score:
+            class_or_why = erased()
             if isinstance(class_or_why, Score):
                 return class_or_why
             (found,) = self._segmenter.segment([fill])

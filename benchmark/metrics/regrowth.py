@@ -4,8 +4,9 @@ Each sample is 1 (the object is back) or 0, so the mean is the share of samples 
 again. The fill, the object and the truth are compared inside the same photo: each is pasted into the mask of the input.
 The object is the input itself, and also its twin, if the photo holds the untouched original of a pasted object.
 
-`regrowth` compares features without their places, so that an object that is moved or mirrored is found. Comparing
-pixel by pixel misses those (`regrowth-colour`), or takes a flat fill for the object (`regrowth-lpips`).
+`regrowth` compares features without their places, and finds an object that is moved or mirrored. Comparing pixel by
+pixel misses those (`regrowth-colour`), or takes more flat fills for the object (`regrowth-lpips`). The page of the benchmark
+has the shares of each; `perf/regrowth.py` measures them.
 """
 
 from __future__ import annotations
@@ -20,18 +21,16 @@ import numpy.typing as npt
 
 from baselines.weights import revision_of
 from benchmark.metrics import Erasure, MetricInfo, MetricSpec, Score
-from benchmark.metrics.backbones import ALEX, Backbone
-from benchmark.metrics.encoders import check_installed, exact, load_tensors
+from benchmark.metrics.backbones import ALEX
+from benchmark.metrics.encoders import check_installed, exact
 from benchmark.metrics.grid import overlap
-from benchmark.metrics.lpips import EPSILON, SCALE, SHIFT, SHIPPED, Lpips
-from benchmark.metrics.pictures import as_batch, check_picture
+from benchmark.metrics.lpips import ALEX_WEIGHTS, EPSILON, Lpips, Network, open_network
+from benchmark.metrics.pictures import check_fits
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.masks import mask_box
-from olrd.models.checkpoints import choose_device
 from olrd.panoptic import Box
 
-WEIGHTS = SHIPPED / "lpips_v0.1_alex.safetensors"
 MARGIN = 64
 """Pixels around the mask's box that the network sees."""
 Judged = Callable[[Image, Erasure], Score]
@@ -40,15 +39,9 @@ Judged = Callable[[Image, Erasure], Score]
 
 def check_erasure(metric: str, outputs: Sequence[Image], erasure: Erasure) -> None:
     """Raise `UsageError` if an output, the photo or the truth is no picture, or differs from the mask in size."""
-    size = erasure.regions["mask"].shape
     pictures = [("an output", output) for output in outputs] + [("the photo", erasure.image)]
     for what, image in pictures + ([] if erasure.truth is None else [("the truth", erasure.truth)]):
-        check_picture(metric, image, what)
-        if image.shape[:2] != size:
-            raise UsageError(
-                f"{metric}: the mask is {size[1]} x {size[0]}, {what} {image.shape[1]} x {image.shape[0]}; "
-                "expected one size"
-            )
+        check_fits(metric, image, erasure.regions["mask"], what)
 
 
 def each_fill(metric: MetricInfo, outputs: Sequence[Image], erasure: Erasure, judge: Judged) -> list[Score]:
@@ -126,7 +119,7 @@ class LpipsRegrowth:
     """By the map of LPIPS, cell by cell."""
 
     def __init__(self, spec: MetricSpec) -> None:
-        self._lpips = Lpips(spec, ALEX, WEIGHTS, WEIGHTS)
+        self._lpips = Lpips(spec, ALEX, ALEX_WEIGHTS, ALEX_WEIGHTS)
         revision = self._lpips.info.revision
         self.info = _info(spec, "the truth, by the mean of LPIPS-alex's map in the mask", revision=revision)
 
@@ -155,16 +148,12 @@ class FeatureRegrowth:
             f"{other}, by 1 - cosine of AlexNet's mean features, each cell of unit length, summed over five "
             f"layers; seen: the mask's box, grown by {MARGIN} pixels"
         )
-        self.info = _info(spec, definition, needs_truth=truth, revision=f"1+{revision_of(WEIGHTS)}")
+        self.info = _info(spec, definition, needs_truth=truth, revision=f"1+{revision_of(ALEX_WEIGHTS)}")
         self._device = spec.device
 
     @cached_property
-    def _network(self) -> tuple[str, Backbone, Any, Any]:
-        import torch
-
-        device = choose_device(self._device, self.info.name)
-        shift, scale = (torch.tensor(v, device=device)[:, None, None] for v in (SHIFT, SCALE))
-        return device, Backbone(ALEX, load_tensors(WEIGHTS), device, str(WEIGHTS)), shift, scale
+    def _network(self) -> Network:
+        return open_network(self.info.name, self._device, ALEX, ALEX_WEIGHTS)
 
     def judge(self, outputs: Sequence[Image], erasure: Erasure) -> list[Score]:
         """1 or 0 per output."""
@@ -190,11 +179,9 @@ class FeatureRegrowth:
 
     def _means(self, pictures: Sequence[Image], mask: Mask, ring: Mask) -> list[tuple[Any, Any]]:
         """By layer the mean features in the mask and in the ring, float64 [n, c] each."""
-        device, backbone, shift, scale = self._network
-        found = []
+        network, found = self._network, []
         with exact():
-            x = (as_batch(pictures, device) / 127.5 - 1 - shift) / scale
-            for features in backbone.taps(x):
+            for features in network.backbone.taps(network.input_of(pictures)):
                 unit = features / (features.square().sum(1, keepdim=True).sqrt() + EPSILON)
                 rows, columns = (overlap(p, c) for p, c in zip(mask.shape, features.shape[2:], strict=True))
                 weights = [rows.T @ region @ columns for region in (mask, ring)]

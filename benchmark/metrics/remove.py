@@ -17,9 +17,8 @@ from PIL import Image as Pillow
 from benchmark.metrics import MetricInfo, MetricSpec, Score
 from benchmark.metrics.encoders import check_installed, exact, find_checkpoint, fingerprint, load_encoder
 from benchmark.metrics.grid import overlap
-from benchmark.metrics.pictures import as_batch, check_picture
+from benchmark.metrics.pictures import as_batch, check_fits
 from olrd.arrays import Image, Mask
-from olrd.errors import UsageError
 
 Weights = npt.NDArray[np.float64]
 CHECKPOINT = "facebook/sam-vit-huge"
@@ -60,12 +59,7 @@ class Remove:
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
         """-1 to 1. No value for a mask that is empty or covers the whole picture."""
         for output in outputs:
-            check_picture(self.info.name, output, "an output")
-            if output.shape[:2] != mask.shape:
-                raise UsageError(
-                    f"{self.info.name}: the mask is {mask.shape[1]} x {mask.shape[0]}, the output "
-                    f"{output.shape[1]} x {output.shape[0]}; expected one size"
-                )
+            check_fits(self.info.name, output, mask)
         if not mask.any() or mask.all():
             return [Score(None, "full_region" if mask.any() else "empty_region") for _ in outputs]
         return [self._score(output, mask) for output in outputs]

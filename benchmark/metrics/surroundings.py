@@ -19,8 +19,10 @@ from olrd.masks import grown
 
 REACH = 8
 """Pixels on both sides of the mask's edge that `seam` and `tone` look at."""
-Steps = list[tuple[npt.NDArray[np.float32], Mask, Mask]]
-"""Per axis: the step between neighbours in grey levels [h, w], and the masks of the first and the second of them."""
+Cut = tuple[slice, slice]
+ALL, FIRST, LAST = slice(None), slice(None, -1), slice(1, None)
+NEIGHBOURS: tuple[tuple[Cut, Cut], ...] = (((ALL, FIRST), (ALL, LAST)), ((FIRST, ALL), (LAST, ALL)))
+"""Per axis, the cuts of an array that give both pixels of every pair of neighbours."""
 
 
 class Surroundings:
@@ -48,9 +50,9 @@ def seam(output: Image, erasure: Erasure) -> float | None:
     mask = erasure.regions["mask"]
     near = grown(mask, REACH) & grown(~mask, REACH)
     across, beside = [], []
-    for steps, first, second in _steps(output, mask):
-        across.append(steps[first != second])
-        beside.append(steps[(first == second) & _both(near, steps.shape)])
+    for steps, a, b in _steps(output):
+        across.append(steps[mask[a] != mask[b]])
+        beside.append(steps[(mask[a] == mask[b]) & near[a] & near[b]])
     return _difference(_mean(across), _mean(beside))
 
 
@@ -72,28 +74,21 @@ def smoothness(output: Image, erasure: Erasure) -> float | None:
     The detail of a region is the mean step between neighbours that both lie in it, in grey levels. The 1 keeps flat
     regions finite. A fill with more detail than its surroundings scores 0.
     """
-    ring, mask = (
-        _mean([steps[first & second] for steps, first, second in _steps(output, erasure.regions[name])])
-        for name in ("ring", "mask")
-    )
+    found = _steps(output)
+    regions = (erasure.regions[name] for name in ("ring", "mask"))
+    ring, mask = (_mean([steps[where[a] & where[b]] for steps, a, b in found]) for where in regions)
     if ring is None or mask is None:
         return None
     return max(0.0, float(np.log2((ring + 1) / (mask + 1))))
 
 
-def _steps(output: Image, region: Mask) -> Steps:
-    pairs = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]))
+def _steps(output: Image) -> list[tuple[npt.NDArray[np.float32], Cut, Cut]]:
+    """Per axis the steps between neighbours in grey levels [h, w], and the cuts that give both pixels of each step."""
     return [
-        (cv2.absdiff(output[a], output[b]).mean(axis=2, dtype=np.float32), region[a], region[b])
-        for a, b in pairs
+        (cv2.absdiff(output[a], output[b]).mean(axis=2, dtype=np.float32), a, b)
+        for a, b in NEIGHBOURS
         if output[a].size
     ]
-
-
-def _both(region: Mask, shape: tuple[int, ...]) -> Mask:
-    """Where two neighbours both lie in a region. shape: of the steps, which says the axis."""
-    sideways = shape[1] < region.shape[1]
-    return region[:, :-1] & region[:, 1:] if sideways else region[:-1] & region[1:]
 
 
 def _mean(values: Sequence[npt.NDArray[np.float32]]) -> float | None:

@@ -30,7 +30,7 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def whole_map(metric: Any, output: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """LPIPS of whole pictures: all cells of all layers, each spread over its pixels."""
-    _, backbone, heads, shift, scale = metric._network
+    (backbone, _, shift, scale), heads = metric._network
     pair = torch.from_numpy(np.stack([truth, output])).permute(0, 3, 1, 2).float()
     total = np.zeros(truth.shape[:2])
     with torch.inference_mode():
