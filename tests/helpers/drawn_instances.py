@@ -13,8 +13,10 @@ from PIL import Image as Pillow
 from pycocotools import mask as coco
 from synthetic_coco import ellipse, licenses
 
+from olrd.arrays import Ids
 from olrd.config import BuildConfig, CandidateRules
-from olrd.sources import SourceSpec
+from olrd.panoptic import Record, check_panoptic
+from olrd.sources import Source, SourceSpec, open_source
 
 WIDTH, HEIGHT = 240, 180
 CATEGORIES = ("dog", "sports ball", "person")
@@ -133,3 +135,19 @@ def spec_of(root: Path, subset: str | None = None, source: str = "instances", **
 
 def config_of(spec: SourceSpec) -> BuildConfig:
     return BuildConfig(spec, placement="uniform", rules=CandidateRules(min_area=0.002, max_area=0.3), per_object=1)
+
+
+def opened(root: Path, subset: str | None = None, **options: str) -> Source:
+    return open_source(spec_of(root, subset, **options))
+
+
+def record_of(source: Source, image_id: str) -> Record:
+    (found,) = [source.record(k) for k in range(len(source)) if source.image_id(k) == image_id]
+    return found
+
+
+def ids_of(source: Source, record: Record) -> Ids:
+    """The map of a photo, checked."""
+    panoptic = source.panoptic(record, WIDTH, HEIGHT)
+    check_panoptic(record.file_name, panoptic, (WIDTH, HEIGHT), source.categories)
+    return panoptic.ids

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_instances import DrawnInstances, draw_instances
 from photo_folder import Open, picture
 from PIL import Image
 
@@ -66,3 +67,10 @@ def segmented(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(segmenter.Mask2FormerSegmenter, "segment", counted)
     return calls
+
+
+@pytest.fixture
+def instances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DrawnInstances:
+    """A drawn set of COCO instances, and a cache for the test alone."""
+    monkeypatch.setenv("OLRD_CACHE", str(tmp_path / "cache"))
+    return draw_instances(tmp_path / "set")

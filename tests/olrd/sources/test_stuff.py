@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_instances import HEIGHT, WIDTH, DrawnInstances, config_of, disc, draw_instances, packed, runs, spec_of
+from drawn_instances import HEIGHT, WIDTH, DrawnInstances, config_of, disc, packed, runs, spec_of
 from PIL import Image as Pillow
 
 from olrd.builder.build import build
@@ -26,12 +26,6 @@ SKY, GRASS, OTHER = 157, 124, 183
 STUFF = {SKY: "sky-other", GRASS: "grass"}
 
 
-@pytest.fixture
-def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DrawnInstances:
-    monkeypatch.setenv("OLRD_CACHE", str(tmp_path / "cache"))
-    return draw_instances(tmp_path / "set")
-
-
 def labels(number: int) -> np.ndarray:
     """The stuff of photo `number`, by COCO-Stuff's numbers: sky over grass, with two rows of nothing."""
     values = np.full((HEIGHT, WIDTH), GRASS, np.uint8)
@@ -40,16 +34,16 @@ def labels(number: int) -> np.ndarray:
     return values
 
 
-def as_instances(drawn: DrawnInstances) -> str:
+def as_instances(instances: DrawnInstances) -> str:
     """COCO's stuff_train.json: run lengths, and the class `other` where instances are."""
     annotations = []
-    for image in drawn.images:
+    for image in instances.images:
         values = labels(image["id"])
         for kind, form in ((SKY, packed), (GRASS, runs)):
             annotations.append((image["id"], kind, form(values == kind)))
         annotations.append((image["id"], OTHER, packed(disc(20, 60, 40, 50))))
     document = {
-        "images": drawn.images,
+        "images": instances.images,
         "annotations": [
             {"id": n, "image_id": image, "category_id": kind, "segmentation": shape, "iscrowd": 0}
             for n, (image, kind, shape) in enumerate(annotations, start=1)
@@ -59,16 +53,16 @@ def as_instances(drawn: DrawnInstances) -> str:
             {"id": OTHER, "name": "other", "supercategory": "other"},
         ],
     }
-    (drawn.root / "annotations/stuff_train.json").write_text(json.dumps(document))
+    (instances.root / "annotations/stuff_train.json").write_text(json.dumps(document))
     return "annotations/stuff_train.json"
 
 
-def as_panoptic(drawn: DrawnInstances) -> str:
+def as_panoptic(instances: DrawnInstances) -> str:
     """A panoptic JSON with the names of COCO-Stuff, and a thing that is left to the instances."""
-    folder = drawn.root / "annotations/panoptic_train"
+    folder = instances.root / "annotations/panoptic_train"
     folder.mkdir()
     annotations = []
-    for image in drawn.images:
+    for image in instances.images:
         values = labels(image["id"]).astype(np.uint32)
         values[disc(20, 60, 40, 50)] = 1
         segments = []
@@ -81,33 +75,33 @@ def as_panoptic(drawn: DrawnInstances) -> str:
         Pillow.fromarray(np.stack([values, values * 0, values * 0], axis=-1).astype(np.uint8)).save(folder / name)
         annotations.append({"image_id": image["id"], "file_name": name, "segments_info": segments})
     document = {
-        "images": drawn.images,
+        "images": instances.images,
         "annotations": annotations,
         "categories": [
             {"id": 1, "name": "dog", "supercategory": "animal", "isthing": 1},
             *({"id": k, "name": name, "supercategory": "stuff", "isthing": 0} for k, name in STUFF.items()),
         ],
     }
-    (drawn.root / "annotations/panoptic_train.json").write_text(json.dumps(document))
+    (instances.root / "annotations/panoptic_train.json").write_text(json.dumps(document))
     return "annotations/panoptic_train.json"
 
 
-def as_pixelmaps(drawn: DrawnInstances) -> str:
+def as_pixelmaps(instances: DrawnInstances) -> str:
     """stuff_train_pixelmaps: 0 is nothing, 183 is where instances are."""
-    folder = drawn.root / "annotations/stuff_train_pixelmaps"
+    folder = instances.root / "annotations/stuff_train_pixelmaps"
     folder.mkdir()
-    for image in drawn.images:
+    for image in instances.images:
         values = labels(image["id"])
         values[disc(20, 60, 40, 50)] = OTHER
         Pillow.fromarray(values).save(folder / f"{image['id']:012d}.png")
     return "annotations/stuff_train_pixelmaps"
 
 
-def as_stuffthingmaps(drawn: DrawnInstances) -> str:
+def as_stuffthingmaps(instances: DrawnInstances) -> str:
     """stuffthingmaps: ids less one, things too, and 255 is nothing."""
-    folder = drawn.root / "stuffthingmaps"
+    folder = instances.root / "stuffthingmaps"
     folder.mkdir()
-    for image in drawn.images:
+    for image in instances.images:
         values = labels(image["id"]) - np.uint8(1)  # 0 becomes 255
         values[disc(20, 60, 40, 50)] = 17
         Pillow.fromarray(values).save(folder / f"{image['id']:012d}.png")
@@ -134,14 +128,14 @@ def named_map(source: Source, index: int) -> tuple[np.ndarray, dict[str, set[int
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_stuff_lies_below_the_instances(form: str, drawn: DrawnInstances) -> None:
+def test_stuff_lies_below_the_instances(form: str, instances: DrawnInstances) -> None:
     """Every pixel is compared with the drawing; void is where neither says something."""
-    root = drawn.save()
-    stuff = FORMS[form](drawn)
+    root = instances.save()
+    stuff = FORMS[form](instances)
     plain, source = open_source(spec_of(root)), open_source(spec_of(root, stuff=stuff))
     assert source.background_kind == "stuff" and plain.background_kind == "unlabelled"
     assert source.fingerprint != plain.fingerprint
-    for index, image in enumerate(drawn.images):
+    for index, image in enumerate(instances.images):
         ids, segments = named_map(source, index)
         assert {"sky-other", "grass"} <= segments.keys() and "background" not in segments
         objects = np.zeros((HEIGHT, WIDTH), bool)
@@ -157,9 +151,9 @@ def test_stuff_lies_below_the_instances(form: str, drawn: DrawnInstances) -> Non
         assert (ids[(values == 0) & ~objects] == 0).all()
 
 
-def test_a_photo_without_stuff_is_void_outside_its_objects(drawn: DrawnInstances) -> None:
-    root = drawn.save()
-    stuff = root / as_pixelmaps(drawn)
+def test_a_photo_without_stuff_is_void_outside_its_objects(instances: DrawnInstances) -> None:
+    root = instances.save()
+    stuff = root / as_pixelmaps(instances)
     (stuff / "000000000001.png").unlink()
     source = open_source(spec_of(root, stuff=str(stuff)))
     ids, segments = named_map(source, 0)
@@ -167,9 +161,9 @@ def test_a_photo_without_stuff_is_void_outside_its_objects(drawn: DrawnInstances
     assert (ids == 0).any()
 
 
-def test_maps_of_another_size_or_kind_refuse_their_photo(drawn: DrawnInstances) -> None:
-    root = drawn.save()
-    stuff = root / as_pixelmaps(drawn)
+def test_maps_of_another_size_or_kind_refuse_their_photo(instances: DrawnInstances) -> None:
+    root = instances.save()
+    stuff = root / as_pixelmaps(instances)
     Pillow.new("L", (9, 9)).save(stuff / "000000000001.png")
     Pillow.new("RGB", (WIDTH, HEIGHT)).save(stuff / "000000000002.png")
     source = open_source(spec_of(root, stuff=str(stuff)))
@@ -179,8 +173,8 @@ def test_maps_of_another_size_or_kind_refuse_their_photo(drawn: DrawnInstances) 
         assert caught.value.code == code
 
 
-def test_a_folder_without_maps_and_a_missing_one_are_errors(drawn: DrawnInstances) -> None:
-    root = drawn.save()
+def test_a_folder_without_maps_and_a_missing_one_are_errors(instances: DrawnInstances) -> None:
+    root = instances.save()
     (root / "empty").mkdir()
     with pytest.raises(SourceError, match="expected pixel maps of COCO-Stuff"):
         open_source(spec_of(root, stuff="empty"))
@@ -199,9 +193,9 @@ def test_the_names_are_those_of_coco_stuff() -> None:
 
 
 @pytest.mark.slow
-def test_a_build_with_stuff_verifies(drawn: DrawnInstances, tmp_path: Path) -> None:
-    root = drawn.save()
-    build(config_of(spec_of(root, stuff=as_pixelmaps(drawn))), tmp_path / "out")
+def test_a_build_with_stuff_verifies(instances: DrawnInstances, tmp_path: Path) -> None:
+    root = instances.save()
+    build(config_of(spec_of(root, stuff=as_pixelmaps(instances))), tmp_path / "out")
     verify(tmp_path / "out")
     rows = [triplet.row for triplet in Dataset(tmp_path / "out")]
     assert rows and {row["background_kind"] for row in rows} == {"stuff"}
