@@ -18,6 +18,7 @@ from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.sources import SourceSpec
 from perf.faults.photos import write_photos
+from tools.drawn_clip import Scene
 
 PHOTOS = 3
 PROTOCOL = '{"name": "fuzz", "version": 1, "metrics": ["psnr"], "bootstrap": 20}'
@@ -29,8 +30,8 @@ _IMAGES = ("ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License", 
 def write_honest(folder: Path) -> Path:
     """Write all honest inputs into the empty folder and return it.
 
-    `coco` and `openimages` are sources, `full` and `recipes` are builds of the first, `run` and `board` are a scored
-    run and a leaderboard, and `photos.zip` and `photos.tar` are archives.
+    `coco`, `openimages` and `clip` are sources, `full` and `recipes` are builds of the first, `seen` is one of the last,
+    `run` and `board` are a scored run and a leaderboard, and `photos.zip` and `photos.tar` are archives.
     """
     import benchmark
     from benchmark.board.records import add_record
@@ -40,6 +41,8 @@ def write_honest(folder: Path) -> Path:
         _write_openimages(folder / "openimages")
         for form in ("full", "recipes"):
             build(BuildConfig(SourceSpec("coco", str(coco)), form=form), folder / form)
+        Scene(frames=7).save(folder / "clip" / "street")
+        build(BuildConfig(SourceSpec("clip", str(folder / "clip")), form="recipes"), folder / "seen")
         (folder / "protocol.json").write_text(PROTOCOL)
         run = benchmark.run(
             "mean-fill",

@@ -305,6 +305,57 @@ def recipe(honest: Path, scratch: Path) -> Example:
     return example
 
 
+@target("seen-recipe")
+def seen_recipe(honest: Path, scratch: Path) -> Example:
+    """Recipes of triplets whose background was seen: read, checked against their row, and rendered."""
+    from olrd.dataset.folder import Dataset
+    from olrd.dataset.render import Renderer
+    from olrd.tools.verify import row_problems
+    from olrd.triplets.seen_recipe import read_recipe
+
+    rows = list(Dataset(honest / "seen").rows())
+    renderer = Renderer(honest / "clip")
+
+    def example(random: Random) -> None:
+        row = random.choice(rows)
+        text = damaged_json(json.loads(row["recipe"]), random).decode("utf-8", "replace")
+        text = text.replace('"kind": "seen"', '"kind":"seen"')  # as recipes are written; others are read as of pastes
+        list(row_problems(row | {"recipe": text}, "recipes"))
+        renderer.render(read_recipe(text))
+
+    return example
+
+
+@target("clip")
+def clip(honest: Path, scratch: Path) -> Example:
+    """Folders of frames: some are damaged, empty, or pictures of another size."""
+    from olrd.config import BuildConfig
+    from olrd.triplets.makers import maker_of
+    from olrd.triplets.tally import Tally
+
+    root = _copy(honest, scratch, "clip")
+    config = BuildConfig(SourceSpec("clip", str(root), options={"apart": "0"}), form="recipes")
+    files = {file: file.read_bytes() for file in sorted((root / "street").iterdir())}
+    pictures = list(drawn_pictures().values())
+
+    def example(random: Random) -> None:
+        changed = random.sample(list(files), random.choice((1, 1, 2, 4)))
+        for file in changed:
+            data = damaged_bytes(files[file], random)
+            file.write_bytes(random.choice((data, data, b"", random.choice(pictures))))
+        try:
+            source = open_source(config.source)
+            maker = maker_of(source, config)
+            for index in random.sample(range(len(source)), 2):
+                list(maker.photo(index, Tally()))
+        finally:
+            for file in changed:
+                file.write_bytes(files[file])
+            _without_cache(scratch)
+
+    return example
+
+
 @target("archive")
 def archive(honest: Path, scratch: Path) -> Example:
     """Archives of photos: damaged ones, and sound ones with odd names."""
