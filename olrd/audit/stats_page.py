@@ -36,7 +36,7 @@ def stats_page(result: Mapping[str, Any]) -> str:
         ),
         _card("Shifts", "Length of the move, in % of the photo's diagonal", _shift_plot(result)),
         _card("Positions", "Centres of the pasted objects in the frame", _grid(result["positions"])),
-        _card("Triplets per photo", "Photos with so many triplets", _per_photo(result)),
+        _card("Triplets per photo", "Number of photos, by how many triplets each gives", _per_photo(result)),
         _card("Classes", _shown(result["categories"], "triplets by class"), _bars(result["categories"])),
         _card(
             "Backgrounds",

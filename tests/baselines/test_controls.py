@@ -168,7 +168,7 @@ def test_opencvs_erasers_are_opencvs(name: str, how: int, radius: str) -> None:
 
 
 def test_biharmonic_is_the_librarys() -> None:
-    restoration = pytest.importorskip("skimage.restoration")
+    restoration = pytest.importorskip("skimage.restoration", reason="pip install '.[benchmark]'")
     image, mask = photo(20, 24), np.zeros((20, 24), bool)
     mask[5:12, 6:15] = True
     solved = restoration.inpaint_biharmonic(image, mask, channel_axis=-1)
@@ -178,7 +178,7 @@ def test_biharmonic_is_the_librarys() -> None:
 
 def test_biharmonic_solves_large_holes_at_a_smaller_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """A smooth ramp survives; a glaring object under the mask leaves no trace."""
-    pytest.importorskip("skimage")
+    pytest.importorskip("skimage", reason="pip install '.[benchmark]'")
     monkeypatch.setattr(classic, "LIMIT", 300)
     ramp = np.linspace(20, 220, 90).astype(np.uint8)
     clean = np.repeat(np.repeat(ramp[None, :, None], 80, axis=0), 3, axis=2)

@@ -251,7 +251,7 @@ def test_lama_fills_the_hole_as_its_network_says_and_keeps_the_rest(built: Any) 
 
 
 def test_a_file_that_is_no_torchscript_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     (tmp_path / "other.pt").write_bytes(b"no network at all")
     monkeypatch.setenv(TRUST, sha256_file(tmp_path / "other.pt"))
     eraser = open_eraser("lama", {"weights": str(tmp_path / "other.pt")}, "cpu")
@@ -336,7 +336,7 @@ def test_a_setting_of_diffusion_out_of_its_range_is_refused(option: str, value: 
 
 
 def test_a_checkpoint_that_is_nowhere_names_the_command_that_gets_it(tmp_path: Path) -> None:
-    pytest.importorskip("diffusers")
+    pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
     for checkpoint in (str(tmp_path / "none"), "nobody/no-such-checkpoint"):
         with pytest.raises(WeightsMissingError, match="hf download") as caught:
             open_eraser("sd-inpainting", {"checkpoint": checkpoint}, "cpu")
@@ -344,7 +344,7 @@ def test_a_checkpoint_that_is_nowhere_names_the_command_that_gets_it(tmp_path: P
 
 
 def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("diffusers")
+    pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(SourceError, match="is not a diffusers inpainting pipeline"):
         open_eraser("sd-inpainting", {"checkpoint": str(tmp_path)}, "cpu")
@@ -416,7 +416,7 @@ def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32(diffusi
 def test_a_black_picture_of_a_safety_checker_is_no_result(
     built: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("diffusers")
+    pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
     eraser = open_eraser("sd-inpainting", built("sd-inpainting"), "cpu").eraser
     black = SimpleNamespace(images=[np.zeros((64, 64, 3), np.float32)], nsfw_content_detected=[True])
     monkeypatch.setattr(eraser, "_painted", lambda *_: black)

@@ -196,7 +196,7 @@ def test_wrong_options_are_usage_errors(opener: Any, options: dict[str, str]) ->
 def test_missing_weights_say_how_to_get_them(opener: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = opener.__name__.removeprefix("open_")
     if name == "migan":
-        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxruntime", reason="pip install '.[migan]'")
     monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path))
     monkeypatch.delenv(f"{name.upper()}_MODEL", raising=False)
     with pytest.raises(WeightsMissingError, match=f"(benchmark fetch {name}|by hand from https).*{name.upper()}_MODEL"):

@@ -66,7 +66,7 @@ def test_a_file_that_is_no_torchscript_is_named(weights: Path, monkeypatch: pyte
 
 def test_a_program_at_lamas_place_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TorchScript can write files. It is refused when it is named, found in the weights folder, or swapped in later."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     target = tmp_path / "precious.txt"
     target.write_text("precious")
 

@@ -22,8 +22,8 @@ from baselines.variants import choose_variant, variants_in
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 
-pytest.importorskip("torch")
-pytest.importorskip("diffusers")
+pytest.importorskip("torch", reason="pip install '.[benchmark]'")
+pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
 
 PHOTO: Image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
 HOLE: Mask = np.zeros((50, 70), bool)

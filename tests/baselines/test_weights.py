@@ -145,7 +145,7 @@ def test_the_weights_folder_follows_the_environment(tmp_path: Path, monkeypatch:
 
 
 def test_the_state_of_an_eraser_says_how_to_get_its_weights(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     monkeypatch.delenv("LAMA_MODEL", raising=False)
     state = state_of("lama")
     assert state.word == "weights missing"
@@ -252,7 +252,7 @@ def test_an_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_lama_whose_file_is_another_is_listed_as_unknown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     monkeypatch.delenv("LAMA_MODEL", raising=False)
     home.mkdir()
     (home / "big-lama.pt").write_bytes(OTHER)

@@ -19,7 +19,7 @@ WORDS = {"ready", "weights missing", "extra not installed", "needs an option", "
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without any weights."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path))
     for name in ("LAMA_MODEL", "MAT_MODEL", "COMODGAN_MODEL", "FID_INCEPTION", "LPIPS_VGG_MODEL"):
         monkeypatch.delenv(name, raising=False)

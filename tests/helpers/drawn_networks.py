@@ -13,7 +13,7 @@ def write_lama(path: Path, fill: float = 0.02) -> Path:
 
     fill: how much each stripe adds; NaN and infinity make a network whose output is no picture.
     """
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
 
     class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -33,9 +33,9 @@ def write_lama(path: Path, fill: float = 0.02) -> Path:
 
 def write_sd(folder: Path) -> Path:
     """Write a pipeline of the real classes with random weights, too small to paint anything."""
-    torch = pytest.importorskip("torch")
-    diffusers = pytest.importorskip("diffusers")
-    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
+    diffusers = pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
+    transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
     torch.manual_seed(0)
     letters = [chr(code) for code in range(33, 127)]
     words = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]

@@ -21,9 +21,9 @@ def write_pipeline(folder: Path, kind: str, **saving: Any) -> Path:
     kind: One of `KINDS`.
     saving: Arguments of `save_pretrained`, such as a variant.
     """
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("diffusers")
-    pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
+    pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
+    pytest.importorskip("transformers", reason="pip install '.[models]'")
     torch.manual_seed(0)
     pipeline = _MAKERS[kind.partition("-")[0]](kind)
     pipeline.save_pretrained(folder, **saving)

@@ -75,7 +75,7 @@ def test_without_weights_the_message_says_how_to_get_them(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("partly", [False, True])
 def test_no_network_is_asked_for_weights(partly: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """partly: the cache holds the configuration, but neither the processor nor the weights."""
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="pip install '.[models]'")
     asked: list[object] = []
 
     def refuse(*address: object, **_: object) -> None:

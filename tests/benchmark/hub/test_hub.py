@@ -17,7 +17,7 @@ from benchmark.hub.export import export
 from benchmark.hub.yaml_text import to_yaml
 from olrd.errors import OlrdError, OutputError, SourceError, UsageError
 
-yaml = pytest.importorskip("yaml")
+yaml = pytest.importorskip("yaml", reason="pip install '.[dev]'")
 hub = pytest.importorskip("huggingface_hub")
 
 HOSTILE = '<script>alert(1)</script> "a": b\n--- \u2028 {{x}}'

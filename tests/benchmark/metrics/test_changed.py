@@ -17,7 +17,7 @@ from benchmark.metrics.lpips import EPSILON
 from benchmark.protocol import Protocol
 from benchmark.regions import regions_of
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
 from small_encoders import one_thread, vgg16_file  # noqa: E402
 
 

@@ -57,8 +57,8 @@ def test_the_ssh_peak_is_the_range_of_the_output(pictures: tuple[Image, Image, M
 
 
 def test_only_wholly_white_cells_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
+    pytest.importorskip("transformers", reason="pip install '.[models]'")
     from small_encoders import sam_folder
 
     monkeypatch.setenv("REMOVE_MODEL", str(sam_folder(tmp_path)))
@@ -82,7 +82,10 @@ def test_only_wholly_white_cells_count(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.slow
 def test_attentive_features_are_those_of_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bicubic stretch, 0..1, the network's own input step on top, no last layer; one by one."""
-    torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
+    torch, torchvision = (
+        pytest.importorskip("torch", reason="pip install '.[benchmark]'"),
+        pytest.importorskip("torchvision", reason="pip install '.[models]'"),
+    )
     from small_encoders import imagenet_inception_file
 
     path = imagenet_inception_file(tmp_path)

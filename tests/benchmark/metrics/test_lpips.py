@@ -16,7 +16,7 @@ from benchmark.metrics import open_metric
 from benchmark.metrics.grid import overlap
 from olrd.errors import SourceError
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
 from small_encoders import VGG, one_thread, vgg16_file  # noqa: E402
 
 ALEX = REPOSITORY / "benchmark/weights/lpips_v0.1_alex.safetensors"
@@ -60,7 +60,7 @@ def test_published_weights_give_the_published_scores(name: str, ab: float, ad: f
 @pytest.mark.slow
 def test_the_mean_of_the_map_is_the_score_of_the_authors_code(net: str) -> None:
     """Sizes that no layer divides, so that cells and pixels never line up."""
-    lpips = pytest.importorskip("lpips")
+    lpips = pytest.importorskip("lpips", reason="pip install '.[dev]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torchvision, about how it is called
         theirs = lpips.LPIPS(pnet_rand=True, net=net, verbose=False).eval()
@@ -131,7 +131,7 @@ def test_pictures_below_the_smallest_size_have_no_score(name: str, smallest: int
 
 @pytest.mark.slow
 def test_dists_is_that_of_torchmetrics() -> None:
-    module = pytest.importorskip("torchmetrics.functional.image.dists")
+    module = pytest.importorskip("torchmetrics.functional.image.dists", reason="pip install '.[dev]'")
     from torchvision.models import vgg16
 
     network = vgg16(weights=None, init_weights=False)

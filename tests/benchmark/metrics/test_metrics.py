@@ -15,7 +15,7 @@ from benchmark.protocol import Protocol
 from benchmark.regions import regions_of
 from olrd.errors import UsageError
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="pip install '.[benchmark]'")
 from small_encoders import one_thread, put_all
 
 KID = {"kid", "kid-box", "kid-alex-box"}
@@ -274,7 +274,9 @@ def test_ssim_is_that_of_a_plain_loop() -> None:
 @pytest.mark.parametrize("case", ["noise", "patch", "corner", "dark", "flat"])
 def test_ssim_is_that_of_torchmetrics(case: str) -> None:
     """Also where most of the picture is untouched, and where variances are smallest."""
-    ssim = pytest.importorskip("torchmetrics.functional.image").structural_similarity_index_measure
+    ssim = pytest.importorskip(
+        "torchmetrics.functional.image", reason="pip install '.[dev]'"
+    ).structural_similarity_index_measure
     import torch
 
     truth = {"dark": photo(1, 96, 130) // 40, "flat": np.full((96, 130, 3), 240, np.uint8)}.get(case, photo(1, 96, 130))

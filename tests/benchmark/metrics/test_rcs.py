@@ -14,8 +14,8 @@ from benchmark.metrics.rcs import pieces_of, square_around, window_distance
 from olrd.errors import UsageError
 from olrd.panoptic import Box
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
+transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
 from small_encoders import dinov2_folder, one_thread  # noqa: E402
 
 

@@ -17,7 +17,7 @@ from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.panoptic import Box
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
 from small_encoders import mask2former_folder, one_thread  # noqa: E402
 
 NETWORKS = ("regrowth", "regrowth-lpips", "regrowth-ring")

@@ -11,8 +11,8 @@ from benchmark.metrics import Score, open_metric
 from benchmark.metrics.remove import region_weights
 from olrd.errors import UsageError
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
+transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
 from small_encoders import sam_folder  # noqa: E402
 
 

@@ -16,7 +16,7 @@ from benchmark.metrics.fidelity import compared, frechet, gaussian_distance, ker
 from benchmark.metrics.pictures import resize_float
 from olrd.errors import SourceError, UsageError
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
 from small_encoders import clip_folder, draw, inception_file, one_thread, sam_folder  # noqa: E402
 
 
@@ -162,7 +162,7 @@ def test_kid_of_one_distribution_is_about_zero_at_any_n_and_fid_is_not() -> None
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
 def test_torchmetrics_agrees() -> None:
     """Its classes with features of ours as the network."""
-    image = pytest.importorskip("torchmetrics.image")
+    image = pytest.importorskip("torchmetrics.image", reason="pip install '.[dev]'")
     a, b = (rows.astype(np.float32) for rows in two_sets(60, 60, 12))
 
     class Given(torch.nn.Module):  # type: ignore[misc]
@@ -206,7 +206,7 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_inception_is_that_of_torch_fidelity(inception: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 299 x 299, where neither resizes."""
     monkeypatch.setenv("FID_INCEPTION", str(inception))
-    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="pip install '.[dev]'")
     theirs = module.FeatureExtractorInceptionV3("i", ["2048"], str(inception))
     images = list(np.random.default_rng(0).integers(0, 256, (2, 299, 299, 3), dtype=np.uint8))
     with torch.inference_mode():
@@ -233,7 +233,7 @@ def test_resizing_is_antialiased_and_not_rounded() -> None:
 
 
 def test_cmmd_features_are_unit_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
     folder = clip_folder(tmp_path)
     monkeypatch.setenv("CMMD_MODEL", str(folder))
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -251,7 +251,7 @@ def test_cmmd_features_are_unit_embeddings(tmp_path: Path, monkeypatch: pytest.M
 
 def test_whole_checkpoints_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CLIP with its text half and SAM with its decoder, as they lie on the hub."""
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
     vision = transformers.CLIPVisionModelWithProjection.from_pretrained(clip_folder(tmp_path)).config
     text = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 99}
     clip = transformers.CLIPConfig(vision_config=vision.to_dict(), text_config=text, projection_dim=16)

@@ -25,7 +25,7 @@ def drawn(photos: int, each: int) -> tuple[pd.DataFrame, list[np.ndarray]]:
 
 
 def test_ground_truth_has_a_kid_of_exactly_zero() -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     frame, truth = drawn(12, 3)
     noise = np.random.default_rng(1).normal(size=(len(frame), 6))
     given = {"kid-alex-box/truth": truth, "kid-alex-box/raw": truth, "kid-alex-box/composited": list(truth + noise)}
@@ -36,7 +36,7 @@ def test_ground_truth_has_a_kid_of_exactly_zero() -> None:
 
 
 def test_records_of_the_earlier_kid_are_read_and_not_ranked_with_the_new_one() -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     record = read_record(next(BOARD.glob("olrd-coco-heldout/*/ground-truth/*.json")))
     now = open_metric("kid-alex-box", "cpu").info
     assert record.metrics["kid-alex-box"].revision == now.revision == "2+784d9a1d6b71"

@@ -177,7 +177,7 @@ def test_another_run_in_the_same_folder_is_refused(other: dict[str, Any], said: 
 
 def test_a_device_that_is_not_there_is_refused_before_a_folder_is_made(root: Path, tmp_path: Path) -> None:
     """Also where only a metric would use it: the run would end at its first sample and leave a folder."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     with pytest.raises(UsageError, match="'cuda:99' is asked for"):
         run(replace(request(root), device="cuda:99"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -203,7 +203,7 @@ def test_a_plan_says_what_would_run_and_touches_nothing(root: Path, plain: Path)
 def test_missing_weights_end_the_command_with_2_and_the_way_to_get_them(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.delenv("LAMA_MODEL", raising=False)
     words = ["run", "--method", "lama", "--dataset", "pairs", "--root", str(root)]
@@ -218,7 +218,7 @@ def test_missing_weights_end_the_command_with_2_and_the_way_to_get_them(
 def test_unknown_weights_end_the_command_unless_their_sha256_is_trusted(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     monkeypatch.setenv("OLRD_TRUST_WEIGHTS", "")  # also takes back what the command sets
     monkeypatch.setenv("LAMA_MODEL", str(tmp_path / "mine.pt"))
     (tmp_path / "mine.pt").write_bytes(b"mine")

@@ -58,7 +58,7 @@ def test_screens_tables_and_the_page_show_a_set_without_truth(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_rows_are_ranked_by_a_metric_that_needs_no_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="pip install '.[models]'")
     from small_encoders import sam_folder
 
     monkeypatch.setenv("REMOVE_MODEL", str(sam_folder(tmp_path / "sam")))

@@ -12,7 +12,7 @@ from places import REPOSITORY
 
 from benchmark.cli import main, parser
 
-yaml = pytest.importorskip("yaml")
+yaml = pytest.importorskip("yaml", reason="pip install '.[dev]'")
 
 
 @pytest.fixture(scope="module")

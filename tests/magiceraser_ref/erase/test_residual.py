@@ -34,7 +34,7 @@ def test_a_change_is_added_at_the_photos_scale() -> None:
 
 def test_the_reconstruction_is_the_autoencoders(tmp_path: Path) -> None:
     """Against a plain encoding and decoding with diffusers' own classes."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     eraser = MagicEraser.from_pretrained(write_plain(tmp_path / "micro"), device="cpu", initializer="mean-fill")
     vae, start = eraser.pipeline.vae, drawn(32, 48)
     pixels = torch.from_numpy(start).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -47,7 +47,7 @@ def test_the_reconstruction_is_the_autoencoders(tmp_path: Path) -> None:
 
 def test_a_model_that_changes_nothing_returns_the_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its picture is the autoencoder's own: then the fill is pasted, and without residual paste it is blurred."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     eraser = MagicEraser.from_pretrained(write_plain(tmp_path / "micro"), device="cpu", initializer="opencv-telea")
     photo, mask = drawn(90, 120), box_mask(90, 120, (40, 30, 40, 30))
 

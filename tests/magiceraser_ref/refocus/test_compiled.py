@@ -160,7 +160,7 @@ def test_a_compiled_unet_with_lora_is_saved(tmp_path: Path) -> None:
 
 
 def offload(pipeline: Any, how: str) -> None:
-    accelerate = pytest.importorskip("accelerate")
+    accelerate = pytest.importorskip("accelerate", reason="pip install '.[magiceraser]'")
     if how == "model":
         pipeline.enable_model_cpu_offload(device="cpu")
         return

@@ -214,7 +214,7 @@ def test_recipes_can_be_read_in_batches_and_columns(recipes: Path, root: Path) -
 
 
 def test_recipes_work_in_a_torch_dataloader_with_workers(recipes: Path, root: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     part = olrd.load(recipes, split="train", root=root)
     alone = [np.asarray(row["image"]) for row in part]
     loader = torch.utils.data.DataLoader(part, batch_size=2, num_workers=2, collate_fn=lambda rows: rows)

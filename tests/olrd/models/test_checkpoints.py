@@ -146,7 +146,7 @@ def test_code_of_a_checkpoint_is_never_run_and_nobody_is_asked(auto_class: str, 
 )
 def test_an_absurd_configuration_is_an_error(values: dict[str, Any], tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     from safetensors.torch import save_file
 
     tiny = {"model_type": "clip_text_model", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
@@ -178,7 +178,7 @@ def test_a_header_of_absurd_size_is_an_error(tmp_path: Path) -> None:
 def test_auto_is_cuda_then_apples_gpu_then_the_cpu(
     cuda: bool, apple: bool, lacks: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
     assert choose_device("auto", "a test", mps=not lacks) == chosen

@@ -118,7 +118,9 @@ def test_cityscapesscripts_conversion_builds(train_ids: bool, root: Path, tmp_pa
 
 def test_panopticapis_combined_predictions_build(root: Path, tmp_path: Path) -> None:
     """The script of panopticapi that joins instances and stuff."""
-    combine = pytest.importorskip("panopticapi.combine_semantic_and_instance_predictions")
+    combine = pytest.importorskip(
+        "panopticapi.combine_semantic_and_instance_predictions", reason="pip install --no-deps panopticapi-lite"
+    )
     document, kinds = documents(root)
     instances, stuff = [], []
     for note in document["annotations"]:
