@@ -92,7 +92,7 @@ class SeenRecipe:
 
 
 def read_recipe(text: str) -> Recipe | SeenRecipe:
-    """Read a recipe of any kind. Raises `IntegrityError` if the text is none of this version."""
+    """Read a recipe of any kind. Raises `IntegrityError` if the text is no recipe, or one of an unknown version."""
     if isinstance(text, str) and len(text) <= MAX_TEXT and f'"kind":"{KIND}"' in text:
         return _read_seen(text)
     return Recipe.from_json(text)

@@ -1,7 +1,7 @@
 """The frames of clips: which files or videos are clips, the hash of each frame, and which frames are alike.
 
-A clip is a folder of pictures, in the natural order of their names, or a video. Frames that differ too little from the
-last one that is used are thinned out, by thumbnails.
+A clip is a folder of pictures, in the natural order of their names, or a video. Frames whose thumbnails differ too
+little from that of the last frame that is used are marked as alike.
 """
 
 from __future__ import annotations
