@@ -15,7 +15,7 @@ from olrd.arrays import Image, Mask
 from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box, Category, PanopticMap
 from olrd.registry import Registry
-from olrd.sources.pairs.names import duplicates as duplicates
+from olrd.sources.pairs.names import duplicates
 from olrd.storage.files import file_name_of
 
 DATASETS = Registry(

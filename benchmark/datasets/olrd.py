@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
-from benchmark.datasets import AlteredError, Annotated, DataSpec, Sample, duplicates, table_name
+from benchmark.datasets import AlteredError, Annotated, DataSpec, Sample, table_name
 from benchmark.datasets.panoptic_maps import SourceMaps, source_maps
 from olrd.builder.cached import demo_triplets
 from olrd.dataset.rows import Rows
@@ -20,6 +20,7 @@ from olrd.draws import digest as keyed_draw
 from olrd.errors import IntegrityError, SourceError
 from olrd.panoptic import Box
 from olrd.registry import checked_options
+from olrd.sources.pairs.names import duplicates
 from olrd.triplets.compose import Triplet, pixels_sha256
 from olrd.triplets.seen_recipe import KIND as SEEN_KIND
 from olrd.trust import shown

@@ -20,6 +20,7 @@ from olrd.storage.files import read_regular, sha256
 from olrd.trust import printable
 
 HUB_ID = r"[\w.-]+/[\w.-]+"
+"""How the Hub names a repository: OWNER/NAME."""
 
 
 class PairTable:

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmark.board.ranking import Column, cell_of, columns_of, group_key, sections, settings_of
 from benchmark.board.records import key_of, read_records, safe_name
+from benchmark.datasets.pair_tables import HUB_ID
 from benchmark.hub.yaml_text import to_yaml
 from benchmark.runner.summary import Summary
 from olrd.errors import SourceError, UsageError, did_you_mean
@@ -24,7 +25,6 @@ from olrd.trust import shown
 
 FRAMEWORK = "olrd-bench"
 DIGITS = 6
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class HubNames:
     def __post_init__(self) -> None:
         """Raise `UsageError` for a name that no repository has."""
         for of, repository in {"the dataset": self.dataset, **(self.models or {})}.items():
-            if not REPOSITORY.fullmatch(repository):
+            if not re.fullmatch(HUB_ID, repository):
                 raise UsageError(f"the repository of {of} on the Hub: expected OWNER/NAME, got {shown(repository)}")
 
 

@@ -18,13 +18,14 @@ from sound_datasets import box, check, drawn
 from synthetic_coco import write_coco
 from synthetic_dataset import write_dataset
 
-from benchmark.datasets import duplicates, open_dataset
+from benchmark.datasets import open_dataset
 from olrd.arrays import encode_mask
 from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError, UsageError
 from olrd.sources import SourceSpec
 from olrd.sources.pairs.layouts import LAYOUTS
+from olrd.sources.pairs.names import duplicates
 
 
 @pytest.fixture(scope="module", autouse=True)
