@@ -12,7 +12,7 @@ from perf.fuzz.__main__ import details, table
 from perf.fuzz.harness import Outcome, attempt, described, random_of, run_target
 from perf.fuzz.honest import write_honest
 from perf.fuzz.mutate import damaged_bytes, damaged_json
-from perf.fuzz.targets import TARGETS
+from perf.fuzz.targets import TARGETS, annotations, builds, folders, pictures, runs
 
 pytestmark = pytest.mark.slow
 
@@ -32,10 +32,10 @@ def test_a_reader_meets_damaged_files_without_a_finding(name: str, honest: Path,
 def test_every_reader_accepts_the_honest_input(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that refuses its own input would find nothing."""
     monkeypatch.setenv("OLRD_CACHE", str(tmp_path / "cache"))
-    for name in ("damaged_bytes", "damaged_value"):
-        monkeypatch.setattr(f"perf.fuzz.targets.{name}", lambda value, _random: value)
-    monkeypatch.setattr("perf.fuzz.targets.damaged_json", lambda value, _random: json.dumps(value).encode())
-    monkeypatch.setattr("perf.fuzz.targets._damaged_table", lambda data, _random: data)
+    for module in (annotations, builds, folders, pictures, runs):
+        for name in {"damaged_bytes", "damaged_value", "_damaged_table"} & vars(module).keys():
+            monkeypatch.setattr(module, name, lambda value, _random: value)
+        monkeypatch.setattr(module, "damaged_json", lambda value, _random: json.dumps(value).encode(), raising=False)
     for name in TARGETS.keys() - {"card", "index", "picture", "rle"}:  # these draw odd values themselves
         (tmp_path / name).mkdir()
         TARGETS[name](honest, tmp_path / name)(random_of(name, 0, 1))
