@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
@@ -17,7 +18,7 @@ from benchmark.datasets.panoptic_maps import SourceMaps, source_maps
 from olrd.builder.cached import demo_triplets
 from olrd.dataset.rows import Rows
 from olrd.draws import digest as keyed_draw
-from olrd.errors import IntegrityError, SourceError
+from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.panoptic import Box
 from olrd.registry import checked_options
 from olrd.sources.pairs.names import duplicates
@@ -47,14 +48,20 @@ def open_olrd(spec: DataSpec) -> OlrdTriplets:
         split: the name of a split, or `all`.
         photos: folder of the photos; needed for recipes.
         maps: folder of the source that was built from, for erasers that use panoptic maps.
+        per_photo: most triplets of one photo, drawn by id; 0 keeps all.
         name: the name in tables, of letters, digits, `.`, `_` and `-`.
     """
-    defaults = {"split": "all", "photos": "", "maps": "", "name": "olrd" if spec.root else "olrd-demo"}
-    options = checked_options(spec, defaults)
+    defaults = {"split": "all", "photos": "", "maps": "", "per_photo": "0"}
+    options = checked_options(spec, defaults | {"name": "olrd" if spec.root else "olrd-demo"})
     name = table_name(options["name"])
+    if not options["per_photo"].isdecimal():
+        raise UsageError(f"--data-option per_photo expects a whole number from 0, found {shown(options['per_photo'])}")
     root = spec.root or str(demo_triplets())
     maps = source_maps(root, options["maps"])
-    return OlrdTriplets(name, root, options["split"], options["photos"], maps)
+    triplets = OlrdTriplets(name, root, options["split"], options["photos"], maps)
+    if most := int(options["per_photo"]):
+        triplets.thin(most)
+    return triplets
 
 
 class OlrdTriplets:
@@ -89,8 +96,24 @@ class OlrdTriplets:
 
     def draw(self, count: int, seed: int) -> None:
         """Keep `count` triplets at most, drawn by id, in their order."""
-        keyed = sorted(range(len(self._plain)), key=lambda i: keyed_draw(seed, self._plain[i]["id"]))
-        kept = sorted(keyed[:count])
+        self._keep(self._shuffled(seed)[:count])
+
+    def thin(self, most: int) -> None:
+        """Keep at most `most` triplets of each photo, drawn by id, in their order."""
+        photos: Counter[str] = Counter()
+        kept = []
+        for index in self._shuffled(0):
+            photo = self._plain[index]["image_id"]
+            photos[photo] += 1
+            if photos[photo] <= most:
+                kept.append(index)
+        self._keep(kept)
+
+    def _shuffled(self, seed: int) -> list[int]:
+        return sorted(range(len(self._plain)), key=lambda i: keyed_draw(seed, self._plain[i]["id"]))
+
+    def _keep(self, indices: list[int]) -> None:
+        kept = sorted(indices)
         self._plain = [self._plain[i] for i in kept]
         self._rows.keep(kept)
         self.fingerprint = self._fingerprint()

@@ -13,8 +13,8 @@ from magiceraser_ref.small.architecture import plain_attention
 from magiceraser_ref.small.fill_pool import Filled, FilledHoles
 from magiceraser_ref.small.loop import Schedule, Session, train
 
-EARLY = 2.0
-"""A draw u from 0 to 1 gives the time u ** EARLY of the schedule: low strengths, at which the model is used, come often."""
+USED, USED_SHARE = 0.12, 0.75
+"""Three of four times lie in the first 12 % of the schedule, at whose strengths the model is used. The others lie anywhere."""
 FILL = 0.85
 """Share of the samples whose noisy latent is that of the fill alone. The others lie between the fill and the truth."""
 WEIGHTS = {"l1": 3.0, "lpips": 0.6, "latent": 0.2}
@@ -67,8 +67,8 @@ class FillLoss:
         clean, start, hole = batch["clean"], batch["start"], batch["hole"]
         draw = self.noise.manual_seed(self.seed * 1_000_003 + step)
         noise = torch.randn(clean.shape, generator=draw, device=self.device)
-        early, pure, share = torch.rand(3, len(clean), generator=draw, device=self.device)
-        t = (early**EARLY * len(self.kept)).long()
+        time, used, pure, share = torch.rand(4, len(clean), generator=draw, device=self.device)
+        t = (torch.where(used < USED_SHARE, time * USED, time) * len(self.kept)).long()
         share = torch.where(pure < FILL, 1.0, share)
         between = torch.lerp(clean, start, share[:, None, None, None])
         kept = self.kept[t][:, None, None, None]

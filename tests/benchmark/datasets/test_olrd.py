@@ -18,7 +18,7 @@ from benchmark.datasets import AlteredError, open_dataset
 from benchmark.export import export
 from benchmark.protocol import Protocol
 from benchmark.runner.results import Run
-from olrd.errors import IntegrityError
+from olrd.errors import IntegrityError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,20 @@ def test_a_set_of_another_tool_without_hashes_is_read_as_it_is(honest: Path, tmp
 
     data = open_dataset("olrd", str(changed(honest, tmp_path / "set", without_hash)))
     assert data.sample(1).id and data.fingerprint != open_dataset("olrd", str(honest)).fingerprint
+
+
+def test_per_photo_keeps_some_triplets_of_every_photo(tmp_path: Path) -> None:
+    root = str(write_dataset(tmp_path / "set", photos=3, per_photo=4, splits=("test",)))
+    ids = {most: open_dataset("olrd", root, {"per_photo": most}).ids() for most in ("0", "1", "3", "9")}
+    assert [len(ids[most]) for most in ids] == [12, 3, 9, 12]
+    assert set(ids["1"]) < set(ids["3"]) < set(ids["0"])  # more triplets add to those that fewer kept
+    one = open_dataset("olrd", root, {"per_photo": "1"})
+    clusters = [one.sample(index).cluster for index in range(3)]
+    assert len(set(clusters)) == 3
+    assert one.fingerprint != open_dataset("olrd", root, {}).fingerprint
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5"])
+def test_per_photo_is_a_whole_number(text: str) -> None:
+    with pytest.raises(UsageError, match="per_photo expects a whole number"):
+        open_dataset("olrd", None, {"per_photo": text})
