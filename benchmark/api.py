@@ -112,14 +112,14 @@ def compare(
         True
     """
     from benchmark.board.compare import compare as compare_runs
-    from benchmark.board.compare import headline
+    from benchmark.board.compare import usual_scores
     from benchmark.board.published import open_scored
     from benchmark.runner.results import Run
 
     left = a if isinstance(a, Run) else open_scored(_folder(a, "a run"), b if isinstance(b, Run) else None)
     right = b if isinstance(b, Run) else open_scored(_folder(b, "a run"), left)
     names = (scores,) if isinstance(scores, str) else fitted(tuple[str, ...], scores, "scores")
-    return compare_runs(left, right, list(names) or headline(left.summary), by, sizes)
+    return compare_runs(left, right, list(names) or usual_scores(left.summary), by, sizes)
 
 
 def _folder(where: object, what: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.board.ranking import columns_of, settings_of
+from benchmark.board.ranking import headline, settings_of
 from benchmark.groups import GROUPINGS, groups_of
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
@@ -184,8 +184,6 @@ def _revisions(run: Run) -> str:
     return ", ".join(f"{name} {revision}" for name, revision in run.summary.metric_revisions.items())
 
 
-def headline(summary: Summary) -> list[str]:
-    """The per-sample scores that a leaderboard shows first: each metric in the mask, or of the whole picture if
-    the metric has no regions, and the change outside."""
-    main, _ = columns_of(summary)
-    return [column.name for column in main if column.name in summary.scores]
+def usual_scores(summary: Summary) -> list[str]:
+    """What is compared if no score is named: the headline scores that samples have. Scores of whole sets have none."""
+    return [name for name in headline(summary) if name in summary.scores]

@@ -255,6 +255,11 @@ def columns_of(record: Summary) -> tuple[tuple[Column, ...], tuple[Column, ...]]
     return (replace(main[0], first=True), *main[1:]), tuple(further)
 
 
+def headline(record: Summary) -> list[str]:
+    """The names of the headline scores: those of the first table of a leaderboard, in its order."""
+    return [column.name for column in columns_of(record)[0]]
+
+
 def by_eye(metric: str) -> int:
     """The place of a metric in `BY_EYE`; metrics that are not there come last."""
     return BY_EYE.index(metric) if metric in BY_EYE else len(BY_EYE)

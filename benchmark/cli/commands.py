@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--seeds", metavar="N,N,...", help="run once per seed, and show how much the scores spread; not with --seed"
     )
-    run.add_argument("--all", action="store_true", help="print every score, not only the headline scores")
+    run.add_argument("--all", action="store_true", help="print every score, not only the first headline scores")
     add_json(run)
 
     robustness = add(
@@ -300,13 +300,13 @@ def run_export(args: argparse.Namespace) -> int:
 def run_compare(args: argparse.Namespace) -> int:
     """`benchmark compare`."""
     options = from_arguments(CompareOptions, args)
-    from benchmark.board.compare import compare, headline
+    from benchmark.board.compare import compare, usual_scores
     from benchmark.board.published import open_both
     from benchmark.cli.screen import comparison, groups
     from benchmark.runner.aggregate import breakdown
 
     a, b = open_both(args.a, args.b)
-    columns = list(options.score) or headline(a.summary)
+    columns = list(options.score) or usual_scores(a.summary)
     if b is not None:
         table = compare(a, b, columns, options.by, options.size)
         text = comparison(a, b, table)

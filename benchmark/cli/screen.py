@@ -1,6 +1,6 @@
 """Results as text for a terminal.
 
-A run fills one screen: the headline scores, where the rest is, and what to type next.
+A run fills one screen: the first headline scores, where the rest is, and what to type next.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.board.compare import ALPHA, names_of
-from benchmark.board.ranking import CHANGE, columns_of
+from benchmark.board.ranking import CHANGE, headline
 from benchmark.board.tables import decimals_for, seconds
 from benchmark.groups import GROUPINGS
 from benchmark.metrics import REASONS
@@ -64,12 +64,12 @@ def result(run: Run, every: bool = False) -> str:
 
     Args:
         run: a finished run.
-        every: print all scores; otherwise the headline scores, and the name of the option that prints the rest.
+        every: print all scores; otherwise the first headline scores, and the name of the option that prints the rest.
     """
     summary = run.summary
     lines = list(_lines(summary))
     kept = _without_repeats(summary, lines)
-    first = _headline(summary)
+    first = _on_screen(summary)
     by_name = {line.name.removesuffix(f" = {COMPOSITED}"): line for line in kept}
     shown = kept if every else [by_name[name] for name in first if name in by_name]
     parts = [*_head(summary), "", *_table(shown), ""]
@@ -92,7 +92,7 @@ def result(run: Run, every: bool = False) -> str:
 def over_seeds(runs: Sequence[Run], found: Mapping[str, Spread | None], every: bool = False) -> str:
     """The scores of runs that differ in the seed as text. found: what `benchmark.runner.seeds.spreads` returns."""
     first = runs[0].summary
-    names = list(found) if every else [name for name in _headline(first) if name in found]
+    names = list(found) if every else [name for name in _on_screen(first) if name in found]
     width = max([len("score"), *map(len, names)])
     lines = [*_head(first), f"seeds {', '.join(str(run.summary.seed) for run in runs)}", ""]
     lines.append(f"{'score':<{width}} {'mean':>9} {'over seeds':>11} {'smallest':>9} {'largest':>9} {'seeds':>5}")
@@ -121,6 +121,8 @@ def next_steps(run: Run, request: Request) -> str:
     """
     folder, words = str(run.folder), list[list[str]]()
     again = SampleChoice(**{field.name: getattr(request, field.name) for field in fields(SampleChoice)})
+    # `results` names finished results of a set; a method that makes its own is refused beside it.
+    again = replace(again, data_options={k: v for k, v in again.data_options.items() if k != "results"})
     if run.has_failures():
         repeated = words_of(replace(request, retry_failed=True))
         words.append(["benchmark", "run", *repeated, "--out", folder])
@@ -239,11 +241,9 @@ def _head(summary: Summary) -> Iterator[str]:
         yield f"failed: {len(common) - MOST} more reasons in summary.json"
 
 
-def _headline(summary: Summary) -> list[str]:
-    """Names of the headline scores in the order of a leaderboard: the first `ROWS` in the mask (or in the only form that
-    a metric has), raw and composited, and the change outside."""
-    main, _ = columns_of(summary)
-    raw = [column.name for column in main if column.name != CHANGE][:ROWS]
+def _on_screen(summary: Summary) -> list[str]:
+    """Names of the first `ROWS` headline scores, each raw and composited, and of the change outside."""
+    raw = [name for name in headline(summary) if name != CHANGE][:ROWS]
     both = [name for one in raw for name in dict.fromkeys((one, one.removesuffix(RAW) + COMPOSITED))]
     return [name for name in (*both, CHANGE) if name in summary.scores or name in summary.sets]
 

@@ -110,7 +110,7 @@ def data_warnings(samples: Sequence[Mapping[str, float]]) -> tuple[str, ...]:
         found.append(f"the mask is empty in {count[EMPTY]} of {n} samples: nothing is erased there")
     if count[WIDE] * 2 > n:
         found.append(
-            f"the mask covers over half of the picture in {count[WIDE]} of {n} samples: if black means erase, give "
-            "--data-option invert=yes"
+            f"the mask covers over half of the picture in {count[WIDE]} of {n} samples: check which colour means erase "
+            "(--data-option invert=yes for black, invert=no for white)"
         )
     return tuple(found)

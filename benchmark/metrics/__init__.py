@@ -33,6 +33,7 @@ METRICS = Registry(
     {
         "cmmd": "benchmark.metrics.cmmd:open_cmmd",
         "dists": "benchmark.metrics.dists:open_dists",
+        "dreamsim": "benchmark.metrics.dreamsim:open_dreamsim",
         "fid": "benchmark.metrics.inception:open_fid",
         "fid-box": "benchmark.metrics.inception:open_fid_box",
         "kid": "benchmark.metrics.inception:open_kid",
@@ -44,6 +45,8 @@ METRICS = Registry(
         "legacy:ssh-psnr": "benchmark.metrics.legacy:open_ssh_psnr",
         "lpips-alex": "benchmark.metrics.lpips:open_lpips_alex",
         "lpips-vgg": "benchmark.metrics.lpips:open_lpips_vgg",
+        "mind": "benchmark.metrics.inception:open_mind",
+        "mind-box": "benchmark.metrics.inception:open_mind_box",
         "psnr": "benchmark.metrics.pixels:open_psnr",
         "rc-s": "benchmark.metrics.rcs:open_rcs",
         "regrowth": "benchmark.metrics.regrowth:open_regrowth",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from olrd.errors import SourceError
@@ -85,12 +85,10 @@ class Backbone:
                     tensors[f"{name}.{part}"].float().to(device) for part in ("weight", "bias")
                 ]
 
-    def taps(self, x: Any, pool: Callable[[Any], Any] | None = None) -> Iterator[Any]:
+    def taps(self, x: Any) -> Iterator[Any]:
         """Yield the features [n, c, h, w] at each tap. Only one layer is in memory at a time.
 
-        Args:
-            x: normalised pictures, [n, 3, H, W].
-            pool: replaces max pooling.
+        x: normalised pictures, [n, 3, H, W].
         """
         from torch.nn import functional
 
@@ -101,4 +99,4 @@ class Backbone:
             elif isinstance(step, Tap):
                 yield x
             else:
-                x = pool(x) if pool else functional.max_pool2d(x, self.layout.window, 2)
+                x = functional.max_pool2d(x, self.layout.window, 2)

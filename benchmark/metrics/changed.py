@@ -7,7 +7,7 @@ from the truth's. Both follow from the windows of the layers, so the result is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -76,6 +76,20 @@ class Window(NamedTuple):
         return Span(max(0, first), min(count, last)), (max(0, -first), max(0, last - count))
 
 
+class Pooling(NamedTuple):
+    """A pooling layer. of: what it does to its input, which is padded already."""
+
+    window: Window
+    of: Callable[[Any], Any]
+
+
+def max_pooling(side: int) -> Pooling:
+    """The maximum over windows of `side` pixels, 2 apart."""
+    from torch.nn import functional
+
+    return Pooling(Window(side, 2, 0), lambda x: functional.max_pool2d(x, side, 2))
+
+
 class Tapped(NamedTuple):
     """A tap of one output, where it differs from the truth.
 
@@ -118,6 +132,8 @@ class Plan:
         backbone: the network.
         size: height and width of the pictures.
         areas: per output where it differs from the truth.
+        pooling: replaces the backbone's max pooling.
+        whole: compute the truth everywhere, for metrics that need statistics of all of it.
 
     Attributes:
         sizes: [layers + 1] rows and columns of the input of each step, and of the last output.
@@ -125,8 +141,15 @@ class Plan:
         needed: [layers + 1] the area of the truth that the next layers need.
     """
 
-    def __init__(self, backbone: Backbone, size: tuple[int, int], areas: Sequence[Area]) -> None:
-        self.backbone = backbone
+    def __init__(
+        self,
+        backbone: Backbone,
+        size: tuple[int, int],
+        areas: Sequence[Area],
+        pooling: Pooling | None = None,
+        whole: bool = False,
+    ) -> None:
+        self.backbone, self._pooling = backbone, pooling or max_pooling(backbone.layout.window)
         self.sizes, self.changed = [size], [list(areas)]
         windows = [self._window(step) for step in backbone.layout.steps]
         for window in windows:
@@ -136,17 +159,22 @@ class Plan:
         needed = [hull(self.changed[-1])]
         for window, count, changed in zip(windows[::-1], self.sizes[-2::-1], self.changed[-2::-1], strict=True):
             needed.append(hull([*changed, _seen(window, needed[-1], count)[0]]))
-        self.needed, self._windows = needed[::-1], windows
+        everywhere = [Area(Span(0, rows), Span(0, columns)) for rows, columns in self.sizes]
+        self.needed, self._windows = everywhere if whole else needed[::-1], windows
 
     def _window(self, step: Any) -> Window:
         if isinstance(step, Tap):
             return Window(1, 1, 0)
         if isinstance(step, Conv):
             return Window(self.backbone.weights[step.number][0].shape[-1], step.stride, step.padding)
-        return Window(self.backbone.layout.window, 2, 0)
+        return self._pooling.window
 
     def taps(self, truth: Any, outputs: Sequence[Any]) -> Iterator[list[Tapped]]:
-        """Yield at each tap the outputs that differ from the truth there.
+        """Yield at each tap the outputs that differ from the truth there. The arguments are those of `layers`."""
+        return (tapped for _, tapped in self.layers(truth, outputs))
+
+    def layers(self, truth: Any, outputs: Sequence[Any]) -> Iterator[tuple[Any, list[Tapped]]]:
+        """Yield at each tap the truth's features [1, c, h, w] of the area that is needed, and the outputs that differ.
 
         Args:
             truth: the normalised truth [1, 3, h, w] of the area `needed[0]`.
@@ -156,11 +184,8 @@ class Plan:
         for number, (step, window) in enumerate(zip(self.backbone.layout.steps, self._windows, strict=True)):
             held, areas, size = self.needed[number], self.changed[number], self.sizes[number]
             if isinstance(step, Tap):
-                yield [
-                    Tapped(k, area, size, area.of(truth, held), values[k])
-                    for k, area in enumerate(areas)
-                    if not area.empty
-                ]
+                differing = [(k, area) for k, area in enumerate(areas) if not area.empty]
+                yield truth, [Tapped(k, area, size, area.of(truth, held), values[k]) for k, area in differing]
                 continue
             for k, after in enumerate(self.changed[number + 1]):
                 if not after.empty:
@@ -179,11 +204,11 @@ class Plan:
         """The layer's output over a part of its input. padding: zeros on the left, right, top and bottom."""
         from torch.nn import functional
 
-        if not isinstance(step, Conv):
-            return functional.max_pool2d(x, self.backbone.layout.window, 2)
-        weight, bias = self.backbone.weights[step.number]
         if any(padding):
             x = functional.pad(x, padding)
+        if not isinstance(step, Conv):
+            return self._pooling.of(x)
+        weight, bias = self.backbone.weights[step.number]
         return functional.conv2d(x, weight, bias, step.stride).relu_()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from baselines.weights import locate, revision_of
 from benchmark.metrics import MetricInfo, MetricSpec, Score
 from benchmark.metrics.backbones import VGG, Backbone
+from benchmark.metrics.changed import Area, Plan, Pooling, Span, Tapped, Window, difference, part
 from benchmark.metrics.encoders import check_installed, exact, load_tensors
 from benchmark.metrics.pictures import as_batch, check_pairs
 from benchmark.metrics.pinned import VGG16
@@ -23,7 +24,10 @@ C1 = C2 = 1e-6
 
 
 class Dists:
-    """DISTS of whole pictures. It compares global statistics, so it has no regions."""
+    """DISTS of whole pictures. It compares global statistics, so it has no regions.
+
+    The truth's features are computed everywhere, an output's only where they differ (see `changed`).
+    """
 
     def __init__(self, spec: MetricSpec, backbone: Path) -> None:
         self.info = MetricInfo(
@@ -37,7 +41,7 @@ class Dists:
         self._device, self._file = spec.device, backbone
 
     @cached_property
-    def _network(self) -> tuple[str, Backbone, Any, list[Any], list[Any]]:
+    def _network(self) -> tuple[str, Backbone, Pooling, list[Any], list[Any]]:
         """Device, backbone, pooling, and alpha and beta by layer ([c] each; all together sum to 1)."""
         import torch
 
@@ -47,39 +51,68 @@ class Dists:
         alpha, beta = learned["alpha"].double(), learned["beta"].double()
         whole = alpha.sum() + beta.sum()
         per_layer = [list(torch.split(weights / whole, CHANNELS)) for weights in (alpha, beta)]
-        return device, backbone, _l2_pooling(device), *per_layer
+        return device, backbone, l2_pooling(device), per_layer[0], per_layer[1]
 
     def scores(self, outputs: Sequence[Image], mask: Mask, truth: Image | None) -> list[Score]:
         """0 for equal pictures, at most about 1. The mask is not used."""
         truth = check_pairs(self.info.name, outputs, truth)
         if not outputs:
             return []
-        device, backbone, pool, alpha, beta = self._network
+        device, backbone, pooling, alpha, beta = self._network
+        areas = [difference(output, truth) for output in outputs]
         with exact():
-            picture = as_batch([truth, *outputs], device) / 255
+            plan = Plan(backbone, truth.shape[:2], areas, pooling, whole=True)
+            picture = as_batch([truth], device) / 255
+            parts = [
+                None if a.empty else as_batch([part(o, a)], device) / 255 for o, a in zip(outputs, areas, strict=True)
+            ]
             mean, deviation = (picture.new_tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
-            features = (picture, *backbone.taps((picture - mean) / deviation, pool))
-            likeness = sum(_likeness(layer, a, b) for layer, a, b in zip(features, alpha, beta, strict=True))
-        return [Score(1 - float(value)) for value in likeness]
+            scaled = [None if one is None else (one - mean) / deviation for one in (picture, *parts)]
+            whole = Area(Span(0, truth.shape[0]), Span(0, truth.shape[1]))
+            pixels = [
+                Tapped(k, area, truth.shape[:2], area.of(picture, whole), parts[k])
+                for k, area in enumerate(areas)
+                if not area.empty
+            ]
+            # Equal features weigh alpha + beta, which sum to 1.
+            distances = [0.0] * len(outputs)
+            layers = ((picture, pixels), *plan.layers(scaled[0], scaled[1:]))
+            for (features, tapped), a, b in zip(layers, alpha, beta, strict=True):
+                for one in tapped:
+                    distances[one.output] += _unlikeness(features, one, a, b)
+        return [Score(distance) for distance in distances]
 
 
-def _likeness(features: Any, alpha: Any, beta: Any) -> Any:
-    """The weighted texture and structure terms of a layer, [n]: the first of [1 + n, c, h, w] against the others.
+def _unlikeness(features: Any, tapped: Tapped, alpha: Any, beta: Any) -> float:
+    """The weighted texture and structure terms of a layer, each as 1 - likeness.
 
-    The last steps are in float64 and so on the CPU: Apple's GPUs have none.
+    The statistics of an output are those of the truth, changed by the cells that differ. The last steps are in float64
+    and so on the CPU: Apple's GPUs have none.
+
+    Args:
+        features: of the whole truth, [1, c, h, w].
+        tapped: where the output differs.
+        alpha, beta: weights of the channels, [c].
     """
-    mean = features.mean((2, 3), keepdim=True)
-    centred = features - mean
-    variance = centred.square().mean((2, 3)).cpu().double()
-    covariance = (centred[1:] * centred[:1]).mean((2, 3)).cpu().double()
-    mean = mean[..., 0, 0].cpu().double()
-    texture = (2 * mean[1:] * mean[:1] + C1) / (mean[1:] ** 2 + mean[:1] ** 2 + C1)
-    structure = (2 * covariance + C2) / (variance[1:] + variance[:1] + C2)
-    return texture @ alpha + structure @ beta
+    count = features.shape[2] * features.shape[3]
+    middle = features.mean((2, 3), keepdim=True)
+    before, after = tapped.truth - middle, tapped.values - middle
+
+    def summed(x: Any) -> Any:
+        return x.sum((0, 2, 3)).cpu().double() / count
+
+    mean = middle.flatten().cpu().double()
+    variance = (features - middle).square().mean((0, 2, 3)).cpu().double()
+    shift = summed(after - before)
+    covariance = variance + summed(before * (after - before))
+    own = (variance + summed(after.square() - before.square()) - shift.square()).clamp_min(0)
+    texture = (2 * mean * (mean + shift) + C1) / (mean**2 + (mean + shift) ** 2 + C1)
+    structure = (2 * covariance + C2) / (variance + own + C2)
+    return float((1 - texture) @ alpha + (1 - structure) @ beta)
 
 
-def _l2_pooling(device: str) -> Any:
-    """The pooling of DISTS: the root of the Hann-weighted mean of squares, 3 x 3, stride 2."""
+def l2_pooling(device: str) -> Pooling:
+    """The pooling of DISTS: the root of the Hann-weighted mean of squares, 3 x 3, stride 2, padded by 1."""
     import torch
     from torch.nn import functional
 
@@ -89,10 +122,9 @@ def _l2_pooling(device: str) -> Any:
     def pool(x: Any) -> Any:
         channels = x.shape[1]
         kernel = window.expand(channels, 1, 3, 3)
-        mean = functional.conv2d(x.square(), kernel, stride=2, padding=1, groups=channels)
-        return (mean + 1e-12).sqrt()
+        return (functional.conv2d(x.square(), kernel, stride=2, groups=channels) + 1e-12).sqrt()
 
-    return pool
+    return Pooling(Window(3, 2, 1), pool)
 
 
 def open_dists(spec: MetricSpec) -> Dists:

@@ -1,10 +1,10 @@
-"""Distances between two sets of features: the mathematics of FID, KID and CMMD, without their networks.
+"""Distances between two sets of features: the mathematics of FID, KID, CMMD and MIND, without their networks.
 
 Features are float64 [n, d], one row per picture. All distances are deterministic and use every row. The sets may differ
 in n, and the order of rows has no effect, except in `paired_kernel_distance`, where row k of both sets is one sample.
 
 What equal sets have, e.g. the outputs of `ground-truth`: `frechet` and `gaussian_distance` 0, up to rounding;
-`paired_kernel_distance` exactly 0; `kernel_distance` a negative number (see there).
+`sliced_distance` and `paired_kernel_distance` exactly 0; `kernel_distance` a negative number (see there).
 """
 
 from __future__ import annotations
@@ -134,6 +134,27 @@ def gaussian_distance(a: Features, b: Features, sigma: float) -> float:
         return sum(float(-np.expm1(-np.maximum(d, 0) / (2 * sigma**2)).sum()) for d in distances) / (len(x) * len(y))
 
     return 2 * mean(a, b) - mean(a, a) - mean(b, b)
+
+
+def sliced_distance(a: Features, b: Features, directions: Features) -> float:
+    """MIND (Berthet et al., arXiv 2605.06797): 3 d times the mean squared distance of sorted projections.
+
+    Per direction this is the squared 2-Wasserstein distance of the projected sets, the area between their quantile
+    functions. Quantile functions are steps, so sets that differ in n need no rows left out.
+
+    Args:
+        a, b: features [n, d] and [m, d].
+        directions: [k, d], rows of length 1.
+    """
+    ends = np.union1d(np.arange(1, len(a) + 1) / len(a), np.arange(1, len(b) + 1) / len(b))
+    widths = np.diff(ends, prepend=0.0)
+    middles = ends - widths / 2
+    quantiles = (
+        np.sort(rows @ directions.T, axis=0)[np.minimum((middles * len(rows)).astype(int), len(rows) - 1)]
+        for rows in (a, b)
+    )
+    x, y = quantiles
+    return float(3 * a.shape[1] * (widths @ (x - y) ** 2).mean())
 
 
 def _blocks(features: Features) -> Iterator[Features]:

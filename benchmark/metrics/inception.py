@@ -1,4 +1,4 @@
-"""FID and KID: distances between features of the Inception network of the FID paper."""
+"""FID, KID and MIND: distances between features of the Inception network of the FID paper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from baselines.weights import locate, revision_of
 from benchmark.metrics import Features, MetricInfo, MetricSpec, Score
 from benchmark.metrics.encoders import check_installed, exact, load_tensors
-from benchmark.metrics.fidelity import compared, frechet, kernel_distance
+from benchmark.metrics.fidelity import compared, frechet, kernel_distance, sliced_distance
 from benchmark.metrics.pictures import as_batch, batches, check_picture, resize_float
 from benchmark.metrics.pinned import INCEPTION
 from olrd.arrays import Image
@@ -28,7 +28,7 @@ FEATURES = (
 
 
 class InceptionDistance:
-    """A set metric on Inception's features, which FID and KID share."""
+    """A set metric on Inception's features, which FID, KID and MIND share."""
 
     def __init__(self, info: MetricInfo, device: str, weights: Path, compare: Callable[..., Score]) -> None:
         self.info, self._device, self._weights, self._compare = info, device, weights, compare
@@ -47,11 +47,11 @@ class InceptionDistance:
         return np.concatenate(rows)
 
     def compare(self, outputs: Features, truths: Features) -> Score:
-        """FID is 0 for equal sets. KID is below 0 for them: see `kernel_distance`."""
+        """FID and MIND are 0 for equal sets. KID is below 0 for them: see `kernel_distance`."""
         return self._compare(self.info.name, outputs, truths)
 
 
-@lru_cache(maxsize=2)  # FID and KID share the network
+@lru_cache(maxsize=2)  # all three share the network
 def load_network(weights: Path, device: str) -> Any:
     """Inception v3 without its last layer: [n, 3, 299, 299] in -1..1 to [n, 2048].
 
@@ -97,6 +97,20 @@ def _kid(metric: str, outputs: Features, truths: Features) -> Score:
     return compared(metric, outputs, truths, kernel_distance)
 
 
+def _mind(metric: str, outputs: Features, truths: Features) -> Score:
+    return compared(metric, outputs, truths, lambda a, b: sliced_distance(a, b, mind_directions(a.shape[1])))
+
+
+@lru_cache(maxsize=2)
+def mind_directions(width: int) -> Features:
+    """MIND's random directions, float64 [1000, width]: those that torch-fidelity draws with its usual seed."""
+    import torch
+
+    drawn = torch.randn(PROJECTIONS, width, generator=torch.Generator().manual_seed(MIND_SEED))
+    unit: Features = (drawn / drawn.norm(dim=1, keepdim=True).clamp_min(1e-12)).double().numpy()
+    return unit
+
+
 def _open(spec: MetricSpec, definition: str, compare: Callable[..., Score], region: str = "full") -> InceptionDistance:
     check_installed(spec.name, "torch", "torchvision")
     weights = locate(INCEPTION, variable="FID_INCEPTION")
@@ -120,6 +134,11 @@ KID_DEFINITION = (
     "KID as published, cubic kernel, all pictures in one set; outputs and truths are pairs, which it takes for "
     "independent, so ground truth is below 0"
 )
+PROJECTIONS, MIND_SEED = 1000, 2020
+MIND_DEFINITION = (
+    f"MIND (2026, new: few studies use it), 3 x 2048 x the squared 2-Wasserstein distance along {PROJECTIONS} random "
+    "directions; biased upward at small n: compare at equal n only"
+)
 
 
 def open_fid(spec: MetricSpec) -> InceptionDistance:
@@ -140,3 +159,13 @@ def open_fid_box(spec: MetricSpec) -> InceptionDistance:
 def open_kid_box(spec: MetricSpec) -> InceptionDistance:
     """Open `kid-box`. It needs what `fid` needs."""
     return _open(spec, KID_DEFINITION, _kid, "box")
+
+
+def open_mind(spec: MetricSpec) -> InceptionDistance:
+    """Open `mind`. It needs what `fid` needs."""
+    return _open(spec, MIND_DEFINITION, _mind)
+
+
+def open_mind_box(spec: MetricSpec) -> InceptionDistance:
+    """Open `mind-box`. It needs what `fid` needs."""
+    return _open(spec, MIND_DEFINITION, _mind, "box")

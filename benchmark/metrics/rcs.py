@@ -27,6 +27,8 @@ CHECKPOINT = "facebook/dinov2-giant"
 MODEL = "Dinov2Model"
 # DINOv2's own normalisation, for inputs in 0..1: that of ImageNet.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PADDING = (123, 116, 103)
+"""RGB beside a crop that is rounded to less than the network's size."""
 CELLS = 32
 """Side of the grid of features. With patches of 14 pixels the crops are 448 x 448, as the authors' are."""
 WINDOW, STRIDE = 8, 4
@@ -47,6 +49,10 @@ class RcS:
     features; the maximum mean discrepancy of the features inside and outside the mask is averaged over the windows that
     hold both. In a window inside the mask the outside is that of the whole crop.
 
+    Where the authors' code gives a number, this is the same one. A piece that fills its crop, as in a picture's corner,
+    leaves nothing to compare with: there their code gives no number for the whole picture, and here the other pieces
+    count.
+
     The kernels of all windows come from one matrix in float64, instead of one after the other in float32, where the
     digits of their differences cancel.
     """
@@ -63,7 +69,7 @@ class RcS:
                 "names the one used)"
             ),
             needs_truth=False,
-            revision=f"1+{fingerprint(folder)}",
+            revision=f"2+{fingerprint(folder)}",
             region="mask",
         )
         self._device, self._folder = spec.device, folder
@@ -95,7 +101,7 @@ class RcS:
         """The features of square crops, float64 [n, CELLS * CELLS, c], each of length 1."""
         device, model = self._network
         side = CELLS * model.config.patch_size
-        resized = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR) for crop in crops]
+        resized = [fitted(crop, side, cv2.INTER_LINEAR, PADDING) for crop in crops]
         with exact():
             x = as_batch(resized, device) / 255
             mean, deviation = (x.new_tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
@@ -129,10 +135,30 @@ def square_around(box: Box, size: tuple[int, int]) -> Box:
     return Box(x, y, final, final)
 
 
+def fitted(
+    square: npt.NDArray[np.uint8], side: int, interpolation: int, padding: Sequence[int] = (0,)
+) -> npt.NDArray[np.uint8]:
+    """A square picture in the network's size, as the authors' code rounds it.
+
+    The product of a length and of `side / length` may lie just below `side`, e.g. for 166 and 448. The picture is then
+    one pixel smaller, and its last row and column are padding. This is so for 9 % of the lengths from 14 to 640.
+
+    Args:
+        square: uint8 [n, n] or [n, n, 3].
+        side: of the result in pixels.
+        interpolation: of OpenCV.
+        padding: a value per channel.
+    """
+    length = len(square)
+    rounded = int(length * (side / length))
+    resized = cv2.resize(square, (rounded, rounded), interpolation=interpolation)
+    missing = side - rounded
+    return cv2.copyMakeBorder(resized, 0, missing, 0, missing, cv2.BORDER_CONSTANT, value=padding)
+
+
 def cells_of(mask: Mask) -> npt.NDArray[np.bool_]:
     """The cells that hold a masked pixel, bool [CELLS * CELLS], of a square mask at the crops' size."""
-    side = CELLS * 14
-    resized = cv2.resize(mask.view(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
+    resized = fitted(mask.view(np.uint8), CELLS * 14, cv2.INTER_NEAREST)
     return resized.reshape(CELLS, 14, CELLS, 14).max(axis=(1, 3)).ravel() > 0
 
 

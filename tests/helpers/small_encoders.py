@@ -121,6 +121,34 @@ def dinov2_folder(folder: Path) -> Path:
     return folder / "dinov2"
 
 
+def dreamsim_folder(folder: Path) -> Path:
+    """DreamSim's branch `open_clip_vitb32` with drawn weights, as its archive is unpacked. Needs the package.
+
+    It has its real size, 350 MB: the package knows no other.
+    """
+    import torch
+    from dreamsim.config import dreamsim_args
+    from dreamsim.feature_extraction.vision_transformer import vit_base
+    from dreamsim.model import PerceptualModel
+    from peft import LoraConfig, get_peft_model
+
+    folder, branch = folder / "dreamsim", "open_clip_vitb32"
+    folder.mkdir()
+    torch.manual_seed(0)
+    network = vit_base(patch_size=32)
+    network.pos_drop = torch.nn.LayerNorm(network.embed_dim)
+    tensors = network.state_dict() | {"proj": torch.randn(768, 512) / 768**0.5}
+    torch.save({"state_dict": tensors}, folder / f"{branch}_pretrain.pth.tar")
+    whole = PerceptualModel(**dreamsim_args["model_config"][branch], load_dir=str(folder), device="cpu")
+    tuned = get_peft_model(whole, LoraConfig(r=2, lora_alpha=0.5, target_modules=["qkv"]))
+    with torch.no_grad():
+        for name, tensor in tuned.named_parameters():
+            if "lora_B" in name:  # zero at first: it would have no effect
+                tensor.normal_(0, 0.1)
+    tuned.save_pretrained(folder / f"{branch}_single_lora")
+    return folder
+
+
 def mask2former_folder(folder: Path) -> Path:
     """A Mask2Former with random weights, sharpened so that photos give several segments."""
     import torch
@@ -166,8 +194,11 @@ def mask2former_folder(folder: Path) -> Path:
 
 
 def put_all(folder: Path) -> dict[str, str]:
-    """The environment variables with which every metric opens."""
-    return {
+    """The environment variables with which every metric opens, `dreamsim` only if its package is installed."""
+    from importlib.util import find_spec
+
+    branch = {"DREAMSIM_MODEL": str(dreamsim_folder(folder))} if find_spec("dreamsim") else {}
+    return branch | {
         "LPIPS_VGG_MODEL": str(vgg16_file(folder)),
         "FID_INCEPTION": str(inception_file(folder)),
         "IMAGENET_INCEPTION": str(imagenet_inception_file(folder)),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_records import record
 
-from benchmark.board.compare import compare, headline, names_of
+from benchmark.board.compare import compare, names_of, usual_scores
 from benchmark.cli import main
 from benchmark.groups import AREAS, GROUPINGS
 from benchmark.protocol import Protocol
@@ -333,9 +333,9 @@ def test_the_command_compares_and_breaks_down(tmp_path: Path, capsys: pytest.Cap
     assert [r["mean"] for r in rows if r["score"] == "psnr/mask/raw"] == [22, 19, 25]
     assert main(words[:2]) == 2
     assert main([*words]) == 0
-    assert headline(a.summary) == ["psnr/mask/raw", "change/outside/raw"]
+    assert usual_scores(a.summary) == ["psnr/mask/raw", "change/outside/raw"]
     printed = capsys.readouterr().out
-    assert all(column in printed for column in headline(a.summary))
+    assert all(column in printed for column in usual_scores(a.summary))
     assert "A  a (1), " in printed and "B  b (1), " in printed
     assert "not told apart (dB, higher is better)" in printed
     assert "equal in every sample (grey levels, lower is better)" in printed
@@ -364,4 +364,4 @@ def test_a_metric_that_scores_whole_pictures_is_a_headline_too(tmp_path: Path) -
     scores = {**summary.scores, "dists/full/raw": summary.scores["psnr/full/raw"]}
     protocol = replace(summary.protocol, metrics=("dists", "psnr"))
     run.summary = replace(summary, protocol=protocol, metrics=metrics, scores=scores)
-    assert headline(run.summary) == ["dists/full/raw", "psnr/mask/raw", "change/outside/raw"]
+    assert usual_scores(run.summary) == ["dists/full/raw", "psnr/mask/raw", "change/outside/raw"]

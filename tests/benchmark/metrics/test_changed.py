@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.metrics import open_metric
+from benchmark.metrics.backbones import Conv, Tap
 from benchmark.metrics.changed import Area, Span, Window, difference, hull, pixels_of
+from benchmark.metrics.dists import DEVIATION, MEAN
 from benchmark.metrics.grid import overlap
 from benchmark.metrics.lpips import EPSILON
 from benchmark.protocol import Protocol
@@ -83,6 +85,48 @@ def test_lpips_of_the_changed_part_is_that_of_whole_pictures(name: str, case: st
             for region, where in regions_of(mask, Protocol("test", 1)).items():
                 if where.any():
                     assert found[where].mean(dtype=float) == pytest.approx(expected[where].mean(), abs=1e-6), region
+
+
+def whole_dists(metric: Any, output: np.ndarray, truth: np.ndarray) -> float:
+    """DISTS of whole pictures: all cells of all layers of both."""
+    _, backbone, _, alpha, beta = metric._network
+    pair = torch.from_numpy(np.stack([truth, output])).permute(0, 3, 1, 2).float() / 255
+    hann = torch.tensor([0.25, 0.5, 0.25])
+    layers, likeness = [pair], 0.0
+    with torch.inference_mode():
+        x = (pair - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
+        for step in backbone.layout.steps:
+            if isinstance(step, Tap):
+                layers.append(x)
+            elif isinstance(step, Conv):
+                weight, bias = backbone.weights[step.number]
+                x = torch.conv2d(x, weight, bias, step.stride, step.padding).relu()
+            else:
+                window = (hann[:, None] * hann).expand(x.shape[1], 1, 3, 3)
+                x = (torch.conv2d(x.square(), window, None, 2, 1, groups=x.shape[1]) + 1e-12).sqrt()
+    for layer, a, b in zip(layers, alpha, beta, strict=True):
+        t, o = layer.flatten(2).double().numpy()
+        mean_t, mean_o = t.mean(1), o.mean(1)
+        covariance = (t * o).mean(1) - mean_t * mean_o
+        texture = (2 * mean_t * mean_o + 1e-6) / (mean_t**2 + mean_o**2 + 1e-6)
+        structure = (2 * covariance + 1e-6) / (t.var(1) + o.var(1) + 1e-6)
+        likeness += float(texture @ a.numpy() + structure @ b.numpy())
+    return 1 - likeness
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["two far apart", "whole width", "top left corner", *FEW])
+def test_dists_of_the_changed_part_is_that_of_whole_pictures(case: str) -> None:
+    mask = HOLES[case]
+    rng = np.random.default_rng(0)
+    truth, drawn = rng.integers(0, 256, (2, *mask.shape, 3), dtype=np.uint8)
+    composited = np.where(mask[..., None], drawn, truth)
+    raw = (0.8 * composited + 0.2 * drawn).astype(np.uint8)  # differs everywhere
+    metric: Any = open_metric("dists", "cpu")
+    outputs = [raw, truth, composited]
+    for output, found in zip(outputs, metric.scores(outputs, mask, truth), strict=True):
+        assert found.value == pytest.approx(whole_dists(metric, output, truth), abs=1e-6)
+    assert metric.scores([truth], mask, truth)[0].value == 0
 
 
 @pytest.mark.parametrize("case", HOLES)

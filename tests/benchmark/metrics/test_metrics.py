@@ -19,8 +19,8 @@ pytest.importorskip("torch", reason="pip install '.[benchmark]'")
 from small_encoders import one_thread, put_all
 
 KID = {"kid", "kid-box", "kid-alex-box"}
-SAME_FEATURES = {"fid-box", "kid", "kid-box", "legacy:attentive-fid"}
-SYMMETRIC = {"cmmd", "dists", "fid", "fid-box", "lpips-alex", "lpips-vgg", "psnr", "ssim"} | KID
+SAME_FEATURES = {"fid-box", "kid", "kid-box", "legacy:attentive-fid", "mind", "mind-box"}
+SYMMETRIC = {"cmmd", "dists", "fid", "fid-box", "lpips-alex", "lpips-vgg", "mind", "psnr", "ssim"} | KID
 
 
 def photo(seed: int, height: int = 48, width: int = 72) -> np.ndarray:
@@ -53,6 +53,8 @@ LIGHT = ("psnr", "ssim", "lpips-alex", "legacy:brushnet-psnr", "legacy:ssh-psnr"
     params=[n if n in LIGHT else pytest.param(n, marks=pytest.mark.slow) for n in sorted(METRICS.builtin)],
 )
 def metric(request: pytest.FixtureRequest, encoders: None) -> Any:
+    if request.param == "dreamsim":
+        pytest.importorskip("dreamsim", reason="pip install '.[dreamsim]'")
     return open_metric(request.param, "cpu")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics import Score, open_metric
-from benchmark.metrics.rcs import pieces_of, square_around, window_distance
+from benchmark.metrics.rcs import fitted, pieces_of, square_around, window_distance
 from olrd.errors import UsageError
 from olrd.panoptic import Box
 
@@ -83,6 +83,76 @@ def test_small_pieces_count_only_if_all_are_small() -> None:
     mask[30:50, 30:50] = True
     mask[50, 50] = True  # touches at a corner only
     assert pieces_of(mask) == [Box(30, 30, 20, 20)]
+
+
+def test_some_lengths_are_rounded_down_and_padded() -> None:
+    square = np.full((166, 166, 3), 200, np.uint8)  # 166 * (448 / 166) is 447.99...
+    found = fitted(square, 448, cv2.INTER_LINEAR, (1, 2, 3))
+    assert found.shape == (448, 448, 3) and (found[:447, :447] == 200).all()
+    assert (found[447] == (1, 2, 3)).all() and (found[:, 447] == (1, 2, 3)).all()
+    assert (fitted(square[:140, :140], 448, cv2.INTER_LINEAR, (1, 2, 3)) == 200).all()
+
+
+def formula_dinov2(folder: Path) -> Path:
+    """A DINOv2 of one layer with weights by a formula: the same whatever library draws or names them."""
+    config = transformers.Dinov2Config(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, mlp_ratio=1, image_size=56
+    )
+    model = transformers.Dinov2Model(config)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            count = tensor.numel()
+            one = name.endswith("lambda1") or ("norm" in name and name.endswith("weight"))
+            scale = (2 / tensor[0].numel()) ** 0.5 if tensor.ndim >= 2 else 0.1
+            wave = np.sin(np.arange(count) * (1.37 + 0.11 * (count % 7)) + count % 7)
+            tensor.copy_(torch.from_numpy(one + scale * wave.reshape(tensor.shape)))
+    model.eval().save_pretrained(folder / "dinov2")
+    return folder / "dinov2"
+
+
+def striped(height: int, width: int, number: int) -> np.ndarray:
+    """A picture by a formula."""
+    y, x, channel = np.mgrid[:height, :width, :3]
+    waves = 60 * np.sin(x / (9 + number)) + 50 * np.cos(y / 13)
+    found = (3 * x + 2 * y + 40 * channel + (5 + number) * ((x * y) % 7) + waves) % 256
+    return found.astype(np.uint8)
+
+
+def boxes_in(height: int, width: int, *boxes: tuple[int, int, int, int]) -> np.ndarray:
+    """A mask of boxes: top, bottom, left, right."""
+    mask = np.zeros((height, width), bool)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+BESIDE_THE_AUTHORS = {
+    "one piece, rounded to 447": ((240, 320, 0), [(80, 170, 100, 200)], 0.689384197367416),
+    "two pieces": ((300, 260, 1), [(40, 100, 30, 90), (180, 280, 120, 240)], 0.7707174961416283),
+    "odd crop": ((221, 333, 2), [(33, 84, 41, 148)], 0.7125593898695526),
+    "at the border": ((200, 280, 4), [(0, 60, 0, 90)], 0.8058489973650098),
+    "larger than the short side": ((160, 300, 5), [(60, 120, 20, 260)], 0.7540266079346836),
+    "small pieces only": ((128, 128, 6), [(40, 50, 40, 52)], 0.8807510121399514),
+    "a speck beside": ((200, 200, 7), [(60, 120, 60, 130), (10, 14, 10, 14)], 0.7695620424610112),
+}
+"""Picture, boxes of the mask, and the score of the code at https://github.com/xiaomi-research/prove (September 2026), run
+on the network of `formula_dinov2` in float64. In float32, as published, it differs from these by up to 1e-5."""
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_the_authors_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RCS_MODEL", str(formula_dinov2(tmp_path)))
+    metric: Any = open_metric("rc-s", "cpu")
+    with one_thread():
+        for name, (drawn, boxes, expected) in BESIDE_THE_AUTHORS.items():
+            (score,) = metric.scores([striped(*drawn)], boxes_in(*drawn[:2], *boxes), None)
+            assert score.value == pytest.approx(expected, abs=3e-6), name
+        # A piece that fills its crop has no surroundings: the authors' code then gives NaN for the whole picture.
+        corner, other = (0, 60, 0, 60), (100, 150, 90, 160)
+        image = striped(200, 200, 8)
+        both, alone = (metric.scores([image], boxes_in(200, 200, *b), None)[0] for b in ([corner, other], [other]))
+        assert both == alone and both.value is not None
+        assert metric.scores([image], boxes_in(200, 200, corner), None) == [Score(None, "no_cell")]
 
 
 @pytest.mark.slow
