@@ -52,12 +52,15 @@ demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets, a
 test: $(VENV)/full  ## install everything and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# types are checked beside the tests, and reported after them
 check: $(VENV)/full  ## format, lint, types, import layers, and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/mypy > $(VENV)/types.log 2>&1 & types=$$!; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --hypothesis-profile quick \
+	  || failed=1; \
+	wait $$types || failed=1; cat $(VENV)/types.log; exit $${failed:-0}
 
 test-lowest:  ## run the core's tests with the lowest allowed versions of its dependencies, in .venv-lowest
 	PYTHON=$(PYTHON) tools/lowest_versions.sh

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,12 @@ from olrd.arrays import Image
 
 _cache = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
 
+# A busy machine is no failure: no limit on the time of one example. `make check` draws fewer examples than `make test`.
+for _name, _examples in (("full", 25), ("quick", 8)):
+    settings.register_profile(
+        _name, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """No test, and no process that a test starts, touches the user's own cache."""
@@ -29,9 +37,30 @@ def pytest_configure(config: pytest.Config) -> None:
     # Before torch is loaded: where test processes run beside each other, its threads wait for cores
     # that the others' threads hold, and all of them take several times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # A busy machine is no failure: no limit on the time of one example.
-    settings.register_profile("olrd", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("olrd")
+    settings.load_profile(config.getoption("--hypothesis-profile") or "full")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Search for garbage neither while modules are imported nor, later, among what they left in memory.
+
+    Large libraries make millions of objects that live until the end. To look at them again and again
+    takes a sixth of the time of collecting the tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests are left out, a file that has no others is not imported: it may load large libraries."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return bool(re.search(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", text, re.MULTILINE)) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -241,6 +241,7 @@ def tiny_mat() -> Any:
     return network
 
 
+@pytest.mark.slow
 def test_a_file_without_noise_is_the_network_whose_noise_has_no_strength(tmp_path: Path) -> None:
     """Such are the two files that can be fetched; the second one is in half precision."""
     from baselines.mat import NOISE

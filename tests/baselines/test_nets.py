@@ -74,6 +74,7 @@ def test_names_and_shapes_are_those_of_the_published_files(name: str, side: int)
     assert names_hash(network) == published["names_hash"]
 
 
+@pytest.mark.slow
 def test_a_sample_of_a_batch_is_that_sample_alone() -> None:
     network = small("comodgan")
     network.load_state_dict(keyed_state(network))

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import patchmatch as library
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_examples import examples
 
 from baselines import open_eraser
 from baselines.eraser import Hints
@@ -56,6 +57,7 @@ def test_a_pattern_continues_and_a_smooth_fill_does_not() -> None:
     assert error(filled(damaged, mask), image, mask) < 0.25 * error(smooth, image, mask)
 
 
+@pytest.mark.slow
 def test_the_object_is_never_seen() -> None:
     image, mask = checkerboard(80, 90), square(80, 90, 20, 30, 30)
     other = image.copy()
@@ -64,6 +66,7 @@ def test_the_object_is_never_seen() -> None:
         assert (filled(image, mask, **options) == filled(other, mask, **options))[mask].all()
 
 
+@pytest.mark.slow
 def test_other_seeds_and_keys_give_other_fills_and_equal_ones_the_same() -> None:
     rng = np.random.default_rng(0)
     image, mask = rng.integers(0, 256, (70, 70, 3), dtype=np.uint8), square(70, 70, 20, 20, 30)
@@ -91,7 +94,7 @@ def test_far_pieces_are_filled_in_windows_of_their_own() -> None:
     assert sorted(calls) == [(96, 78, 3), (116, 116, 3)]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.floats(0.1, 2))
 def test_windows_do_not_overlap_and_hold_every_masked_pixel(seed: int, pieces: int, context: float) -> None:
     rng = np.random.default_rng(seed)
@@ -140,7 +143,7 @@ def test_examples_copy_the_detail_of_the_most_similar_patch() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_the_most_similar_patch_is_that_of_a_naive_search(seed: int) -> None:
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (26, 31, 3), dtype=np.uint8)

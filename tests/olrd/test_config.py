@@ -9,8 +9,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_examples import examples
 
 from olrd.config import BLENDS, LATER, PRESETS, BuildConfig, CandidateRules, parse_splits, with_preset
 from olrd.errors import UsageError
@@ -141,7 +142,7 @@ def normal(config: BuildConfig) -> BuildConfig:
     return replace(config, source=source, params=config.blend_params, on_error="skip")
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(configs())
 @pytest.mark.slow
 def test_resolved_values_give_the_configuration_back(config: BuildConfig) -> None:
@@ -166,7 +167,7 @@ def parse(command: str) -> BuildConfig:
     return from_arguments(BuildConfig, parser.parse_args(words))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(configs())
 @pytest.mark.slow
 def test_the_canonical_command_gives_the_configuration_back(config: BuildConfig) -> None:

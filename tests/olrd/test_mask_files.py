@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from mask_forms import FORMS, RED, Bits, coloured, disc, file_of, grey, photo, strokes
 from PIL import Image as Pillow
+from property_examples import examples
 
 from olrd.errors import Rejected, UsageError
 from olrd.mask_files import SPREAD, MaskChoice, read_mask
@@ -44,7 +45,7 @@ def test_soft_edges_are_thresholded_at_half(form: str) -> None:
     assert (read_mask(file_of(soft)).mask != disc()).mean() < 0.02
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(npst.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))), st.sampled_from(sorted(FORMS)))
 def test_any_mask_is_read_exactly_or_refused(mask: Bits, form: str) -> None:
     """A mask of one value has no second level that tells which one it is.

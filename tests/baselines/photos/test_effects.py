@@ -40,6 +40,7 @@ def test_scenes_without_an_effect_stay_untouched() -> None:
     assert [k for k in range(25) if propose_effects(plain_scene(k).image, plain_scene(k).mask).mask.any()] == []
 
 
+@pytest.mark.slow
 def test_each_kind_is_told_apart() -> None:
     cast, mirrored = shadow_scene(8), reflection_scene(1)
     found = propose_effects(cast.image, cast.mask)
@@ -51,6 +52,7 @@ def test_each_kind_is_told_apart() -> None:
     assert np.array_equal(found.mask, found.reflection)
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_proposal() -> None:
     scene = shadow_scene(5)
     first, second = (propose_effects(scene.image.copy(), scene.mask.copy()) for _ in range(2))
@@ -58,6 +60,7 @@ def test_the_same_input_gives_the_same_proposal() -> None:
     assert np.array_equal(first.shadow, second.shadow)
 
 
+@pytest.mark.slow
 def test_a_large_photo_is_searched_on_a_small_copy() -> None:
     scene, times = shadow_scene(5), 6
     assert max(scene.mask.shape) * times > 3 * LONGEST

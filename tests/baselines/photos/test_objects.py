@@ -115,6 +115,7 @@ def test_areas_and_boxes_are_those_of_the_map(tmp_path: Path) -> None:
         assert segment.bbox == (left, top, columns.max() - left + 1, rows.max() - top + 1)
 
 
+@pytest.mark.slow
 def test_a_map_of_thousands_of_segments_is_read_in_one_pass(tmp_path: Path) -> None:
     half = np.arange(1, 40_001, dtype=np.uint32).reshape(100, 400).repeat(3, axis=0)
     ids = np.concatenate([half, half[::-1]])  # each segment is spread over the map, so that its box is large

@@ -6,8 +6,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_examples import examples
 
 from baselines.photos.rim import default_growth, fading, grown_by, paste
 from olrd.arrays import Mask
@@ -21,7 +22,7 @@ def drawn(seed: int, height: int = 24, width: int = 31) -> Mask:
     return mask
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))
 def test_growth_reaches_every_pixel_within_the_radius(seed: int, radius: int) -> None:
     mask = drawn(seed)
@@ -31,7 +32,7 @@ def test_growth_reaches_every_pixel_within_the_radius(seed: int, radius: int) ->
     assert (grown_by(mask, radius) == (squared <= radius * radius + (radius if radius else 0))).all()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6))
 def test_pasting_is_exact_outside_the_hole_and_the_fill_inside_the_mask(seed: int, radius: int) -> None:
     rng = np.random.default_rng(seed)
@@ -45,7 +46,7 @@ def test_pasting_is_exact_outside_the_hole_and_the_fill_inside_the_mask(seed: in
     assert ((result >= low) & (result <= high)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 12))
 def test_pasting_near_the_hole_is_pasting_into_the_whole_photo(seed: int, radius: int) -> None:
     rng = np.random.default_rng(seed)

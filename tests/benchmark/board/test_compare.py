@@ -319,6 +319,7 @@ def test_where_all_failed_there_is_nothing_to_break_down(tmp_path: Path) -> None
 # --- at the terminal -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_compares_and_breaks_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = write_run(tmp_path / "a", {"1a": 22, "2a": 19, "3a": 25})
     b = write_run(tmp_path / "b", {"1a": 20, "2a": 20, "3a": 22})

@@ -59,6 +59,7 @@ def test_pages_mark_controls_and_keep_long_settings_out_of_the_table(tmp_path: P
     assert [row["rank_by_psnr"] for row in rows] == ["1", "2", "3", ""]
 
 
+@pytest.mark.slow
 def test_same_records_same_bytes_whatever_their_order(tmp_path: Path) -> None:
     records = [record(f"m{k}", 20.0 + k % 3) for k in range(5)]
     records += [record("m0", 22.0, protocol__id="q"), record("x", 3.0, n_failed=1, n=9)]

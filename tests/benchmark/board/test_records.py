@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from damaged_json import damaged
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_examples import examples
 from seven_pairs import request
 from synthetic_records import board_of, record, run_of
 
@@ -41,7 +42,7 @@ IDENTITY = {
 }
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(damaged(record("a")))
 def test_a_damaged_record_gives_pages_or_an_error_of_ours(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +56,8 @@ def test_a_damaged_record_gives_pages_or_an_error_of_ours(data: bytes) -> None:
             ET.fromstring(page.read_text())
 
 
-@settings(max_examples=60)
+@pytest.mark.slow
+@examples(60)
 @given(damaged(record("a")))
 def test_a_damaged_summary_gives_a_result_or_an_error_of_ours(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -110,6 +112,7 @@ def test_a_damaged_record_leaves_the_pages_as_they_were(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in pages} == pages
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["\0", "\x1b[2J", "‮", "a\nb"]))
 def test_control_characters_reach_neither_the_terminal_nor_the_plot(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -148,6 +151,7 @@ def test_rows_of_another_record_are_refused(plain: Path, root: Path, tmp_path: P
         PublishedRun(path).samples()
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_a_row_of_a_board(plain: Path, root: Path, tmp_path: Path) -> None:
     board = tmp_path / "board"
     mine = run(request(root, "identity"), tmp_path / "run")

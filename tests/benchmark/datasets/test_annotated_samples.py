@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_sets import DrawnSets
 from synthetic_coco import write_coco
 
 import benchmark.runner.inputs as inputs
@@ -18,7 +19,6 @@ from benchmark.runner.inputs import open_inputs
 from benchmark.runner.request import Request
 from benchmark.runner.run import run
 from olrd.arrays import Image, Mask
-from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.errors import SourceError
 from olrd.sources import SourceSpec, open_source
@@ -39,12 +39,9 @@ class Curious:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def built(coco_root: Path, drawn: DrawnSets, no_sample_sheets: None) -> tuple[Path, Path]:
     """(the source's folder, triplets of its photos at another size). Shared: do not write into it."""
-    root = write_coco(tmp_path_factory.mktemp("source"))
-    out = tmp_path_factory.mktemp("triplets") / "out"
-    build(BuildConfig(SourceSpec("coco", str(root)), size=64), out)
-    return root, out
+    return coco_root, drawn.built(BuildConfig(SourceSpec("coco", str(coco_root)), size=64))
 
 
 def test_a_map_is_the_background_photos_at_the_samples_size(built: tuple[Path, Path]) -> None:
@@ -73,6 +70,7 @@ def test_without_its_source_a_set_has_no_maps(built: tuple[Path, Path]) -> None:
         open_dataset("olrd", str(root), {"maps": str(root)})
 
 
+@pytest.mark.slow
 def test_the_maps_of_another_source_are_refused(built: tuple[Path, Path], tmp_path: Path) -> None:
     other = write_coco(tmp_path / "other", seed=99)
     sample = open_dataset("olrd", str(built[1]), {"maps": str(other)}).sample(0)
@@ -119,6 +117,7 @@ def test_a_run_reads_maps_only_for_erasers_that_want_them(
         assert (hint.panoptic is not None) == (hint.categories is not None) == bool(wants)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_disturbed_map_gives_the_eraser_that_map(
     built: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

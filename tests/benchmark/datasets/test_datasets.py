@@ -94,6 +94,7 @@ def test_a_photo_that_changed_since_is_an_error_of_its_samples(triplets: dict[st
         data.sample(0)
 
 
+@pytest.mark.slow
 def test_one_split_may_be_chosen(tmp_path: Path) -> None:
     folder = str(write_dataset(tmp_path / "drawn", photos=4, per_photo=1, splits=("train", "test")))
     every = open_dataset("olrd", folder)

@@ -93,6 +93,7 @@ def test_a_missing_shard_ends_the_command_with_its_name(
     assert shard.name in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ids_that_are_long_or_have_lines_give_rows_pictures_and_pages(honest: Path, tmp_path: Path) -> None:
     name = "x" * 400 + "\n# a heading\n<b>"
 

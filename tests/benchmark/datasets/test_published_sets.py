@@ -129,6 +129,7 @@ def test_drift_is_measured_farther_than_eight_pixels_from_the_mask() -> None:
     assert drift(image, truth, np.ones((40, 50), bool)) == {}
 
 
+@pytest.mark.slow
 def test_the_look_alike_beside_the_repository_has_the_drift_it_was_made_with(shared_data: Path) -> None:
     """Twelve items; the tone differs by -2.6 to 3.6 grey levels outside the mask."""
     root = shared_data / "realhm_lookalike"
@@ -203,6 +204,7 @@ def test_the_legacy_reading_has_one_sample_an_instance_and_warns(openimages: Pat
     np.testing.assert_array_equal(samples[0].mask, expected)
 
 
+@pytest.mark.slow
 def test_shifted_instances_have_an_exact_truth(openimages: Path) -> None:
     data = open_dataset("openimages-shift", str(openimages))
     check(data)

@@ -168,6 +168,7 @@ KEY = st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(KEY, PLAIN | st.lists(st.dictionaries(KEY, PLAIN, min_size=1), min_size=1), min_size=1))
 def test_yaml_gives_back_what_was_written(values: dict[str, Any]) -> None:
     assert yaml.safe_load(to_yaml(values)) == values

@@ -67,7 +67,12 @@ FEW = ("bottom right corner", "hardly larger than the network accepts", "last pi
 
 
 @pytest.mark.parametrize(
-    ("name", "case"), [*(("lpips-alex", case) for case in HOLES), *(("lpips-vgg", case) for case in FEW)]
+    ("name", "case"),
+    [
+        *(("lpips-alex", case) for case in FEW),
+        *(pytest.param("lpips-alex", case, marks=pytest.mark.slow) for case in HOLES if case not in FEW),
+        *(pytest.param("lpips-vgg", case, marks=pytest.mark.slow) for case in FEW),
+    ],
 )
 def test_lpips_of_the_changed_part_is_that_of_whole_pictures(name: str, case: str) -> None:
     mask = HOLES[case]

@@ -273,6 +273,7 @@ def test_ssim_is_that_of_a_plain_loop() -> None:
     np.testing.assert_allclose(open_metric("ssim").maps([output], truth)[0], expected, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["noise", "patch", "corner", "dark", "flat"])
 def test_ssim_is_that_of_torchmetrics(case: str) -> None:
     """Also where most of the picture is untouched, and where variances are smallest."""

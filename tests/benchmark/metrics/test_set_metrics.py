@@ -117,6 +117,7 @@ def test_a_pair_of_one_photo_only_has_no_paired_kid() -> None:
     assert metric.compare_paired(truth, truth, list("aabb")) == Score(0.0)
 
 
+@pytest.mark.slow
 def test_paired_kid_is_unbiased_and_the_published_one_is_not() -> None:
     """Outputs are their truths and noise, so pairs i = j across are alike. Photos have two samples that share most. The
     expectation comes from many photos."""
@@ -290,6 +291,7 @@ def test_resizing_is_antialiased_and_not_rounded() -> None:
     assert np.abs(small[:, 2:-2] - 127.5).max() < 1 and small[50, 50, 0] % 1 != 0
 
 
+@pytest.mark.slow
 def test_cmmd_features_are_unit_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
     folder = clip_folder(tmp_path)

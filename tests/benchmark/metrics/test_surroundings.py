@@ -47,6 +47,7 @@ def near(mask: Mask, at: tuple[int, int]) -> bool:
     return bool((((y - at[0]) ** 2 + (x - at[1]) ** 2 <= 72) & (mask != mask[at])).any())
 
 
+@pytest.mark.slow
 def test_seam_is_the_excess_of_a_plain_loop() -> None:
     mask, output = hole(), noise()
     output[mask] += 25

@@ -158,6 +158,7 @@ def test_a_track_continues_and_opens_what_is_finished(
     assert again.points == found.points
 
 
+@pytest.mark.slow
 def test_a_level_that_empties_every_mask_is_counted_and_the_track_goes_on(root: Path, tmp_path: Path) -> None:
     found = track(request(root, method="identity"), ["erode:30", "erode:1"], tmp_path / "out")
     gone, left = found.points[1:]
@@ -208,6 +209,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_run(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_and_tables(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--dataset", "pairs", "--root", str(root), "--protocol", str(root / "small.json"), "--device", "cpu"]
     words = ["robustness", "--method", "identity", *data, "--out", str(tmp_path / "out"), "--disturb", "shift"]

@@ -71,6 +71,7 @@ def test_one_folder_of_data_has_one_name(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(names) == 1
 
 
+@pytest.mark.slow
 def test_two_requests_without_out_do_not_meet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

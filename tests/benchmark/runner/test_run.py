@@ -269,8 +269,7 @@ def test_help_imports_nothing_heavy_and_takes_under_half_a_second_of_cpu(words: 
         "except SystemExit as done: assert done.code == 0\n"
         f"print('\\nHEAVY', *(n for n in {HEAVY!r} if n in sys.modules))"
     )
-    times = []
-    for _ in range(3):
+    for _ in range(3):  # a busy machine may count more than the command takes
         argv = [sys.executable, "-c", code]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
@@ -280,5 +279,6 @@ def test_help_imports_nothing_heavy_and_takes_under_half_a_second_of_cpu(words: 
         assert child.returncode == 0
         assert printed.startswith("usage: benchmark")
         assert printed.splitlines()[-1].strip() == "HEAVY"
-        times.append(usage.ru_utime + usage.ru_stime)
-    assert min(times) < 0.5
+        if (took := usage.ru_utime + usage.ru_stime) < 0.5:
+            break
+    assert took < 0.5

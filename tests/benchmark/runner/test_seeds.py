@@ -44,6 +44,7 @@ def use_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.runner.inputs.open_eraser", lambda *given: CheckedEraser(Drawing(given[3])))
 
 
+@pytest.mark.slow
 def test_the_spread_is_that_of_the_means_of_the_runs(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

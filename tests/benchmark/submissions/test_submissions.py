@@ -15,9 +15,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from damaged_json import damaged
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from property_examples import examples
 from seven_pairs import request
 from submitted import edit_record, edit_rows, sealed
 
@@ -198,7 +199,8 @@ def test_a_folder_without_a_submission_is_an_error(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.slow
+@examples(30)
 @given(data=st.data())
 def test_a_damaged_manifest_or_record_is_a_problem_or_an_error_of_ours(
     data: st.DataObject, submitted: Path, tmp_path_factory: pytest.TempPathFactory
@@ -232,6 +234,7 @@ def test_a_missing_picture_is_named(pictured: Path, tmp_path: Path) -> None:
     assert verify(folder).problems == [f"'{lost}' is missing: either all pictures are in a submission, or none"]
 
 
+@pytest.mark.slow
 def test_scores_of_other_pictures_are_found_by_scoring_again(pictured: Path, root: Path, tmp_path: Path) -> None:
     data = open_dataset("pairs", str(root), {"cluster": "prefix"})
     found = verify(pictured, data=data)
@@ -271,6 +274,7 @@ def test_outputs_that_were_not_saved_are_asked_for(plain: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_board_is_built_from_submissions_by_one_command(
     submitted: Path, plain: Path, root: Path, tmp_path: Path
 ) -> None:

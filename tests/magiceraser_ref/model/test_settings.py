@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from micro_model import SETTINGS, write_model
+from property_examples import examples
 
 from baselines.eraser import WeightsUnusableError
 from magiceraser_ref.erase.choices import Choices
@@ -64,7 +65,7 @@ def mutated(draw: Any, text: str) -> str:
 
 
 @given(mutated(SETTINGS.to_json()))
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_any_settings_are_either_right_or_refused(text: str) -> None:
     try:
         found = Settings.from_json(text, "m/magiceraser.json")
@@ -82,7 +83,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_any_configuration_is_either_right_or_refused(model: Path, data: Any) -> None:
     path = model / data.draw(st.sampled_from(CONFIGURATIONS))
     honest = path.read_text()

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_examples import examples
 
 torch = pytest.importorskip("torch", reason="pip install '.[magiceraser]'")
 
@@ -91,7 +92,7 @@ def test_plain_is_the_equation(kind: str, lambda_pos: float, lambda_neg: float) 
     assert torch.allclose(found[0, 0], torch.tensor(expected), atol=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(
     st.integers(0, 10_000),
     st.integers(1, 40),
@@ -182,7 +183,7 @@ def test_float16_logits_beyond_its_range_stay_finite() -> None:
         assert implementation(q, k, v, tokens, Weights()).isfinite().all()
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1))
 def test_logits_stay_inside_their_row(seed: int, pos: float, neg: float) -> None:
     q, k, _, classes = drawn(seed, 12, 8)
@@ -204,7 +205,7 @@ def test_lambda_zero_is_ordinary_attention(kind: str, implementation: Any) -> No
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(st.integers(0, 10_000), st.sampled_from(KINDS))
 def test_mass_moves_from_the_hole_to_the_background(seed: int, kind: str) -> None:
     """For every single row: m sees more of p, and less of m and n together; p sees more of m and p;

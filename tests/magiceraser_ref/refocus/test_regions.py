@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from property_examples import examples
 
 from magiceraser_ref.refocus.regions import NEUTRAL, M, N, P, Regions, at_resolution, halved, regions_of
 from olrd.errors import Rejected, UsageError
@@ -162,7 +163,7 @@ def regions_from(codes: npt.NDArray[np.uint8]) -> Regions:
     return Regions(codes == M, codes == P, codes == N)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     arrays(np.uint8, st.tuples(st.integers(1, 13), st.integers(1, 13)), elements=st.integers(0, 3)),
     st.integers(1, 13),

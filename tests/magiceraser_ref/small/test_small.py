@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from places import REPOSITORY
+from property_examples import examples
 
 from magiceraser_ref.small.architecture import MICRO, SMALL, TINY, build_pipeline, size_of
 from magiceraser_ref.small.loop import Schedule, Session, train
@@ -31,7 +32,7 @@ LPIPS = REPOSITORY / "benchmark" / "weights" / "lpips_v0.1_alex.safetensors"
 
 
 @given(st.integers(8, 90), st.integers(8, 90), st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_random_mask_is_a_function_of_its_key(height: int, width: int, key: int) -> None:
     mask = random_mask(height, width, key)
     assert mask.shape == (height, width) and mask.dtype == np.bool_

@@ -206,6 +206,7 @@ def test_a_grey_colour_profile_does_not_stop_anything(folder: Folder, tmp_path: 
         assert b"ICCP" not in row["image"]["bytes"][:200]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_does_not_stop_the_build(folder: Folder, tmp_path: Path) -> None:
     """Orientation out of range, an EXIF block that is garbage: used, or rejected with a code."""

@@ -40,6 +40,12 @@ def config(root: Path) -> BuildConfig:
 
 
 @pytest.fixture(scope="module")
+def few(drawn: DrawnSets) -> BuildConfig:
+    """For what a handful of photos shows as well."""
+    return BuildConfig(SourceSpec("coco", str(drawn.photos())), shard_bytes=400_000)
+
+
+@pytest.fixture(scope="module")
 def reference(config: BuildConfig, drawn: DrawnSets) -> dict[str, str]:
     """The undisturbed build with one worker."""
     out = drawn.built(config)
@@ -148,8 +154,8 @@ def test_seed_changes_positions_but_not_splits(config: BuildConfig, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
-def test_limit_is_a_prefix_of_the_photos(config: BuildConfig, tmp_path: Path) -> None:
-    result = build(replace(config, limit=10), tmp_path / "out")
+def test_limit_is_a_prefix_of_the_photos(few: BuildConfig, tmp_path: Path) -> None:
+    result = build(replace(few, limit=10), tmp_path / "out")
     assert result["totals"]["photos_read"] == 10
 
 
@@ -211,31 +217,31 @@ def test_donor_other_never_mixes_photos_or_splits(config: BuildConfig, tmp_path:
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
-def test_another_build_is_refused(config: BuildConfig, tmp_path: Path) -> None:
-    build(replace(config, limit=4), tmp_path / "out")
+def test_another_build_is_refused(few: BuildConfig, tmp_path: Path) -> None:
+    build(replace(few, limit=4), tmp_path / "out")
     with pytest.raises(OutputError, match="another build"):
-        build(replace(config, limit=5), tmp_path / "out")
+        build(replace(few, limit=5), tmp_path / "out")
 
 
-def test_unfinished_other_build_is_refused(config: BuildConfig, tmp_path: Path) -> None:
+def test_unfinished_other_build_is_refused(few: BuildConfig, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "plan.json").write_text(json.dumps({"identity": "0" * 64}))
     with pytest.raises(OutputError, match="unfinished build with other options"):
-        build(config, tmp_path)
+        build(few, tmp_path)
 
 
-def test_folder_with_other_files_is_refused(config: BuildConfig, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_refused(few: BuildConfig, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match=r"thesis\.txt"):
-        build(config, tmp_path)
+        build(few, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
-def test_second_build_of_one_folder_is_refused(config: BuildConfig, tmp_path: Path) -> None:
+def test_second_build_of_one_folder_is_refused(few: BuildConfig, tmp_path: Path) -> None:
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(OutputError, match="another process"):
-            build(config, tmp_path)
+            build(few, tmp_path)
 
 
 @pytest.mark.slow
@@ -279,11 +285,11 @@ def test_retry_failed_builds_what_was_missing(config: BuildConfig, root: Path, t
 
 
 @pytest.mark.usefixtures("no_sample_sheet")
-def test_on_error_stop(config: BuildConfig, root: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(root, tmp_path / "photos")
+def test_on_error_stop(few: BuildConfig, tmp_path: Path) -> None:
+    copy = shutil.copytree(str(few.source.root), tmp_path / "photos")
     for photo in (copy / "train2017").iterdir():
         photo.write_bytes(b"no photo")
-    own = replace(config, source=SourceSpec("coco", str(copy)), on_error="stop")
+    own = replace(few, source=SourceSpec("coco", str(copy)), on_error="stop")
     with pytest.raises(Rejected, match="not a readable image"):
         build(own, tmp_path / "out")
     with pytest.raises(NothingBuiltError, match=r"photo_unreadable.*not a readable image"):

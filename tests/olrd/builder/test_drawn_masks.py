@@ -65,6 +65,7 @@ def test_verify_finds_nothing(full: Dataset) -> None:
     assert "--mask-style exact,grown,hull,box,brush,loose --mask-grow 1" in full.record.command
 
 
+@pytest.mark.slow
 def test_recipes_are_rebuilt_to_the_same_bytes(
     config: BuildConfig, full: Dataset, root: Path, drawn: DrawnSets, tmp_path: Path
 ) -> None:

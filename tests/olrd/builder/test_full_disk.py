@@ -81,6 +81,7 @@ def test_a_full_disk_in_a_worker_is_said(pristine: Path, small_disk: Path) -> No
     assert_nothing_broken(small_disk / "out")
 
 
+@pytest.mark.slow
 def test_a_full_cache_disk_is_said(
     folder: Folder, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

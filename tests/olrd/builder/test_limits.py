@@ -42,6 +42,7 @@ def test_max_pixels_can_be_raised_above_pillows_own_limit(
     assert totals["photos_rejected"] == {}
 
 
+@pytest.mark.slow
 def test_what_was_built_with_raised_max_pixels_verifies_and_rebuilds(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_merged_shares_are_the_build(config: BuildConfig, shares: list[Path], tm
     assert digest(tmp_path / "turned") == digest(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_stopped_merge_goes_on(shares: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     merge(shares, tmp_path / "whole")
     from olrd.builder import merge as module

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bad_folder import Folder, Json, config_of, rows_by_photo
+from cases import every
 from damages import area_is_one_off, box_has_moved, box_is_negative, box_is_one_off, segment_is_not_in_the_png
 from PIL import Image as Pillow
 
@@ -233,7 +234,7 @@ READ: dict[str, Change] = {
 }
 
 
-@pytest.mark.parametrize("change", READ.values(), ids=READ)
+@pytest.mark.parametrize("change", every(4, READ))
 def test_it_is_read_as_the_undisturbed_set(
     change: Change, folder: Folder, good: dict[str, list[Json]], tmp_path: Path
 ) -> None:
@@ -326,7 +327,7 @@ NOTHING: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "said"), NOTHING.values(), ids=NOTHING)
+@pytest.mark.parametrize(("change", "said"), every(3, NOTHING))
 def test_a_build_without_a_triplet_fails_with_its_reason_and_leaves_nothing(
     change: Change, said: str, folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bad_folder import Folder, config_of
+from cases import every
 from PIL import Image as Pillow
 
 from olrd.builder.build import build
@@ -125,7 +126,9 @@ LAYOUTS: dict[Callable[[Path], None], dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("layout", "options"), LAYOUTS.items(), ids=[layout.__name__ for layout in LAYOUTS])
+@pytest.mark.parametrize(
+    ("layout", "options"), every(3, {layout.__name__: (layout, options) for layout, options in LAYOUTS.items()})
+)
 def test_layouts_of_common_tools_build(
     layout: Callable[[Path], None], options: dict[str, str], folder: Folder, triplets: int, tmp_path: Path
 ) -> None:

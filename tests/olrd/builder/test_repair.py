@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_sample_sheets")
 
 @pytest.fixture(scope="module")
 def config(drawn: DrawnSets) -> BuildConfig:
-    return BuildConfig(SourceSpec("coco", str(drawn.photos(40))), shard_bytes=400_000)
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(24))), shard_bytes=400_000)
 
 
 @pytest.fixture(scope="module")

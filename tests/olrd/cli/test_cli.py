@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from built_folders import command
+from cases import every
 from drawn_sets import DrawnSets
 
 import olrd
@@ -69,16 +70,16 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("module", [BUILD, MAIN])
 def test_help_takes_under_half_a_second_of_cpu(module: str) -> None:
-    """User and system time of the child, best of three: a requirement of the issue."""
-    times = []
-    for _ in range(3):
+    """User and system time of the child: a requirement of the issue."""
+    for _ in range(3):  # a busy machine may count more than the command takes
         argv = [sys.executable, "-m", module, "--help"]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as child:
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
         assert child.returncode == 0
-        times.append(usage.ru_utime + usage.ru_stime)
-    assert min(times) < 0.5
+        if (took := usage.ru_utime + usage.ru_stime) < 0.5:
+            break
+    assert took < 0.5
 
 
 @pytest.mark.parametrize("module", [BUILD, MAIN])
@@ -241,6 +242,7 @@ def test_nonsense_gets_an_error_and_no_traceback(
     assert printed.out == ""
 
 
+@pytest.mark.slow
 def test_a_keyboard_interrupt_says_how_to_go_on(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -293,6 +295,7 @@ def test_dry_run_writes_nothing(root: Path, tmp_path: Path, capsys: pytest.Captu
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_dry_run_as_json_has_the_documented_keys_and_is_right(
     root: Path, full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -372,11 +375,15 @@ def test_sources_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(json.loads(capsys.readouterr().out)) == names
 
 
-@pytest.mark.parametrize(
-    ("module", "argv"),
-    [(MAIN, ["sources"]), (MAIN, ["--help"]), (BUILD, ["--help"]), (MAIN, ["verify", "FULL"])],
-    ids=["sources", "olrd-help", "build-help", "verify"],
-)
+READERS = {
+    "olrd-help": (MAIN, ["--help"]),
+    "sources": (MAIN, ["sources"]),
+    "build-help": (BUILD, ["--help"]),
+    "verify": (MAIN, ["verify", "FULL"]),
+}
+
+
+@pytest.mark.parametrize(("module", "argv"), every(4, READERS))
 def test_a_reader_that_went_away_is_no_error(module: str, argv: list[str], full: Path) -> None:
     """`olrd ... | head`: the pipe is closed before anything is printed."""
     reading, writing = os.pipe()
@@ -428,6 +435,7 @@ def test_every_end_is_one_line(error: Exception, status: int, said: str, capsys:
     assert said in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_full_standard_output_is_an_error() -> None:
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(

@@ -113,6 +113,7 @@ def test_the_features_are_the_real_ones(folder: Path) -> None:
         assert list(info.features) == list(real)
 
 
+@pytest.mark.slow
 def test_loading_with_and_without_the_card_gives_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_nothing_is_said_that_was_not_given(folder: Path) -> None:
     assert PUBLISHED.not_given() == []
 
 
+@pytest.mark.slow
 def test_mlcroissant_finds_no_error_and_reads_the_rows(folder: Path, tmp_path: Path) -> None:
     mlc = pytest.importorskip("mlcroissant", reason="MLCommons' library validates Croissant: pip install mlcroissant")
     file = Path(shutil.copytree(folder, tmp_path / "set")) / "croissant.json"

@@ -213,6 +213,7 @@ def test_recipes_can_be_read_in_batches_and_columns(recipes: Path, root: Path) -
     assert list(part["id"]) == list(datasets.load_dataset(str(recipes), split="train")["id"])
 
 
+@pytest.mark.slow
 def test_recipes_work_in_a_torch_dataloader_with_workers(recipes: Path, root: Path) -> None:
     torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     part = olrd.load(recipes, split="train", root=root)

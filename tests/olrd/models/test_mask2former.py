@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from places import SAMPLES
+from property_examples import examples
 
 from olrd.errors import SourceError, UsageError
 from olrd.models import mask2former as segmenter
@@ -61,7 +62,7 @@ def plain_inference(classes: Any, masks: Any, threshold: float) -> list[tuple[in
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from([0.0, 0.3, 0.8]))
 def test_inference_is_the_official_rule(seed: int, queries: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
@@ -126,7 +127,7 @@ def test_pixels_outside_every_mask_are_void() -> None:
     assert (result.ids[:, 6:] == 0).all()
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     numbered=arrays_of.arrays(np.int32, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(-1, 6)),
     labels=st.lists(st.sampled_from([0, 1, 2, 3]), min_size=6, max_size=6),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from built_folders import digest
+from cases import every
 from drawn_clip_video import write_video
 from drawn_sets import DrawnSets
 from PIL import Image as Pillow
@@ -65,17 +66,16 @@ def full(config: BuildConfig, drawn: DrawnSets) -> Path:
     return drawn.built(config)
 
 
-@pytest.mark.parametrize(
-    "scene",
-    [
-        SCENE,
-        replace(SCENE, noise=4),
-        replace(SCENE, noise=0),
-        replace(SCENE, darkness=0.85),
-        replace(SCENE, shake=2, flicker=0.1),
-    ],
-    ids=["plain", "noisy", "drawn", "faint-shadow", "shaken"],
-)
+SCENES = {
+    "shaken": replace(SCENE, shake=2, flicker=0.1),
+    "plain": SCENE,
+    "noisy": replace(SCENE, noise=4),
+    "drawn": replace(SCENE, noise=0),
+    "faint-shadow": replace(SCENE, darkness=0.85),
+}
+
+
+@pytest.mark.parametrize("scene", every(5, SCENES))
 def test_objects_and_their_shadows_are_found(scene: Scene) -> None:
     frames = [scene.frame(number) for number in range(scene.frames)]
     place = place_of([frame.pixels for frame in frames])
@@ -91,6 +91,7 @@ def test_objects_and_their_shadows_are_found(scene: Scene) -> None:
             assert error < 2 + scene.noise, "the plate is not the picture without the object"
 
 
+@pytest.mark.slow
 def test_a_still_camera_is_not_resampled() -> None:
     frames = [SCENE.frame(number).pixels for number in range(SCENE.frames)]
     layers = place_of(frames).seen("3", frames[3]).layers
@@ -119,6 +120,7 @@ def test_the_composite_is_the_frame_itself(root: Path, full: Path) -> None:
         assert row["image"]["bytes"] == (root / recipe["picture"][0]).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_workers_and_shares_give_the_same_bytes(config: BuildConfig, full: Path, tmp_path: Path) -> None:
     build(config, tmp_path / "two", workers=2)
     assert digest(tmp_path / "two") == digest(full)
@@ -129,6 +131,7 @@ def test_two_workers_and_shares_give_the_same_bytes(config: BuildConfig, full: P
     assert digest(tmp_path / "merged") == digest(full)
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_is_finished(
     config: BuildConfig, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +153,7 @@ def test_an_interrupted_build_is_finished(
     assert digest(tmp_path / "out") == digest(full)
 
 
+@pytest.mark.slow
 def test_recipes_give_the_same_bytes(
     config: BuildConfig, full: Path, root: Path, drawn: DrawnSets, tmp_path: Path
 ) -> None:
@@ -175,6 +179,7 @@ def test_other_frames_than_those_of_the_recipe_are_refused(
         rebuild(recipes, tmp_path / "other", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_card_the_audit_and_the_page_know_it(full: Path, tmp_path: Path) -> None:
     card = (full / "README.md").read_text()
     assert "an object was cut out" not in card and "clean plate" in card and "effect" in card
@@ -185,6 +190,7 @@ def test_the_card_the_audit_and_the_page_know_it(full: Path, tmp_path: Path) -> 
     assert (tmp_path / "shown" / "page.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_size_option_applies_to_all_frames(config: BuildConfig, root: Path, tmp_path: Path) -> None:
     one = replace(config, source=replace(config.source, root=str(root / "street")), size=100)
     build(one, tmp_path / "out")
@@ -194,6 +200,7 @@ def test_the_size_option_applies_to_all_frames(config: BuildConfig, root: Path, 
     assert digest(tmp_path / "again") == digest(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_masks_as_users_draw_them(config: BuildConfig, root: Path, full: Path, tmp_path: Path) -> None:
     one = replace(config, source=replace(config.source, root=str(root / "street")))
     build(replace(one, mask_style=("box",), mask_grow=2), tmp_path / "out")
@@ -242,6 +249,7 @@ def test_what_leaves_in_the_middle_of_a_clip_is_no_object() -> None:
     assert not seen.changes and seen.rejected["left_behind"] == 1
 
 
+@pytest.mark.slow
 def test_frames_that_show_nothing_new_are_left_out_and_counted(tmp_path: Path) -> None:
     clip = tmp_path / "clip"
     SCENE.save(clip)
@@ -263,6 +271,7 @@ def test_frames_are_in_natural_order(tmp_path: Path) -> None:
     assert [source.record(k).file_name for k in range(3)] == ["f1.png", "f9.png", "f10.png"]
 
 
+@pytest.mark.slow
 def test_a_damaged_frame_is_counted_and_the_others_are_used(tmp_path: Path) -> None:
     SCENE.save(tmp_path / "clip")
     (tmp_path / "clip" / "frame4.png").write_bytes(b"no picture")
@@ -347,6 +356,7 @@ def test_verify_finds_rows_that_were_changed(
     assert any(problem in found for found in row_problems(change(row), "full"))
 
 
+@pytest.mark.slow
 def test_a_video_gives_its_frames(tmp_path: Path, drawn: DrawnSets) -> None:
     av = pytest.importorskip("av", reason="PyAV is absent: pip install 'olrd[clip]'")
     (tmp_path / "in").mkdir()
@@ -377,6 +387,7 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
             videos.Video(tmp_path / "a.mp4", "a.mp4", 10**6).frame(0)
 
 
+@pytest.mark.slow
 def test_a_traffic_camera(shared_data: Path, tmp_path: Path) -> None:
     """Twelve frames of a real one, minutes apart: leaves move, the light changes."""
     folder = shared_data / "static_pairs"

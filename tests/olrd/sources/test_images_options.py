@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from photo_folder import Open, joined, picture
+from property_examples import examples
 
 from olrd.errors import OlrdError, SourceError, UsageError
 from olrd.licenses import license_code, license_url
@@ -89,6 +90,7 @@ def test_two_photos_with_one_id(root: Path, opened: Open, monkeypatch: pytest.Mo
         opened()
 
 
+@pytest.mark.slow
 def test_annotations_from_elsewhere(root: Path, opened: Open, segmented: list[int]) -> None:
     """A finished cache without our `info` is someone's own: read as it is, not rewritten."""
     opened()
@@ -119,7 +121,7 @@ def test_nothing_heavy_is_imported() -> None:
 
 
 @given(st.sampled_from(["by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd"]), st.booleans())
-@settings(max_examples=12)
+@examples(12)
 def test_license_codes_round_trip(kind: str, upper: bool) -> None:
     code = f"CC-{kind.upper()}-4.0"
     assert license_code(license_url(code if upper else code.lower())) == code

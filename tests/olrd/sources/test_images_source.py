@@ -67,6 +67,7 @@ def test_second_run_touches_nothing(root: Path, opened: Open, segmented: list[in
     assert second.fingerprint == first.fingerprint
 
 
+@pytest.mark.slow
 def test_result_does_not_depend_on_the_batch(root: Path, opened: Open, tmp_path: Path) -> None:
     one = opened(panoptic=str(tmp_path / "one"))
     four = opened(panoptic=str(tmp_path / "four"), batch="4")
@@ -76,6 +77,7 @@ def test_result_does_not_depend_on_the_batch(root: Path, opened: Open, tmp_path:
         assert same.mean() > 0.99  # batched kernels may round differently
 
 
+@pytest.mark.slow
 def test_deleted_png_is_segmented_again(root: Path, opened: Open, segmented: list[int]) -> None:
     opened()
     document = joined(root)[1]
@@ -133,6 +135,7 @@ def test_kill_and_resume(
     assert sum(seen) == {"segment": 2, "png": 2, "part": 2}.get(kill_at, 0)
 
 
+@pytest.mark.slow
 def test_correction_after_a_kill_is_kept(root: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the JSON was joined: what waited is void, and must not undo a correction."""
     from olrd.sources.panoptic.cache import PanopticCache
@@ -188,6 +191,7 @@ def test_hand_correction_is_kept(root: Path, opened: Open, segmented: list[int])
     assert {r.license for n, r in records.items() if n != "a/one.jpg"} == {"CC0-1.0"}
 
 
+@pytest.mark.slow
 def test_orphan_png_is_set_aside(root: Path, opened: Open) -> None:
     """A PNG that no JSON lists may be someone's work: it is renamed, not overwritten."""
     opened()

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from drawn_instances import packed, runs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_examples import examples
 from pycocotools.coco import COCO
 
 from olrd.arrays import MAX_PIXELS
@@ -44,13 +45,13 @@ def reference(segmentation: Any) -> np.ndarray:
     return api.annToMask({"image_id": 1, "segmentation": segmentation}).astype(bool)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(polygons)
 def test_polygons_are_those_of_the_coco_api(segmentation: list[list[float]]) -> None:
     assert np.array_equal(drawn(segmentation), reference([[float(v) for v in polygon] for polygon in segmentation]))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(masks)
 def test_run_lengths_give_back_their_mask(mask: np.ndarray) -> None:
     assert np.array_equal(drawn(runs(mask)), mask)
@@ -58,7 +59,7 @@ def test_run_lengths_give_back_their_mask(mask: np.ndarray) -> None:
     assert np.array_equal(reference(runs(mask)), mask)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(anything)
 def test_whatever_json_holds_is_a_mask_or_a_refusal(segmentation: Any) -> None:
     """Nothing else is raised, and pycocotools writes nowhere that it should not."""

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from property_examples import examples
 
 from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.models.captioner import PROMPT, Captioner, question, without_prompt
@@ -262,7 +263,7 @@ def rows(captions: Sequence[str | None], first: int = 0) -> pa.Table:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.sampled_from([None, "mine", ""]), max_size=7), st.integers(1, 3), st.none() | st.integers(0, 5))
 def test_only_null_captions_change(captions: list[str | None], batch: int, limit: int | None) -> None:
     table = rows(captions)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from places import SAMPLES
+from property_examples import examples
 
 from olrd.arrays import decode_ids, encode_ids
 from olrd.errors import SourceError, UsageError
@@ -29,7 +30,7 @@ CATEGORIES = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     arrays_of.arrays(np.uint32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, (1 << 24) - 1))
 )
@@ -144,7 +145,7 @@ def test_crowds_are_ignored(tmp_path: Path) -> None:
     assert panoptic_quality(guess, truth)["All"] == {"pq": 1.0, "sq": 1.0, "rq": 1.0, "n": 1}
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(data=st.data())
 def test_identical_is_one(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     shape = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))

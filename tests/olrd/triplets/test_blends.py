@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from property_examples import examples
 
 from olrd.config import BLENDS
 from olrd.panoptic import Box
@@ -76,7 +77,7 @@ masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 14))).
 
 
 @pytest.mark.parametrize(("name", "params"), VARIANTS)
-@settings(max_examples=60)
+@examples(60)
 @given(mask=masks, seed=st.integers(0, 1000))
 def test_every_blend_conforms(name: str, params: dict[str, float], mask: Bits, seed: int) -> None:
     run(name, params, noise(mask.shape, seed), mask, noise(mask.shape, seed + 1))
@@ -242,7 +243,7 @@ def dense_poisson(patch: Pixels, mask: Bits, under: Pixels) -> npt.NDArray[np.fl
     return solved
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(masks, st.integers(0, 1000))
 def test_poisson_equals_a_dense_solve(mask: Bits, seed: int) -> None:
     patch, under = noise(mask.shape, seed), noise(mask.shape, seed + 1)
