@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-out
 
-.PHONY: help demo test check docs test-lowest fuzz perf bench clean
+.PHONY: help demo test check fast-tests-of-olrd other-fast-tests types docs test-lowest fuzz perf bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -52,15 +52,22 @@ demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets, a
 test: $(VENV)/full  ## install everything and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# types are checked beside the tests, and reported after them
 check: $(VENV)/full  ## format, lint, types, import layers, and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy > $(VENV)/types.log 2>&1 & types=$$!; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --hypothesis-profile quick \
-	  || failed=1; \
-	wait $$types || failed=1; cat $(VENV)/types.log; exit $${failed:-0}
+	$(MAKE) --no-print-directory --keep-going -j3 fast-tests-of-olrd other-fast-tests types
+
+# Two processes that load what their tests need: the core's tests need no networks.
+FAST := $(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick
+fast-tests-of-olrd: $(VENV)/full
+	$(FAST) tests/olrd
+
+other-fast-tests: $(VENV)/full
+	$(FAST) tests --ignore tests/olrd
+
+types: $(VENV)/full
+	$(BIN)/mypy
 
 test-lowest:  ## run the core's tests with the lowest allowed versions of its dependencies, in .venv-lowest
 	PYTHON=$(PYTHON) tools/lowest_versions.sh

@@ -312,6 +312,7 @@ def test_the_licence_is_that_of_the_checkpoint(card: str | None, said: str, tmp_
     assert license_of(CHECKPOINT, tmp_path) == "CreativeML OpenRAIL-M"
 
 
+@pytest.mark.slow
 def test_the_licence_reaches_the_table(built: Any) -> None:
     info = open_eraser("sd-inpainting", built("sd-inpainting"), "cpu").info
     assert info.license == "see the checkpoint"  # the test's own pipeline has no card

@@ -122,7 +122,7 @@ def test_the_name_of_one_metric_is_enough() -> None:
         ({"options": 5}, "--option expects a mapping of names to texts, got 5"),
         ({"options": {"radius": None}}, "--option expects a mapping of names to texts, got .* in it None"),
         ({"save": "no"}, "--save expects True or False, got 'no'"),
-        ({"workers": "2"}, "--workers expects a whole number or None, got '2'"),
+        pytest.param({"workers": "2"}, "--workers expects a whole number or None, got '2'", marks=pytest.mark.slow),
         ({"out": 5}, "expected the folder of the run, got 5"),
     ],
 )
@@ -144,6 +144,7 @@ def test_what_is_no_run_is_refused(plain: Path) -> None:
     assert len(benchmark.compare(plain, plain, "psnr/full/raw")) == 1
 
 
+@pytest.mark.slow
 def test_importing_and_scoring_psnr_needs_no_torch() -> None:
     code = (
         "import sys, benchmark\nassert 'numpy' not in sys.modules\nimport numpy as np\n"

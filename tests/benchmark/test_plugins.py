@@ -67,6 +67,7 @@ def test_a_run_of_toys_has_the_toys_scores(done: tuple[dict[str, Any], pd.DataFr
     assert (found["n"], found["clusters"]) == (5, 3)
 
 
+@pytest.mark.slow
 def test_what_the_toys_say_of_themselves_is_kept(done: tuple[dict[str, Any], Any]) -> None:
     summary, _ = done
     method = {"name": "toy-stamp", "revision": "toy-1", "options": {"top": "100"}}

@@ -138,6 +138,7 @@ def test_a_broken_plug_in_fails_only_when_chosen(name: str) -> None:
         SOURCES.get(name)
 
 
+@pytest.mark.slow
 def test_listing_names_imports_nothing(plugin: Path) -> None:
     code = (
         "import sys; from olrd.sources import SOURCES; names = SOURCES.names(); "

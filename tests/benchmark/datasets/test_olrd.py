@@ -49,7 +49,9 @@ def other_box(row: dict[str, Any]) -> None:
     row["source_bbox"] = [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("change", [truth_is_the_photo, other_photo, other_box])
+@pytest.mark.parametrize(
+    "change", [truth_is_the_photo, *(pytest.param(one, marks=pytest.mark.slow) for one in (other_photo, other_box))]
+)
 def test_a_run_of_changed_triplets_stops_and_has_no_scores(
     change: Callable[[dict[str, Any]], None], honest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +67,7 @@ def test_a_run_of_changed_triplets_stops_and_has_no_scores(
         export(data, Protocol("p", 1), tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["id", "image_id", "source_bbox"])
 def test_a_null_where_no_triplet_has_one_is_named(column: str, honest: Path, tmp_path: Path) -> None:
     folder = changed(honest, tmp_path / "set", lambda row: row.update({column: None}))

@@ -223,6 +223,7 @@ def test_protocols(encoders: None) -> None:
         assert wanted <= set(dir(metric)), name
 
 
+@pytest.mark.slow
 def test_importing_and_opening_imports_no_torch() -> None:
     code = (
         "import sys, benchmark.metrics as m; [m.open_metric(n) for n in ('psnr', 'ssim', 'lpips-alex')];"

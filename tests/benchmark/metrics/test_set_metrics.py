@@ -275,6 +275,7 @@ def test_inception_is_that_of_torch_fidelity(inception: Path, monkeypatch: pytes
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_small_sets_are_marked(inception: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FID_INCEPTION", str(inception))
     a, b = two_sets(8, 9, 30)

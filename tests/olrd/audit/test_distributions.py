@@ -66,6 +66,7 @@ def test_an_empty_split_and_missing_values(tmp_path: Path) -> None:
         audit(empty)
 
 
+@pytest.mark.slow
 def test_audit_is_json_and_one_screen(folder: Path) -> None:
     result = audit(folder, [folder])
     assert json.loads(json.dumps(result)) == result

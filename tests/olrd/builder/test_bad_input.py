@@ -168,6 +168,7 @@ def test_a_greyscale_photo_is_used_as_it_is(folder: Folder, good: dict[str, list
         assert np.array_equal(composite[outside], np.repeat(grey[outside][:, None], 3, axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["RGBA", "CMYK", "I;16"])
 def test_a_photo_of_another_mode_is_used_and_a_lossless_copy_stored(
     mode: str, folder: Folder, good: dict[str, list[Json]], tmp_path: Path

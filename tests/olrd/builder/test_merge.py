@@ -27,7 +27,7 @@ SHARES = 3
 
 @pytest.fixture(scope="module")
 def config(drawn: DrawnSets) -> BuildConfig:
-    return BuildConfig(SourceSpec("coco", str(drawn.photos(44))), shard_bytes=400_000)
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(44))), shard_bytes=200_000, per_object=1)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_sample_sheets")
 
 @pytest.fixture(scope="module")
 def config(drawn: DrawnSets) -> BuildConfig:
-    return BuildConfig(SourceSpec("coco", str(drawn.photos(24))), shard_bytes=400_000)
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(24))), shard_bytes=200_000, per_object=1)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_the_commands(config: BuildConfig, whole: Path, out: Path, capsys: pytes
     assert olrd_main(["verify", str(out), "--workers", "1"]) == 1
     said = capsys.readouterr().out
     assert shard.name in said and "--repair" in said
-    words = ["--source", "coco", "--root", str(config.source.root), "--shard-bytes", "400000"]
+    words = ["--source", "coco", "--root", str(config.source.root), "--shard-bytes", "200000", "--per-object", "1"]
     assert olrd_build([*words, "--out", str(out), "--workers", "1", "--repair"]) == 0
     assert f"damaged: data/{shard.name}; building" in capsys.readouterr().err
     assert digest(out) == digest(whole)

@@ -199,6 +199,7 @@ def test_other_masks_are_a_problem(full: Path, tmp_path: Path, damage: object, s
     assert found and re.search(said, " ".join(found))
 
 
+@pytest.mark.slow
 def test_an_export_to_coco_holds_every_object(full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = export(full, "coco", tmp_path / "coco")
     assert "leaves out" not in capsys.readouterr().err

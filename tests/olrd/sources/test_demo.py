@@ -64,6 +64,7 @@ def test_there_are_enough_photos_with_several_stuff_regions(document: dict[str, 
     assert several >= 12
 
 
+@pytest.mark.slow
 def test_there_are_enough_movable_objects(built: Path) -> None:
     """Objects that pass every candidate rule, and among them those that the default build moves."""
     totals = Dataset(built).record.to_json()["totals"]
@@ -125,6 +126,7 @@ def test_photos_are_jpegs_without_orientation_and_metadata(document: dict[str, A
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_demo_builds_and_verifies(built: Path) -> None:
     build = Dataset(built).record.to_json()
     assert len(Dataset(built)) >= 12
@@ -134,6 +136,7 @@ def test_the_demo_builds_and_verifies(built: Path) -> None:
     assert verify(built, workers=2)["problems"] == []
 
 
+@pytest.mark.slow
 def test_rows_carry_the_attribution(built: Path, document: dict[str, Any]) -> None:
     images = {str(image["id"]): image for image in document["images"]}
     for row in Dataset(built).rows(["image_id", "author", "source_url", "license", "source"]):

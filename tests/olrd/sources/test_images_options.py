@@ -108,6 +108,7 @@ def test_annotations_from_elsewhere(root: Path, opened: Open, segmented: list[in
     assert sum(segmented) == 4  # refused before any work
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported() -> None:
     import subprocess
     import sys

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from built_folders import digest
+from cases import every
 from drawn_pairs import three, write_pairs
 from PIL import Image as Pillow
 
@@ -66,21 +67,22 @@ def check(dataset: Dataset, mask: float = 0.9, effect: float = 0.8, names: dict[
         assert error < 4
 
 
-@pytest.mark.parametrize(
-    ("layout", "names"),
-    [
-        ("plain", ("image", "gt", "mask")),
-        ("rord", ("img", "gt", "mask")),
-        ("removalbench", ("images", "gt", "masks")),
-        ("rorem", ("source", "GT", "mask")),
-        ("corne", ("shot", "bg", "mask_sam", "mask_eff")),
-    ],
-)
-def test_published_layouts_are_read(layout: str, names: tuple[str, ...], tmp_path: Path) -> None:
+LAYOUTS = {
+    "plain": ["image", "gt", "mask"],
+    "rord": ["img", "gt", "mask"],
+    "removalbench": ["images", "gt", "masks"],
+    "rorem": ["source", "GT", "mask"],
+    "corne": ["shot", "bg", "mask_sam", "mask_eff"],
+}
+
+
+@pytest.mark.parametrize(("layout", "names"), every(4, {name: (name, folders) for name, folders in LAYOUTS.items()}))
+def test_published_layouts_are_read(layout: str, names: list[str], tmp_path: Path) -> None:
     root = folders(tmp_path / "in", *names)
     check(built(root, tmp_path / "out", layout=layout), mask=1.0, effect=1.0 if layout == "corne" else 0.8)
 
 
+@pytest.mark.slow
 def test_objects_are_found_without_masks_and_recipes_rebuild_them(tmp_path: Path) -> None:
     root = folders(tmp_path / "in", "with", "without")
     options = {"photos": "with", "truth": "without", "masks": "none"}
@@ -97,7 +99,7 @@ def table(path: Path, columns: dict[str, list[Any]]) -> None:
     pq.write_table(pa.table(columns), path, row_group_size=2)
 
 
-@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("nested", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_tables_are_read_and_rebuilt(nested: bool, tmp_path: Path) -> None:
     """OBER's columns, as bytes or as the Hub's pictures."""
     cells: dict[str, list[Any]] = {"input": [], "object_mask": [], "gt": [], "object_effect_mask": []}
@@ -125,6 +127,7 @@ def hand_held(frame: Frame, shift: float = 5) -> Image:
     return np.clip(moved * 1.06 + 3, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_hand_held_pictures_are_aligned_and_their_tone_is_matched(tmp_path: Path) -> None:
     frame = SCENE.frame(5)
     files = {"image/a.png": frame.pixels, "gt/a.png": hand_held(frame), "mask/a.png": frame.mask}
@@ -162,6 +165,7 @@ def test_scenes_by_folder_or_prefix_are_of_one_split(tmp_path: Path) -> None:
     assert len(rows) == 3 and len({row["split"] for row in rows}) == 1
 
 
+@pytest.mark.slow
 def test_the_benchmark_reads_the_effect_of_a_built_set(tmp_path: Path) -> None:
     root = folders(tmp_path / "in", "shot", "bg", "mask_sam", "mask_eff")
     built(root, tmp_path / "out", layout="corne")
@@ -222,6 +226,7 @@ def test_tables_without_the_columns_say_which_there_are(tmp_path: Path) -> None:
         open_source(SourceSpec("pairs", str(tmp_path)))
 
 
+@pytest.mark.slow
 def test_the_traffic_pairs(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "static_pairs"
     if not folder.is_dir():

@@ -196,6 +196,7 @@ def test_the_demo_is_complete() -> None:
     assert sum(path.stat().st_size for path in files) < 3_000_000
 
 
+@pytest.mark.slow
 def test_the_shared_coco_photos_pass_every_check(shared_data: Path) -> None:
     """100 real photos with 1,111 segments."""
     if not (shared_data / "coco").is_dir():

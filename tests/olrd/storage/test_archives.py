@@ -86,7 +86,10 @@ def plain(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
     return digest(out)
 
 
-@pytest.mark.parametrize("packing", [packed_beside, packed_as_tar, packed_as_published])
+@pytest.mark.parametrize(
+    "packing",
+    [packed_beside, *(pytest.param(way, marks=pytest.mark.slow) for way in (packed_as_tar, packed_as_published))],
+)
 def test_the_build_is_the_same(
     packing: Callable[[Path], None], root: Path, plain: dict[str, str], tmp_path: Path
 ) -> None:
@@ -98,6 +101,7 @@ def test_the_build_is_the_same(
     assert not [p for p in copy.rglob("*") if p.suffix in (".jpg", ".png")]
 
 
+@pytest.mark.slow
 def test_recipes_are_rebuilt_from_zipped_photos(root: Path, plain: dict[str, str], tmp_path: Path) -> None:
     copy = shutil.copytree(root, tmp_path / "copy")
     packed_beside(copy)

@@ -115,6 +115,7 @@ def test_recipes_and_photos_at_urls_are_rebuilt(config: BuildConfig, root: Path,
     assert stored() == reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shares_at", ["memory", "local"])
 @pytest.mark.parametrize("out_at", ["memory", "local"])
 def test_shares_merge_from_and_to_anywhere(
@@ -134,6 +135,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing may catch it and go on."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 def test_stopped_at_any_write_and_resumed(
     config: BuildConfig, reference: dict[str, str], monkeypatch: pytest.MonkeyPatch, late: bool
@@ -226,6 +228,7 @@ def test_a_photo_that_cannot_be_fetched_is_not_a_missing_photo(
         build(own, OUT)
 
 
+@pytest.mark.slow
 def test_a_listing_that_lags_changes_nothing(
     config: BuildConfig, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,7 @@ def test_captions_are_answers_only(checkpoint: Path) -> None:
     assert captions == Captioner(str(checkpoint), device="cpu", max_new_tokens=12).caption(PHOTOS, TAGS)
 
 
+@pytest.mark.slow
 def test_batch_gives_what_single_photos_give(checkpoint: Path) -> None:
     """Prompts of different lengths in a batch: padding must change no answer."""
     captioner = Captioner(str(checkpoint), device="cpu", max_new_tokens=8)

@@ -114,6 +114,7 @@ def test_pycocotools_reads_the_instances(folder: Path, tmp_path: Path) -> None:
             assert np.array_equal(pixels(tmp_path / "out" / split / image["file_name"]), triplet.image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMS)
 def test_an_interrupted_export_goes_on_and_gives_the_same_bytes(folder: Path, tmp_path: Path, to: str) -> None:
     export(folder, to, tmp_path / "whole", per_file=2)

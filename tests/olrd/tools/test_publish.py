@@ -85,6 +85,7 @@ def test_captions_and_versions_are_taken_over(mixed: Path, tmp_path: Path) -> No
     assert "olrd 0.0.1" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_arrives_is_recipes_that_can_be_rebuilt(
     hub: Hub, config: BuildConfig, mixed: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_unfinished_and_damaged_folders_are_refused(
     assert hub.repos == {}
 
 
+@pytest.mark.slow
 def test_the_hub_says_no(hub: Hub, free: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="--repo expects NAME/SET"):
         publish(free, "a/b/c")

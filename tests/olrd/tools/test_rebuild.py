@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from built_folders import command, digest
+from cases import every
 from drawn_sets import DrawnSets
 from sealed_copy import Copy
 
@@ -95,17 +96,20 @@ def test_every_option_rebuilds(change: dict[str, Any], config: BuildConfig, root
     assert digest(tmp_path / "out") == digest(tmp_path / "full")
 
 
+@pytest.mark.slow
 def test_the_photo_folder_itself_is_a_root_too(root: Path, full: Path, recipes: Path, tmp_path: Path) -> None:
     rebuild(recipes, root / "train2017", tmp_path / "out")
     assert digest(tmp_path / "out") == digest(full)
 
 
+@pytest.mark.slow
 def test_the_annotations_are_not_needed(root: Path, full: Path, recipes: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "train2017", tmp_path / "photos" / "images" / "train2017")
     rebuild(recipes, tmp_path / "photos", tmp_path / "out")
     assert digest(tmp_path / "out") == digest(full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 2])
 def test_an_interrupted_rebuild_goes_on(
     after: int, root: Path, full: Path, recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -131,6 +135,7 @@ def test_an_interrupted_rebuild_goes_on(
     assert digest(tmp_path / "out") == digest(full)
 
 
+@pytest.mark.slow
 def test_a_finished_rebuild_is_left_alone(root: Path, recipes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = rebuild(recipes, root, out)
@@ -139,7 +144,7 @@ def test_a_finished_rebuild_is_left_alone(root: Path, recipes: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_another_photo_of_that_name_is_named(workers: int, root: Path, recipes: Path, tmp_path: Path) -> None:
     """One byte more than the original, which no decoder would notice."""
     photos = shutil.copytree(root / "train2017", tmp_path / "photos")
@@ -151,6 +156,7 @@ def test_another_photo_of_that_name_is_named(workers: int, root: Path, recipes: 
     assert not (tmp_path / "out" / "build.json").exists()
 
 
+@pytest.mark.slow
 def test_a_missing_photo_is_named_and_a_later_run_goes_on(
     root: Path, full: Path, recipes: Path, tmp_path: Path
 ) -> None:
@@ -236,21 +242,21 @@ def _zero_scale(recipe: dict[str, Any]) -> None:
     recipe["scale"] = 0
 
 
-@pytest.mark.parametrize(
-    "tamper",
-    [
-        _shift,
-        _longer_box,
-        _other_mask,
-        _off_frame,
-        _unknown_blend,
-        _without_params,
-        _climbing,
-        _no_position,
-        _half_a_pixel,
-        _zero_scale,
-    ],
+TAMPERS = (
+    _shift,
+    _longer_box,
+    _other_mask,
+    _off_frame,
+    _unknown_blend,
+    _without_params,
+    _climbing,
+    _no_position,
+    _half_a_pixel,
+    _zero_scale,
 )
+
+
+@pytest.mark.parametrize("tamper", every(3, {tamper.__name__.strip("_"): tamper for tamper in TAMPERS}))
 def test_a_tampered_recipe_is_refused(
     tamper: Callable[[dict[str, Any]], None], root: Path, recipes: Path, tmp_path: Path
 ) -> None:
@@ -404,16 +410,18 @@ def in_recipe(change: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"source_bbox": [0, 0, 60_000, 60_000]},
-        {"source_bbox": [0, 0, 30_000, 1]},
-        {"size": 32_768},
-        {"position": [-5, -5]},
-        {"blend": "feather", "params": {"radius": 10_000}},
-        {"rle": "P" * 60},
-        {"rle": "0" * 60},
-    ],
-    ids=repr,
+    every(
+        3,
+        {
+            "a box of gigapixels": {"source_bbox": [0, 0, 60_000, 60_000]},
+            "a long box": {"source_bbox": [0, 0, 30_000, 1]},
+            "a large size": {"size": 32_768},
+            "outside": {"position": [-5, -5]},
+            "a wide blend": {"blend": "feather", "params": {"radius": 10_000}},
+            "a long run": {"rle": "P" * 60},
+            "empty runs": {"rle": "0" * 60},
+        },
+    ),
 )
 def test_a_recipe_larger_than_its_photo_is_refused(
     change: dict[str, Any], root: Path, recipes: Path, tmp_path: Path

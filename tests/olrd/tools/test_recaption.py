@@ -56,6 +56,7 @@ def test_every_row_gets_the_caption_of_its_background(folder: Path) -> None:
     assert after["shards"][0]["sha256"] in (folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replaced", [0, 1])
 def test_cut_off_in_the_middle_is_completed_by_the_next_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, replaced: int
@@ -85,6 +86,7 @@ def test_recipes_cannot_be_captioned(coco_root: Path, tmp_path: Path) -> None:
         caption_folder(tmp_path / "out", "some/checkpoint")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_wrote_nothing_is_not_noted(folder: Path) -> None:
     caption_folder(folder, "some/checkpoint")
     before = Dataset(folder).record
@@ -93,6 +95,7 @@ def test_a_checkpoint_that_wrote_nothing_is_not_noted(folder: Path) -> None:
     assert before.captions is not None and before.captions["checkpoint"] == "some/checkpoint"
 
 
+@pytest.mark.slow
 def test_the_record_holds_no_folders_of_this_machine(folder: Path) -> None:
     caption_folder(folder, "/home/somebody/My models/llava-1.5", revision=None)
     captions = Dataset(folder).record.captions
@@ -100,6 +103,7 @@ def test_the_record_holds_no_folders_of_this_machine(folder: Path) -> None:
     assert "somebody" not in (folder / "build.json").read_text() + (folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_captioned_folder_is_as_built(folder: Path) -> None:
     """Its card may be published, and `--repair` leaves it as it is."""
     caption_folder(folder, "some/checkpoint")

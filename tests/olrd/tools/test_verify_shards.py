@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from cases import every
 from row_damages import ROW_DAMAGES, composite_changed_outside, mask_gained_a_pixel, mask_is_empty
 from sealed_copy import Copy, Rows, problems
 
@@ -147,17 +148,17 @@ def test_missing_rows_with_the_shards_count_corrected_are_found(copy: Copy) -> N
     assert "build.json counts" in found
 
 
-@pytest.mark.parametrize(
-    ("key", "said"),
-    [
-        ("photos_read", "add up"),
-        ("photos_used", "add up"),
-        ("photos_without_triplet", "add up"),
-        ("objects_read", "add up"),
-        ("objects_used", "add up"),
-        ("triplets", "counts"),
-    ],
-)
+COUNTS = {
+    "photos_read": "add up",
+    "photos_used": "add up",
+    "photos_without_triplet": "add up",
+    "objects_read": "add up",
+    "objects_used": "add up",
+    "triplets": "counts",
+}
+
+
+@pytest.mark.parametrize(("key", "said"), every(5, {key: (key, said) for key, said in COUNTS.items()}))
 def test_edited_counts_are_found(key: str, said: str, copy: Copy) -> None:
     build = copy.build
     build["totals"][key] += 1
@@ -215,6 +216,7 @@ def test_damaged_recipes_are_found_without_pixels(name: str, recipes: Path, tmp_
     assert problems(copy.folder) != []
 
 
+@pytest.mark.slow
 def test_one_and_two_workers_agree(copy: Copy) -> None:
     copy.edit(lambda rows: composite_changed_outside(rows[0]))
     copy.edit(lambda rows: mask_gained_a_pixel(rows[-1]), 1)
@@ -272,6 +274,7 @@ def test_a_record_without_totals_is_an_error_and_no_crash(copy: Copy) -> None:
 # --- what a stranger may have put in --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_card_that_names_other_files_is_found(copy: Copy) -> None:
     """`load_dataset` reads what the card names, and verify would have checked other rows."""
     card = copy.folder / "README.md"
@@ -309,9 +312,10 @@ def test_a_stray_file_is_found(copy: Copy) -> None:
     assert [Path(p.split(" is not part of")[0]).name for p in problems(copy.folder)] == [".huggingface.yaml", "extra"]
 
 
-@pytest.mark.parametrize(
-    "name", ["id", "recipe", "width", "bbox", "category", "image_id", "split", "mask_area", *PICTURES]
-)
+MANDATORY = ("id", "recipe", "width", "bbox", "category", "image_id", "split", "mask_area", *PICTURES)
+
+
+@pytest.mark.parametrize("name", every(4, {name: name for name in MANDATORY}))
 def test_null_is_a_problem_and_no_crash(name: str, copy: Copy) -> None:
     def change(rows: Rows) -> None:
         rows[0][name] = {"bytes": None, "path": None} if name in PICTURES else None

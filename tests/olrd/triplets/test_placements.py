@@ -89,6 +89,7 @@ def test_uniform_reaches_every_legal_position_and_no_other() -> None:
     assert many(uniform, scene, asked, 600) == legal
 
 
+@pytest.mark.slow
 def test_uniform_is_uniform() -> None:
     scene = make_scene(np.ones((6, 8), int), NAMES)
     drawn = [uniform(scene, request(np.ones((3, 4)), key=(k,))) for k in range(4000)]
