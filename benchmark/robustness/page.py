@@ -8,7 +8,7 @@ from benchmark.board.markup import escape_html
 from benchmark.board.tables import heading
 from benchmark.disturbances import KINDS
 from benchmark.robustness.curves import kinds_of, panel, shared_range
-from benchmark.robustness.table import NOTES, about, csv_of, head_of, lines_of, markdown, warnings_of
+from benchmark.robustness.table import NOTES, about, csv_of, head_of, lines_of, markdown, warnings_of, what_is_shown
 from benchmark.robustness.track import Track
 from olrd.storage.files import write_atomic
 
@@ -41,7 +41,7 @@ def page(track: Track) -> str:
     title = escape_html(f"{track.plain.label}: robustness")
     parts = [f"<h1>{title}</h1>", f'<p class="muted">{escape_html(about(track))}</p>']
     parts += [f'<p class="warning">Warning: {escape_html(text)}</p>' for text in warnings_of(track)]
-    parts.append("<p>Change of each score against the undisturbed run on the same samples, with the 95 % interval.</p>")
+    parts.append(f"<p>{escape_html(what_is_shown(track))}</p>")
     for column in track.changed:
         shown = shared_range(track, column)
         if shown is None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from benchmark.board.ranking import Column
 from benchmark.board.tables import csv_cell, decimals_for, heading, score_text
 from benchmark.robustness.track import Change, Point, Track
+from benchmark.statistics import FEWEST
 from olrd.trust import escape_markdown, printable
 
 NOTES = (
@@ -125,6 +126,14 @@ def about(track: Track) -> str:
         f"{plain.dataset.name}, data {plain.dataset.fingerprint}, protocol {plain.protocol_id}, {part} samples, seed "
         f"{plain.seed}"
     )
+
+
+def what_is_shown(track: Track) -> str:
+    """The sentence over the curves."""
+    changes = (change for point in track.points for change in point.changes.values())
+    some = any(change.low is not None for change in changes)
+    intervals = ", with the 95 % interval." if some else f". An interval takes at least {FEWEST} source photos."
+    return f"Change of each score against the undisturbed run on the same samples{intervals}"
 
 
 def warnings_of(track: Track) -> tuple[str, ...]:

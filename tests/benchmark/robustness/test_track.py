@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from benchmark.board.record_rows import identity_of
 from benchmark.board.records import key_of
 from benchmark.cli import main
 from benchmark.disturbances.masks import direction
+from benchmark.robustness.table import what_is_shown
 from benchmark.robustness.track import PLAIN, Track, track
 from benchmark.runner.follows import contradictions
 from benchmark.runner.request import Request
@@ -147,6 +149,18 @@ def test_changes_are_differences_on_the_samples_of_both_runs(root: Path, tmp_pat
     assert change.score.n == COUNT - 1
     assert found.points[1].likeness == pytest.approx((SIDE - 4) ** 2 / SIDE**2)
     assert found.points[0].likeness is None
+
+
+def test_the_page_says_whether_there_are_intervals(made: tuple[Path, Track]) -> None:
+    found = made[1]
+    assert what_is_shown(found).endswith("same samples, with the 95 % interval.")
+    few = [
+        point._replace(changes={name: change._replace(low=None, high=None) for name, change in point.changes.items()})
+        for point in found.points
+    ]
+    assert what_is_shown(replace(found, points=tuple(few))).endswith(
+        "same samples. An interval takes at least 10 source photos."
+    )
 
 
 def test_a_track_continues_and_opens_what_is_finished(
