@@ -22,9 +22,10 @@ from olrd.trust import shown, without_folders
 DONORS = ("same", "other")
 FORMS = ("full", "recipes")
 MATCHES = ("noise", "sharpness")
+SHADOWS = ("none", "contact", "cast")
 MASK_STYLES = ("exact", "grown", "hull", "box", "brush", "loose")
 MOST_OBJECTS = 8
-LATER = ("mask_style", "mask_grow", "objects")
+LATER = ("mask_style", "mask_grow", "objects", "shadow")
 """Options that older builds do not have. At their defaults they are no part of a build's identity."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {"placement": "centroid", "blend": "hard"},
@@ -199,6 +200,14 @@ class BuildConfig:
         metavar="LOW-HIGH",
         group="placement and blending",
         kind=OBJECTS,
+    )
+    shadow: str = option(
+        "none",
+        "soft shadows of pasted objects: none, contact (at their feet), or cast (on the ground too, in the direction that the "
+        "photo shows, else in a drawn one); with shadows, rows have the column effect too",
+        metavar="NAME",
+        group="placement and blending",
+        choices=SHADOWS,
     )
     mask_style: tuple[str, ...] = option(
         ("exact",),

@@ -23,6 +23,7 @@ from olrd.panoptic import Box
 from olrd.registry import checked_options
 from olrd.sources.pairs.names import duplicates
 from olrd.triplets.compose import Triplet, pixels_sha256
+from olrd.triplets.seen_maker import SEEN_WORD
 from olrd.triplets.seen_recipe import KIND as SEEN_KIND
 from olrd.trust import shown
 
@@ -128,7 +129,7 @@ class OlrdTriplets:
         plain, (_, triplet) = self._plain[index], self._rows[index]
         check_recipe(plain, triplet, self._root)
         image, mask, truth, effect, _ = triplet
-        same = plain["image_id"] == plain["donor_image_id"] and effect is None
+        same = plain["image_id"] == plain["donor_image_id"] and plain["placement"] != SEEN_WORD
         return Sample(
             id=plain["id"],
             cluster=plain["image_id"],

@@ -16,11 +16,9 @@ from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.sources.pairs.columns import USUAL, chosen_columns
 from olrd.sources.pairs.folders import Picture
 from olrd.sources.pairs.names import duplicates
+from olrd.sources.seen.hub_pictures import HUB_ID
 from olrd.storage.files import read_regular, sha256
 from olrd.trust import printable
-
-HUB_ID = r"[\w.-]+/[\w.-]+"
-"""How the Hub names a repository: OWNER/NAME."""
 
 
 class PairTable:

@@ -16,10 +16,10 @@ from typing import Any
 
 from benchmark.board.ranking import Column, cell_of, columns_of, group_key, sections, settings_of
 from benchmark.board.records import key_of, read_records, safe_name
-from benchmark.datasets.pair_tables import HUB_ID
 from benchmark.hub.yaml_text import to_yaml
 from benchmark.runner.summary import Summary
 from olrd.errors import SourceError, UsageError, did_you_mean
+from olrd.sources.seen.hub_pictures import HUB_ID
 from olrd.storage.files import write_atomic
 from olrd.trust import shown
 

@@ -10,6 +10,7 @@ from olrd.errors import UsageError
 from olrd.options import NAMES, check, option
 
 MASKS = ("olrd", "random")
+REGIONS = ("mask", "effect")
 PRECISIONS = ("no", "fp16", "bf16")
 FORMS = ("adapter", "full")
 INPUTS = "what is trained, on what"
@@ -65,6 +66,14 @@ class TrainConfig:
         choices=MASKS,
         what="kind of training mask",
     )
+    region: str = option(
+        "mask",
+        "what is erased: mask, or effect: the mask with the object's shadow and reflection, in triplets with the column effect",
+        metavar="NAME",
+        group=METHOD,
+        choices=REGIONS,
+        what="kind of region",
+    )
     token: bool = option(True, "train the LoRA alone, without R*", group=METHOD)
     initial_word: str = option(
         "background", "word whose embedding R* starts from (inferred)", metavar="WORD", group=METHOD
@@ -113,8 +122,14 @@ class TrainConfig:
             raise UsageError("--targets needs at least one kind of layer, e.g. to_q")
 
     def resolved(self) -> dict[str, Any]:
-        """Return the configuration as plain JSON values."""
-        return asdict(self) | {"targets": list(self.targets)}
+        """Return the configuration as plain JSON values.
+
+        The region is left out at its default, so that training runs of before it was an option can continue.
+        """
+        values = asdict(self) | {"targets": list(self.targets)}
+        if self.region == "mask":
+            del values["region"]
+        return values
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 An example consists of the clean background (the target), the composite with its hole blanked, so that the object is
 never seen, the hole in whole latent cells, and a prompt. That the target is the background and not the composite is
-inferred.
+inferred. In triplets with an effect, a shadow lies outside the mask: with the region `effect` it is a part of the hole;
+with `mask` the model sees it, and the target does not show it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from magiceraser_ref.erase.canvas import seen, whole_cells
-from magiceraser_ref.training.config import MASKS
+from magiceraser_ref.training.config import MASKS, REGIONS
 from magiceraser_ref.training.masks import random_mask
 from olrd.arrays import Image, Mask
 from olrd.draws import digest, draw_integer, draw_share
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.masks import mask_box
 from olrd.panoptic import Box
 from olrd.triplets.compose import Triplet
@@ -68,6 +69,7 @@ class ExampleRules:
         factor: Side of a latent cell in pixels.
         masks: `olrd` for the triplets' masks, or `random` for random masks on the same clean backgrounds (the first row
             of the ablation).
+        region: `mask`, or `effect`: the hole is the mask with the effect of the object.
         mirror: Mirror half of the examples.
         batch: Samples per step, over all devices.
         seed: Seed of all choices.
@@ -76,6 +78,7 @@ class ExampleRules:
     resolution: int = 512
     factor: int = 8
     masks: str = "olrd"
+    region: str = "mask"
     mirror: bool = True
     batch: int = 16
     seed: int = 0
@@ -83,6 +86,8 @@ class ExampleRules:
     def __post_init__(self) -> None:
         if self.masks not in MASKS:
             raise did_you_mean("kind of training mask", self.masks, MASKS)
+        if self.region not in REGIONS:
+            raise did_you_mean("kind of region", self.region, REGIONS)
         if self.resolution < 8 or self.resolution % self.factor:
             raise UsageError(
                 f"--resolution must be a multiple of {self.factor} (pixels per latent cell), got {self.resolution}"
@@ -117,14 +122,18 @@ class Examples:
 
 
 def make_example(triplet: Triplet, rules: ExampleRules, prompt: str, key: tuple[object, ...]) -> Example:
-    """Make an example of a triplet. `key` decides the crop, the mirroring and the random mask."""
+    """Make an example of a triplet. `key` decides the crop, the mirroring and the random mask.
+
+    Raises `SourceError` if the region is `effect` and the triplet has none.
+    """
     size = rules.resolution
     if rules.masks == "random":
         shown, box = triplet.background, free_crop(triplet.mask.shape, size, key)
         holes = random_mask(box.h, box.w, *key)
     else:
-        shown, box = triplet.image, crop_around(triplet.mask, size, key)
-        holes = triplet.mask[box.crop()]
+        region = erased(triplet, rules.region)
+        shown, box = triplet.image, crop_around(region, size, key)
+        holes = region[box.crop()]
     masked, covered = visible(shown[box.crop()], holes, size, rules.factor)
     # Without a hole, so that the target is resized in the same way as the surroundings of the hole.
     whole = seen(triplet.background[box.crop()], np.zeros_like(holes), None, (size, size)).photo
@@ -133,6 +142,18 @@ def make_example(triplet: Triplet, rules: ExampleRules, prompt: str, key: tuple[
     if rules.mirror and draw_share(*key, "mirror") < 0.5:
         target, masked, hole = target[:, ::-1], masked[:, ::-1], hole[:, ::-1]
     return Example(_channels_first(target), _channels_first(masked), hole.copy(), prompt)
+
+
+def erased(triplet: Triplet, region: str) -> Mask:
+    """Return the pixels to erase, bool [H, W]. region: `mask` or `effect`."""
+    if region == "mask":
+        return triplet.mask
+    if triplet.effect is None:
+        raise SourceError(
+            "the triplets have no column effect, which --region effect needs: build them from clips or pairs, or with "
+            "--shadow contact or cast"
+        )
+    return triplet.mask | triplet.effect
 
 
 def crop_around(mask: Mask, least: int, key: tuple[object, ...]) -> Box:

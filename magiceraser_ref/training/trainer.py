@@ -61,6 +61,7 @@ class Trainer:
             resolution=config.resolution,
             factor=cell_pixels(self.vae),
             masks=config.masks,
+            region=config.region,
             mirror=config.mirror,
             batch=config.batch,
             seed=config.seed,

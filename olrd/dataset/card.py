@@ -39,8 +39,9 @@ _LICENSE_TAG = re.compile(r"[A-Za-z0-9.-]{1,40}")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _PASTED_WORDS = (
     "an object was cut out, moved onto a background region of a photo and blended in, so the untouched photo is the exact "
-    "ground truth. Outside `mask`, `image` equals `background` bit for bit."
+    "ground truth. Outside `{0}`, `image` equals `background` bit for bit."
 )
+_SHADED_WORDS = " `effect` is the mask with the drawn shadow of the object."
 _STATISTICS = [
     "split",
     "category",
@@ -238,6 +239,11 @@ def _yaml_feature(feature: Mapping[str, Any]) -> list[str]:
     return [f"    dtype: {feature['dtype']}"]
 
 
+def _pasted_words(record: BuildRecord) -> str:
+    shaded = record.settings().shadow != "none"
+    return _PASTED_WORDS.format("effect" if shaded else "mask") + _SHADED_WORDS * shaded
+
+
 def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
     record = dataset.record
     totals = record.totals
@@ -248,7 +254,7 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         "# Object-removal triplets",
         "",
         f"{totals.triplets:,} triplets ({size}) from the source {_code(record.source.name)}: "
-        + (seen_words.CARD if record.source.background_kind == SEEN else _PASTED_WORDS),
+        + (seen_words.CARD if record.source.background_kind == SEEN else _pasted_words(record)),
         "",
     ]
     if dataset.form == "full":

@@ -50,6 +50,11 @@ COLUMNS = {
     "donor_license": "licence of the photo that the object comes from",
     "recipe": "JSON from which the pixels are made again, with their hashes",
 }
+SHADED_COLUMNS = {
+    "effect": "1-bit; 1 = the mask, and every pixel that the drawn shadow of the object darkens",
+    "background": "the ground truth: the untouched photo; equal to image outside the effect",
+}
+"""The same in sets with shadows."""
 LANGUAGE: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -210,7 +215,8 @@ def _records(record: BuildRecord, split: str) -> dict[str, Any]:
     """The rows of a split with all columns."""
     name, seen = f"{split}-rows", record.source.background_kind == SEEN
     optional = optional_columns(record.settings(), record.source)
-    words = COLUMNS | seen_words.COLUMNS if seen else COLUMNS
+    more = seen_words.COLUMNS if seen else SHADED_COLUMNS if record.settings().shadow != "none" else {}
+    words = COLUMNS | more
     fields = [
         _field(name, column, feature, split, words.get(column))
         for column, feature in features(record.form, optional).items()

@@ -236,7 +236,11 @@ def _sample(row: dict[str, Any], max_pixels: int) -> Sample:
 
 def _optional(record: BuildRecord) -> tuple[str, ...]:
     """The optional columns of a build. Raises `IntegrityError` if its configuration does not fit."""
-    plain = record.source.background_kind != SEEN and record.config.get("objects") in (None, [1, 1])
+    plain = (
+        record.source.background_kind != SEEN
+        and record.config.get("objects") in (None, [1, 1])
+        and record.config.get("shadow") in (None, "none")
+    )
     return () if plain else optional_columns(record.settings(), record.source)
 
 

@@ -10,6 +10,7 @@ from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError
 from olrd.panoptic import decode_rle
 from olrd.sources import read_file
 from olrd.sources.seen import PictureRef
+from olrd.sources.seen.hub_pictures import HubPictures, hub_id
 from olrd.sources.seen.picture_files import PictureFiles
 from olrd.sources.seen.place import MOST_LAYERS, fitted_plate
 from olrd.storage.files import sha256
@@ -29,14 +30,23 @@ KEEP_LAYERS = MOST_LAYERS + KEEP
 
 
 class Renderer:
-    """Renders recipes from the photos under `root`: their folder, URL or archive, or a folder that contains it."""
+    """Renders recipes from the photos under `root`: their folder, URL or archive, or a folder that contains it.
+
+    For recipes of pairs, the root may be a dataset of the Hub.
+    """
 
     def __init__(self, root: Path | Remote | str, max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
-        self.root: Traversable = open_root(root)
-        if not self.root.is_dir():
-            raise SourceError(f"--root {self.root} is not a folder; it should hold the photos")
-        self._folders = [self.root, *folders_in(self.root), *folders_in(self.root / "images")]
+        name = hub_id(root)
+        self._hub = HubPictures(name) if name else None
+        if self._hub is not None:
+            _ = self._hub.splits  # a wrong name is reported now
+        self.root: Traversable = open_root(root) if self._hub is None else Path(str(name))
+        self._folders: list[Traversable] = []
+        if self._hub is None:
+            if not self.root.is_dir():
+                raise SourceError(f"--root {self.root} is not a folder; it should hold the photos")
+            self._folders = [self.root, *folders_in(self.root), *folders_in(self.root / "images")]
         self._parts: dict[str, PictureFiles] = {}
         self._photos: OrderedDict[tuple[str, str, int | None], WorkingPhoto] = OrderedDict()
 
@@ -142,6 +152,10 @@ class Renderer:
 
     def _part(self, picture: PictureRef) -> bytes:
         """The bytes of a part of a file: of a frame or a cell."""
+        if self._hub is not None:
+            data = self._hub.read(picture.file_name, picture.part)
+            _check_hash(sha256(data), picture, self.root)
+            return data
         why = f"{shown(picture.file_name)} is not under {self.root}"
         for number, folder in enumerate(self._folders):
             files = self._parts.setdefault(str(folder), PictureFiles(folder, self.max_pixels))
@@ -154,11 +168,15 @@ class Renderer:
                 if error.code != "photo_missing":
                     why = f"{folder}: {error}"
                 continue
-            if found != picture.sha256:
-                raise IntegrityError(
-                    f"{folder / picture.file_name} is not the file the recipe was made from (sha256 {found[:16]}, "
-                    f"expected {picture.sha256[:16]}): get the original file"
-                )
+            _check_hash(found, picture, folder)
             self._folders.insert(0, self._folders.pop(number))
             return data
         raise SourceError(why)
+
+
+def _check_hash(found: str, picture: PictureRef, folder: Traversable) -> None:
+    if found != picture.sha256:
+        raise IntegrityError(
+            f"{folder / picture.file_name} is not the file the recipe was made from (sha256 {found[:16]}, "
+            f"expected {picture.sha256[:16]}): get the original file"
+        )

@@ -81,7 +81,7 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
     """
     totals, source = record.totals, plain(record.source.name)
     seen = seen_words.fields(source) if record.source.background_kind == SEEN else {}
-    several = record.settings().several
+    several, shaded = record.settings().several, record.settings().shadow != "none"
     what, hashed = ("Pictures", "pictures") if seen else ("Photos and their annotations", "annotations")
     return {
         "rai:dataCollection": (
@@ -97,8 +97,8 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
         "rai:dataImputationProtocol": "Nothing is imputed: a photo or object that lacks what is needed is left out and counted.",
         "rai:dataPreprocessingProtocol": steps(record),
         "rai:dataManipulationProtocol": (
-            "Every composite is a manipulated photo: an object was cut out and pasted at another place. The pixels outside the mask "
-            "are those of the photo, and the recipe in each row makes the composite again."
+            "Every composite is a manipulated photo: an object was cut out and pasted at another place. The pixels outside the "
+            f"{'effect' if shaded else 'mask'} are those of the photo, and the recipe in each row makes the composite again."
         ),
         "rai:dataAnnotationProtocol": [
             f"Objects, classes and backgrounds are the annotations of {source}, unchanged. The mask of a triplet is computed: it "
@@ -108,7 +108,9 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
             "`olrd verify` compares every mask with composite and photo, pixel by pixel. `olrd audit` measures how well composites "
             "can be told from photos. The annotations of the source were not checked by people for this dataset."
         ],
-        "rai:annotationsPerItem": "1 mask, computed from the paste" + (", and 1 per pasted object" if several else ""),
+        "rai:annotationsPerItem": "1 mask, computed from the paste"
+        + (", 1 of its effect" if shaded else "")
+        + (", and 1 per pasted object" if several else ""),
         "rai:annotatorDemographics": [f"Who annotated the photos of {source} is not recorded in the build."],
         "rai:machineAnnotationTools": _tools(record),
         "rai:dataBiases": _biases(record, facts),
@@ -196,12 +198,15 @@ def steps(record: BuildRecord) -> list[str]:
         else []
     )
     drawn = [_drawn_masks(settings)] if set(settings.mask_style) != {"exact"} or settings.mask_grow else []
+    shaded = settings.shadow != "none"
+    shadows = [_shadows(settings)] if shaded else []
     return [
         f"An object of {share} of its photo was cut out by its mask and pasted at another place (placement "
         f"{plain(settings.placement)}) on {ground}, with the blend {plain(settings.blend)}.",
         *more,
         *drawn,
-        "Outside the mask, the composite equals the photo bit for bit. The photo is stored as its own file, or as a lossless "
+        *shadows,
+        f"Outside the {'effect' if shaded else 'mask'}, the composite equals the photo bit for bit. The photo is stored as its own file, or as a lossless "
         "copy where it was resized or rotated.",
         "Splits are by photo.",
     ]
@@ -210,6 +215,15 @@ def steps(record: BuildRecord) -> list[str]:
 def _drawn_masks(settings: BuildConfig) -> str:
     grown = f", grown by {settings.mask_grow} pixels" if settings.mask_grow else ""
     return f"Masks are drawn as users draw them ({plain(', '.join(settings.mask_style))}{grown}), around all that the paste touched."
+
+
+def _shadows(settings: BuildConfig) -> str:
+    cast = (
+        ", and its cast shadow on the ground, in the direction that the photo's own things show, else in a drawn one"
+        if settings.shadow == "cast"
+        else ""
+    )
+    return f"A soft contact shadow is drawn below every object that stands on ground{cast}. The effect holds all that is darkened."
 
 
 def _tools(record: BuildRecord) -> list[str]:

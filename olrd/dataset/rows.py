@@ -12,7 +12,7 @@ from olrd.arrays import MAX_PIXELS, decode_mask, decode_photo
 from olrd.dataset.folder import Dataset
 from olrd.dataset.loading import RenderBatch, open_splits
 from olrd.dataset.record import BUILD_FILE
-from olrd.dataset.schema import PICTURES
+from olrd.dataset.schema import MASKS, PICTURES
 from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.mask_files import read_mask
 from olrd.storage.files import read_regular
@@ -66,8 +66,11 @@ class Rows:
             raise SourceError(f"{root}: expected the columns {wanted}, missing {', '.join(missing)}")
         if not len(rows):
             raise SourceError(f"{root}: the split {split} holds no triplets")
-        if "masks" in stored:  # their union is the mask
-            rows = rows.remove_columns("masks")
+        single = getattr((rows.features or {}).get(MASKS), "feature", None)
+        if MASKS in stored and not isinstance(single, datasets.Image):  # another set's may be anything
+            rows = rows.remove_columns(MASKS)
+        elif MASKS in stored:
+            rows = rows.cast_column(MASKS, datasets.List(datasets.Image(decode=False)))
         if recipes:
             rows = rows.with_transform(RenderBatch(str(photos), _max_pixels(root)))
         else:
@@ -94,7 +97,8 @@ class Rows:
         effect = None
         if self._effects and row.get("effect") is not None:
             effect = self._pixels(row["effect"], "effect", sample, own)
-        found = (image, mask, background, *(() if effect is None else (effect,)))
+        masks = [self._pixels(one, "mask", sample, own) for one in row.get(MASKS) or ()]
+        found = (image, mask, background, *(() if effect is None else (effect,)), *masks)
         if len({x.shape[:2] for x in found}) > 1:
             sizes = ", ".join(f"{x.shape[1]} x {x.shape[0]}" for x in found)
             raise Rejected(
@@ -102,7 +106,9 @@ class Rows:
                 f"{self._root}: image, mask and background of {shown(sample)} are {sizes} (width x height); they must "
                 "have one size",
             )
-        return {name: row.get(name) for name in self.columns}, Triplet(image, mask, background, effect)
+        return {name: row.get(name) for name in self.columns}, Triplet(
+            image, mask, background, effect, tuple(masks) or None
+        )
 
     def plain(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """The plain columns of all rows; no picture is read. An optional column that is missing is None."""

@@ -74,14 +74,14 @@ ALL_PICTURES = (*PICTURES, *_OPTIONAL_PICTURES)
 
 
 def optional_columns(config: BuildConfig, source: SourceInfo) -> tuple[str, ...]:
-    """The optional columns of a build: `effect` if the background was seen, so that shadows are known; `masks` and
-    `categories` if several objects may be pasted."""
+    """The optional columns of a build: `effect` if shadows are known, because the background was seen or
+    shadows were drawn; `masks` and `categories` if several objects may be pasted."""
     full = config.form == "full"
     if source.background_kind == SEEN:
         return ("effect",) if full else ()
-    if config.several:
-        return (MASKS, "categories") if full else ("categories",)
-    return ()
+    shaded = ("effect",) if full and config.shadow != "none" else ()
+    several = ((MASKS, "categories") if full else ("categories",)) if config.several else ()
+    return (*shaded, *several)
 
 
 def _value(kind: pa.DataType) -> dict[str, Any]:

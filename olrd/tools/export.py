@@ -20,17 +20,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from olrd.arrays import MAX_PIXELS, encode_png
+from olrd.arrays import MAX_PIXELS, Mask, encode_png
 from olrd.dataset.beside import beside
 from olrd.dataset.folder import Dataset, row_triplet
 from olrd.dataset.sampling import rows_at
-from olrd.dataset.schema import ALL_PICTURES, MASKS, PICTURES
+from olrd.dataset.schema import ALL_PICTURES, MASKS
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, OutputError, UsageError, did_you_mean
 from olrd.masks import mask_box
 from olrd.options import fitted
 from olrd.panoptic import encode_rle
-from olrd.progress import progress_bar, say
+from olrd.progress import progress_bar
 from olrd.storage.files import atomic_path, file_name_of, sha256, to_json, write_atomic
 from olrd.storage.outputs import writing_to
 from olrd.storage.remote import is_url
@@ -55,13 +55,12 @@ class Stretch(NamedTuple):
     stop: int
 
 
-class Pictures(NamedTuple):
-    """The files of a triplet, and the suffix of the ground truth."""
+class Picture(NamedTuple):
+    """A file of a triplet. kind: `image`, `mask`, `background`, `effect` or `masks`. suffix: of the file, without dot."""
 
-    image: bytes
-    mask: bytes
-    background: bytes
+    kind: str
     suffix: str
+    data: bytes
 
 
 def export(
@@ -104,32 +103,28 @@ def export(
             f"{folder} holds recipes without pictures: run `olrd rebuild` and export the folder that it writes"
         )
     target = beside(dataset, "", out)
-    record = {"dataset": _fingerprint(dataset), "format": 1, "olrd.export": to, "per_file": per_file}
+    record = {
+        "dataset": _fingerprint(dataset),
+        "format": 2 if dataset.optional else 1,
+        "olrd.export": to,
+        "per_file": per_file,
+    }
     with writing_to(target, "--out"):
         _claim(target, record)
-    if left := _left_out(dataset, to):
-        say(
-            f"--to {to} leaves out the column{'s' * (len(left) > 1)} {' and '.join(left)}; `olrd.open` reads all columns"
-        )
     _check_names(dataset)
     stretches, splits = list(_stretches(dataset, per_file)), dataset.record.splits
     worker = Exporter(str(folder), str(target), to, max_pixels)
     engine = open_engine(EngineSpec(workers=workers))
     with progress_bar("exporting", len(dataset), unit=" triplets") as bar, ExitStack() as open_files:
         lists = {split: open_files.enter_context(open_list(to, target, split, dataset)) for split in splits}
-        for stretch, entries in engine.run(worker, stretches):
+        pictures = 0
+        for stretch, entries, written in engine.run(worker, stretches):
             lists[stretch.split].add(stretch.number, entries)
+            pictures += written
             bar.update(stretch.stop - stretch.start)
-    files = {"folders": 3 * len(dataset), "coco": len(dataset), "webdataset": len(stretches)}[to]
-    files += 0 if to == "webdataset" else len(lists)
+    files = len(stretches) if to == "webdataset" else pictures + len(lists)
     write_atomic(target / RECORD_FILE, to_json(record | {"finished": True}))
     return {"to": to, "out": str(target), "triplets": len(dataset), "splits": splits, "files": files}
-
-
-def _left_out(dataset: Dataset, to: str) -> list[str]:
-    """The pictures of the dataset that an export of this form does not hold."""
-    kept = (*PICTURES, MASKS) if to == "coco" else PICTURES
-    return [name for name in (*ALL_PICTURES, MASKS) if name in dataset.optional and name not in kept]
 
 
 def _fingerprint(dataset: Dataset) -> str:
@@ -216,23 +211,49 @@ class Exporter:
         """Open the dataset."""
         self._dataset = Dataset(self.folder, max_pixels=self.max_pixels)
 
-    def __call__(self, stretch: Stretch) -> tuple[Stretch, list[dict[str, Any]]]:
-        """Write the files of a stretch. Returns what the list of its split holds of each row."""
+    def __call__(self, stretch: Stretch) -> tuple[Stretch, list[dict[str, Any]], int]:
+        """Write the files of a stretch. Returns what the list of its split holds of each row, and the number of pictures
+        beside each other in folders."""
         out = Path(self.out)
         rows = rows_at(self._dataset, range(stretch.start, stretch.stop))
         if self.to == "webdataset":
             _write_tar(out / f"{stretch.split}-{stretch.number:06d}.tar", rows, self.max_pixels)
-            return stretch, []
+            return stretch, [], 0
         write = _write_folders if self.to == "folders" else _write_coco
-        return stretch, [write(out, stretch.split, row, self.max_pixels) for row in rows]
+        written = [write(out, stretch.split, row, self.max_pixels) for row in rows]
+        return stretch, [entry for entry, _ in written], sum(files for _, files in written)
 
 
-def _pictures(row: dict[str, Any], triplet: Triplet) -> Pictures:
-    """Composite and mask as PNG (the mask with 0 and 255), the photo's own file if it is a JPEG or PNG, else a PNG."""
-    mask = encode_png(np.where(triplet.mask, np.uint8(255), np.uint8(0)))
+def _pictures(row: dict[str, Any], triplet: Triplet) -> list[Picture]:
+    """Composite and masks as PNG (masks with 0 and 255), the photo's own file if it is a JPEG or PNG, else a PNG."""
     stored = bytes(row["background"]["bytes"])
     own = stored if stored.startswith((_JPEG, _PNG)) else encode_png(triplet.background)
-    return Pictures(encode_png(triplet.image), mask, own, _suffix(stored))
+    return [
+        Picture("image", "png", encode_png(triplet.image)),
+        Picture("mask", "png", _grey(triplet.mask)),
+        Picture("background", _suffix(stored), own),
+        *([] if triplet.effect is None else [Picture("effect", "png", _grey(triplet.effect))]),
+    ]
+
+
+def _grey(mask: Mask) -> bytes:
+    """A mask as PNG with 0 and 255."""
+    return encode_png(np.where(mask, np.uint8(255), np.uint8(0)))
+
+
+def _file_names(row: Mapping[str, Any], stem: str) -> dict[str, list[str]]:
+    """The names of a row's files in folders, by kind, known before a picture is decoded."""
+    suffix = _suffix(bytes((row["background"] or {}).get("bytes") or b""))
+    names = {
+        "image": [f"image/{stem}.png"],
+        "mask": [f"mask/{stem}.png"],
+        "background": [f"background/{stem}.{suffix}"],
+    }
+    if "effect" in row:
+        names["effect"] = [f"effect/{stem}.png"]
+    if MASKS in row:
+        names[MASKS] = [f"masks/{stem}-{number}.png" for number in range(len(row[MASKS] or ()))]
+    return names
 
 
 def _suffix(stored: bytes) -> str:
@@ -253,52 +274,69 @@ def _write_new(path: Path, data: bytes) -> None:
     write_atomic(path, data, durable=False)
 
 
-def _write_folders(out: Path, split: str, row: dict[str, Any], max_pixels: int) -> dict[str, Any]:
-    """SPLIT/image/ID.png, SPLIT/mask/ID.png, SPLIT/background/ID.jpg or .png. Returns the line of metadata.jsonl.
+def _write_folders(out: Path, split: str, row: dict[str, Any], max_pixels: int) -> tuple[dict[str, Any], int]:
+    """SPLIT/KIND/ID.png or .jpg for image, mask, background and effect, and SPLIT/masks/ID-0.png and so on.
 
-    `datasets` (imagefolder) opens the columns `..._file_name` as pictures.
+    Returns the line of metadata.jsonl and the number of files. `datasets` (imagefolder) opens the columns `..._file_name`
+    as pictures, and `masks_file_names` as a list of them.
     """
-    stem, home = stem_of(row["id"]), out / split
-    suffix = _suffix(bytes((row["background"] or {}).get("bytes") or b""))
-    names = [f"image/{stem}.png", f"mask/{stem}.png", f"background/{stem}.{suffix}"]
-    if not all((home / name).is_file() for name in names):
-        pictures = _pictures(row, row_triplet(row, max_pixels))
-        for name, data in zip(names, pictures[:3], strict=True):
+    home = out / split
+    names = _file_names(row, stem_of(row["id"]))
+    files = [name for kind in names.values() for name in kind]
+    if not all((home / name).is_file() for name in files):
+        triplet = row_triplet(row, max_pixels)
+        pictures = [picture.data for picture in _pictures(row, triplet)]
+        for name, data in zip(files, [*pictures, *map(_grey, triplet.masks or ())], strict=True):
             _write_new(home / name, data)
-    paths = dict(zip(("image_file_name", "mask_file_name", "background_file_name"), names, strict=True))
-    return paths | _plain(row)
+    paths: dict[str, Any] = {f"{kind}_file_name": found[0] for kind, found in names.items() if kind != MASKS}
+    if MASKS in names:
+        paths[f"{MASKS}_file_names"] = names[MASKS]
+    return paths | _plain(row), len(files)
 
 
-def _write_coco(out: Path, split: str, row: dict[str, Any], max_pixels: int) -> dict[str, Any]:
-    """SPLIT/ID.png, the composite. Returns what `instances_SPLIT.json` needs of the row."""
+def _write_coco(out: Path, split: str, row: dict[str, Any], max_pixels: int) -> tuple[dict[str, Any], int]:
+    """SPLIT/ID.png, the composite. Returns what `instances_SPLIT.json` needs of the row, and the number of files.
+
+    COCO has no field for shadows and reflections: the image has the key `effect`, with run lengths, which readers of
+    COCO ignore.
+    """
     triplet = row_triplet(row, max_pixels)
     name = f"{stem_of(row['id'])}.png"
     if not (out / split / name).is_file():
         _write_new(out / split / name, encode_png(triplet.image))
     height, width = triplet.mask.shape
-    return {
-        "image": {"file_name": name, "width": width, "height": height, "license": license_of(row)},
-        "objects": [
-            {
-                "segmentation": {"size": [height, width], "counts": encode_rle(mask)},
-                "bbox": [int(one) for one in mask_box(mask)],
-                "area": int(np.count_nonzero(mask)),
-                "category": name,
-            }
-            for name, mask in zip(classes_of(row), triplet.masks or (triplet.mask,), strict=True)
-        ],
-    }
+    image = {"file_name": name, "width": width, "height": height, "license": license_of(row)}
+    if triplet.effect is not None:
+        image["effect"] = {"size": [height, width], "counts": encode_rle(triplet.effect)}
+    objects = [
+        {
+            "segmentation": {"size": [height, width], "counts": encode_rle(mask)},
+            "bbox": [int(one) for one in mask_box(mask)],
+            "area": int(np.count_nonzero(mask)),
+            "category": name,
+        }
+        for name, mask in zip(classes_of(row), triplet.masks or (triplet.mask,), strict=True)
+    ]
+    return {"image": image, "objects": objects}, 1
 
 
 def _write_tar(path: Path, rows: Iterator[dict[str, Any]], max_pixels: int) -> None:
-    """A tar file of WebDataset: ID.image.png, ID.mask.png, ID.background.jpg or .png and ID.json of each row."""
+    """A tar file of WebDataset: of each row ID.image.png, ID.mask.png, ID.background.jpg or .png, ID.effect.png and
+    ID.masks.png where the set has them, and ID.json.
+
+    Bit k of ID.masks.png is the mask of object k: `datasets` reads only tar files whose samples all have the same kinds
+    of files.
+    """
     if path.is_file():
         return
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
         for row in rows:
-            image, mask, background, suffix = _pictures(row, row_triplet(row, max_pixels))
-            plain = json.dumps(_plain(row), ensure_ascii=True, sort_keys=True, allow_nan=False).encode()
-            members = {"image.png": image, "mask.png": mask, f"background.{suffix}": background, "json": plain}
+            triplet = row_triplet(row, max_pixels)
+            members = {f"{kind}.{suffix}": data for kind, suffix, data in _pictures(row, triplet)}
+            if triplet.masks is not None:
+                bits = (mask * np.uint8(1 << number) for number, mask in enumerate(triplet.masks))
+                members[f"{MASKS}.png"] = encode_png(np.bitwise_or.reduce(list(bits)))
+            members["json"] = json.dumps(_plain(row), ensure_ascii=True, sort_keys=True, allow_nan=False).encode()
             for kind, data in members.items():
                 entry = tarfile.TarInfo(f"{stem_of(row['id'])}.{kind}")  # no time, owner or mode of this machine
                 entry.size, entry.mode = len(data), 0o644

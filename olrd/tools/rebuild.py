@@ -26,7 +26,7 @@ from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
 from olrd.tools.verify import picture_problems, recipe_problems
 from olrd.triplets.maker import mask_pictures, pictures
-from olrd.triplets.seen_recipe import read_recipe
+from olrd.triplets.seen_recipe import SeenRecipe, read_recipe
 from olrd.trust import shown
 
 
@@ -128,7 +128,7 @@ class UnitRebuilder:
         for problem in (*recipe_problems(row, recipe), *picture_problems(row, triplet)):
             raise IntegrityError(f"{self.recipes}: {shown(row['id'])}: {problem}")
         several = mask_pictures(triplet, recipe.id) if MASKS in self._optional else {}
-        return row | pictures(photo, triplet, recipe.id) | several
+        return row | pictures(photo, triplet, recipe.id, isinstance(recipe, SeenRecipe)) | several
 
 
 def unit_of(record: UnitRecord) -> Unit:

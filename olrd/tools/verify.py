@@ -191,6 +191,7 @@ def row_problems(row: dict[str, Any], form: str, max_pixels: int = MAX_PIXELS) -
         yield from _seen_problems(row, recipe, triplet)
         return
     yield from _mask_problems(row, recipe, triplet)
+    yield from _shadow_problems(recipe, triplet)
     own = not (row["background"]["path"] or "").startswith(f"{row['id']}-background.")
     if own and sha256(row["background"]["bytes"]) != recipe.background.sha256:
         yield "the background is not the photo's own file (sha256 differs)"
@@ -205,6 +206,8 @@ def _check_regions(recipe: Recipe | SeenRecipe, width: int, height: int) -> None
     check_fit(recipe, width, height)
     for part in recipe.parts:
         decode_rle(part.rle, part.source_bbox.h, part.source_bbox.w)
+    if recipe.shadow is not None and recipe.shadow.box.w:
+        decode_rle(recipe.shadow.rle, recipe.shadow.box.h, recipe.shadow.box.w)
 
 
 def _mask_problems(row: dict[str, Any], recipe: Recipe, triplet: Triplet) -> Iterator[str]:
@@ -223,6 +226,17 @@ def _mask_problems(row: dict[str, Any], recipe: Recipe, triplet: Triplet) -> Ite
         for part, mask in zip(recipe.parts, masks, strict=True):
             if not covers(part, mask):
                 yield "the mask does not cover the object that the recipe pastes"
+
+
+def _shadow_problems(recipe: Recipe, triplet: Triplet) -> Iterator[str]:
+    """An effect that is not the mask with the region of the recipe's shadow."""
+    if (recipe.shadow is None) != (triplet.effect is None):
+        yield "the recipe and the row differ in whether shadows are drawn"
+        return
+    if recipe.shadow is None or triplet.effect is None:
+        return
+    if not np.array_equal(triplet.effect, triplet.mask | recipe.shadow.region(triplet.mask.shape)):
+        yield "the effect is not the mask with the shadow of the recipe"
 
 
 def _seen_problems(row: dict[str, Any], recipe: SeenRecipe, triplet: Triplet) -> Iterator[str]:

@@ -18,6 +18,7 @@ from olrd.panoptic import Box, decode_rle
 from olrd.storage.files import sha256
 from olrd.triplets.matching import match_patch
 from olrd.triplets.recipe import Part, Recipe
+from olrd.triplets.shadow import Standing, darkened
 from olrd.triplets.user_masks import user_mask
 
 MAX_PATCH = 1 << 22
@@ -95,23 +96,39 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
     mask: bool [h, w], the object inside recipe.source_bbox. Raises `IntegrityError` if the check fails (see `prove`).
     """
     check_fit(recipe, background.shape[1], background.shape[0])
-    image, footprints = background.copy(), []
+    image, footprints = _shaded(background, mask, recipe), []
     for number, part in enumerate(recipe.parts):
         if number:
             mask = decode_rle(part.rle, part.source_bbox.h, part.source_bbox.w)
         key = f"{recipe.id}/{number}" if number else recipe.id
         footprints.append(_paste(image, donor, mask, part, recipe, key))
-    prove(image, _union(footprints), background)
+    shade = [] if recipe.shadow is None else [recipe.shadow.region(background.shape[:2])]
+    prove(image, _union([*footprints, *shade]), background)
     drawn = [
         user_mask(footprint, recipe.mask_style, recipe.id, *([number] if number else []))
         for number, footprint in enumerate(footprints)
     ]
     union = _union(drawn)
-    if len(drawn) == 1:
-        return Triplet(image, union, background)
-    if union.all():  # nothing would be left to fill with
+    if (len(drawn) > 1 or shade) and _union([union, *shade]).all():  # nothing would be left to fill with
         drawn, union = footprints, _union(footprints)
-    return Triplet(image, union, background, masks=tuple(drawn))
+    effect = _union([union, *shade]) if shade else None
+    return Triplet(image, union, background, effect, tuple(drawn) if len(drawn) > 1 else None)
+
+
+def _shaded(background: Image, mask: Mask, recipe: Recipe) -> Image:
+    """A copy of the photo, with the shadow of the objects if they cast one. mask: of the first object, in its box."""
+    if recipe.shadow is None or not recipe.shadow.box.w:
+        return background.copy()
+    return darkened(background, standing(mask, recipe), recipe.shadow)
+
+
+def standing(mask: Mask, recipe: Recipe) -> list[Standing]:
+    """The objects of a recipe where they are pasted. mask: bool [h, w], the first one inside recipe.source_bbox."""
+    masks = [mask, *(decode_rle(part.rle, part.source_bbox.h, part.source_bbox.w) for part in recipe.more)]
+    return [
+        Standing(transformed(one, part.scale, part.flip), part.position)
+        for one, part in zip(masks, recipe.parts, strict=True)
+    ]
 
 
 def _paste(image: Image, donor: Image, mask: Mask, part: Part, recipe: Recipe, key: str) -> Mask:
@@ -154,6 +171,8 @@ def check_fit(recipe: Recipe, width: int, height: int) -> None:
             raise IntegrityError(
                 f"a blend that reaches {reach} pixels around a cut-out of {across} x {down} is too large"
             )
+    if recipe.shadow is not None and not recipe.shadow.fits((height, width)):
+        raise IntegrityError(f"a shadow at {tuple(recipe.shadow.box)} does not lie in a photo of {width} x {height}")
 
 
 def covers(part: Part, mask: Mask) -> bool:

@@ -20,7 +20,8 @@ from olrd.panoptic import Box, Record, Segment, check_categories, encode_rle
 from olrd.sources import Source
 from olrd.splits import photos_by_split, split_of
 from olrd.triplets.candidates import frame_sides, listed_verdict, seen_verdict
-from olrd.triplets.compose import Triplet, compose, pixels_sha256, transformed
+from olrd.triplets.compose import Triplet, compose, pixels_sha256, standing, transformed
+from olrd.triplets.light import Lights, shadow_of
 from olrd.triplets.photo import WorkingPhoto
 from olrd.triplets.placements import Landings, Request
 from olrd.triplets.prompts import background_labels, short_prompt
@@ -62,6 +63,7 @@ class TripletMaker:
         self.place = PLACEMENTS.get(config.placement)
         self.reach = self.blend.reach(config.blend_params)
         self.licenses = license_patterns(config.licenses)
+        self.lights = Lights()
 
     @cached_property
     def _by_split(self) -> dict[str, list[int]]:
@@ -261,13 +263,18 @@ class TripletMaker:
             mask_style=drawn_style(config, paste.name),
             more=tuple(_part(one) for one in paste.more),
         )
+        cuts = (cut, *(one.cut for one in paste.more))
+        if config.shadow != "none":
+            kinds = [scene.categories[one.segment.category_id] for one in cuts]
+            key, objects = (config.seed, paste.name, "shadow"), standing(cut.mask, recipe)
+            shadow = shadow_of(ground, self.lights, objects, kinds, config.shadow, *key)
+            recipe = replace(recipe, shadow=shadow)
         triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
         box = mask_box(triplet.mask)
-        hashed = pixels_sha256(triplet, ground.photo.pixels_sha256, box)
+        hashed = pixels_sha256(triplet, ground.photo.pixels_sha256, mask_box(triplet.changed))
         row = self._describe(ground, scene, cut, replace(recipe, pixels_sha256=hashed), triplet, box)
         if config.several:
-            kinds = (cut.segment.category_id, *(one.cut.segment.category_id for one in paste.more))
-            row["categories"] = [scene.categories[kind].name for kind in kinds]
+            row["categories"] = [scene.categories[one.segment.category_id].name for one in cuts]
         if config.form == "full":
             row |= pictures(ground.photo, triplet, recipe.id)
             row |= mask_pictures(triplet, recipe.id) if config.several else {}
@@ -372,24 +379,21 @@ def mask_pictures(triplet: Triplet, name: str) -> Row:
     }
 
 
-def pictures(photo: WorkingPhoto, triplet: Triplet, name: str) -> Row:
+def pictures(photo: WorkingPhoto, triplet: Triplet, name: str, seen: bool = False) -> Row:
     """The columns of the pictures.
 
     Of a pasted object, the composite and the mask are encoded losslessly, and the background is stored as the photo is.
-    Of an object that was seen, the composite is the photo, and the background is encoded losslessly.
+    Of an object that was `seen`, the composite is the photo, and the background is encoded losslessly.
     """
-    mask = {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"}
-    if triplet.effect is None:
-        image = encode_image(triplet.image, photo.icc)
-        return {
-            "image": {"bytes": image, "path": image_name(name, image)},
-            "mask": mask,
-            "background": photo.stored(f"{name}-background"),
-        }
-    background = encode_image(triplet.background, photo.icc)
-    return {
-        "image": photo.stored(name),
-        "mask": mask,
-        "effect": {"bytes": encode_mask(triplet.effect), "path": f"{name}-effect.png"},
-        "background": {"bytes": background, "path": image_name(f"{name}-background", background)},
+    row: Row = {"mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"}}
+    if triplet.effect is not None:
+        row["effect"] = {"bytes": encode_mask(triplet.effect), "path": f"{name}-effect.png"}
+    if seen:
+        background = encode_image(triplet.background, photo.icc)
+        stored = {"bytes": background, "path": image_name(f"{name}-background", background)}
+        return row | {"image": photo.stored(name), "background": stored}
+    image = encode_image(triplet.image, photo.icc)
+    return row | {
+        "image": {"bytes": image, "path": image_name(name, image)},
+        "background": photo.stored(f"{name}-background"),
     }

@@ -14,12 +14,15 @@ from typing import Any
 from olrd.config import BLENDS, MASK_STYLES, MOST_OBJECTS
 from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box
+from olrd.triplets.shadow import MAX_LEAN, MAX_SOFTNESS, Shadow
 from olrd.triplets.user_masks import MaskStyle
 from olrd.trust import parse_json, printable, shown
 
 RECIPE_VERSION = 1
 DRAWN_VERSION = 2
 """The version of recipes with what version 1 does not know: a style of the mask, or several objects."""
+SHADED_VERSION = 3
+"""The version of recipes with a shadow."""
 MAX_TEXT = 1 << 24
 """Longest recipe, in characters. Most have a few thousand; the outline of the object is the longest part."""
 _LARGEST = 1 << 31
@@ -68,6 +71,7 @@ class Recipe:
         pixels_sha256: see olrd.triplets.compose.pixels_sha256.
         mask_style: how the mask is drawn; None for exactly what the blend touched.
         more: the other objects of the donor that are pasted after the first one, in their order.
+        shadow: of all objects; None in builds without shadows. One without a region is of objects that cast none.
     """
 
     id: str
@@ -86,6 +90,7 @@ class Recipe:
     pixels_sha256: str = ""
     mask_style: MaskStyle | None = None
     more: tuple[Part, ...] = ()
+    shadow: Shadow | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -95,6 +100,8 @@ class Recipe:
     @property
     def version(self) -> int:
         """The version of the format that this recipe needs."""
+        if self.shadow is not None:
+            return SHADED_VERSION
         return RECIPE_VERSION if self.mask_style is None and not self.more else DRAWN_VERSION
 
     def to_json(self) -> str:
@@ -107,6 +114,9 @@ class Recipe:
             values["mask_style"] = {part: getattr(style, part) for part in MaskStyle.__slots__}
         if more := values.pop("more"):
             values["more"] = [{name: getattr(part, name) for name in Part.__slots__} for part in more]
+        shadow = values.pop("shadow")
+        if shadow is not None:
+            values["shadow"] = {name: getattr(shadow, name) for name in Shadow.__slots__}
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -117,9 +127,9 @@ class Recipe:
         try:
             raw = parse_json(text, "not a recipe: the text")
             version = raw.pop("version")
-            if version not in (RECIPE_VERSION, DRAWN_VERSION):
+            if version not in (RECIPE_VERSION, DRAWN_VERSION, SHADED_VERSION):
                 raise IntegrityError(
-                    f"expected recipe version {RECIPE_VERSION} or {DRAWN_VERSION}, got {shown(version)}: "
+                    f"expected recipe version {RECIPE_VERSION} to {SHADED_VERSION}, got {shown(version)}: "
                     "rebuild with the olrd release that wrote it"
                 )
             raw["background"], raw["donor"] = (PhotoRef(**raw["background"]), PhotoRef(**raw["donor"]))
@@ -128,6 +138,8 @@ class Recipe:
             if raw.get("mask_style") is not None:
                 raw["mask_style"] = MaskStyle(**raw["mask_style"])
             raw["more"] = tuple(_part(**part) for part in raw.get("more", ()))
+            if raw.get("shadow") is not None:
+                raw["shadow"] = _shadow(**raw["shadow"])
             recipe = cls(**raw)
         except _NOT_A_RECIPE as error:
             raise IntegrityError(f"not a recipe: {shown(text, 120)} ({printable(repr(error)[:200])})") from error
@@ -157,6 +169,7 @@ class Recipe:
             and set(self.params) == set(defaults)
             and all(type(v) in (int, float) and 0 <= v <= 10_000 for v in self.params.values())
             and (self.mask_style is None or _good_style(self.mask_style))
+            and (self.shadow is None or _good_shadow(self.shadow))
         )
         if not good:
             raise IntegrityError(f"recipe {shown(self.id)} holds values of a wrong type or size")
@@ -193,6 +206,24 @@ def _good_style(style: MaskStyle) -> bool:
         and 0 <= style.strength <= 1
         and type(style.grow) is int
         and 0 <= style.grow <= 256
+    )
+
+
+def _shadow(lean: Any, box: Any, **values: Any) -> Shadow:
+    return Shadow(lean=tuple(lean), box=Box(*box), **values)
+
+
+def _good_shadow(shadow: Shadow) -> bool:
+    numbers = (*shadow.lean, shadow.cast, shadow.contact, shadow.softness, *shadow.box)
+    return (
+        len(shadow.lean) == 2
+        and all(type(n) is int and -_LARGEST < n < _LARGEST for n in numbers)
+        and max(map(abs, shadow.lean)) <= MAX_LEAN
+        and all(0 <= n <= 255 for n in (shadow.cast, shadow.contact))
+        and 0 <= shadow.softness <= MAX_SOFTNESS
+        and min(shadow.box) >= 0
+        and (shadow.box.w > 0) == (shadow.box.h > 0) == bool(shadow.rle)
+        and isinstance(shadow.rle, str)
     )
 
 

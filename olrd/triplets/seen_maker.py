@@ -113,7 +113,7 @@ class SeenMaker:
         triplet = lay_plate(photo.pixels, change.mask, change.effect, box, seen.plate(box))
         recipe = replace(recipe, pixels_sha256=pixels_sha256(triplet, box=box))
         row = self._describe(record, photo, change, recipe)
-        return row | pictures(photo, triplet, recipe.id) if self.config.form == "full" else row
+        return row | pictures(photo, triplet, recipe.id, seen=True) if self.config.form == "full" else row
 
     def _name(self, record: Record, number: int) -> str:
         return f"{self.source.name}-{record.image_id}-{number + 1}"

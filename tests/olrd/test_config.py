@@ -235,6 +235,7 @@ def test_options_that_are_given_win_over_a_preset() -> None:
 CHANGES: list[dict[str, Any]] = [
     {"mask_style": ("hull",)},
     {"mask_grow": 2},
+    {"shadow": "cast"},
     {"objects": (1, 3)},
     {"seed": 1},
     {"form": "recipes"},

@@ -1,4 +1,4 @@
-"""The pairs of a set for building: folders in the layout of a published set, or Parquet files."""
+"""The pairs of a set for building: folders in the layout of a published set, Parquet files, or a dataset of the Hub."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from olrd.errors import Rejected, SourceError, UsageError
+from olrd.errors import Rejected, SourceError, UsageError, did_you_mean
 from olrd.progress import progress_bar, say
 from olrd.sources.pairs.columns import OBER, USUAL, chosen_columns
 from olrd.sources.pairs.folders import Advice, find_pairs
 from olrd.sources.pairs.layouts import Layout, layout_of
 from olrd.sources.pairs.names import duplicates
 from olrd.sources.seen import PictureRef
+from olrd.sources.seen.hub_pictures import HubPictures
 from olrd.sources.seen.picture_files import PictureFiles
 from olrd.storage.files import children, file_name_of
 from olrd.storage.remote import Remote
@@ -25,6 +26,7 @@ from olrd.trust import printable
 _EFFECTS = ("effect", "object_effect_mask", "mask_eff")
 """Usual names of a column with masks of objects and their shadows."""
 NONE = "none"
+ALL = "all"
 ADVICE = Advice("--source-option", truthless="", deep=": --root and photos=FOLDER read those of one folder")
 
 
@@ -47,22 +49,33 @@ class PairSet(NamedTuple):
     invert: bool
 
 
-def pair_set(root: Path | Remote, options: Mapping[str, str], files: PictureFiles) -> PairSet:
-    """Find the pairs below a root.
+def pair_set(root: Path | Remote | str, options: Mapping[str, str], files: PictureFiles | HubPictures) -> PairSet:
+    """Find the pairs of a set.
+
+    Args:
+        root: a folder, or the name of the dataset if it is of the Hub.
+        options: of the source.
+        files: reads the pictures of the root.
 
     Raises:
         SourceError: there are none, or a file is missing.
-        UsageError: a layout or a column does not exist.
+        UsageError: a layout, a column or a split does not exist.
     """
     table = options["columns"] or OBER * (options["layout"] == "ober")
     layout = layout_of("plain" if options["layout"] == "ober" else options["layout"])
-    if (
+    if isinstance(files, HubPictures):
+        pairs = list(_of_hub(files, table, options["split"]))
+    elif isinstance(root, str):
+        raise TypeError(f"expected a folder, got {root!r}")
+    elif (
         table
         or isinstance(root, Remote)
         or (not (root / (options["photos"] or layout.photos)).is_dir() and _tables(root))
     ):
-        pairs = list(_of_tables(root, table))
+        pairs = list(_of_tables(root, table, options["split"]))
     else:
+        if options["split"] != ALL:
+            raise UsageError("the source pairs: split is for Parquet files and datasets of the Hub; --root has folders")
         pairs = _of_folders(root, layout, options)
     if again := duplicates(pair.id for pair in pairs):
         raise SourceError(
@@ -113,30 +126,58 @@ def _tables(root: Path | Remote) -> list[str]:
     return []
 
 
-def _of_tables(root: Path | Remote, text: str) -> Iterator[Pair]:
+def _of_hub(files: HubPictures, text: str, split: str) -> Iterator[Pair]:
+    """The pairs of a dataset of the Hub. A reference names the split in place of a file."""
+    splits = files.splits
+    if split != ALL and split not in splits:
+        raise did_you_mean("split", split, [ALL, *splits])
+    number = 0
+    for name, rows in splits.items():
+        if split not in (ALL, name):
+            continue
+        columns = _columns(files.name, text, rows.column_names)
+        texts = {part: [str(v) for v in rows[columns[part]]] for part in ("id", "cluster") if part in columns}
+        for row in range(len(rows)):
+            yield _of_row(name, row, columns, {part: values[row] for part, values in texts.items()}, number)
+            number += 1
+
+
+def _of_row(name: str, row: int, columns: Mapping[str, str], texts: Mapping[str, str], number: int) -> Pair:
+    """The pair of a row. name: of the file or split. texts: its id and cluster, as far as there are such columns."""
+    refs = {part: PictureRef(name, f"row:{row}:{columns[part]}", "") for part in (*USUAL, "effect") if part in columns}
+    key = texts.get("id", f"{number:06d}")
+    scene = texts.get("cluster", key)
+    return Pair(file_name_of(key), scene, refs["image"], refs["truth"], refs.get("mask"), refs.get("effect"))
+
+
+def _of_split(names: list[str], split: str) -> list[str]:
+    """The Parquet files of a split: those whose names begin with it, as in `test-00000-of-00001.parquet`."""
+    splits = [name.rpartition("/")[2].partition("-")[0].removesuffix(".parquet") for name in names]
+    if split != ALL and split not in splits:
+        raise did_you_mean("split", split, [ALL, *dict.fromkeys(splits)])
+    return [name for name, own in zip(names, splits, strict=True) if split in (ALL, own)]
+
+
+def _of_tables(root: Path | Remote, text: str, split: str) -> Iterator[Pair]:
     names = _tables(root)
     if not names:
         raise SourceError(f"{root} holds no Parquet file (*.parquet, data/*.parquet)")
     number = 0
-    for name in names:
+    for name in _of_split(names, split):
         path = root / name
         try:
             with pq.ParquetFile(path.open() if isinstance(path, Remote) else path) as file:
                 columns = _columns(str(root), text, file.schema_arrow.names)
-                plain = [columns[part] for part in ("id", "cluster") if part in columns]
+                plain = [part for part in ("id", "cluster") if part in columns]
                 count = file.metadata.num_rows
-                texts = {column: [str(v) for v in file.read(columns=[column])[column].to_pylist()] for column in plain}
+                texts = {
+                    part: [str(v) for v in file.read(columns=[columns[part]])[columns[part]].to_pylist()]
+                    for part in plain
+                }
         except (OSError, ValueError, pa.ArrowException) as error:
             raise SourceError(f"{root}/{name} cannot be read as Parquet: {printable(str(error))}") from error
         for row in range(count):
-            refs = {
-                part: PictureRef(name, f"row:{row}:{columns[part]}", "")
-                for part in (*USUAL, "effect")
-                if part in columns
-            }
-            key = texts[columns["id"]][row] if "id" in columns else f"{number:06d}"
-            scene = texts[columns["cluster"]][row] if "cluster" in columns else key
-            yield Pair(file_name_of(key), scene, refs["image"], refs["truth"], refs.get("mask"), refs.get("effect"))
+            yield _of_row(name, row, columns, {part: values[row] for part, values in texts.items()}, number)
             number += 1
 
 
@@ -153,7 +194,7 @@ def _columns(root: str, text: str, present: list[str]) -> dict[str, str]:
     return chosen
 
 
-def _hashed(pairs: list[Pair], files: PictureFiles) -> tuple[list[Pair], str]:
+def _hashed(pairs: list[Pair], files: PictureFiles | HubPictures) -> tuple[list[Pair], str]:
     """The pairs with the hashes of their pictures, and a hash of all."""
     digest = hashlib.sha256(b"pairs 1")
     found = []
@@ -166,7 +207,7 @@ def _hashed(pairs: list[Pair], files: PictureFiles) -> tuple[list[Pair], str]:
     return found, digest.hexdigest()
 
 
-def _with_hash(ref: PictureRef | None, files: PictureFiles) -> PictureRef | None:
+def _with_hash(ref: PictureRef | None, files: PictureFiles | HubPictures) -> PictureRef | None:
     if ref is None:
         return None
     try:

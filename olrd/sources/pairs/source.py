@@ -1,4 +1,5 @@
-"""`pairs`: two pictures of one scene, with and without an object: folders of published sets, or Parquet files."""
+"""`pairs`: two pictures of one scene, with and without an object: folders of published sets, Parquet files, or a set of the
+Hub."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from olrd.sources.pairs.sets import Pair, PairSet, pair_set
 from olrd.sources.seen import Layer, PictureRef, Seen, seen_categories
 from olrd.sources.seen.alignment import Motion, displacement, large_motion, small_motion, warped
 from olrd.sources.seen.changes import MOST_CHANGED, Found, known_object, objects_in
+from olrd.sources.seen.hub_pictures import HubPictures, hub_id
 from olrd.sources.seen.picture_files import PictureFiles, working_pixels
 from olrd.sources.seen.tones import MAX_TONE, Tone, fitted_tone, tone_change, toned
 from olrd.storage.remote import location
@@ -28,6 +30,7 @@ DEFAULTS = {
     "truth": "",
     "effects": "",
     "columns": "",
+    "split": "all",
     "cluster": "stem",
     "invert": "",
     "mask_from": "",
@@ -51,7 +54,7 @@ class Pairs:
     name = "pairs"
     background_kind = SEEN
 
-    def __init__(self, pairs: PairSet, files: PictureFiles, spec: SourceSpec) -> None:
+    def __init__(self, pairs: PairSet, files: PictureFiles | HubPictures, spec: SourceSpec) -> None:
         options = checked_options(spec, DEFAULTS)
         self.fingerprint, self.categories = pairs.fingerprint, seen_categories(options["category"])
         self._pairs, self._files, self._max_pixels = pairs.pairs, files, spec.max_pixels
@@ -180,11 +183,12 @@ def _residual(pixels: Image, without: Image, motion: Motion | None) -> tuple[flo
 
 
 def open_pairs(spec: SourceSpec) -> Pairs:
-    """`--source pairs --root DIR [--source-option KEY=VALUE]`.
+    """`--source pairs --root ROOT [--source-option KEY=VALUE]`. The root is a folder, its URL, or OWNER/NAME or
+    `hf://OWNER/NAME`, a dataset of the Hub, which `datasets` downloads.
 
     Options: `layout` (see `olrd.sources.pairs.layouts`, or `ober`), `photos`, `masks`, `truth` and `effects` (folders;
-    `masks=none` finds objects by difference), `columns` (of Parquet files: `image:A,truth:B,mask:C,effect:D,id:E,
-    cluster:F`), `cluster` (`stem`, `prefix` or `folder`: what is one scene), `invert=yes` and `mask_from` (how masks
+    `masks=none` finds objects by difference), `columns` (of Parquet files and datasets of the Hub:
+    `image:A,truth:B,mask:C,effect:D,id:E,cluster:F`), `split` (of those, or `all`), `cluster` (`stem`, `prefix` or `folder`: what is one scene), `invert=yes` and `mask_from` (how masks
     are read), `align` (`auto` or `no`), `category`, `license` and `source_url_prefix`.
     """
     check_unused(spec, "subset")
@@ -199,7 +203,12 @@ def open_pairs(spec: SourceSpec) -> Pairs:
                 f"the source pairs: {name} must be {' or '.join(filter(None, allowed))}, got '{options[name]}'"
             )
     if spec.root is None:
-        raise UsageError("--source pairs needs --root: the folder of the pairs, or of Parquet files")
+        raise UsageError(
+            "--source pairs needs --root: the folder of the pairs or of Parquet files, or OWNER/NAME of a hub set"
+        )
+    if repository := hub_id(spec.root):
+        hub = HubPictures(repository)
+        return Pairs(pair_set(repository, options, hub), hub, spec)
     root = location(spec.root)
     if not root.is_dir():
         raise SourceError(f"--root {spec.root} is not a folder")

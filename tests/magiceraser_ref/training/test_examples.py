@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,27 @@ def test_random_masks_take_the_same_backgrounds_without_the_object() -> None:
     other = triplet._replace(image=np.zeros_like(triplet.image))
     assert all(equal(a, make_example(other, rules, "", ("k", n))) for n, a in enumerate(found))
     assert len({example.hole.tobytes() for example in found}) > 1
+
+
+def test_the_hole_is_the_mask_or_the_effect() -> None:
+    triplet = drawn()
+    effect = triplet.mask.copy()
+    effect[47:54, 61:110] = True
+    image = triplet.image.copy()
+    image[effect & ~triplet.mask] //= 2
+    triplet = triplet._replace(image=image, effect=effect)
+    rules = ExampleRules(resolution=64, factor=8, mirror=False)
+    for region, hole in (("mask", triplet.mask), ("effect", effect)):
+        example = make_example(triplet, replace(rules, region=region), "", ("k",))
+        expected = make_example(triplet._replace(mask=hole, effect=None), rules, "", ("k",))
+        assert equal(example, expected)
+        holes = example.hole.repeat(8, 0).repeat(8, 1)
+        alike = np.array_equal(example.masked[:, ~holes], example.target[:, ~holes])
+        assert alike == (region == "effect")  # a shadow outside the hole is seen, and is not in the target
+    with pytest.raises(SourceError, match=r"no column effect.*--shadow"):
+        make_example(drawn(), replace(rules, region="effect"), "", ("k",))
+    with pytest.raises(UsageError, match="Did you mean 'effect'"):
+        ExampleRules(region="effects")
 
 
 def test_half_of_the_examples_are_mirrored() -> None:

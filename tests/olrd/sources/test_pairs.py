@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,9 +23,10 @@ from olrd.arrays import Image, encode_mask, encode_png
 from olrd.builder.build import build
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
-from olrd.errors import IntegrityError, OutputError, SourceError, UsageError
+from olrd.errors import IntegrityError, OutputError, Rejected, SourceError, UsageError
 from olrd.sources import SourceSpec, open_source
 from olrd.sources.seen import picture_files
+from olrd.sources.seen.hub_pictures import HubPictures, hub_id
 from olrd.tools.rebuild import rebuild
 from olrd.tools.verify import verify
 from tools.drawn_clip import Frame, Scene, overlap
@@ -32,7 +35,7 @@ SCENE = Scene(noise=1.5)
 FRAMES = {f"{number:03d}": SCENE.frame(number) for number in (3, 5, 8)}
 
 
-def config_of(root: Path, **options: str) -> BuildConfig:
+def config_of(root: Path | str, **options: str) -> BuildConfig:
     return BuildConfig(SourceSpec("pairs", str(root), options=options))
 
 
@@ -117,6 +120,101 @@ def test_tables_are_read_and_rebuilt(nested: bool, tmp_path: Path) -> None:
     table(tmp_path / "in" / "data" / "train-00000-of-00001.parquet", cells)
     with pytest.raises(IntegrityError, match="is not the file the recipe was made from"):
         rebuild(tmp_path / "recipes", tmp_path / "in", tmp_path / "other")
+
+
+def hub_set(folder: Path, form: str) -> None:
+    """A dataset as the Hub has them: Parquet files of two splits, or picture files with a list of their names."""
+    rows = []
+    for name, frame in FRAMES.items():
+        rows.append(
+            {"before": frame.pixels, "clean": frame.clean, "object": frame.mask, "shade": frame.effect, "key": name}
+        )
+    if form == "parquet":
+        for split, part in {"train": rows[:2], "test": rows[2:]}.items():
+            cells: dict[str, list[Any]] = {"key": [row["key"] for row in part]}
+            for column in ("before", "clean", "object", "shade"):
+                data = [
+                    encode_mask(row[column]) if row[column].dtype == bool else encode_png(row[column]) for row in part
+                ]
+                cells[column] = [{"bytes": one, "path": None} for one in data]
+            table(folder / "data" / f"{split}-00000-of-00001.parquet", cells)
+        return
+    lines = []
+    for row in rows:
+        line = {"key": row["key"]}
+        for column in ("before", "clean", "object", "shade"):
+            name = f"{column}/{row['key']}.png"
+            (folder / "train" / column).mkdir(parents=True, exist_ok=True)
+            data = encode_mask(row[column]) if row[column].dtype == bool else encode_png(row[column])
+            (folder / "train" / name).write_bytes(data)
+            line[f"{column}_file_name"] = name
+        lines.append(json.dumps(line))
+    (folder / "train" / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("form", ["parquet", "pictures"])
+def test_sets_of_the_hub_are_read_and_rebuilt(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` opens the id; here it finds a folder of that name, since the Hub is out of reach."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    hub_set(tmp_path / "who" / "pairs", form)
+    monkeypatch.chdir(tmp_path)
+    columns = "image:before,truth:clean,mask:object,effect:shade,id:key"
+    config = replace(config_of("hf://who/pairs", columns=columns), splits=(("train", 1.0),))
+    build(config, tmp_path / "out")
+    check(Dataset(tmp_path / "out"), 1.0, 1.0, FRAMES)
+    build(replace(config, form="recipes"), tmp_path / "recipes")
+    rebuild(tmp_path / "recipes", "hf://who/pairs", tmp_path / "again")
+    assert digest(tmp_path / "again") == digest(tmp_path / "out")
+    if form == "parquet":
+        build(config_of("hf://who/pairs", columns=columns, split="test"), tmp_path / "test")
+        assert len(Dataset(tmp_path / "test")) == 1
+        build(config_of("who/pairs", columns=columns, split="test"), tmp_path / "files")
+        assert [one.id for one in Dataset(tmp_path / "files")] == [one.id for one in Dataset(tmp_path / "test")]
+    with pytest.raises(UsageError, match="Did you mean 'train'"):
+        build(config_of("hf://who/pairs", columns=columns, split="trains"), tmp_path / "no")
+    with pytest.raises(
+        UsageError, match=r"who/pairs has the columns .*before.*: say which hold the image and the truth"
+    ):
+        build(config_of("hf://who/pairs"), tmp_path / "no")
+
+
+def test_what_is_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a" / "folder").mkdir(parents=True)
+    assert hub_id("who/pairs") == hub_id("hf://who/pairs") == hub_id("hf://who/pairs/") == "who/pairs"
+    for other in (
+        "a/folder",
+        "hf://datasets/who/pairs",
+        "hf://datasets/pairs",
+        "s3://who/pairs",
+        "who",
+        "/who/pairs",
+        "a/b/c",
+    ):
+        assert hub_id(other) is None
+
+    def offline(name: str) -> None:
+        raise ConnectionError("no route to\nthe hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", offline)
+    said = "who/pairs does not exist here, and `datasets` cannot open it as a dataset of the Hub: ConnectionError: no route to"
+    with pytest.raises(SourceError, match=said):
+        build(config_of("who/pairs"), tmp_path / "out")
+
+
+def test_rows_of_the_hub_name_no_files_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"mine")
+    rows = datasets.Dataset.from_dict({"image": [{"path": str(secret), "bytes": None}, {"path": None, "bytes": None}]})
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: {"train": rows})
+    hub = HubPictures("who/pairs")
+    with pytest.raises(Rejected, match="is no file of the dataset"):
+        hub.read("train", "row:0:image")
+    for part in ("row:1:image", "row:2:image", "row:0:other", "frame:1", ""):
+        with pytest.raises(Rejected):
+            hub.read("train", part)
+    with pytest.raises(Rejected):
+        hub.read("test", "row:0:image")
 
 
 def hand_held(frame: Frame, shift: float = 5) -> Image:

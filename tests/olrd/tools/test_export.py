@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 from synthetic_dataset import write_dataset
 
@@ -112,6 +113,63 @@ def test_pycocotools_reads_the_instances(folder: Path, tmp_path: Path) -> None:
             assert found.cats[annotation["category_id"]]["name"] == row["category"]
             assert found.dataset["licenses"][image["license"] - 1]["name"] == row["license"]
             assert np.array_equal(pixels(tmp_path / "out" / split / image["file_name"]), triplet.image)
+
+
+@pytest.fixture(scope="module")
+def shaded(drawn: Any) -> Path:
+    """Triplets with effects and masks of single objects. Shared: do not write into it."""
+    from olrd.config import BuildConfig
+    from olrd.sources import SourceSpec
+
+    root = SourceSpec("coco", str(drawn.photos(14, 9)))
+    return Path(drawn.built(BuildConfig(root, shadow="contact", objects=(1, 3), per_object=1)))
+
+
+def test_effects_and_single_masks_are_in_folders(shaded: Path, tmp_path: Path) -> None:
+    result = export(shaded, "folders", tmp_path / "out")
+    triplets = {row["id"]: row_triplet(row) for row in Dataset(shaded).rows()}
+    files = counts = 0
+    for split in result["splits"]:
+        home = tmp_path / "out" / split
+        for line in (home / "metadata.jsonl").read_text().splitlines():
+            entry = json.loads(line)
+            triplet = triplets[entry["id"]]
+            assert np.array_equal(pixels(home / entry["effect_file_name"]), np.asarray(triplet.effect) * np.uint8(255))
+            masks = [pixels(home / name) > 0 for name in entry["masks_file_names"]]
+            assert np.array_equal(masks, triplet.masks) and len(entry["categories"]) == len(masks)
+            files, counts = files + 4 + len(masks), counts + (len(masks) > 1)
+    assert result["files"] == files + len(result["splits"]) == len(hashes(tmp_path / "out")) - 1 and counts
+
+
+def test_effects_are_in_coco(shaded: Path, tmp_path: Path) -> None:
+    result = export(shaded, "coco", tmp_path / "out")
+    for split in result["splits"]:
+        found = COCO(str(tmp_path / "out" / "annotations" / f"instances_{split}.json"))
+        rows = [row for row in Dataset(shaded).rows() if row["split"] == split]
+        for image, row in zip(found.loadImgs(sorted(found.imgs)), rows, strict=True):
+            assert np.array_equal(coco_masks.decode(image["effect"]) > 0, row_triplet(row).effect)
+
+
+@pytest.mark.slow
+def test_datasets_reads_effects_and_single_masks(shaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    triplets = {row["id"]: row_triplet(row) for row in Dataset(shaded).rows()}
+    export(shaded, "folders", tmp_path / "folders")
+    listed = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "folders"), split="train")
+    export(shaded, "webdataset", tmp_path / "tars", per_file=5)
+    tars = datasets.load_dataset("webdataset", data_files=str(tmp_path / "tars" / "train-*.tar"), split="train")
+    assert len(listed) == len(tars) > 0
+    for row in listed:
+        triplet = triplets[row["id"]]
+        assert np.array_equal(np.asarray(row["effect"]) > 0, triplet.effect)
+        assert np.array_equal([np.asarray(mask) > 0 for mask in row["masks"]], triplet.masks)
+    for row in tars:
+        triplet = triplets[row["json"]["id"]]
+        assert np.array_equal(np.asarray(row["effect.png"]) > 0, triplet.effect)
+        bits = np.asarray(row["masks.png"])
+        assert np.array_equal([bits >> k & 1 for k in range(len(triplet.masks or ()))], triplet.masks)
 
 
 @pytest.mark.slow
