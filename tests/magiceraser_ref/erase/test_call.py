@@ -84,6 +84,7 @@ def test_results_come_in_the_forms_of_diffusers(eraser: MagicEraser) -> None:
     assert type(as_tuple) is tuple and np.array_equal(np.asarray(as_tuple[0][0]), np.asarray(pil))
 
 
+@pytest.mark.slow
 def test_photos_of_a_list_are_those_of_single_calls(eraser: MagicEraser) -> None:
     other, hole = drawn(32, 40, seed=1), box_mask(32, 40, (4, 5, 9, 9))
     pictures, masks = [PIL_PHOTO, Image.fromarray(other)], [PIL_MASK, hole]
@@ -104,6 +105,7 @@ def test_without_a_generator_torch_seeds_the_noise(eraser: MagicEraser) -> None:
     assert np.array_equal(called(eraser, generator=None), first) and not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_the_callback_sees_every_step_and_may_change_tensors(eraser: MagicEraser) -> None:
     seen: list[tuple[int, int, list[str]]] = []
 

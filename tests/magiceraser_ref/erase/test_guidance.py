@@ -48,6 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["LCMScheduler", "TCDScheduler"])
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 def test_few_step_samplers_refocus_their_first_step(run: Run, kind: str, strength: float) -> None:
@@ -94,6 +95,7 @@ PIPELINES: dict[str, tuple[Callable[[], Any], float, list[bool]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_pipeline_says_which_parts_are_conditional(run: Run, name: str) -> None:
     build, guidance, parts = PIPELINES[name]

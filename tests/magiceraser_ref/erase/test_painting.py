@@ -31,6 +31,7 @@ def erased(eraser: MagicEraser, photos: int = 1, **options: Any) -> Any:
     return eraser.erase([PHOTO] * photos, [MASK] * photos, keys=keys, steps=2, refocus=None, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_latents_that_are_no_numbers_name_the_sample_and_a_remedy(micro: Path, value: float) -> None:
     eraser = opened(micro)

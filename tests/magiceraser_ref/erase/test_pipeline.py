@@ -349,6 +349,7 @@ def test_a_model_is_not_loaded_for_an_argument_of_another_type(options: dict[str
         MagicEraser.from_pretrained(**{"model": "small", "device": "cpu"} | options)
 
 
+@pytest.mark.slow
 def test_a_dtype_of_torch_is_the_one_of_that_name(tmp_path: Path) -> None:
     opened = MagicEraser.from_pretrained(write_model(tmp_path / "micro"), device="cpu", dtype=torch.float32)
     assert opened.pipeline.unet.dtype == torch.float32

@@ -150,6 +150,7 @@ def test_averaged_predictions_give_the_latents_of_multidiffusion(batch: int) -> 
     assert model.calls == [(2, 4, 13, 19)]  # after the block the UNet is its own again
 
 
+@pytest.mark.slow
 def test_one_window_is_the_network_itself(eraser: MagicEraser) -> None:
     unet = eraser.pipeline.unet
     sample, states = torch.randn(2, 9, 7, 8), torch.randn(2, 5, 16)

@@ -32,6 +32,7 @@ def test_a_change_is_added_at_the_photos_scale() -> None:
     assert (with_residual(fill[:20, :30], picture, own, CANVAS)[:, :15] == 120).all()  # of the canvas's own size
 
 
+@pytest.mark.slow
 def test_the_reconstruction_is_the_autoencoders(tmp_path: Path) -> None:
     """Against a plain encoding and decoding with diffusers' own classes."""
     torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")

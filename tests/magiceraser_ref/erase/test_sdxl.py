@@ -88,6 +88,7 @@ def test_large_holes_are_refined(model: Path) -> None:
     assert {tuple(row) for ids in told for row in ids.int().tolist()} == {(32, 32, 0, 0, 32, 32)}
 
 
+@pytest.mark.slow
 def test_a_token_for_it_is_refused(model: Path, tmp_path: Path) -> None:
     eraser = MagicEraser.from_pretrained(model, device="cpu")
     save(tmp_path / "m", eraser.pipeline, PLAIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -125,10 +126,23 @@ def _with(path: Path, **settings: object) -> None:
     save_file(load_file(path), path, metadata=metadata)
 
 
+@pytest.fixture(scope="module")
+def trained_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    save_lora(folder, trained_pipeline().unet)
+    return folder / FILE
+
+
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    save_lora(tmp_path, trained_pipeline().unet)
-    return tmp_path / FILE
+def saved(trained_file: Path, tmp_path: Path) -> Path:
+    """A copy, to be damaged."""
+    return Path(shutil.copy(trained_file, tmp_path))
+
+
+@pytest.fixture(scope="module")
+def untrained() -> Any:
+    """A pipeline for weights that are refused: it stays as it was."""
+    return build_pipeline(MICRO)
 
 
 @pytest.mark.parametrize(
@@ -150,17 +164,19 @@ def saved(tmp_path: Path) -> Path:
         ("colour", "red"),
     ],
 )
-def test_settings_that_could_run_code_or_fill_memory_are_refused(saved: Path, name: str, value: object) -> None:
+def test_settings_that_could_run_code_or_fill_memory_are_refused(
+    saved: Path, untrained: Any, name: str, value: object
+) -> None:
     _with(saved, **{"r": 4, "lora_alpha": 8, "target_modules": list(TARGETS)} | {name: value})
     with pytest.raises(WeightsUnusableError, match=f"'unet.{name}'"):
-        load_lora(build_pipeline(MICRO), saved.parent)
+        load_lora(untrained, saved.parent)
 
 
 @pytest.mark.parametrize("text", ["{", "3", "[]", "[" * 100_000])
-def test_settings_that_are_no_object_are_refused(saved: Path, text: str) -> None:
+def test_settings_that_are_no_object_are_refused(saved: Path, untrained: Any, text: str) -> None:
     save_file(load_file(saved), saved, metadata={"lora_adapter_metadata": text})
     with pytest.raises(WeightsUnusableError, match="pytorch_lora_weights"):
-        load_lora(build_pipeline(MICRO), saved.parent)
+        load_lora(untrained, saved.parent)
 
 
 def test_the_settings_that_peft_writes_are_read(saved: Path) -> None:
@@ -189,10 +205,10 @@ def _flat(weights: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("spoil", "message"), [(_numbers, "NaN"), (_rank, "a rank from 1 to"), (_flat, "expected")])
 def test_weights_that_are_no_lora_are_refused(
-    saved: Path, spoil: Callable[[dict[str, Any]], None], message: str
+    saved: Path, untrained: Any, spoil: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     weights = load_file(saved)
     spoil(weights)
     save_file(weights, saved)
     with pytest.raises(WeightsUnusableError, match=message):
-        load_lora(build_pipeline(MICRO), saved.parent)
+        load_lora(untrained, saved.parent)

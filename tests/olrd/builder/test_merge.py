@@ -44,6 +44,7 @@ def copies(shares: list[Path], tmp_path: Path) -> list[Path]:
     return [Path(shutil.copytree(share, tmp_path / share.name)) for share in shares]
 
 
+@pytest.mark.slow
 def test_shares_are_disjoint_and_complete(config: BuildConfig) -> None:
     units = plan_units(open_source(config.source), config)
     taken = [unit for part in range(5) for unit in Share(part, 5).take(units)]

@@ -93,6 +93,7 @@ def test_objects_do_not_overlap(samples: list[Sample]) -> None:
     assert classes == {True, False}
 
 
+@pytest.mark.slow
 def test_verify_finds_nothing(full: Path, recipes: Path) -> None:
     assert verify(full)["problems"] == verify(recipes)["problems"] == []
 

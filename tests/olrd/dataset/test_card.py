@@ -237,6 +237,7 @@ def test_there_is_a_picture_where_there_are_pixels(folder: Path) -> None:
         assert "olrd rebuild" in text
 
 
+@pytest.mark.slow
 def test_a_card_without_any_triplet_is_valid(config: BuildConfig, root: Path, tmp_path: Path) -> None:
     build(config, tmp_path / "out")
     emptied(tmp_path / "out")

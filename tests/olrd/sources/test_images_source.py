@@ -215,6 +215,7 @@ def test_added_photo_changes_no_id(root: Path, opened: Open, segmented: list[int
     assert ids["a/one.jpg"] == str(image_id("a/one.jpg")) != ids["b/deep/one.jpg"]
 
 
+@pytest.mark.slow
 def test_unreadable_photos_are_listed(root: Path, opened: Open, segmented: list[int]) -> None:
     whole = (root / "a/one.jpg").read_bytes()
     (root / "a/cut.jpg").write_bytes(whole[: len(whole) // 2])

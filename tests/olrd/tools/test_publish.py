@@ -67,6 +67,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield hub
 
 
+@pytest.mark.slow
 def test_recipes_of_a_full_dataset_are_those_of_a_build(config: BuildConfig, mixed: Path, tmp_path: Path) -> None:
     build(replace(config, form="recipes"), tmp_path / "built")
     (tmp_path / "stripped").mkdir()

@@ -110,6 +110,7 @@ def test_a_captioned_folder_is_as_built(folder: Path) -> None:
     assert changed_card_files(Dataset(folder)) == []
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_not_listed_is_named(folder: Path) -> None:
     shard = Dataset(folder).shards[0]
     (folder / "data" / "a-99999-of-99999.parquet").write_bytes(Path(str(shard)).read_bytes())

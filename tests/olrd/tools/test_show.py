@@ -201,6 +201,7 @@ def test_rows_at_gives_exactly_the_rows(folder: Path, numbers: set[int]) -> None
     assert found == [ids[number] for number in sorted(numbers)]
 
 
+@pytest.mark.slow
 def test_importing_show_and_audit_stays_light() -> None:
     code = (
         "import sys, olrd.tools.show, olrd.audit; "

@@ -239,6 +239,7 @@ def test_truncated_objects_stay_at_their_side(place: Placement, side: str) -> No
         assert at_side[side]
 
 
+@pytest.mark.slow
 def test_a_mirrored_truncated_object_goes_to_the_other_side(tmp_path: Path) -> None:
     """Its cut edge is now on its other side; there it must meet the frame."""
     root = write_coco(tmp_path, 3)
