@@ -33,6 +33,7 @@ def painted(model: Path, hint: Hints = MAPPED, seed: int = 0, **options: str) ->
     return opened.erase([PHOTO], [MASK], [hint])[0].tobytes()
 
 
+@pytest.mark.slow
 def test_the_package_imports_no_torch_before_magiceraser_is_used() -> None:
     code = (
         "import sys, magiceraser_ref; assert 'torch' not in sys.modules\n"

@@ -51,6 +51,7 @@ def test_a_model_comes_back_whole(model: Path) -> None:
     assert type(parts.pipeline.scheduler).__name__ == "DDIMScheduler"
 
 
+@pytest.mark.slow
 def test_diffusers_users_can_load_our_lora_and_token(model: Path) -> None:
     diffusers = pytest.importorskip("diffusers", reason="pip install '.[magiceraser]'")
     pipe = diffusers.StableDiffusionInpaintPipeline.from_pretrained(model)
@@ -273,6 +274,7 @@ def test_a_damaged_model_is_named(damage: str, copied: Path) -> None:
     assert copied.name in str(caught.value)
 
 
+@pytest.mark.slow
 def test_adapters_whose_base_is_gone_say_so(tmp_path: Path) -> None:
     settings = replace(SETTINGS, base="nobody/no-such-model", revision="abc")
     save(tmp_path / "a", trained_pipeline(), settings, adapters_only=True)

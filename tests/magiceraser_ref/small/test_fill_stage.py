@@ -42,6 +42,7 @@ def drawn_holes() -> FilledHoles:
     return FilledHoles(Drawn(), Silhouettes(None), filler, build_pipeline(MICRO), SIDE, "cpu", seed=1)
 
 
+@pytest.mark.slow
 def test_the_holes_of_a_dataset_are_outlines_of_its_training_objects(drawn: DrawnSets) -> None:
     from olrd.config import BuildConfig
     from olrd.sources import SourceSpec
@@ -80,6 +81,7 @@ def test_a_pool_holds_the_photo_its_fill_and_their_latents(tmp_path: Path) -> No
     assert all(np.array_equal(again[name], pool[name]) for name in pool)
 
 
+@pytest.mark.slow
 def test_a_guess_that_changes_nothing_gives_the_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The UNet that finds the very noise in the noisy fill leaves the fill as it is, whatever the strength."""
     monkeypatch.setattr(fill_stage, "FILL", 1.0)

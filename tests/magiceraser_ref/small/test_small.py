@@ -106,6 +106,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
     assert steps == 10 and resumed == whole
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path: Path) -> None:
     _, (slope, offset) = _fit(tmp_path, Schedule(400, 8, 0.1, warmup=10, ema=0.9, decay=0.0))
     assert slope == pytest.approx(3, abs=0.1) and offset == pytest.approx(1, abs=0.1)
@@ -155,6 +156,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_held_out_photos_are_never_trained_on(photos: Path) -> None:
     train_on, held = TrainingPhotos(photos, 32), TrainingPhotos(photos, 32, held_out=True)
     assert len(train_on) + len(held) == 300  # the duplicate counts once
@@ -170,6 +172,7 @@ def test_no_photos_is_an_error(tmp_path: Path) -> None:
         TrainingPhotos(tmp_path, 32)
 
 
+@pytest.mark.slow
 def test_the_initialiser_fills_holes_without_seeing_what_is_in_them(photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("lpips", reason="pip install '.[dev]'")
     from magiceraser_ref.ffc.network import FfcSizes

@@ -176,6 +176,7 @@ def test_a_sample_depends_on_seed_step_and_place_alone(rows: TrainingRows) -> No
     assert not equal(other.sample_at(3, 1), wanted)
 
 
+@pytest.mark.slow
 def test_workers_and_devices_do_not_change_the_stream(rows: TrainingRows) -> None:
     stream = Stream(Examples(rows, RULES, short), 1000, 4)
 
