@@ -170,8 +170,8 @@ class RegisteredMagicEraser:
             "negative": self._choices.negative,
             "refocus": "on" if self._choices.refocus else "off",
         }
-        if self._choices.residual == "on":
-            resolved["residual"] = "on"
+        if self._choices.residual:
+            resolved["residual"] = str(self._choices.residual)
         maps = self._choices.refocus is not None or self._options.prompt == "labels"
         wanted = maps and self._options.segmenter == "given"
         return EraserInfo(

@@ -64,11 +64,12 @@ def main() -> None:
     add("--initializer", default="patchmatch", metavar="NAME", help="default %(default)s")
     add("--strengths", default="0.05,0.1,0.2,0.3,0.5,0.7,0.9", metavar="A,B,...", help="default %(default)s")
     add("--steps", default="20", metavar="A,B,...", help="sampling steps (default %(default)s)")
-    add("--residual", default="on,off", metavar="WORDS", help="default %(default)s")
+    add("--residual", default="1,0", metavar="A,B,...", help="default %(default)s")
+    add("--resolution", type=int, metavar="PX", help="side that the model paints (default the model's)")
     add("--each", type=int, default=1, metavar="N", help="holes per photo (default %(default)s)")
     add("--photos-limit", type=int, metavar="N", help="photos (default all that are held out)")
     add("--no-lora", action="store_true", help="leave LoRA and R* out")
-    add("--out", type=Path, required=True, metavar="FILE", help="JSON to write; a plot is written beside it, as SVG")
+    add("--out", type=Path, required=True, metavar="FILE", help="JSON to write, and a plot beside it as SVG")
     args = parser.parse_args()
     cases = holes(TrainingPhotos(args.photos, SIDE, held_out=True), Silhouettes(args.shapes), args.each)
     if args.photos_limit:
@@ -82,7 +83,7 @@ def main() -> None:
     eraser = MagicEraser.from_pretrained(args.model, device="cpu", initializer=filler, lora=not args.no_lora)
     settings = [
         (strength, steps, residual)
-        for residual in args.residual.split(",")
+        for residual in map(float, args.residual.split(","))
         for steps in map(int, args.steps.split(","))
         for strength in map(float, args.strengths.split(","))
         if int(steps * strength)
@@ -97,6 +98,7 @@ def main() -> None:
                 strength=strength,
                 steps=steps,
                 residual=residual,
+                resolution=args.resolution,
                 token=not args.no_lora,
             )
             row = {"strength": strength, "steps": steps, "residual": residual} | mean_scores(cases, results)
@@ -105,7 +107,8 @@ def main() -> None:
             bar.update()
     found = {"photos": len({case[0] for case in cases}), "holes": len(cases), "rows": rows}
     write_atomic(args.out, to_json(found))
-    write_atomic(args.out.with_suffix(".svg"), plot(rows))
+    if len({row["strength"] for row in rows[1:]}) > 1:
+        write_atomic(args.out.with_suffix(".svg"), plot(rows))
 
 
 def plot(rows: Sequence[dict[str, object]]) -> str:
@@ -115,7 +118,7 @@ def plot(rows: Sequence[dict[str, object]]) -> str:
     for row in rows[1:]:
         if row["steps"] == first:
             point = lines.setdefault(float(str(row["strength"])), {"initialiser": float(str(rows[0]["lpips"]))})
-            point[f"residual {row['residual']}"] = float(str(row["lpips"]))
+            point[f"residual {row['residual']:g}"] = float(str(row["lpips"]))
     points = [{"strength": strength} | line for strength, line in sorted(lines.items())]
     names = sorted(set.intersection(*(set(point) for point in points)) - {"strength"})
     return chart(points, "LPIPS in the mask", names, over="strength")

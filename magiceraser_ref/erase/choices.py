@@ -39,7 +39,8 @@ class Choices:
         refine: Whether large holes are painted once more at the photo's own scale, see `refining.py`: `auto`, `on` or
             `off`.
         refine_strength: Where denoising of these passes starts.
-        residual: `on` adds what the model changed to the initialiser's fill (`residual.py`); `off` pastes the model's picture.
+        residual: Share of the fill's detail that autoencoder and resizing took away and that is put back (`residual.py`); 0
+            pastes the model's picture as it is.
         dilate: Pixels by which the mask of the initialiser is larger.
     """
 
@@ -94,13 +95,13 @@ class Choices:
     refine_strength: float = option(
         0.3, "where denoising of the second pass starts: 1 is pure noise", metavar="SHARE", least=0.01, most=1
     )
-    residual: str = option(
-        "off",
-        "paste only what the model changed, on or off (ours, not the paper's)",
-        metavar="WORD",
-        choices=("on", "off"),
+    residual: float = option(
+        0.0,
+        "share of the fill's detail, lost in the autoencoder, that is put back (ours, not the paper's)",
+        metavar="SHARE",
+        least=0,
+        most=1,
         shown_default=OF_THE_MODEL,
-        what="word for residual",
     )
     dilate: int = option(0, "pixels by which the initialiser's mask is larger", metavar="PX", least=0, most=1000)
 

@@ -131,7 +131,7 @@ class Method:
                         own = list(reconstructions(self.pipeline, [job.start for job in some_jobs]))
                     for k, picture, reconstruction in zip(group, pictures, own, strict=True):
                         part = ready[k].parts[number]
-                        ready[k].paste(part, jobs[k], picture, choices.composite, reconstruction)
+                        ready[k].paste(part, jobs[k], picture, choices, reconstruction)
             ticks = None if bar is None else lambda windows: _Tick(bar, windows)
             for photo, each in zip(busy, passes, strict=True):
                 for number, some in enumerate(each):
@@ -162,7 +162,7 @@ class Method:
         view = seen(photo.image[crop], photo.left[crop], ids, canvas.content)
         start, fill = view.photo, None
         hints = [Hints(photo.key)]
-        if choices.content and choices.residual == "on":
+        if choices.content and choices.residual:
             there = [photo.image[crop]], [photo.left[crop]]
             (fill,) = content_initialization(*there, self.initializer, choices.dilate, hints)
             start = np.where(view.hole[..., None], resize_image(fill, canvas.content), start)

@@ -73,26 +73,28 @@ class PhotoInProgress:
         here = PanopticMap(ids, panoptic.segments)
         return regions_of(hole, here, self.mapped.categories, self.erased, choices.rule, void=choices.void)
 
-    def paste(self, part: Part, job: Job, picture: Image, composite: bool, reconstruction: Image | None = None) -> None:
+    def paste(
+        self, part: Part, job: Job, picture: Image, choices: Choices, reconstruction: Image | None = None
+    ) -> None:
         """Put the model's picture of a window into the photo.
 
         Args:
             part: The window and its part of the mask.
             job: The window as it was prepared.
             picture: uint8 [h, w, 3], the canvas's padded size.
-            composite: See `paste_back`.
+            choices: Whether outer pixels stay, and the share of the residual.
             reconstruction: For residual paste, see `with_residual`.
         """
         window = part.window
         size = window.w, window.h
         if job.fill is not None and reconstruction is not None:
-            result = with_residual(job.fill, picture, reconstruction, job.canvas)
+            result = with_residual(job.fill, picture, reconstruction, job.canvas, choices.residual)
         else:
             result = enlarged(picture, job.canvas, size)
         # The model repaints whole latent cells, so photo and result also differ in the cells at the hole's edge.
         width, height = job.canvas.content
         repainted = resize_ids(job.hole[:height, :width], size) | self.left[window.crop()]
-        self.image = paste_back(self.image, result, window, part.mask, repainted, composite=composite)
+        self.image = paste_back(self.image, result, window, part.mask, repainted, composite=choices.composite)
         self.left = self.left & ~part.mask
 
 

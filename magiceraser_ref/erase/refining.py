@@ -166,7 +166,7 @@ def refine(
             with tiled_unet(pipeline.unet, one.grid, batch, factor, turn), tiled_vae(pipeline.vae, side, factor):
                 (picture,) = paint(pipeline, [job], own, told)
         picture = toned(picture, job.start, COARSE * side)
-        photo.paste(Part(one.region, part.mask), job, picture, choices.composite)
+        photo.paste(Part(one.region, part.mask), job, picture, choices)
 
 
 def toned(picture: Image, before: Image, spread: float) -> Image:

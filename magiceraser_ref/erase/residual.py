@@ -1,9 +1,8 @@
-"""Residual paste: only what the model changed is added to the initialiser's fill, at the photo's own scale.
+"""Residual paste: the detail that the initialiser's fill loses in the autoencoder is put back, at the photo's own scale.
 
 This is ours and not the paper's. Autoencoder and resizing blur everything that passes through them, also what denoising at
-a low strength leaves as it is. The autoencoder's own reconstruction of the start has the same blur. So the difference of the
-model's picture and that reconstruction is what the model changed; it is enlarged and added to the fill, which never
-passed through either.
+a low strength leaves as it is. The fill minus the autoencoder's reconstruction of it is what they took away: the residual.
+A share of it is added to the model's picture. With a share of 1 the result is the fill plus what the model changed.
 """
 
 from __future__ import annotations
@@ -41,21 +40,23 @@ def reconstructions(pipeline: Any, starts: Sequence[Image]) -> list[Image]:
     return [to_uint8(one, "magiceraser, the autoencoder's reconstruction") for one in levels]
 
 
-def with_residual(fill: Image, picture: Image, reconstruction: Image, canvas: Canvas) -> Image:
-    """Add what the model changed to the fill.
+def with_residual(fill: Image, picture: Image, reconstruction: Image, canvas: Canvas, share: float = 1.0) -> Image:
+    """Return picture + share * (fill - reconstruction) at the photo's scale.
 
     Args:
         fill: uint8 [h, w, 3], the initialiser's fill at the photo's scale.
         picture: uint8 [H, W, 3], the model's picture, of the canvas's padded size.
         reconstruction: uint8 [H, W, 3], see `reconstructions`.
         canvas: The sizes.
+        share: Share of the residual, from 0 to 1.
 
     Returns:
         uint8 [h, w, 3].
     """
     width, height = canvas.content
-    changed = (picture.astype(np.float32) - reconstruction)[:height, :width]
+    part = np.float32(share)
+    changed = (picture - part * reconstruction)[:height, :width]
     size = fill.shape[1], fill.shape[0]
     if size != (width, height):
         changed = cv2.resize(changed, size, interpolation=cv2.INTER_CUBIC)
-    return np.clip(np.rint(fill + changed), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(part * fill + changed), 0, 255).astype(np.uint8)

@@ -86,13 +86,13 @@ class Settings:
     guidance: float = 7.5
     negative: str = ""
     refocus: Refocus | None = field(default_factory=Refocus)
-    residual: str = "off"
+    residual: float = 0.0
     license: str = "unknown"
 
     def to_json(self) -> str:
         """Return the settings as the text of `magiceraser.json`."""
         # Models without residual paste keep the file that earlier releases read.
-        return to_json({key: value for key, value in asdict(self).items() if (key, value) != ("residual", "off")})
+        return to_json({key: value for key, value in asdict(self).items() if (key, value) != ("residual", 0)})
 
     @classmethod
     def from_json(cls, text: str, name: str = FILE) -> Settings:
@@ -133,10 +133,9 @@ class Settings:
             ("strength", 0.01, 1),
             ("steps", 1, 1000),
             ("guidance", 0, 50),
+            ("residual", 0, 1),
         ):
             _check_number(name, getattr(self, name), low, high, whole=name in ("resolution", "steps"))
-        if self.residual not in ("on", "off"):
-            raise ValueError(f"residual is on or off, not {shown(self.residual)}")
         if self.token is not None and not is_token(self.token):
             raise ValueError(f"token is one word, such as {TOKEN}, or null; not {shown(self.token)}")
         if self.revision is not None and not (isinstance(self.revision, str) and _REVISION.fullmatch(self.revision)):

@@ -32,6 +32,16 @@ def test_a_change_is_added_at_the_photos_scale() -> None:
     assert (with_residual(fill[:20, :30], picture, own, CANVAS)[:, :15] == 120).all()  # of the canvas's own size
 
 
+def test_a_share_of_the_lost_detail_is_put_back() -> None:
+    """A fill with stripes whose reconstruction is flat, and a model that changes nothing."""
+    fill = np.full((20, 30, 3), 100, np.uint8)
+    fill[:, ::2] += 40
+    flat = np.full((24, 32, 3), 120, np.uint8)
+    for share, low, high in ((0.0, 120, 120), (0.5, 110, 130), (1.0, 100, 140)):
+        result = with_residual(fill, flat, flat, CANVAS, share)
+        assert (result[:, ::2] == high).all() and (result[:, 1::2] == low).all()
+
+
 @pytest.mark.slow
 def test_the_reconstruction_is_the_autoencoders(tmp_path: Path) -> None:
     """Against a plain encoding and decoding with diffusers' own classes."""
@@ -57,7 +67,7 @@ def test_a_model_that_changes_nothing_returns_the_fill(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("magiceraser_ref.erase.method.paint", unchanged)
     (fill,) = content_initialization([photo], [mask], open_initializer("opencv-telea", "", "cpu"))
-    results = {word: eraser.erase(photo, mask, seed=0, refocus=None, steps=2, residual=word) for word in ("on", "off")}
+    results = {word: eraser.erase(photo, mask, seed=0, refocus=None, steps=2, residual=word) for word in (1, 0)}
     off_by = {word: np.abs(result[mask].astype(int) - fill[mask]).mean() for word, result in results.items()}
-    assert off_by["on"] <= 2 < off_by["off"]
+    assert off_by[1] <= 2 < off_by[0]
     assert all((result[~mask] == photo[~mask]).all() for result in results.values())
