@@ -25,6 +25,8 @@ SCORE = "lpips-alex/mask/raw"
 COLOURS = ("#d6006c", "#0369a1", "#b45309", "#15803d", "#6d28d9")
 PANEL, HEIGHT, LEFT, TOP, BOTTOM, GAP = 210, 280, 56, 46, 56, 22
 """Width of a panel, height of the plot and its margins, in pixels."""
+LETTER = 7
+"""Width of a letter of the legend in pixels, about."""
 
 
 def read_tracks(folders: list[Path], score: str) -> pd.DataFrame:
@@ -63,12 +65,10 @@ def plot(rows: pd.DataFrame, score: str) -> str:
     shown = shown_range(list(rows.value.dropna()))
     width = LEFT + len(kinds) * (PANEL + GAP)
     parts = [f'<rect width="{width}" height="{HEIGHT}" fill="#fff"/>', text(8, 18, score, MUTED)]
-    at = width - 12
-    for number in range(len(methods) - 1, -1, -1):  # the legend, from the right
-        parts.append(text(at, 18, methods[number], INK, "end"))
-        at -= 7 * len(methods[number]) + 10
-        parts.append(_mark(at, 14, number))
-        at -= 18
+    at = width - sum(LETTER * len(name) + 30 for name in methods)
+    for number, name in enumerate(methods):
+        parts += [_mark(at, 14, number), text(at + 10, 18, name)]
+        at += LETTER * len(name) + 30
     for number, kind in enumerate(kinds):
         parts += _panel(rows, kind, LEFT + number * (PANEL + GAP), shown, methods, number == 0)
     label = escape(f"{score} of {', '.join(methods)} under disturbed masks")
