@@ -2,15 +2,18 @@
 
     python -m perf.scale photos [--counts 1000,10000,100000] [--form recipes] [--workers 1]
     python -m perf.scale annotations --root COCO [--images 118287]
+    python -m perf.scale units [--counts 200,1000,118287]
 
 `photos` builds the source `synthetic` at every size, each in its own process. `annotations` lists the photos of a COCO
 folder repeatedly under new ids until their number is reached, indexes that file, and opens it as a worker does. Memory
-is the largest resident size of any process. It asserts nothing.
+is the largest resident size of any process. `units` builds nothing: it counts units and tasks, and how much later than
+by a perfect division the last worker ends if every photo takes the same time. It asserts nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
 import json
 import os
 import shutil
@@ -18,9 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from olrd.builder.units import Piece, Task, in_pieces, plan_units
+from olrd.config import BuildConfig
+from olrd.sources import SourceSpec, open_source
 from perf.throughput import repeated
 
 IMPORTS = (
@@ -101,7 +108,7 @@ def annotations(root: Path, images: int, scratch: Path) -> dict[str, Any]:
     sample = len(whole["images"])
     segments = sum(len(annotation["segments_info"]) for annotation in whole["annotations"])
     times = -(-images // sample)
-    large = repeated(root, times, scratch / "photos")
+    large = repeated(root, times, scratch / "photos", photos=False)
     (file,) = large.glob("annotations/panoptic_*.json")
     cache = {"OLRD_CACHE": str(scratch / "cache")}
     indexing = _reported("import ijson, olrd.sources.panoptic.index", INDEX.format(file=str(file)), cache)
@@ -120,6 +127,37 @@ def annotations(root: Path, images: int, scratch: Path) -> dict[str, Any]:
     }
 
 
+def longest(tasks: Sequence[Task], workers: int) -> int:
+    """The photos of the worker that ends last, if each takes the next task when it is free."""
+    free = [0] * workers
+    for task in tasks:
+        heapq.heapreplace(free, free[0] + len(task.photos))
+    return max(free)
+
+
+def units(counts: list[int]) -> list[dict[str, Any]]:
+    """Divide every number of photos among several numbers of workers, and return one row for each."""
+    rows = []
+    for count in counts:
+        config = BuildConfig(SourceSpec("synthetic", options={"count": str(count)}))
+        whole = plan_units(open_source(config.source), config)
+        for workers in (2, 8, 64, 500):
+            tasks, perfect = in_pieces(whole, workers), count / workers
+            cut = sum(len(task.photos) for task in tasks if isinstance(task, Piece))
+            rows.append(
+                {
+                    "photos": count,
+                    "workers": workers,
+                    "units": len(whole),
+                    "tasks": len(tasks),
+                    "photos_in_pieces": round(cut / count, 3),
+                    "last_worker": round(longest(tasks, workers) / perfect, 2),
+                    "last_worker_with_whole_units": round(longest(whole, workers) / perfect, 2),
+                }
+            )
+    return rows
+
+
 def _reported(setup: str, code: str, environment: dict[str, str]) -> dict[str, Any]:
     """Run both in a new Python process. Returns the code's seconds and the process's peak memory in MB."""
     _, _, output = watched([sys.executable, "-c", REPORT.format(setup=setup, code=code)], environment)
@@ -131,9 +169,11 @@ def _reported(setup: str, code: str, environment: dict[str, str]) -> dict[str, A
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["photos", "annotations"])
+    parser.add_argument("what", choices=["photos", "annotations", "units"])
     parser.add_argument(
-        "--counts", default="1000,10000,100000", metavar="LIST", help="numbers of photos (default %(default)s)"
+        "--counts",
+        metavar="LIST",
+        help="numbers of photos (default 1000,10000,100000; with units 200,1000,10000,118287)",
     )
     parser.add_argument(
         "--width",
@@ -151,8 +191,10 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         if args.what == "photos":
-            counts = [int(count) for count in args.counts.split(",")]
+            counts = [int(count) for count in (args.counts or "1000,10000,100000").split(",")]
             found: Any = photos(counts, args.width, args.form, args.workers, Path(scratch))
+        elif args.what == "units":
+            found = units([int(count) for count in (args.counts or "200,1000,10000,118287").split(",")])
         elif args.root:
             found = annotations(Path(args.root), args.images, Path(scratch))
         else:

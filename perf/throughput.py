@@ -38,29 +38,37 @@ from olrd.dataset.folder import Dataset, row_triplet
 from olrd.panoptic import Record
 from olrd.sources import Source, SourceSpec, open_source
 from olrd.sources.panoptic.coco import DEMO_ROOT
+from olrd.storage.files import link_or_copy
 from olrd.triplets.candidates import listed_verdict
 from olrd.triplets.tally import Tally
 
 Job = tuple[Callable[[Any], object], Any]
 
 
-def repeated(root: Path, times: int, target: Path) -> Path:
-    """Write a COCO folder `target` that lists the photos of `root` several times under new ids.
+def repeated(root: Path, times: int, target: Path, photos: bool = True) -> Path:
+    """Write a COCO folder `target` that lists the photos of `root` several times, under new ids and file names.
 
     With more photos, the fixed costs of a build (card, sample sheet) have the small share that they have on a real
-    dataset.
+    dataset. The panoptic maps are shared.
+
+    photos: link or copy the photos; without them, the folder serves for indexing and opening.
     """
     (json_path,) = root.glob("annotations/panoptic_*.json")
     subset = json_path.stem.removeprefix("panoptic_")
     whole = json.loads(json_path.read_text())
     images, annotations = whole["images"], whole["annotations"]
-    whole["images"] = [i | {"id": i["id"] + t * 10**7} for t in range(times) for i in images]
+    whole["images"] = [
+        i | {"id": i["id"] + t * 10**7, "file_name": f"{t}-{i['file_name']}"} for t in range(times) for i in images
+    ]
     whole["annotations"] = [a | {"image_id": a["image_id"] + t * 10**7} for t in range(times) for a in annotations]
     (target / "annotations").mkdir(parents=True)
     (target / "annotations" / json_path.name).write_text(json.dumps(whole))
     pngs = json_path.with_suffix("")
     (target / "annotations" / pngs.name).symlink_to(pngs.resolve())
-    (target / subset).symlink_to((root / subset).resolve())
+    (target / subset).mkdir()
+    for name in [image["file_name"] for image in images if photos]:
+        for t in range(times):
+            link_or_copy(root / subset / name, target / subset / f"{t}-{name}")
     return target
 
 

@@ -7,19 +7,21 @@ During a build, `parts/` holds its state (see olrd.builder.parts). When all unit
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from olrd.builder.finish import finish, note_shards
+from olrd.builder.join import begun_pieces, join_if_complete
 from olrd.builder.ownership import begun_identity, check_ours, remove_leftovers, remove_parts
 from olrd.builder.parts import PLAN_FILE, mark_path, read_marks, write_mark
 from olrd.builder.repair import damaged_shards, renew_card, unit_rows, units_in
-from olrd.builder.units import Share, Unit, plan_units
+from olrd.builder.units import Piece, Share, Task, Unit, divided, in_pieces, plan_units
 from olrd.builder.worker import UnitBuilder
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE
+from olrd.dataset.schema import optional_columns
 from olrd.dataset.shards import ShardWriter, Written, numbered
 from olrd.engines import Engine, EngineSpec, open_engine
 from olrd.errors import OutputError
@@ -74,21 +76,72 @@ def build(
                 return Dataset(out).record.to_json()
             reopen(out, units, config, identity, again)
         parts = out / "parts"
-        done = read_marks(parts, units)
-        if retry_failed:
-            done = {unit: mark for unit, mark in done.items() if not mark[1].failures}
         mine = share.take(units) if share else units
-        todo = [unit for unit in mine if unit not in done]
+        todo, begun = _unfinished(parts, units, retry_failed)
+        tasks = _tasks(mine, todo, begun, crew.workers)
+        optional = optional_columns(config, source_info(source))
         try:
-            _run(config, parts, todo, mine, crew)
+            _run(config, parts, tasks, sum(len(task.photos) for task in mine), crew)
+            cut = begun | {task.unit: [task] for task in tasks if isinstance(task, Piece)}
+            for pieces in cut.values():  # a worker may not have seen what others wrote last
+                join_if_complete(parts, pieces[0], config, optional)
         except BaseException:
             remove_leftovers(out)  # of workers that were stopped
             raise
         if share:
-            built = len(read_marks(parts, units))
-            return {"share": list(share), "units": len(units), "units_done": built}
+            return {"share": list(share)} | _progress(parts, units, share)
         fresh = {unit.name for unit in todo}
         return finish(out, config, source_info(source), identity, units, fresh).to_json()
+
+
+def _unfinished(
+    parts: Path | Remote, units: Sequence[Unit], retry_failed: bool
+) -> tuple[list[Unit], dict[Unit, list[Piece]]]:
+    """The units that are not done, and those of their pieces that are.
+
+    With `retry_failed`, the marks of units and pieces with a failure are removed: they are built again.
+    """
+    todo, begun = [], dict[Unit, list[Piece]]()
+    done = read_marks(parts, units)
+    for unit in units:
+        if retry_failed and unit in done and done[unit][1].failures:
+            mark_path(parts, unit).unlink(missing_ok=True)
+            todo.append(unit)
+        elif unit not in done:
+            todo.append(unit)
+    for piece, (_, tally) in begun_pieces(parts, todo).items():
+        if retry_failed and tally.failures:
+            mark_path(parts, piece).unlink(missing_ok=True)
+        else:
+            begun.setdefault(piece.unit, []).append(piece)
+    return todo, begun
+
+
+def _tasks(
+    mine: Sequence[Task], todo: Sequence[Unit], begun: Mapping[Unit, Sequence[Piece]], workers: int | None
+) -> list[Task]:
+    """What is left of `mine`, units or pieces, divided for that number of workers."""
+    left = {*todo}
+    whole = [task for task in mine if isinstance(task, Unit) and task in left]
+    pieces = [task for task in mine if isinstance(task, Piece) and task.unit in left]
+    tasks: list[Task] = []
+    for task in [*in_pieces(whole, workers), *pieces]:
+        if isinstance(task, Unit):
+            tasks += divided(task) if task in begun else [task]
+        else:
+            tasks.append(task)
+    done = {piece for pieces in begun.values() for piece in pieces}
+    return [task for task in tasks if task not in done]
+
+
+def _progress(parts: Path | Remote, units: list[Unit], share: Share) -> dict[str, int]:
+    """The number of units, or of pieces if these are divided among the shares, and how many are done."""
+    todo, begun = _unfinished(parts, units, retry_failed=False)
+    left = {*todo}
+    tasks = share.all_tasks(units)
+    ready = {piece for pieces in begun.values() for piece in pieces}
+    done = sum(task not in left if isinstance(task, Unit) else task.unit not in left or task in ready for task in tasks)
+    return {"units": len(tasks), "units_done": done}
 
 
 def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[str]:
@@ -112,7 +165,11 @@ def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[s
 
 def _about(config: BuildConfig, source: SourceInfo, units: list[Unit]) -> dict[str, Any]:
     """What `merge` must know about a build, because it does not open the source."""
-    return {"config": config.resolved(), "source": source._asdict(), "units": [unit.name for unit in units]}
+    return {
+        "config": config.resolved(),
+        "source": source._asdict(),
+        "units": {unit.name: len(unit.photos) for unit in units},
+    }
 
 
 def open_parts(out: Path | Remote, identity: str, about: dict[str, Any] | None = None) -> bool:
@@ -129,14 +186,14 @@ def open_parts(out: Path | Remote, identity: str, about: dict[str, Any] | None =
     return True
 
 
-def _run(config: BuildConfig, parts: Path | Remote, todo: list[Unit], units: list[Unit], crew: Engine) -> None:
-    total = sum(len(unit.photos) for unit in units)
-    left = sum(len(unit.photos) for unit in todo)
+def _run(config: BuildConfig, parts: Path | Remote, tasks: Sequence[Task], total: int, crew: Engine) -> None:
+    """Do all tasks. total: the photos of these tasks and of those that were done before."""
+    left = sum(len(task.photos) for task in tasks)
     triplets = 0
     with progress_bar("building", total, unit=" photos", initial=total - left) as bar:
-        for unit, tally in crew.run(UnitBuilder(config, str(parts)), todo):
+        for task, tally in crew.run(UnitBuilder(config, str(parts)), tasks):
             triplets += tally.triplets
-            bar.update(len(unit.photos))
+            bar.update(len(task.photos))
             bar.set_postfix(triplets=triplets, refresh=False)
 
 

@@ -1,7 +1,7 @@
 """`olrd merge`: join the shares of one build into its dataset. Neither the source nor photos are needed.
 
 A share is a folder that `olrd-build --shards PART/OF` wrote: parts, done-marks, and plan.json, which describes the
-whole build.
+whole build. With many shares, a unit's pieces lie in several of them.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from typing import Any, NamedTuple
 
 from olrd.builder.build import open_parts
 from olrd.builder.finish import finish
+from olrd.builder.join import damaged_part, join
 from olrd.builder.ownership import check_ours
-from olrd.builder.parts import PLAN_FILE, mark_path, read_mark
-from olrd.builder.units import Unit
+from olrd.builder.parts import PLAN_FILE, Mark, mark_path, read_mark
+from olrd.builder.units import LARGEST_UNIT, Piece, Task, Unit
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.dataset.record import BUILD_FILE
+from olrd.dataset.schema import optional_columns
 from olrd.errors import OlrdError, SourceError, UsageError
 from olrd.progress import progress_bar, say
 from olrd.sources import SourceInfo
-from olrd.storage.files import link_or_copy, sha256_file
+from olrd.storage.files import children, link_or_copy
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
 from olrd.trust import parse_json, reading
@@ -65,9 +67,9 @@ def merge(folders: Sequence[Path | Remote | str], out: Path | Remote | str) -> d
             say(f"{out} is complete already")
             return Dataset(out).record.to_json()
         with progress_bar("merging", len(where), unit=" units") as bar:
-            for unit, share in where.items():
+            for unit, found in where.items():
                 if read_mark(out / "parts", unit) is None:
-                    _bring(unit, share / "parts", out / "parts")
+                    _bring(unit, found, out / "parts", first)
                 bar.update()
         whole = {unit.name for unit in first.units}  # their hashes were checked above
         return finish(out, first.config, first.source, first.identity, first.units, whole).to_json()
@@ -88,7 +90,7 @@ def _read_plan(share: Path | Remote) -> _Plan:
                 raw["identity"],
                 BuildConfig.from_resolved(raw["config"]),
                 SourceInfo(**raw["source"]),
-                [Unit.named(name) for name in raw["units"]],
+                [Unit.named(name, _photos(count)) for name, count in raw["units"].items()],
             )
     except (OSError, OlrdError) as error:
         raise SourceError(
@@ -96,32 +98,64 @@ def _read_plan(share: Path | Remote) -> _Plan:
         ) from error
 
 
-def _where(shares: Sequence[Path | Remote], units: Sequence[Unit]) -> dict[Unit, Path | Remote]:
-    """The first share that has each unit, finished. Raises `UsageError` if a unit is missing."""
-    found: dict[Unit, Path | Remote] = {}
+def _photos(count: object) -> int:
+    """The number of photos of a unit. Raises `ValueError` for one that no unit has."""
+    if isinstance(count, int) and 0 < count <= LARGEST_UNIT:
+        return count
+    raise ValueError(f"a unit of {count!r} photos, expected 1 to {LARGEST_UNIT}")
+
+
+def _where(shares: Sequence[Path | Remote], units: Sequence[Unit]) -> dict[Unit, dict[Task, Path | Remote]]:
+    """The folder `parts` of the first share that has each unit or, if none has it, each of its pieces, finished.
+
+    Raises `UsageError` if a unit is missing.
+    """
+    folders = [share / "parts" for share in shares]
+    # A listing saves asking every share for every mark. Those of a store may be out of date.
+    names = [None if isinstance(parts, Remote) else {path.name for path in children(parts)} for parts in folders]
+
+    def holder(task: Task) -> Path | Remote | None:
+        for parts, listed in zip(folders, names, strict=True):
+            if (listed is None or mark_path(parts, task).name in listed) and read_mark(parts, task) is not None:
+                return parts
+        return None
+
+    found: dict[Unit, dict[Task, Path | Remote]] = {}
     for unit in units:
-        for share in shares:
-            if read_mark(share / "parts", unit) is not None:
-                found[unit] = share
-                break
+        if (parts := holder(unit)) is not None:
+            found[unit] = {unit: parts}
+            continue
+        held = {piece: holder(piece) for piece in unit.pieces()}
+        there: dict[Task, Path | Remote] = {piece: parts for piece, parts in held.items() if parts is not None}
+        if len(there) == len(held):
+            found[unit] = there
     if missing := [unit.name for unit in units if unit not in found]:
         raise UsageError(
-            f"{len(missing)} of {len(units)} units are in none of the {len(shares)} folders (first: "
+            f"{len(missing)} of {len(units)} units are in none of the {len(shares)} folders, or not whole (first: "
             f"{', '.join(missing[:3])}): build the missing shares, or go on with those that were stopped"
         )
     return found
 
 
-def _bring(unit: Unit, source: Path | Remote, target: Path | Remote) -> None:
-    """Check the files of a unit, copy them, and then its mark."""
-    mark = read_mark(source, unit)
+def _bring(unit: Unit, found: dict[Task, Path | Remote], target: Path | Remote, plan: _Plan) -> None:
+    """Check the files of a unit and copy them, and then its mark; or join the unit from its pieces."""
+    marks = {task: _checked(task, parts) for task, parts in found.items()}
+    pieces = {task: (found[task], mark) for task, mark in marks.items() if isinstance(task, Piece)}
+    if pieces:
+        join(pieces, target, unit, plan.config, optional_columns(plan.config, plan.source))
+        return
+    for file in marks[unit][0]:
+        link_or_copy(found[unit] / file.file, target / file.file)
+    link_or_copy(mark_path(found[unit], unit), mark_path(target, unit))
+
+
+def _checked(task: Task, parts: Path | Remote) -> Mark:
+    """The mark of a unit or piece whose files are as they were written. Raises `SourceError` if they are not."""
+    mark = read_mark(parts, task)
     assert mark is not None
-    for file in mark[0]:
-        if sha256_file(source / file.file) != file.sha256:
-            mark_path(source, unit).unlink()
-            raise SourceError(
-                f"{source / file.file} was damaged after it was written: build that share once more "
-                "(the same command as before makes what is missing), then merge again"
-            )
-        link_or_copy(source / file.file, target / file.file)
-    link_or_copy(mark_path(source, unit), mark_path(target, unit))
+    if damaged := damaged_part(parts, task, mark):
+        raise SourceError(
+            f"{damaged} was damaged after it was written: build that share once more "
+            "(the same command as before makes what is missing), then merge again"
+        )
+    return mark

@@ -18,7 +18,7 @@ from olrd.storage.remote import Remote, many
 from olrd.trust import parse_json
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-_PART = re.compile(r"(?:plan|shards)\.json|.+-\d{5,}(?:\.json|\.\d+\.parquet)", re.DOTALL)
+_PART = re.compile(r"(?:plan|shards)\.json|.+-\d{5,}(?:-\d+of\d+)?(?:\.json|\.\d+\.parquet)", re.DOTALL)
 _FINISHED = ("data", "README.md", "sample.png")
 """What a build writes beside `parts/` before `build.json`."""
 

@@ -1,12 +1,17 @@
-"""The plan of a build: its units of work, which depend only on the source and the configuration.
+"""The plan of a build: its units, which depend only on the source and the configuration, and their pieces.
 
-A unit is a range of consecutive photos of one split. One worker builds it, writes one or more part files, and marks it
-as done; then it is not built again. Units are the same for any number of workers, and so are the bytes.
+A unit is a range of consecutive photos of one split. Its rows lie in part files of their own, and it is marked when it
+is done; then it is not built again. Units are the same for any number of workers, and so are the bytes.
+
+A worker builds a whole unit, or one of its pieces of some dozens of photos. Pieces keep all workers busy in a small
+build, at the end of a large one, and where there are more workers than units. The rows of the pieces, in order, are
+written again as the part files of the unit, so pieces have no influence on the bytes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -19,6 +24,8 @@ from olrd.triplets.makers import check_options
 LARGEST_UNIT = 256
 UNITS_PER_SPLIT = 16
 SMALLEST_UNIT = 8
+LARGEST_PIECE = 32
+"""Photos of a piece: about a second of work, against which writing its rows twice counts little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,41 @@ class Unit:
         """The unit that a part file belongs to."""
         return cls.named(file.split(".")[0])
 
+    def pieces(self) -> list[Piece]:
+        """The pieces of equal size that the unit is divided into; one if it is small."""
+        return Piece(self, 0, max(1, -(-len(self.photos) // LARGEST_PIECE))).siblings()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Piece `number`, counted from 0, of the `count` pieces of a unit."""
+
+    unit: Unit
+    number: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """The stem of its files in `parts/`, e.g. `train-00003-0of8`."""
+        return f"{self.unit.name}-{self.number}of{self.count}"
+
+    @property
+    def photos(self) -> tuple[int, ...] | range:
+        total = len(self.unit.photos)
+        return self.unit.photos[total * self.number // self.count : total * (self.number + 1) // self.count]
+
+    def siblings(self) -> list[Piece]:
+        """All pieces of the unit, in order."""
+        return [Piece(self.unit, number, self.count) for number in range(self.count)]
+
+
+Task = Unit | Piece
+"""What a worker does at a time."""
+
+
+UNITS_PER_SHARE = 4
+"""With fewer units for each share, shares would differ much in their time."""
+
 
 class Share(NamedTuple):
     """Share number `part`, counted from 0, of `of` equal shares of a build's units: `--shards 3/16`."""
@@ -65,9 +107,41 @@ class Share(NamedTuple):
             raise UsageError(f"--shards expects PART/OF, counted from 0 (0/16 to 15/16), got '{text}'")
         return cls(int(found[1]), int(found[2]))
 
-    def take(self, units: list[Unit]) -> list[Unit]:
-        """Every `of`-th unit. Neighbouring units take similar time, so they go to different shares."""
-        return units[self.part :: self.of]
+    def take(self, units: list[Unit]) -> list[Task]:
+        """Every `of`-th unit, or every `of`-th piece if there are fewer than `UNITS_PER_SHARE` units for each share.
+
+        Neighbours take similar time, so they go to different shares.
+        """
+        return self.all_tasks(units)[self.part :: self.of]
+
+    def all_tasks(self, units: list[Unit]) -> list[Task]:
+        """What is divided among the shares: units, or pieces."""
+        if len(units) >= UNITS_PER_SHARE * self.of:
+            return [*units]
+        return [task for unit in units for task in divided(unit)]
+
+
+def divided(unit: Unit) -> list[Unit] | list[Piece]:
+    """The pieces of a unit; the unit itself if it is small."""
+    pieces = unit.pieces()
+    return pieces if len(pieces) > 1 else [unit]
+
+
+def in_pieces(units: Sequence[Unit], workers: int | None) -> list[Task]:
+    """The units in order, the last ones in pieces, so that `workers` end at nearly the same time.
+
+    A unit is left whole while all workers have at least another one of its size before them, because pieces are written
+    twice. One worker gets whole units. workers: None if their number is not known, which may be large.
+    """
+    left = sum(len(unit.photos) for unit in units)
+    tasks: list[Task] = []
+    for unit in units:
+        if workers is not None and (workers == 1 or left >= 2 * workers * len(unit.photos)):
+            tasks.append(unit)
+        else:
+            tasks += divided(unit)
+        left -= len(unit.photos)
+    return tasks
 
 
 def plan_units(source: Source, config: BuildConfig) -> list[Unit]:

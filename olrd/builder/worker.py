@@ -1,13 +1,15 @@
-"""The worker of a build: it builds a unit and writes its part files and its done-mark."""
+"""The worker of a build: it builds a unit or a piece of one, and writes its part files and its done-mark."""
 
 from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
+from olrd.builder.join import join_if_complete
 from olrd.builder.parts import write_mark
-from olrd.builder.units import Unit
+from olrd.builder.units import Piece, Task
 from olrd.config import BuildConfig
 from olrd.dataset.schema import optional_columns
 from olrd.dataset.shards import ShardWriter, numbered
@@ -20,7 +22,9 @@ from olrd.triplets.tally import Tally
 
 @dataclass
 class UnitBuilder:
-    """Builds units into the folder or URL `parts` (see `olrd.engines.Worker`)."""
+    """Builds units and pieces into the folder or URL `parts` (see `olrd.engines.Worker`)."""
+
+    IMPORTS: ClassVar = "olrd.builder.imports"
 
     config: BuildConfig
     parts: str
@@ -42,13 +46,18 @@ class UnitBuilder:
         self._maker = maker_of(source, self.config)
         self._optional = optional_columns(self.config, source_info(source))
 
-    def __call__(self, unit: Unit) -> tuple[Unit, Tally]:
-        """Build one unit. The done-mark is written last, after the files that it names."""
+    def __call__(self, task: Task) -> tuple[Task, Tally]:
+        """Build a unit or a piece. The done-mark is written last, after the files that it names.
+
+        After the last piece of a unit, the unit is joined.
+        """
         tally = Tally()
         writer = ShardWriter(self._folder, self.config.form, self.config.shard_bytes, self._optional)
-        rows = (row for index in unit.photos for row in self._maker.photo(index, tally))
-        files = writer.write(rows, numbered(unit.name))
+        rows = (row for index in task.photos for row in self._maker.photo(index, tally))
+        files = writer.write(rows, numbered(task.name))
         if not tally.balanced():
-            raise IntegrityError(f"the counts of unit {unit.name} do not add up: {tally}")
-        write_mark(self._folder, unit, files, tally)
-        return unit, tally
+            raise IntegrityError(f"the counts of {task.name} do not add up: {tally}")
+        write_mark(self._folder, task, files, tally)
+        if isinstance(task, Piece):
+            join_if_complete(self._folder, task, self.config, self._optional)
+        return task, tally

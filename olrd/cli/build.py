@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import olrd
 from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_from, guarded, new_parser
-from olrd.engines.local import local_workers
+from olrd.engines.local import local_workers, start_early
 
 GROUPS = ("source", "objects", "placement and blending", "masks", "output")
 
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         result = estimate(config, args.workers or local_workers())
         emit(result, estimate_summary(result), args.json)
         return 0
+    start_early(engine_from(args), "olrd.builder.imports")  # while this process imports the same
     from olrd.builder.build import build
     from olrd.builder.nothing import many_rejected
     from olrd.triplets.tally import Tally

@@ -208,6 +208,12 @@ def join_files(
     return written
 
 
+def part_rows(paths: Iterable[Path | Remote]) -> Iterator[dict[str, Any]]:
+    """The rows of several files, one after the other. Raises `OutputError` for a file that cannot be read."""
+    for batch in _batches(paths):
+        yield from batch.to_pylist()
+
+
 def _batches(paths: Iterable[Path | Remote]) -> Iterator[pa.RecordBatch]:
     for path in paths:
         try:

@@ -55,7 +55,11 @@ class EngineSpec:
 
 
 class Worker(Protocol[TaskIn, ResultOut]):
-    """What runs in each process. It is pickled and sent there before it is started."""
+    """What runs in each process. It is pickled and sent there before it is started.
+
+    A worker class may have `IMPORTS`, the name of a module that imports all that its processes need and starts no
+    threads. The local engine then imports it once and forks the processes from there; see `olrd.engines.local`.
+    """
 
     def start(self) -> None:
         """Open what the tasks need. Called once per process, before any task."""
@@ -65,7 +69,12 @@ class Worker(Protocol[TaskIn, ResultOut]):
 
 
 class Engine(Protocol):
-    """Runs tasks on workers. Opening an engine starts nothing, but raises if it cannot work."""
+    """Runs tasks on workers. Opening an engine starts nothing, but raises if it cannot work.
+
+    workers: how many there will be at most; None if that is known only once they run.
+    """
+
+    workers: int | None
 
     def run(self, worker: Worker[Task, Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Do every task; yield the results in the order in which the tasks end.

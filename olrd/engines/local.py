@@ -1,15 +1,22 @@
-"""The local engine: tasks on a pool of processes. If a process dies, its tasks run again."""
+"""The local engine: tasks on a pool of processes. If a process dies, its tasks run again.
+
+On Linux, the processes of a worker with `IMPORTS` are forked from a server process that has imported that module
+(`multiprocessing`'s forkserver). The server does nothing else: nothing of the calling program is in it. Elsewhere, and
+for other workers, each process is spawned and imports what it needs.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from olrd.engines import RETRIES, EngineSpec, Result, Task, Worker, WorkerDiedError
@@ -26,7 +33,7 @@ def local_workers() -> int:
 
 
 class LocalEngine:
-    """See `Engine`. One worker runs in this process; several run in spawned processes.
+    """See `Engine`. One worker runs in this process; several run in processes of their own.
 
     If a process is killed, all unfinished tasks run again on a new pool.
     """
@@ -43,11 +50,10 @@ class LocalEngine:
             yield from map(worker, tasks)
             return
         left, deaths = list(tasks), 0
+        context = _context(getattr(worker, "IMPORTS", None))
         while left:
             before = len(left)
-            pool = ProcessPoolExecutor(
-                min(self.workers, len(left)), multiprocessing.get_context("spawn"), _prepare, (os.getpid(), worker)
-            )
+            pool = ProcessPoolExecutor(min(self.workers, len(left)), context, _prepare, (dict(os.environ), worker))
             futures: dict[Future[Any], Task] = {}
             try:
                 futures |= {pool.submit(_work, task): task for task in left}
@@ -104,10 +110,34 @@ def _kill(pool: ProcessPoolExecutor) -> None:
         process.join(1.0)
 
 
-def _prepare(parent: int, worker: Worker[Any, Any]) -> None:
-    """Start the worker of this process. The process object holds it for as long as the process lives."""
+def start_early(spec: EngineSpec, imports: str) -> None:
+    """Start the server process for the workers of `spec` if it will be needed, so that it imports while this process does.
+
+    imports: the worker's `IMPORTS`.
+    """
+    if spec.name == "local" and (spec.workers or local_workers()) > 1:
+        _context(imports)
+
+
+def _context(imports: str | None) -> BaseContext:
+    """How processes are started. The server process is started if it does not run."""
+    if imports is None or sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([imports])
+    forkserver.ensure_running()
+    return context
+
+
+def _prepare(environment: dict[str, str], worker: Worker[Any, Any]) -> None:
+    """Start the worker of this process. The process object holds it for as long as the process lives.
+
+    environment: that of the parent. The server process has the one of the time when it was started.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
-    threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True).start()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     lock_for_one_process()
     worker.start()
     vars(multiprocessing.current_process())["worker"] = worker
@@ -117,8 +147,9 @@ def _work(task: Any) -> Any:
     return vars(multiprocessing.current_process())["worker"](task)
 
 
-def _leave_with_parent(parent: int) -> None:
+def _leave_with_parent() -> None:
     """End this process when its parent is gone: otherwise it would wait for tasks without end."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

@@ -42,7 +42,7 @@ class RayEngine:
             raise MissingExtraError("the engine ray", "ray") from error
         if spec.address is not None and not ray.is_initialized():
             _check_address(spec.address)
-        self.spec = spec
+        self.spec, self.workers = spec, spec.workers
 
     def run(self, worker: Worker[Task, Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See `Engine`."""

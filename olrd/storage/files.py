@@ -158,10 +158,7 @@ def read_regular(path: Path, root: Path | None = None, limit: int = MAX_FILE_BYT
         OSError: it cannot be read, is a pipe or a device, is too large, or is a link that leaves `root`. The
             message names no folder.
     """
-    if root is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
-        raise OSError(errno.EPERM, "it is a symbolic link that leaves its folder; copy the file, or link the folder")
-    # Opening a pipe waits for its other end, unless it is opened without waiting.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = _opened(path, root)
     try:
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
@@ -174,6 +171,20 @@ def read_regular(path: Path, root: Path | None = None, limit: int = MAX_FILE_BYT
             return file.read(found.st_size + 1)  # `read` takes as much memory as it is asked for
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path, root: Path | None) -> int:
+    """A descriptor of a file, opened without waiting for the other end of a pipe. See `read_regular`."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    if root is not None and path.parent == root:  # only the file itself can be a link, and most are none
+        try:
+            return os.open(path, flags | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+    if root is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise OSError(errno.EPERM, "it is a symbolic link that leaves its folder; copy the file, or link the folder")
+    return os.open(path, flags)
 
 
 def children(folder: Path | Remote) -> list[Path] | list[Remote]:

@@ -41,25 +41,37 @@ def kill_build(scene: Scene, out: Path, seconds: float, *more: object) -> bool:
 
 
 def workers_of(pid: int) -> list[int]:
-    """List the worker processes below a build, at any depth."""
-    return [child for child in _descendants(pid) if _is_worker(child)]
+    """List the worker processes below a build, at any depth.
+
+    A worker is spawned, or forked by the server process of `multiprocessing`, whose command line it has then.
+    """
+    return [
+        child
+        for child, parent in _descendants(pid)
+        if "spawn_main" in _command(child) or ("forkserver" in _command(child) and "forkserver" in _command(parent))
+    ]
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def _descendants(pid: int) -> Iterator[tuple[int, int]]:
+    """The processes below `pid`, each with its parent."""
     try:
         words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return
     for child in map(int, words):
-        yield child
+        yield child, pid
         yield from _descendants(child)
 
 
 def _is_worker(pid: int) -> bool:
+    return any(word in _command(pid) for word in ("spawn_main", "forkserver"))
+
+
+def _command(pid: int) -> str:
     try:
-        return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
-        return False
+        return ""
 
 
 def wait_for(process: subprocess.Popen[str], seconds: float) -> None:

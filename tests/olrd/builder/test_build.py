@@ -26,6 +26,7 @@ from olrd.dataset.folder import Dataset
 from olrd.errors import OutputError, Rejected
 from olrd.sources import SourceSpec
 from olrd.tools.verify import verify
+from perf.faults.processes import workers_of
 
 
 @pytest.fixture(scope="module")
@@ -109,23 +110,15 @@ def test_killed_worker_is_replaced(root: Path, reference: dict[str, str], tmp_pa
     killed = 0
     while process.poll() is None and not killed:
         marks = list(out.glob("parts/*-*.json"))
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        workers = [c for c in children if "spawn_main" in _cmdline(c)]
+        workers = workers_of(process.pid)
         if marks and workers:
-            os.kill(int(workers[-1]), signal.SIGKILL)
+            os.kill(workers[-1], signal.SIGKILL)
             killed += 1
         time.sleep(0.005)
     _, stderr = process.communicate(timeout=120)
     assert killed, "the build was over before a worker could be killed"
     assert process.returncode == 0, stderr
     assert digest(out) == reference
-
-
-def _cmdline(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 @pytest.mark.usefixtures("no_sample_sheet")

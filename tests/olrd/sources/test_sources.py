@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
+from built_folders import digest
 from drawn_instances import draw_instances
 from drawn_masks import ONE, draw_masks
+from drawn_openimages import rules
 from drawn_pairs import three, write_pairs
 from PIL import Image
 
 from olrd.arrays import decode_photo
+from olrd.builder import units
+from olrd.builder.build import build
+from olrd.builder.join import join
+from olrd.config import BuildConfig
 from olrd.errors import OBJECT_REASONS, PHOTO_REASONS, UsageError
 from olrd.licenses import license_code
 from olrd.panoptic import Box, check_panoptic
@@ -224,3 +231,21 @@ def test_synthetic_photos_depend_on_their_number_alone() -> None:
         open_source(SourceSpec("synthetic", options={"width": "12"}))
     with pytest.raises(UsageError, match="Did you mean 'count'"):
         open_source(SourceSpec("synthetic", options={"cuont": "12"}))
+
+
+@pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
+def test_the_size_of_pieces_has_no_influence_on_the_bytes(
+    spec: SourceSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every unit whole, and every unit in pieces of one photo."""
+    config = BuildConfig(spec, splits=(("train", 1.0),), limit=12)
+    if spec.name == "openimages":
+        config = replace(config, rules=rules(), margin=0)
+    build(config, tmp_path / "whole")
+    monkeypatch.setattr(units, "LARGEST_PIECE", 1)
+    monkeypatch.setattr("olrd.builder.build.in_pieces", lambda whole, _: units.in_pieces(whole, None))
+    joined = []
+    monkeypatch.setattr("olrd.builder.join.join", lambda *args: (joined.append(args[2].name), join(*args)))
+    build(config, tmp_path / "pieces")
+    assert joined and digest(tmp_path / "pieces") == digest(tmp_path / "whole")
