@@ -131,7 +131,7 @@ def _where(shares: Sequence[Path | Remote], units: Sequence[Unit]) -> dict[Unit,
             found[unit] = there
     if missing := [unit.name for unit in units if unit not in found]:
         raise UsageError(
-            f"{len(missing)} of {len(units)} units are in none of the {len(shares)} folders, or not whole (first: "
+            f"{len(missing)} of {len(units)} units are in none of the {len(shares)} folders as a whole (first: "
             f"{', '.join(missing[:3])}): build the missing shares, or go on with those that were stopped"
         )
     return found

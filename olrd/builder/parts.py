@@ -54,7 +54,7 @@ def read_mark(parts: Path | Remote, unit: Task) -> Mark | None:
         return None
     for file in files:
         if not plain_name(file.file, path, SourceError).startswith(f"{unit.name}."):
-            raise SourceError(f"{path} names {shown(file.file)}, which is not a part of {unit.name}")
+            raise SourceError(f"{path} names {shown(file.file)}, which is not a part of the unit {unit.name}")
     try:
         whole = balanced and all((parts / f.file).stat().st_size == f.bytes for f in files)
     except OSError:
