@@ -111,6 +111,8 @@ class Method:
         busy = [photo for photo in photos if photo.parts]
         if busy and choices.content:
             _ = self.initializer  # so that missing weights are an error before any work
+            if choices.residual:
+                self._fill(busy, choices)
         if choices.refocus is not None and any(photo.mapped.panoptic is None for photo in busy):
             self.segmenter.say_once()
         passes = [[self._passes(part, choices) for part in photo.parts] for photo in busy]
@@ -140,6 +142,14 @@ class Method:
                         self.pipeline, photo, number, some, prompt, choices, batch=batch_size, watch=watch, tick=ticks
                     )
 
+    def _fill(self, photos: list[PhotoInProgress], choices: Choices) -> None:
+        """Fill the whole photos, as the initialiser does alone: it chooses how much of the surroundings it looks at."""
+        images, masks = [photo.image for photo in photos], [photo.left for photo in photos]
+        hints = [Hints(photo.key) for photo in photos]
+        fills = content_initialization(images, masks, self.initializer, choices.dilate, hints)
+        for photo, fill in zip(photos, fills, strict=True):
+            photo.fill = fill
+
     def _passes(self, part: Part, choices: Choices) -> list[Pass]:
         """Plan the second pass over a hole, see `passes_of`."""
         resolution, factor = choices.resolution or self.settings.resolution, int(self.pipeline.vae_scale_factor)
@@ -162,9 +172,8 @@ class Method:
         view = seen(photo.image[crop], photo.left[crop], ids, canvas.content)
         start, fill = view.photo, None
         hints = [Hints(photo.key)]
-        if choices.content and choices.residual:
-            there = [photo.image[crop]], [photo.left[crop]]
-            (fill,) = content_initialization(*there, self.initializer, choices.dilate, hints)
+        if photo.fill is not None:
+            fill = photo.fill[crop]
             start = np.where(view.hole[..., None], resize_image(fill, canvas.content), start)
         elif choices.content:
             (start,) = content_initialization([start], [view.hole], self.initializer, choices.dilate, hints)

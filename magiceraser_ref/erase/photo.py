@@ -35,6 +35,7 @@ class PhotoInProgress:
         prompt: The prompt that the user gave, if any.
         key: Name of the sample.
         seed: Seed of the photo's noise.
+        fill: uint8 [H, W, 3], the photo as the initialiser fills it at its own scale, for residual paste; or None.
     """
 
     image: Image
@@ -45,6 +46,7 @@ class PhotoInProgress:
     prompt: str | None
     key: str
     seed: int = 0
+    fill: Image | None = None
 
     def prompt_of(self, part: Part) -> str:
         """Return the user's prompt, or the short prompt made of the labels around this part (section 4)."""

@@ -35,7 +35,7 @@ SHIPPED_SCALE = 2
 Its training photos are mostly smaller than the photos that it is used on, its networks are convolutional, and small
 details survive (docs/small-model.md)."""
 SHIPPED_INITIALIZER = "patchmatch"
-SHIPPED_STEPS, SHIPPED_GUIDANCE, SHIPPED_STRENGTH, SHIPPED_RESIDUAL = 20, 1.0, 0.05, 0.7
+SHIPPED_STEPS, SHIPPED_GUIDANCE, SHIPPED_STRENGTH, SHIPPED_RESIDUAL = 20, 1.0, 0.05, 0.9
 """Chosen on photos that were held out of the training (tools/strength_sweep.py, docs/small-model.md)."""
 
 
