@@ -137,10 +137,10 @@ def with_region(objects: Sequence[Standing], shadow: Shadow, ground: Mask) -> tu
     return placed, 1 - on_ground / whole
 
 
-def silhouette(one: Standing, lean: tuple[int, int], window: Box) -> tuple[Mask, Light]:
+def silhouette(one: Standing, lean: tuple[int, int], window: Box) -> tuple[Mask, npt.NDArray[np.int64]]:
     """The shadow of an object on flat ground, bool [h, w] inside a window, without softness.
 
-    Returns it with int32 [h, 1]: how high above the feet the points are that fall on each row of the window.
+    Returns it with int64 [h, 1]: how high above the feet the points are that fall on each row of the window.
     """
     height, width = one.mask.shape
     foot = one.position[1] + height
@@ -149,14 +149,14 @@ def silhouette(one: Standing, lean: tuple[int, int], window: Box) -> tuple[Mask,
     high = (2 * (rows - foot) + 1) * (UNIT // 2) // lean[1]
     y, x = height - 1 - high, columns - one.position[0] - (high * lean[0] >> 10)
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    return inside & one.mask[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)], high.astype(np.int32)
+    return inside & one.mask[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)], high
 
 
 def _cast(one: Standing, wide: Box, shadow: Shadow) -> Light:
     """The light, in 256ths, that a cast shadow takes in the window."""
     pad = 3 * MAX_SOFTNESS
     flat, high = silhouette(one, shadow.lean, Box(wide.x - pad, wide.y - pad, wide.w, wide.h))
-    far = np.clip(high * 256 // one.mask.shape[0], 0, 256)
+    far = np.clip(high * 256 // one.mask.shape[0], 0, 256).astype(np.int32)
     sharp = flat.astype(np.uint8) * np.uint8(255)
     near, blurred = (
         _blurred(sharp, radius, radius).astype(np.int32) for radius in (max(1, shadow.softness // 4), shadow.softness)

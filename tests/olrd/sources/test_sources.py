@@ -22,12 +22,15 @@ from olrd.builder import units
 from olrd.builder.build import build
 from olrd.builder.join import join
 from olrd.config import BuildConfig
+from olrd.dataset.folder import Dataset
 from olrd.errors import OBJECT_REASONS, PHOTO_REASONS, UsageError
 from olrd.licenses import license_code
 from olrd.panoptic import Box, check_panoptic
 from olrd.sources import SEEN, SOURCES, Source, SourceSpec, open_source, source_info
 from olrd.sources.panoptic.coco import DEMO_ROOT
 from olrd.sources.seen import SeenSource
+from olrd.tools.rebuild import rebuild
+from olrd.tools.verify import verify
 from tools.drawn_clip import Scene
 
 OPENIMAGES_COLUMNS = "MaskPath ImageID LabelName BoxID BoxXMin BoxXMax BoxYMin BoxYMax PredictedIoU Clicks"
@@ -201,6 +204,26 @@ def test_the_demo_is_complete() -> None:
     assert things >= 12
     files = [path for path in DEMO_ROOT.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3_000_000
+
+
+@pytest.mark.slow
+def test_shadows_are_drawn_and_rebuilt(source: Source, spec: SourceSpec, tmp_path: Path) -> None:
+    """Of every source that pastes: outside the effect nothing changes, and recipes give the same rows."""
+    if source.background_kind == SEEN:
+        pytest.skip("it pastes nothing")
+    config = BuildConfig(spec, shadow="cast", placement="uniform", blend="hard", margin=0, per_object=1)
+    build(config, tmp_path / "full")
+    build(replace(config, form="recipes"), tmp_path / "recipes")
+    full, recipes = Dataset(tmp_path / "full"), Dataset(tmp_path / "recipes")
+    names = ["id", "recipe", "bbox", "mask_area"]
+    assert list(full.rows(names)) == list(recipes.rows(names))
+    for sample in full:
+        assert sample.effect is not None and not (sample.mask & ~sample.effect).any()
+        assert np.array_equal(sample.image[~sample.effect], sample.background[~sample.effect])
+    assert verify(tmp_path / "full")["problems"] == verify(tmp_path / "recipes")["problems"] == []
+    if spec.name == "demo" or spec.root:
+        rebuild(tmp_path / "recipes", spec.root or DEMO_ROOT, tmp_path / "again")
+        assert digest(tmp_path / "again") == digest(tmp_path / "full")
 
 
 @pytest.mark.slow
