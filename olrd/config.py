@@ -27,8 +27,18 @@ MASK_STYLES = ("exact", "grown", "hull", "box", "brush", "loose")
 MOST_OBJECTS = 8
 LATER = ("mask_style", "mask_grow", "objects", "shadow")
 """Options that older builds do not have. At their defaults they are no part of a build's identity."""
+RULES_VERSION = 2
+"""The version of the rules by which objects and positions are chosen. Builds of different versions do not mix. Builds
+that do not name theirs are of version 1."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "paper": {"placement": "centroid", "blend": "hard"},
+    "paper": {
+        "placement": "centroid",
+        "blend": "hard",
+        "groups": False,
+        "cut_objects": False,
+        "min_edge": 0.0,
+        "max_per_photo": 8,
+    },
     "default": {},
     "hard-cases": {"objects": (1, 3), "mask_style": ("grown", "hull", "box", "brush", "loose"), "min_area": 0.005},
     "sees-object": {"match": ("noise", "sharpness"), "mask_style": ("exact", "grown", "box", "loose")},
@@ -116,7 +126,15 @@ class CandidateRules:
 
     min_area: float = option(0.002, "smallest object, as a share of the photo's area", metavar="SHARE", group="objects")
     max_area: float = option(0.25, "largest object, as a share of the photo's area", metavar="SHARE", group="objects")
-    allow_truncated: bool = option(False, "use objects cut by the frame too; they stay at that side", group="objects")
+    cut_objects: bool = option(
+        True,
+        "use objects that the left, right or lower edge of the frame cuts; they stay at such an edge, mirrored if it is "
+        "the other one",
+        group="objects",
+    )
+    allow_truncated: bool = option(
+        False, "use all objects that the frame cuts; they stay at their side", group="objects"
+    )
     max_contact: float = option(
         0.25,
         "largest share of the outline that touches other things: more means that the object is seen in part",
@@ -124,6 +142,18 @@ class CandidateRules:
         group="objects",
         least=0,
         most=1,
+    )
+    min_edge: float = option(
+        0.5,
+        "smallest share of an object's outline at which the picture's colour changes: less means that the outline was drawn "
+        "roughly",
+        metavar="SHARE",
+        group="objects",
+        least=0,
+        most=1,
+    )
+    groups: bool = option(
+        True, "cut out an object with what it carries, wears, holds or is ridden by, as one object", group="objects"
     )
     categories: tuple[str, ...] = option(
         (), "use only these object classes, comma-separated", metavar="NAMES", group="objects", kind=NAMES
@@ -237,8 +267,14 @@ class BuildConfig:
         kind=LOW_HIGH,
     )
     flip: bool = option(False, "mirror half of the objects", group="placement and blending")
+    perspective: bool = option(
+        True,
+        "change the size of objects that move in depth, by the ground plane, and make smaller what does not fit; with "
+        "supported placement, the same photo as donor and no --scale",
+        group="placement and blending",
+    )
     per_object: int = option(3, "most triplets of one object", metavar="N", group="objects", least=1)
-    max_per_photo: int = option(8, "most triplets of one photo", metavar="N", group="objects", least=1)
+    max_per_photo: int = option(4, "most triplets of one photo", metavar="N", group="objects", least=1)
     rules: CandidateRules = field(default_factory=CandidateRules)
     licenses: str = option(
         "any",
@@ -264,6 +300,7 @@ class BuildConfig:
         choices=("skip", "stop"),
         what="--on-error word",
     )
+    rules_version: int = RULES_VERSION
 
     def __post_init__(self) -> None:
         check(self)
@@ -320,7 +357,7 @@ class BuildConfig:
             raise IntegrityError(
                 f"the configuration holds {shown(unknown[0])}, which this version of olrd does not know"
             )
-        return typed(cls, values, "the configuration")
+        return typed(cls, {"rules_version": 1} | values, "the configuration")
 
     def hash(self, fingerprint: str) -> str:
         """Identifies a build: the configuration and what it reads, not where that lies on disk."""

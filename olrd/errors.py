@@ -111,6 +111,8 @@ OBJECT_REASONS: dict[str, str] = {
     "truncated": "the frame cuts it (--allow-truncated permits)",
     "fragmented": "it is in several pieces",
     "occluded": "too much of its outline touches other things (--max-contact)",
+    "rough_outline": "its annotated outline does not follow the edges of the picture (--min-edge)",
+    "carried": "it belongs to a larger object, which carries, wears, holds or is ridden by it",
     "no_surface": "it stands on no background surface (another thing, unlabelled pixels, a wall)",
     "no_position": "no legal position on the allowed background",
     "faint": "it changed the picture too weakly to be told from a shadow",
@@ -123,7 +125,8 @@ OBJECT_REASONS: dict[str, str] = {
 ALL_REASONS: dict[str, str] = PHOTO_REASONS | OBJECT_REASONS
 
 NOTES: dict[str, str] = {
+    "horizon_unknown": "the ground plane could not be estimated, so objects changed their size only to fit",
     "segments_measured": "area or box in the JSON is not the one in the PNG; the PNG counts",
     "segments_hidden": "listed, but without a pixel in the PNG",
 }
-"""What was not as the annotations say and did no harm."""
+"""What was not as the annotations say, or could not be estimated, and did no harm."""

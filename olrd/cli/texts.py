@@ -31,7 +31,9 @@ def build_summary(build: Mapping[str, Any]) -> str:
         f"{sum(totals['objects_rejected'].values()):,} left out",
         *histogram(totals["objects_rejected"]),
     ]
-    lines += [f"  {count:>9,}  segments: {NOTES.get(name, name)}" for name, count in totals.get("notes", {}).items()]
+    for name, count in totals.get("notes", {}).items():
+        what = "segments" if name.startswith("segments") else "photos"
+        lines.append(f"  {count:>9,}  {what}: {NOTES.get(name, name)}")
     for failure in totals["failures"][:5]:
         lines.append(printable(f"  {failure['code']}: {failure['message']}"))
     if len(totals["failures"]) > 5:

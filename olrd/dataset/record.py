@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import olrd
-from olrd.config import FORMS, BuildConfig
+from olrd.config import FORMS, RULES_VERSION, BuildConfig
 from olrd.errors import ALL_REASONS, IntegrityError, UsageError
 from olrd.sources import SourceInfo
 from olrd.splits import split_name, unit_name_parts
@@ -187,7 +187,7 @@ class BuildRecord:
         Raises `IntegrityError`.
         """
         config = self.settings()
-        if self.olrd != olrd.__version__:  # the hash covers the version
+        if self.olrd != olrd.__version__ or config.rules_version != RULES_VERSION:  # the hash covers both
             return
         if self.identity != config.hash(self.source.fingerprint) or self.command != config.command():
             raise IntegrityError(

@@ -20,9 +20,24 @@ MAIN_PIECE = 0.95
 
 
 def listed_verdict(
-    segment: Segment, width: int, height: int, categories: Mapping[int, Category], rules: CandidateRules
+    segment: Segment,
+    width: int,
+    height: int,
+    categories: Mapping[int, Category],
+    rules: CandidateRules,
+    largest: float | None = None,
 ) -> str | None:
-    """The verdict from the annotation alone, without opening the photo. width, height: of the photo, 0 if unknown."""
+    """The verdict from the annotation alone, without opening the photo.
+
+    Args:
+        segment: the object.
+        width: of the photo, 0 if unknown.
+        height: of the photo, 0 if unknown.
+        categories: by id.
+        rules: the limits.
+        largest: the area limit, as a share, if it is not that of the rules: objects may be pasted smaller.
+    """
+    largest = rules.max_area if largest is None else largest
     category = categories.get(segment.category_id)
     if category is None or not category.isthing:
         return "stuff"
@@ -35,11 +50,9 @@ def listed_verdict(
     share = segment.area / (width * height)
     if share < rules.min_area:
         return "too_small"
-    if share > rules.max_area:
+    if share > largest:
         return "too_large"
-    if not rules.allow_truncated and frame_sides(segment.bbox, width, height):
-        return "truncated"
-    return None
+    return cut_verdict(segment.bbox, category, width, height, rules)
 
 
 def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRules) -> str | None:
@@ -54,10 +67,54 @@ def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRul
     return None
 
 
-def frame_sides(box: Box, width: int, height: int, flip: bool = False) -> frozenset[str]:
-    """The sides of the frame that a box touches: left, top, right, bottom. flip: mirror left and right."""
+CUT_AT_SIDES = frozenset({"person", "animal", "vehicle"})
+"""Supercategories of things that stay what they are where the left or right side of the frame cuts them."""
+CUT_BELOW = CUT_AT_SIDES | {"kitchen", "food", "accessory"}
+"""The same for the lower edge."""
+LONG = frozenset({"train", "airplane", "boat"})
+"""Things of which a part does not tell what they are, by name."""
+
+
+def cut_verdict(box: Box, kind: Category, width: int, height: int, rules: CandidateRules) -> str | None:
+    """`truncated` if the frame cuts the object so that the rules leave it out."""
+    sides = cut_sides(box, width, height)
+    good = rules.allow_truncated or not sides or (rules.cut_objects and may_be_cut(kind, sides))
+    return None if good else "truncated"
+
+
+def may_be_cut(kind: Category, sides: frozenset[str]) -> bool:
+    """Whether a thing of this class stays recognisable where these sides of the frame cut it. It can move along one side,
+    or be mirrored from left to right."""
+    if kind.name.lower() in LONG or "top" in sides or {"left", "right"} <= sides:
+        return False
+    return kind.supercategory in (CUT_BELOW if sides == {"bottom"} else CUT_AT_SIDES)
+
+
+NEAR_SIDE = 0.006
+NEAR_BOTTOM = 0.012
+"""Distance from the frame, as a share of the photo's width or height, up to which an object counts as cut by it: outlines
+drawn by hand often end a few pixels before the frame."""
+
+
+def cut_sides(box: Box, width: int, height: int, flip: bool = False) -> frozenset[str]:
+    """The sides of the frame that cut an object, or nearly touch it."""
+    return frame_sides(box, width, height, flip, round(NEAR_SIDE * width), round(NEAR_BOTTOM * height))
+
+
+def frame_sides(
+    box: Box, width: int, height: int, flip: bool = False, across: int = 0, down: int = 0
+) -> frozenset[str]:
+    """The sides of the frame that a box touches: left, top, right, bottom.
+
+    flip: mirror left and right. across, down: distances from the frame, in pixels, that count as touching.
+    """
     left, right = ("right", "left") if flip else ("left", "right")
-    touched = {left: box.x <= 0, "top": box.y <= 0, right: box.x + box.w >= width, "bottom": box.y + box.h >= height}
+    touched = {
+        left: box.x <= across,
+        "top": box.y <= 0,
+        right: box.x + box.w >= width - across,
+        "bottom": box.y + box.h >= height - down,
+    }
     return frozenset(side for side, value in touched.items() if value)
 
 

@@ -20,8 +20,8 @@ Bits = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 WORD = np.dtype("<u8")
 Run = tuple[int, int, int]
-SPARSE = 8
-"""Every n-th run of a mask is tried before all runs."""
+SPARSE = 48, 8
+"""Every n-th run of a mask is tried before all runs, the sparsest ones first."""
 
 
 class Field:
@@ -69,9 +69,13 @@ class Field:
         if among is not None:
             legal &= among
         runs = mask_runs(mask)
-        few = runs[::SPARSE]
-        del runs[::SPARSE]
-        for some in (few, runs):
+        stages = []
+        for step in SPARSE:
+            stages.append(runs[step // 2 :: step])
+            del runs[step // 2 :: step]
+        for some in (*stages, runs):
+            if not some:
+                continue
             hopeful = np.flatnonzero(legal.any(axis=1))
             if not len(hopeful):
                 break

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from olrd.arrays import decode_photo, encode_image, encode_mask, image_name
+from olrd.arrays import Mask, decode_photo, encode_image, encode_mask, image_name
 from olrd.config import BLENDS, PLACEMENTS, BuildConfig
 from olrd.draws import draw_integer, draw_share
 from olrd.errors import Rejected
@@ -19,22 +19,34 @@ from olrd.masks import mask_box
 from olrd.panoptic import Box, Record, Segment, check_categories, encode_rle
 from olrd.sources import Source
 from olrd.splits import photos_by_split, split_of
-from olrd.triplets.candidates import frame_sides, listed_verdict, seen_verdict
+from olrd.triplets.candidates import cut_sides, listed_verdict
 from olrd.triplets.compose import Triplet, compose, pixels_sha256, standing, transformed
+from olrd.triplets.cuts import LEAST_INSIDE, find_cuts, inside_frame, standers
+from olrd.triplets.edges import edge_agreement
 from olrd.triplets.light import Lights, shadow_of
+from olrd.triplets.perspective import SMALLEST, UNKNOWN, Size, find_horizon
 from olrd.triplets.photo import WorkingPhoto
 from olrd.triplets.placements import Landings, Request
 from olrd.triplets.prompts import background_labels, short_prompt
 from olrd.triplets.recipe import Part, PhotoRef, Recipe
 from olrd.triplets.scene import Scene, open_scene
 from olrd.triplets.several import Companion, Cut, Pasting, beside_like, companions, count_of, drawn_shape
-from olrd.triplets.surfaces import surface_under
+from olrd.triplets.shapes import Shape, shapes, sizes_within
+from olrd.triplets.surfaces import walkable
 from olrd.triplets.tally import Tally
 from olrd.triplets.user_masks import MaskStyle
 
 Row = dict[str, Any]
 DONOR_TRIES = 4
 """Number of other photos that are opened in search of a legal position before the triplet is given up."""
+LOOKS = 8
+"""Number of drawn positions partly beyond the frame that are tried."""
+MINOR = 0.3
+"""An object is left over if it is smaller than this share of the largest one that its photo gives."""
+SMALL, SMALL_EACH = 0.01, 2
+"""An object smaller than this share of the photo gives at most so many triplets, so that small masks are not the most."""
+LARGEST = 0.5
+"""The largest object, as a share of the photo, that is tried at smaller sizes."""
 DONOR_LOOKS = 256
 """Number of draws of another photo in that search. A photo that its licence or annotation rules out is not opened."""
 
@@ -51,6 +63,13 @@ class Paste(NamedTuple):
     more: tuple[Companion, ...] = ()
 
 
+class Tries(NamedTuple):
+    """How one object may be pasted: its sizes, and what placement has found out, by size and flip."""
+
+    sizes: list[Size]
+    landings: dict[Shape, Landings]
+
+
 class TripletMaker:
     """Makes the triplets of a source's photos under one configuration.
 
@@ -64,6 +83,14 @@ class TripletMaker:
         self.reach = self.blend.reach(config.blend_params)
         self.licenses = license_patterns(config.licenses)
         self.lights = Lights()
+        self.resizing = (
+            config.perspective
+            and config.placement == "supported"
+            and config.donor == "same"
+            and config.scale == BuildConfig.scale
+        )
+        most = config.rules.max_area
+        self.largest = max(most, min(LARGEST, most / SMALLEST**2)) if self.resizing else most
 
     @cached_property
     def _by_split(self) -> dict[str, list[int]]:
@@ -90,7 +117,7 @@ class TripletMaker:
                 return
             scene = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
             self._note(scene, tally)
-            pastes, reasons = self._pastes(scene, verdicts)
+            pastes, reasons, horizon = self._pastes(scene, verdicts)
             if pastes:
                 scene.photo.decode()
         except Rejected as error:
@@ -104,6 +131,8 @@ class TripletMaker:
                 tally.failures.append(failure)
             return
         tally.objects_rejected.update(reasons)
+        if horizon == UNKNOWN.source:
+            tally.notes["horizon_unknown"] += 1
         tally.objects_used += len({paste.cut.number for paste in pastes})
         tally.triplets += len(pastes)
         if pastes:
@@ -125,60 +154,62 @@ class TripletMaker:
 
     def _listed(self, segments: tuple[Segment, ...], width: int, height: int) -> list[str | None]:
         rules, categories = self.config.rules, self.source.categories
-        return [listed_verdict(segment, width, height, categories, rules) for segment in segments]
+        return [listed_verdict(segment, width, height, categories, rules, self.largest) for segment in segments]
 
     def _note(self, scene: Scene, tally: Tally) -> None:
         notes = {"segments_measured": scene.panoptic.measured, "segments_hidden": scene.panoptic.hidden}
         tally.notes.update({name: count for name, count in notes.items() if count})
 
-    def _pastes(self, scene: Scene, verdicts: list[str | None]) -> tuple[list[Paste], Counter[str]]:
-        """The triplets to make of a photo, and the reasons why its other objects are left out."""
+    def _pastes(self, scene: Scene, verdicts: list[str | None]) -> tuple[list[Paste], Counter[str], str]:
+        """The triplets to make of a photo, the reasons why its other objects are left out, and what the horizon is
+        estimated from; an empty text where none is needed."""
         pastes: list[Paste] = []
         reasons: Counter[str] = Counter()
-        cuts = self._cuts(scene, verdicts, reasons)
+        verdicts = self._fresh(scene, verdicts)
+        key = self.config.seed, scene.record.image_id
+        cuts = find_cuts(scene, self.config.rules, verdicts, self.largest, reasons, *key)
+        horizon = find_horizon(scene, standers(scene, cuts)) if cuts and self.resizing else None
+        largest = 0.0
         for cut in cuts:
             room = min(self.config.per_object, self.config.max_per_photo - len(pastes))
-            if room <= 0:
+            if room <= 0 or (self.resizing and cut.segment.area < MINOR * largest):
                 reasons["over_limit"] += 1
                 continue
-            found, reason = self._object_pastes(scene, cut, room, cuts)
+            tries = Tries(sizes_within(scene, cut, horizon, self.config.rules) if horizon else [], {})
+            if horizon and not tries.sizes:
+                reasons["too_large"] += 1
+                continue
+            if horizon and cut.segment.area < SMALL * scene.panoptic.index.size:
+                room = min(room, SMALL_EACH)
+            found, reason = self._object_pastes(scene, cut, room, tries, cuts)
+            if found and self._rough(scene, cut):
+                found, reason = [], "rough_outline"
             pastes += found
+            largest = max([largest, *(paste.cut.segment.area * paste.scale**2 for paste in found)])
             if not found and reason:
                 reasons[reason] += 1
-        return pastes, reasons
+        return pastes, reasons, horizon.source if horizon else ""
 
-    def _object_pastes(self, scene: Scene, cut: Cut, room: int, cuts: list[Cut]) -> tuple[list[Paste], str | None]:
+    def _rough(self, scene: Scene, cut: Cut) -> bool:
+        """Whether the outline of an object was drawn roughly. It is checked last, because it needs the decoded photo."""
+        least = self.config.rules.min_edge
+        return least > 0 and edge_agreement(scene.photo.pixels, cut.segment.bbox, cut.mask) < least
+
+    def _object_pastes(
+        self, scene: Scene, cut: Cut, room: int, tries: Tries, cuts: list[Cut]
+    ) -> tuple[list[Paste], str | None]:
         """Up to `room` triplets of one object, and the reason why there are not more, if one was met.
 
         cuts: the objects that may be pasted with it.
         """
         pastes: list[Paste] = []
-        landings: dict[tuple[float, bool], Landings] = {}
         for number in range(room):
             try:
-                paste = self._paste(scene, cut, number, pastes, landings)
+                paste = self._paste(scene, cut, number, pastes, tries)
                 pastes.append(self._with_companions(scene, paste, cuts) if self.config.several else paste)
             except Rejected as error:
                 return pastes, error.code
         return pastes, None
-
-    def _cuts(self, scene: Scene, verdicts: list[str | None], reasons: Counter[str]) -> list[Cut]:
-        """The photo's candidates in a keyed order, so that --max-per-photo prefers none of them."""
-        cuts = []
-        verdicts = self._fresh(scene, verdicts)
-        listed = zip(scene.panoptic.segments, verdicts, strict=True)
-        for number, (segment, reason) in enumerate(listed, start=1):
-            if reason is None and segment.area == 0:
-                reason = "too_small"  # it vanished by resizing, or is hidden behind other objects
-            if reason is None:
-                mask = np.ascontiguousarray(scene.panoptic.index[segment.bbox.crop()] == number)
-                reason = seen_verdict(mask, segment, scene.things, self.config.rules)
-            if reason is None:
-                surface = surface_under(scene, segment, number, mask)
-                cuts.append(Cut(segment, number, mask, surface))
-            else:
-                reasons[reason] += 1
-        return sorted(cuts, key=lambda c: draw_share(self.config.seed, scene.record.image_id, c.segment.id))
 
     def _fresh(self, scene: Scene, verdicts: list[str | None]) -> list[str | None]:
         """The verdicts, with new ones where the annotation gave no size or area, or another than the map has."""
@@ -190,39 +221,78 @@ class TripletMaker:
         every = zip(record.segments, verdicts, fresh, strict=True)
         return [new if renewed or not given.area else old for given, old, new in every]
 
-    def _paste(
-        self, scene: Scene, cut: Cut, number: int, earlier: list[Paste], landings: dict[tuple[float, bool], Landings]
-    ) -> Paste:
+    def _paste(self, scene: Scene, cut: Cut, number: int, earlier: list[Paste], tries: Tries) -> Paste:
         """Triplet `number` of an object; `Rejected` if there is no legal position for it.
 
-        earlier: the triplets of the same object. landings: what placement knows of the object, by scale and flip.
+        earlier: the triplets of the same object.
         """
         config, record = self.config, scene.record
         name = f"{self.source.name}-{record.image_id}-{cut.segment.id}-{number}"
         key = (config.seed, name)
-        scale, flip = drawn_shape(config.scale, config.flip, *key)
-        request = self._request(scene, cut, scale, flip, key)
-        if not request.mask.any():
-            raise Rejected("too_small", f"nothing of {name} is left at scale {scale}")
-        if config.donor == "same":
-            request = request._replace(
-                taken=tuple(paste.position for paste in earlier),
-                landings=landings.setdefault((scale, flip), Landings()),
-            )
-            ground, position = scene, None if config.several else self.place(scene, request)
-        else:
+        drawn, flip = drawn_shape(config.scale, config.flip, *key)
+        as_drawn = iter((Shape(Size(drawn, 0, 0, 0), flip),))
+        error = Rejected("no_position", f"no legal position for {name}")
+        for shape in shapes(scene, cut, tries.sizes, number, flip, *key) if self.resizing else as_drawn:
+            size = shape.size
+            request = self._request(scene, cut, size.scale, shape.flip, key)
+            if not request.mask.any():
+                raise Rejected("too_small", f"nothing of {name} is left at scale {size.scale}")
+            if self.resizing:
+                request = request._replace(bottom=size.bottom, reach=size.reach, spread=size.spread)
+            if config.donor == "same":
+                taken = tuple(_corner(paste, request.mask) for paste in earlier)
+                request = request._replace(
+                    taken=taken,
+                    landings=tries.landings.setdefault(shape, Landings()),
+                    beyond=_beyond(shape, request.mask),
+                )
+            try:
+                if shape.beyond:
+                    part, position = self._half_out(scene, cut, shape, request)
+                    return Paste(name, part, scene, position, size.scale, shape.flip)
+                ground, position = self._placed(scene, cut, request)
+            except Rejected as reason:
+                error = reason
+                continue
+            return Paste(name, cut, ground, position, size.scale, shape.flip)
+        raise error
+
+    def _half_out(self, scene: Scene, cut: Cut, shape: Shape, request: Request) -> tuple[Cut, tuple[int, int]]:
+        """The part of an object that the frame shows, and its position. Raises `Rejected`."""
+        kind = scene.categories[cut.segment.category_id]
+        for look in range(LOOKS):
+            x, y = self.place(scene, request._replace(key=(*request.key, "look", look)))
+            part = inside_frame(cut, kind, shape.size.scale, shape.flip, x, scene.shape[1])
+            if (
+                part
+                and part.segment.area * shape.size.scale**2 >= self.config.rules.min_area * scene.panoptic.index.size
+            ):
+                moved = transformed(part.mask, shape.size.scale, shape.flip)
+                down = round((part.segment.bbox.y - cut.segment.bbox.y) * shape.size.scale)
+                below = min(y + down, scene.shape[0] - moved.shape[0])
+                return part, (0 if x < 0 else scene.shape[1] - moved.shape[1], below)
+        raise Rejected("no_position", "no part of the object that is recognisable fits at the frame")
+
+    def _placed(self, scene: Scene, cut: Cut, request: Request) -> tuple[Scene, tuple[int, int]]:
+        """The photo and the position in it for an object. Raises `Rejected`."""
+        ground = scene
+        if self.config.donor == "other":
             ground, position = self._other_ground(scene, request)
-        if position is None or config.several:
-            position = beside_like(ground, self.place, request, cut.segment.category_id)
-        return Paste(name, cut, ground, position, scale, flip)
+            if not self.config.several:
+                return ground, position
+        elif not self.config.several:
+            return ground, self.place(ground, request)
+        return ground, beside_like(ground, self.place, request, cut.segment.category_id)
 
     def _request(self, scene: Scene, cut: Cut, scale: float, flip: bool, key: tuple[object, ...]) -> Request:
         """An object to place. scene: its own photo."""
+        kind = scene.categories[cut.segment.category_id]
         return Request(
             mask=transformed(cut.mask, scale, flip),
             bottom=(cut.segment.bbox.y + cut.segment.bbox.h) / scene.shape[0],
             surface=cut.surface,
-            sides=frame_sides(cut.segment.bbox, scene.shape[1], scene.shape[0], flip),
+            ground=frozenset() if cut.surface is None else walkable(cut.surface, kind, scene.categories),
+            sides=cut_sides(cut.segment.bbox, scene.shape[1], scene.shape[0], flip),
             key=key,
             margin=self.config.margin + self.reach,
             frame=self.reach + 1,
@@ -341,6 +411,17 @@ class TripletMaker:
             **terms("donor_", here),
             "recipe": recipe.to_json(),
         }
+
+
+def _beyond(shape: Shape, mask: Mask) -> int:
+    return int((1 - LEAST_INSIDE) * mask.shape[1]) if shape.beyond else 0
+
+
+def _corner(paste: Paste, mask: Mask) -> tuple[int, int]:
+    """The corner of a mask that stands where an earlier paste of the same object stands."""
+    height, width = transformed(paste.cut.mask, paste.scale, paste.flip).shape
+    x, y = paste.position
+    return x + (width - mask.shape[1]) // 2, y + height - mask.shape[0]
 
 
 def drawn_style(config: BuildConfig, name: str) -> MaskStyle | None:

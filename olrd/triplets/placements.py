@@ -25,6 +25,12 @@ from olrd.triplets.surfaces import foot_mask, same_kind
 Answer = TypeVar("Answer")
 
 
+HEIGHT_LIMIT = 0.2
+"""Largest vertical move of a supported object, as a share of the photo's height."""
+HEIGHT_SCALE = 0.05
+"""Vertical distance, as a share of the photo's height, at which a row has half the probability of distance 0."""
+
+
 class Landings:
     """Where one object may lie in one scene: what a placement has found out, kept for the object's next triplet."""
 
@@ -52,6 +58,11 @@ class Request(NamedTuple):
         frame: distance to the frame, in pixels.
         taken: the corners (x, y) that earlier triplets of this object use.
         landings: shared by the triplets of one object, at one scale, in one scene.
+        reach: the largest distance of its foot from the row `bottom`, as a share of the photo's height.
+        spread: the distance, as such a share, at which a row has half the probability of distance 0.
+        beyond: if not 0, the object must lie partly beyond the left or right side of the frame, by up to so many pixels;
+            the x of its corner may be negative then. `supported` alone heeds this.
+        ground: ids of the categories on which it may stand if there is no room on those like its own.
     """
 
     mask: Mask
@@ -63,6 +74,10 @@ class Request(NamedTuple):
     frame: int
     taken: tuple[tuple[int, int], ...] = ()
     landings: Landings | None = None
+    reach: float = HEIGHT_LIMIT
+    spread: float = HEIGHT_SCALE
+    beyond: int = 0
+    ground: frozenset[int] = frozenset()
 
     def once(self, key: object, find: Callable[[], Answer]) -> Answer:
         """See `Landings.once`; without `landings` nothing is kept."""
@@ -70,7 +85,15 @@ class Request(NamedTuple):
 
 
 def _landing_field(scene: Scene, request: Request) -> Field:
-    return scene.landing_field(request.margin, 0 if request.sides else request.frame)
+    surface = request.surface
+    table = surface if surface is not None and scene.categories[surface].isthing else None
+    frame = 0 if request.sides or request.beyond else request.frame
+    return scene.landing_field(request.margin, frame, table, _beyond(scene, request))
+
+
+def _beyond(scene: Scene, request: Request) -> int:
+    """The columns of free space on each side of the photo. One number for a photo, so that its fields are made once."""
+    return scene.shape[1] // 2 if request.beyond else 0
 
 
 def _legal(scene: Scene, request: Request) -> Legal:
@@ -78,21 +101,31 @@ def _legal(scene: Scene, request: Request) -> Legal:
     field = _landing_field(scene, request)
     rows = field.rows(request.mask.shape[0])
     legal = request.once("legal", lambda: field.legal(request.mask, rows))
-    return _restrict(legal.copy(), request, rows, scene.shape[0])
+    return _restrict(legal.copy(), scene, request, rows)
 
 
-def _restrict(legal: Legal, request: Request, rows: range, frame_height: int) -> Legal:
+def _restrict(legal: Legal, scene: Scene, request: Request, rows: range) -> Legal:
     """Remove positions that overlap an earlier paste of the same object by half, and positions that would move a
     truncated object away from its side of the frame."""
     height, width = request.mask.shape
+    beyond = _beyond(scene, request)
     for x, y in request.taken:
-        top, left = y - rows.start - height // 2, x - width // 2
+        top, left = y - rows.start - height // 2, x - width // 2 + beyond
         legal[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = False
-    lowest = frame_height - height
+    lowest = scene.shape[0] - height
     if "top" in request.sides:
         legal[[y != 0 for y in rows]] = False
     if "bottom" in request.sides:
         legal[[y != lowest for y in rows]] = False
+    if beyond:
+        across = np.arange(legal.shape[1]) - beyond
+        out = np.maximum(-across, across + width - scene.shape[1])
+        legal[:, (out < 1) | (out > request.beyond)] = False
+        if "left" in request.sides:
+            legal[:, across >= 0] = False
+        if "right" in request.sides:
+            legal[:, across < 0] = False
+        return legal
     if "left" in request.sides:
         legal[:, 1:] = False
     if "right" in request.sides:
@@ -135,40 +168,59 @@ def centroid(scene: Scene, request: Request) -> tuple[int, int]:
     return int(columns[nearest]), int(rows[nearest])
 
 
-HEIGHT_LIMIT = 0.2
-"""Largest vertical move of a supported object, as a share of the photo's height."""
-HEIGHT_SCALE = 0.05
-"""Vertical distance, as a share of the photo's height, at which a row has half the probability of distance 0."""
-
-
 def supported(scene: Scene, request: Request) -> tuple[int, int]:
     """A position where the object stands on the same surface as before, near its old height, so that its size is
     plausible.
 
-    The surface is of the same class if there is room, else of the same family (any floor for a floor).
+    The surface is of the same class if there is room, else of the same family (any floor for a floor), else one of
+    `request.ground`.
     """
+    mask, height = request.mask, scene.shape[0]
+    if "bottom" in request.sides:
+        return _slid_along(scene, request)
     if request.surface is None:
         raise Rejected("no_surface", "the object stands on a thing or on unlabelled pixels")
-    mask, height = request.mask, scene.shape[0]
     old = request.bottom * height - mask.shape[0]
-    reach = HEIGHT_LIMIT * height
+    reach = request.reach * height
     rows = _landing_field(scene, request).rows(mask.shape[0], old - reach, old + reach)
     drop = np.abs(np.array(rows) - old) / height
     # 1 / (1 + d^2) in integers, because IEEE division and floor give the same result on every machine.
-    weight = np.floor(1_000_000 / (1 + (drop / HEIGHT_SCALE) ** 2)).astype(np.int64)
-    for surface in (frozenset({request.surface}), same_kind(request.surface, scene.categories)):
-        standing = request.once(surface, partial(_standing, scene, request, rows, surface))
-        legal = _restrict(standing.copy(), request, rows, height)
+    weight = np.floor(1_000_000 / (1 + (drop / request.spread) ** 2)).astype(np.int64)
+    families = frozenset({request.surface}), same_kind(request.surface, scene.categories), request.ground
+    whole = frozenset().union(*families)
+    everywhere = request.once("standing", partial(_standing, scene, request, rows, whole))
+    for surface in dict.fromkeys(families) if everywhere.any() else ():
+        legal = everywhere.copy()
+        if surface != whole:
+            legal &= request.once(surface, partial(_footing, scene, request, rows, surface))
+        legal = _restrict(legal, scene, request, rows)
         chances = weight * legal.sum(axis=1, dtype=np.int32)
         if chances.any():
             row = draw_weighted(chances, *request.key, "row")
             columns = np.flatnonzero(legal[row])
-            return int(columns[draw_integer(len(columns), *request.key, "column")]), rows[row]
+            column = int(columns[draw_integer(len(columns), *request.key, "column")])
+            return column - _beyond(scene, request), rows[row]
     raise _none(request)
+
+
+def _slid_along(scene: Scene, request: Request) -> tuple[int, int]:
+    """A position at the lower edge of the frame, for an object that this edge cuts. What it stands on is out of sight."""
+    field = _landing_field(scene, request)
+    rows = field.rows(request.mask.shape[0], scene.shape[0] - request.mask.shape[0])
+    legal = request.once("legal", lambda: field.legal(request.mask, rows))
+    columns = np.flatnonzero(_restrict(legal.copy(), scene, request, rows).any(axis=0))
+    if not len(columns):
+        raise _none(request)
+    column = int(columns[draw_integer(len(columns), *request.key, "column")])
+    return column - _beyond(scene, request), rows[0]
 
 
 def _standing(scene: Scene, request: Request, rows: range, surface: frozenset[int]) -> Legal:
     """The legal positions in `rows` whose contact line lies on `surface`."""
+    return _landing_field(scene, request).legal(request.mask, rows, _footing(scene, request, rows, surface))
+
+
+def _footing(scene: Scene, request: Request, rows: range, surface: frozenset[int]) -> Legal:
+    """The positions in `rows` whose contact line lies on `surface`."""
     strip = request.once("foot", lambda: foot_mask(request.mask))
-    footing = scene.surface_field(surface).legal(strip, rows)
-    return _landing_field(scene, request).legal(request.mask, rows, footing)
+    return scene.surface_field(surface, _beyond(scene, request)).legal(strip, rows)

@@ -18,6 +18,8 @@ from olrd.sources import Source
 from olrd.triplets.legal import Field
 from olrd.triplets.photo import WorkingPhoto, working_photo
 
+SEAM = 9
+"""Width in pixels of unlabelled gaps that count as narrow."""
 FEW = 4
 """Up to this number of segments, comparing the map with each is faster than a table look-up."""
 
@@ -76,28 +78,42 @@ class Scene:
         categories, segments = self.categories, self.panoptic.segments
         return np.array([False, *(s.iscrowd or categories[s.category_id].isthing for s in segments)])
 
-    def landing_field(self, margin: int, frame: int) -> Field:
-        """The field of pixels where no object may lie: everything but background, grown by `margin`, and a border of
-        `frame` pixels."""
-        key = ("landing", margin, frame)
+    @cached_property
+    def seams(self) -> Mask:
+        """bool [H, W]: unlabelled pixels in narrow gaps between stuff. Annotators leave such gaps; nothing is in them."""
+        stuff = self.background.view(np.uint8)
+        closed = cv2.morphologyEx(stuff, cv2.MORPH_CLOSE, np.ones((SEAM, SEAM), np.uint8))
+        return closed.view(np.bool_) & (self.panoptic.index == 0)
+
+    def landing_field(self, margin: int, frame: int, also: int | None = None, beyond: int = 0) -> Field:
+        """The field of pixels where no object may lie: things grown by `margin`, unlabelled pixels but narrow seams, and a
+        border of `frame` pixels.
+
+        also: the id of a category of things on which the object may lie too, such as a table.
+        beyond: columns of free space that are added to the left and to the right of the photo.
+        """
+        key = ("landing", margin, frame, also, beyond)
         if key not in self._fields:
-            blocked = ~self.background
+            hindering = self.objects if also is None else self.objects & (self.kinds != also)
+            blocked = self.pixels_where(hindering)
             if margin:
                 blocked = grown(blocked, margin)
+            blocked |= (self.panoptic.index == 0) & ~self.seams
             if frame:
                 blocked[:frame], blocked[-frame:] = True, True
                 blocked[:, :frame], blocked[:, -frame:] = True, True
             if self._taken is not None:
                 blocked |= self._taken
-            self._fields[key] = Field(blocked)
+            self._fields[key] = Field(widened(blocked, beyond))
         return self._fields[key]
 
-    def surface_field(self, surface: frozenset[int]) -> Field:
-        """The field of pixels whose category is not one of `surface`."""
-        if surface not in self._fields:
+    def surface_field(self, surface: frozenset[int], beyond: int = 0) -> Field:
+        """The field of pixels whose category is not one of `surface`. beyond: as for `landing_field`."""
+        key = surface, beyond
+        if key not in self._fields:
             chosen = np.array([kind in surface for kind in self.kinds.tolist()])
-            self._fields[surface] = Field(~self.pixels_where(chosen))
-        return self._fields[surface]
+            self._fields[key] = Field(widened(~self.pixels_where(chosen), beyond))
+        return self._fields[key]
 
     def without(self, taken: Mask) -> Scene:
         """The same scene, in which no object may lie on the pixels of `taken` (bool [H, W]) either."""
@@ -108,6 +124,11 @@ class Scene:
     def drop_fields(self) -> None:
         """Free the memory of the fields. Placement on this scene is finished."""
         self._fields.clear()
+
+
+def widened(blocked: Mask, beyond: int) -> Mask:
+    """bool [H, W + 2 beyond]: the mask with free columns on both sides."""
+    return np.pad(blocked, ((0, 0), (beyond, beyond))) if beyond else blocked
 
 
 def open_scene(source: Source, record: Record, size: int | None, max_pixels: int) -> Scene:

@@ -6,7 +6,7 @@ A moved object keeps its surface: a dog on grass is pasted on grass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,15 +15,24 @@ from olrd.arrays import Mask
 from olrd.panoptic import VOID, Category, Segment
 from olrd.triplets.scene import Scene
 
-CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture"})
-"""Supercategories of things that stand, lie or float on something. Birds are exempt, because they perch and fly."""
+CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture", "kitchen", "food", "appliance"})
+"""Supercategories of things that stand, lie or float on something. """
 CARRIES_NOTHING = frozenset(
-    {"building", "wall", "window", "ceiling", "tree-merged", "flower", "net", "fence-merged", "curtain"}
+    {"building", "wall", "window", "ceiling", "tree-merged", "flower", "net", "fence-merged", "curtain", "cardboard"}
 )
 """Stuff, by supercategory or name, that does not carry things: above it, the lower part of a thing is hidden. A car
 above `building` has its wheels behind something."""
+FLIES = frozenset({"airplane", "bird", "person", "umbrella"})
+"""Things that are seen in the sky, besides what is played with; names in lower case. Others stand before it."""
 HANGS = frozenset({"traffic light", "stop sign", "traffic sign", "street light"})
 """Things that hang on a pole or wire, whatever is behind them; names in lower case."""
+
+
+TABLES: Mapping[str, frozenset[str]] = {
+    "dining table": frozenset({"kitchen", "food", "electronic", "indoor"}),
+    "bed": frozenset({"indoor", "animal", "electronic"}),
+}
+"""Things that carry things, by name in lower case, and the supercategories of what they carry."""
 
 
 class Foot(NamedTuple):
@@ -43,14 +52,21 @@ def find_foot(mask: Mask, share: float = 0.08) -> Foot:
     return Foot(rows[low], columns[low])
 
 
-def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> int | None:
+def surface_under(scene: Scene, segment: Segment, own: Collection[int], mask: Mask) -> int | None:
     """The category id of the background under an object's contact line.
 
     Below each contact pixel, the first labelled pixel within a short reach votes. The reach bridges the narrow seam of
     void that annotators often leave between object and ground.
 
+    Args:
+        scene: the object's own photo.
+        segment: the object's class and box.
+        own: the values of the index map that are the object.
+        mask: bool [h, w], the object inside its box.
+
     Returns:
-        The id, or None if a thing is there, or stuff that cannot carry the object, or only void or the frame.
+        The id, or None if a thing is there that carries nothing, or stuff that cannot carry the object, or only void or
+        the frame.
     """
     index = scene.panoptic.index
     height = index.shape[0]
@@ -61,7 +77,9 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
     reach = max(6, segment.bbox.h // 12)
     below = np.minimum(rows[:, None] + np.arange(1, reach + 1), height - 1)
     seen = index[below, columns[:, None]]
-    labelled = (seen != 0) & (seen != number)
+    labelled = seen != 0
+    for number in own:
+        labelled &= seen != number
     first = labelled.argmax(axis=1)  # of those that have a labelled pixel
     vote = seen[np.arange(len(seen)), first][labelled.any(axis=1)]
     counts = np.bincount(vote, minlength=len(scene.kinds))
@@ -70,7 +88,9 @@ def surface_under(scene: Scene, segment: Segment, number: int, mask: Mask) -> in
     by_kind: dict[int, int] = {}
     for value, count in enumerate(counts.tolist()):
         if count:
-            kind = VOID if scene.objects[value] else int(scene.kinds[value])
+            kind = int(scene.kinds[value])
+            if scene.objects[value] and not is_table(scene.categories[kind], scene.categories[segment.category_id]):
+                kind = VOID
             by_kind[kind] = by_kind.get(kind, 0) + count
     winner = max(sorted(by_kind), key=lambda kind: by_kind[kind])
     if winner == VOID or not _carries(scene.categories[winner], scene.categories[segment.category_id]):
@@ -94,8 +114,33 @@ def _carries(ground: Category, thing: Category) -> bool:
     """Whether this stuff can carry this thing."""
     if thing.name.lower() in HANGS:
         return False
-    heavy = thing.supercategory in CARRIED_BY_GROUND and thing.name != "bird"
+    name = thing.name.lower()
+    if ground.supercategory == "sky":
+        return name in FLIES or thing.supercategory == "sports"
+    if name == "potted plant" and ground.supercategory == "wall":
+        return True  # `wall` names ledges too
+    heavy = thing.supercategory in CARRIED_BY_GROUND and name != "bird"
     return not heavy or CARRIES_NOTHING.isdisjoint({ground.supercategory, ground.name})
+
+
+def walkable(surface: int, thing: Category, categories: Mapping[int, Category]) -> frozenset[int]:
+    """The open ground on which whoever walks on this surface may stand as well; empty for others, and for snow and
+    water."""
+    open_ground = frozenset(c.id for c in categories.values() if not c.isthing and _open_ground(c))
+    return open_ground if thing.supercategory in WALKS and surface in open_ground else frozenset()
+
+
+WALKS = frozenset({"person", "animal"})
+"""Supercategories of what walks from one ground to the next."""
+
+
+def _open_ground(kind: Category) -> bool:
+    return kind.name == "grass-merged" or (kind.supercategory == "ground" and kind.name not in ("snow", "railroad"))
+
+
+def is_table(table: Category, thing: Category) -> bool:
+    """Whether one thing carries another as a table does."""
+    return thing.supercategory in TABLES.get(table.name.lower(), ())
 
 
 def foot_mask(mask: Mask) -> Mask:
@@ -109,7 +154,9 @@ def foot_mask(mask: Mask) -> Mask:
 
 def same_kind(surface: int, categories: Mapping[int, Category]) -> frozenset[int]:
     """The surface's class and the stuff classes of its supercategory (any floor for a floor). Classes without a
-    supercategory form no family."""
+    supercategory form no family, nor do tables."""
+    if categories[surface].isthing:
+        return frozenset({surface})
     family = categories[surface].supercategory
     return frozenset(
         c.id

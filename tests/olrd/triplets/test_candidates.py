@@ -45,10 +45,11 @@ def test_a_whole_dog_of_useful_size_is_a_candidate() -> None:
         ("crowd", {"iscrowd": True}),
         ("too_small", {"area": 79}),
         ("too_large", {"area": 2001}),
-        ("truncated", {"bbox": Box(0, 30, 25, 20)}),
         ("truncated", {"bbox": Box(30, 0, 25, 20)}),
-        ("truncated", {"bbox": Box(75, 30, 25, 20)}),
-        ("truncated", {"bbox": Box(30, 60, 25, 20)}),
+        ("truncated", {"bbox": Box(0, 30, 100, 20)}),
+        ("truncated", {"bbox": Box(0, 30, 25, 20), "category_id": coco_categories()["train"].id}),
+        ("truncated", {"bbox": Box(0, 30, 25, 20), "category_id": coco_categories()["cup"].id}),
+        ("truncated", {"bbox": Box(30, 60, 25, 20), "category_id": coco_categories()["chair"].id}),
     ],
 )
 def test_each_verdict_of_the_annotation(code: str, change: dict[str, object]) -> None:
@@ -58,7 +59,7 @@ def test_each_verdict_of_the_annotation(code: str, change: dict[str, object]) ->
 def test_the_limits_themselves_are_allowed() -> None:
     assert verdict(replace(DOG, area=80)) is None
     assert verdict(replace(DOG, area=2000)) is None
-    assert verdict(replace(DOG, bbox=Box(1, 1, 98, 78))) is None
+    assert verdict(replace(DOG, bbox=Box(2, 1, 96, 77))) is None
 
 
 def test_category_list_excludes_the_others() -> None:
@@ -66,9 +67,15 @@ def test_category_list_excludes_the_others() -> None:
     assert verdict(DOG, replace(RULES, categories=("cat", "dog"))) is None
 
 
-def test_truncated_objects_where_asked_for() -> None:
-    cut = replace(DOG, bbox=Box(0, 30, 25, 20))
-    assert verdict(cut, replace(RULES, allow_truncated=True)) is None
+def test_objects_that_the_frame_cuts() -> None:
+    """At the left, right or lower side, or where the outline ends a pixel before it; all of them where asked for."""
+    for box in (Box(0, 30, 25, 20), Box(75, 30, 25, 20), Box(30, 60, 25, 20), Box(75, 60, 25, 20), Box(1, 30, 25, 20)):
+        assert verdict(replace(DOG, bbox=box)) is None
+        assert verdict(replace(DOG, bbox=box), replace(RULES, cut_objects=False)) == "truncated"
+    above = replace(DOG, bbox=Box(30, 0, 25, 20))
+    assert verdict(above, replace(RULES, allow_truncated=True)) is None
+    cup = replace(DOG, bbox=Box(30, 60, 25, 20), category_id=coco_categories()["cup"].id)
+    assert verdict(cup) is None
 
 
 def test_unknown_sizes_give_no_verdict_yet() -> None:

@@ -22,7 +22,7 @@ from olrd.sources import SourceSpec, open_source
 from olrd.triplets.maker import TripletMaker
 from olrd.triplets.placements import HEIGHT_LIMIT, Request, centroid, supported, uniform
 from olrd.triplets.recipe import Recipe
-from olrd.triplets.scene import Scene
+from olrd.triplets.scene import SEAM, Scene
 from olrd.triplets.surfaces import foot_mask
 from olrd.triplets.tally import Tally
 
@@ -48,18 +48,21 @@ def meadow(height: int = 40, width: int = 50) -> npt.NDArray[np.int64]:
 
 
 def naive_legal(scene: Scene, asked: Request) -> set[tuple[int, int]]:
-    """All (x, y) at which no mask pixel is within the margin of what is not background."""
+    """All (x, y) at which no mask pixel is within the margin of a thing, or unlabelled and in no seam."""
     height, width = scene.shape
     kinds, table = scene.categories, scene.panoptic
     free = np.zeros((height, width), np.bool_)
     for number, segment in enumerate(table.segments, start=1):
         if not kinds[segment.category_id].isthing and not segment.iscrowd:
             free |= table.index == number
+    void = table.index == 0
     blocked = np.zeros_like(free)
     limit = asked.margin * asked.margin + asked.margin
-    for y, x in np.argwhere(~free):
+    for y, x in np.argwhere(~free & ~void):
         v, u = np.ogrid[:height, :width]
         blocked |= (v - y) ** 2 + (u - x) ** 2 <= limit
+    for y, x in np.argwhere(void):
+        blocked[y, x] |= not naive_seam(free, y, x)
     if not asked.sides:
         inner = np.zeros_like(blocked)
         frame = asked.frame
@@ -72,6 +75,17 @@ def naive_legal(scene: Scene, asked: Request) -> set[tuple[int, int]]:
         for x in range(width - w + 1)
         if not (blocked[y : y + h, x : x + w] & asked.mask).any()
     }
+
+
+def naive_seam(stuff: Bits, y: int, x: int, reach: int = SEAM // 2) -> bool:
+    """Whether every square that holds the pixel, and is as wide as a seam, holds stuff too."""
+
+    def square(v: int, u: int) -> tuple[slice, slice]:
+        return slice(max(v - reach, 0), v + reach + 1), slice(max(u - reach, 0), u + reach + 1)
+
+    rows, columns = square(y, x)
+    centres = [(v, u) for v in range(*rows.indices(len(stuff))) for u in range(*columns.indices(stuff.shape[1]))]
+    return all(stuff[square(v, u)].any() for v, u in centres)
 
 
 def many(place: Placement, scene: Scene, asked: Request, count: int = 200) -> set[tuple[int, int]]:
@@ -178,6 +192,50 @@ def test_supported_takes_the_same_class_before_the_family() -> None:
     scene = make_scene(index, NAMES)
     found = many(supported, scene, request(np.ones((6, 5)), surface=WOOD), 50)
     assert all(x >= 30 for x, _ in found)
+
+
+def test_supported_takes_other_open_ground_last() -> None:
+    """A dog from a floor may not stand on grass, one from sand may."""
+    index = np.full((40, 50), 2)
+    mask = np.ones((6, 5), np.bool_)
+    grass = make_scene(index, NAMES)
+    asked = request(mask, surface=WOOD, ground=frozenset({GRASS}))
+    assert many(supported, grass, asked, 20) <= naive_legal(grass, asked)
+    with pytest.raises(Rejected, match="no legal position"):
+        supported(grass, asked._replace(ground=frozenset()))
+
+
+def test_reach_limits_the_move() -> None:
+    scene = make_scene(np.full((80, 60), 2), NAMES)
+    asked = request(np.ones((6, 5)), bottom=0.5, reach=0.03, spread=0.01)
+    assert {y + 6 for _, y in many(supported, scene, asked)} <= {38, 39, 40, 41, 42}
+
+
+def test_an_object_on_a_table_stays_on_a_table() -> None:
+    """It may cover the table and what is behind it, but nothing that stands on the floor may."""
+    names = {**NAMES, 9: "dining table"}
+    index = np.full((40, 50), 1)
+    index[18:30, 10:40] = 9
+    scene = make_scene(index, names)
+    table = coco_categories()["dining table"].id
+    mask = np.ones((6, 5), np.bool_)
+    for x, y in many(supported, scene, request(mask, surface=table, bottom=0.6), 60):
+        assert (index[y : y + 7, x : x + 5][foot_mask(mask)] == 9).all()
+    assert not any(index[y : y + 6, x : x + 5].max() == 9 for x, y in many(uniform, scene, request(mask), 60))
+
+
+@pytest.mark.parametrize("sides", [(), ("left",), ("right",), ("bottom",), ("bottom", "left")])
+def test_beyond_the_frame_means_partly_inside(sides: tuple[str, ...]) -> None:
+    """By one pixel to `beyond`, and at the side that cuts the object already."""
+    index = np.full((40, 50), 2)
+    index[10:35, 20:30] = 7
+    scene = make_scene(index, NAMES)
+    mask = np.ones((8, 12), np.bool_)
+    asked = request(mask, sides=frozenset(sides), bottom=1.0 if "bottom" in sides else 0.6, margin=1, beyond=7)
+    found = many(supported, scene, asked)
+    assert {max(-x, x + 12 - 50) for x, _ in found} == set(range(1, 8))
+    wanted = {side for side in ("left", "right") if side in sides} or {"left", "right"}
+    assert {"left" if x < 0 else "right" for x, _ in found} == wanted
 
 
 def test_no_surface_has_its_reason() -> None:

@@ -38,7 +38,7 @@ def surface_of(scene: Scene, number: int) -> int | None:
     place = [segment.id for segment in scene.panoptic.segments].index(number)
     segment = scene.panoptic.segments[place]
     mask = scene.panoptic.index[segment.bbox.crop()] == place + 1
-    return surface_under(scene, segment, place + 1, mask)
+    return surface_under(scene, segment, (place + 1,), mask)
 
 
 def kind(name: str) -> int:

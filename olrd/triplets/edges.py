@@ -1,0 +1,60 @@
+"""Edge agreement: whether an annotated outline follows the picture's edges.
+
+Outlines drawn by hand run through the background, or cut off a part of the object. There, the colours on both sides of
+the outline are alike.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from olrd.arrays import Image, Mask
+from olrd.masks import disc
+from olrd.panoptic import Box
+
+WIDE = 7
+"""Colours are averaged over a square that reaches this many pixels from a pixel of the outline."""
+GAP = 2
+"""Pixels on each side of the outline that do not count, because both colours are mixed there."""
+FEW = 8
+"""Smallest number of pixels on each side. Thin parts have fewer and do not count."""
+STEP = 18
+"""Smallest distance of two colours that is an edge, in grey levels (Euclidean, over the three channels)."""
+
+
+def edge_agreement(pixels: Image, box: Box, mask: Mask) -> float:
+    """The share of an object's outline at which the mean colours inside and outside differ.
+
+    Args:
+        pixels: the photo, uint8 [H, W, 3].
+        box: of the object.
+        mask: bool [h, w], the object inside its box.
+
+    Returns:
+        0 to 1. 1 if the object is so thin that nothing can be compared.
+    """
+    height, width = pixels.shape[:2]
+    pad = WIDE + GAP
+    y, x = max(box.y - pad, 0), max(box.x - pad, 0)
+    crop = np.ascontiguousarray(pixels[y : min(box.y + box.h + pad, height), x : min(box.x + box.w + pad, width)])
+    own = np.zeros(crop.shape[:2], np.uint8)
+    own[box.y - y : box.y - y + box.h, box.x - x : box.x - x + box.w] = mask
+    outline = np.flatnonzero(own & ~cv2.erode(own, np.ones((3, 3), np.uint8)))
+    (inside, many), (outside, others) = (
+        _means(crop, side, outline) for side in (cv2.erode(own, disc(GAP)), 1 - cv2.dilate(own, disc(GAP)))
+    )
+    told = (many >= FEW) & (others >= FEW)
+    if not told.any():
+        return 1.0
+    apart = ((inside - outside)[told] ** 2).sum(axis=1) > STEP**2
+    return float(np.count_nonzero(apart) / len(apart))
+
+
+def _means(crop: Image, where: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean colours, float64 [n, 3], and the numbers, int [n], of the pixels of `where` around each position."""
+    size, whole = (2 * WIDE + 1, 2 * WIDE + 1), cv2.BORDER_CONSTANT
+    chosen = cv2.bitwise_and(crop, crop, mask=where)
+    sums = cv2.boxFilter(chosen, cv2.CV_32S, size, normalize=False, borderType=whole).reshape(-1, 3)[at]
+    count = cv2.boxFilter(where, cv2.CV_32S, size, normalize=False, borderType=whole).reshape(-1)[at]
+    return sums / np.maximum(count, 1)[:, None], count
