@@ -91,7 +91,7 @@ def may_be_cut(kind: Category, sides: frozenset[str]) -> bool:
 
 
 NEAR_SIDE = 0.006
-NEAR_BOTTOM = 0.012
+NEAR_BOTTOM = 0.018
 """Distance from the frame, as a share of the photo's width or height, up to which an object counts as cut by it: outlines
 drawn by hand often end a few pixels before the frame."""
 

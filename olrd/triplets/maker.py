@@ -41,7 +41,7 @@ DONOR_TRIES = 4
 """Number of other photos that are opened in search of a legal position before the triplet is given up."""
 LOOKS = 8
 """Number of drawn positions partly beyond the frame that are tried."""
-MINOR = 0.3
+MINOR = 0.45
 """An object is left over if it is smaller than this share of the largest one that its photo gives."""
 SMALL, SMALL_EACH = 0.01, 2
 """An object smaller than this share of the photo gives at most so many triplets, so that small masks are not the most."""

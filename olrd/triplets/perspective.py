@@ -60,6 +60,9 @@ FITTING = (1.0, 0.8, 0.6)
 """The sizes that are tried where it is not."""
 FLYING = (1.0, 0.75, 0.5)
 """The sizes of things in the sky."""
+FREE_MOVE = 0.3
+"""The largest move of an object that keeps its size where the horizon is not known, as a share of its distance from where
+the horizon may be."""
 SIZE_ERROR = 0.08
 """Largest error of a size, as a share of it, that the distance from the right row may cause."""
 
@@ -166,7 +169,7 @@ def lies_flat(kind: Category) -> bool:
     return kind.supercategory in GROUND or kind.name in FLAT
 
 
-def sizes(horizon: Horizon, foot: float, height: int, ground: Category | None) -> list[Size]:
+def sizes(horizon: Horizon, foot: float, height: int, ground: Category | None, kind: Category) -> list[Size]:
     """The sizes that an object may have, the first one unchanged.
 
     Args:
@@ -174,10 +177,13 @@ def sizes(horizon: Horizon, foot: float, height: int, ground: Category | None) -
         foot: the row below the object's lowest edge.
         height: of the photo.
         ground: what the object stands on, or None if the lower edge of the frame cuts it.
+        kind: its class.
     """
     bottom = foot / height
     if ground is None:
-        return [Size(scale, bottom, 1.0, 1.0) for scale in FITTING]
+        # Half a person at 0.6 looks like a child.
+        fitting = FITTING if kind.supercategory in ("animal", "vehicle") else FITTING[:2]
+        return [Size(scale, bottom, 1.0, 1.0) for scale in fitting]
     if ground.supercategory == "sky":
         return [Size(scale, bottom, 1.0, 0.2) for scale in FLYING]
     if not lies_flat(ground):
@@ -185,7 +191,8 @@ def sizes(horizon: Horizon, foot: float, height: int, ground: Category | None) -
     depth = (foot - horizon.row) / height
     if horizon.source == "unknown":
         shift = max(depth, 0.0)
-        return [Size(s, bottom - (1 - s) * shift, 0.2 if s == 1 else 0.12, 0.05) for s in FITTING]
+        reach = min(max(FREE_MOVE * depth, 0.03), 0.2)
+        return [Size(s, bottom - (1 - s) * shift, reach if s == 1 else 0.12, min(0.05, reach)) for s in FITTING]
     if depth <= 0.04:
         return [Size(1.0, bottom, 0.02, 0.01)]
     reach = SIZE_ERROR * depth

@@ -28,7 +28,7 @@ def sizes_within(scene: Scene, cut: Cut, horizon: Horizon, rules: CandidateRules
     foot = cut.segment.bbox.y + cut.segment.bbox.h
     return [
         size
-        for size in sizes(horizon, foot, scene.shape[0], ground)
+        for size in sizes(horizon, foot, scene.shape[0], ground, scene.categories[cut.segment.category_id])
         if rules.min_area <= share * size.scale**2 <= rules.max_area
     ]
 

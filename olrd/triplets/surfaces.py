@@ -24,6 +24,8 @@ CARRIES_NOTHING = frozenset(
 above `building` has its wheels behind something."""
 FLIES = frozenset({"airplane", "bird", "person", "umbrella"})
 """Things that are seen in the sky, besides what is played with; names in lower case. Others stand before it."""
+FIXED = frozenset({"refrigerator", "oven", "sink", "toilet", "bed"})
+"""Things that are built in, or too heavy to be moved onto a cupboard; names in lower case."""
 HANGS = frozenset({"traffic light", "stop sign", "traffic sign", "street light"})
 """Things that hang on a pole or wire, whatever is behind them; names in lower case."""
 
@@ -71,7 +73,7 @@ def surface_under(scene: Scene, segment: Segment, own: Collection[int], mask: Ma
     index = scene.panoptic.index
     height = index.shape[0]
     foot = find_foot(mask)
-    if scene.categories[segment.category_id].supercategory == "person" and _cut_off(mask):
+    if scene.categories[segment.category_id].supercategory == "person" and _cut_off(mask, foot):
         return None
     rows, columns = foot.rows + segment.bbox.y, foot.columns + segment.bbox.x
     reach = max(6, segment.bbox.h // 12)
@@ -102,19 +104,18 @@ CUT_SHARE = 0.7
 """Smallest width of the lower edge, as a share of the figure's width, at which the figure counts as cut off."""
 
 
-def _cut_off(mask: Mask) -> bool:
+def _cut_off(mask: Mask, foot: Foot) -> bool:
     """Whether an upright figure ends in a straight edge that is nearly as wide as the figure. Then it is annotated, or
     visible, only down to the waist; feet are narrower."""
     height, width = mask.shape
-    ends = np.count_nonzero(mask[-max(2, height // 50) :].any(axis=0))
-    return height >= width and ends >= CUT_SHARE * width
+    return height >= width and len(foot.columns) >= CUT_SHARE * width
 
 
 def _carries(ground: Category, thing: Category) -> bool:
     """Whether this stuff can carry this thing."""
-    if thing.name.lower() in HANGS:
-        return False
     name = thing.name.lower()
+    if name in HANGS or (name in FIXED and ground.supercategory != "floor"):
+        return False
     if ground.supercategory == "sky":
         return name in FLIES or thing.supercategory == "sports"
     if name == "potted plant" and ground.supercategory == "wall":

@@ -70,7 +70,7 @@ def test_a_hidden_edge_of_the_ground_tells_nothing() -> None:
 
 @given(st.floats(0, 55), st.floats(61, 100))
 def test_sizes_follow_the_ground_plane(row: float, foot: float) -> None:
-    found = sizes(Horizon(row, "things"), foot, 100, KINDS["grass-merged"])
+    found = sizes(Horizon(row, "things"), foot, 100, KINDS["grass-merged"], KINDS["dog"])
     assert found[0].scale == 1 and found[0].bottom == pytest.approx(foot / 100)
     for size in found:
         assert size.bottom * 100 - row == pytest.approx(size.scale * (foot - row))
@@ -81,7 +81,7 @@ def test_sizes_follow_the_ground_plane(row: float, foot: float) -> None:
 
 @pytest.mark.parametrize("ground", [None, "sky-other-merged", "wall-brick", "grass-merged"])
 def test_without_a_horizon_objects_do_not_grow(ground: str | None) -> None:
-    found = sizes(Horizon(35.0, "unknown"), 80, 100, KINDS[ground] if ground else None)
+    found = sizes(Horizon(35.0, "unknown"), 80, 100, KINDS[ground] if ground else None, KINDS["person"])
     assert found[0].scale == 1
     assert [size.scale for size in found] == sorted({size.scale for size in found}, reverse=True)
     assert all(size.bottom <= 0.8 for size in found)
