@@ -363,6 +363,10 @@ class BuildConfig:
         """Identifies a build: the configuration and what it reads, not where that lies on disk."""
         values = self.resolved() | {"fingerprint": fingerprint, "olrd": olrd.__version__}
         del values["on_error"]
+        if self.rules_version == 1:  # which had none of these
+            del values["rules_version"], values["perspective"]
+            for name in ("cut_objects", "min_edge", "groups"):
+                del values["rules"][name]
         for one in fields(self):
             if one.name in LATER and getattr(self, one.name) == one.default:
                 del values[one.name]

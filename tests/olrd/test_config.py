@@ -215,7 +215,7 @@ def test_options_at_their_defaults_keep_the_identity_of_older_builds() -> None:
 def test_builds_that_name_no_version_of_the_rules_are_of_the_first() -> None:
     """So a folder of older rules is another build than one of today's with the same options."""
     older = {name: value for name, value in CONFIG.resolved().items() if name != "rules_version"}
-    assert BuildConfig.from_resolved(older) == replace(CONFIG, rules_version=1)
+    assert BuildConfig.from_resolved(older).rules_version == 1 != CONFIG.rules_version
 
 
 @pytest.mark.parametrize("name", PRESETS)
