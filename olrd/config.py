@@ -21,7 +21,7 @@ from olrd.trust import shown, without_folders
 
 DONORS = ("same", "other")
 FORMS = ("full", "recipes")
-MATCHES = ("noise", "sharpness")
+MATCHES = ("noise", "sharpness", "jpeg")
 SHADOWS = ("none", "contact", "cast")
 MASK_STYLES = ("exact", "grown", "hull", "box", "brush", "loose")
 MOST_OBJECTS = 8
@@ -41,7 +41,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "default": {},
     "hard-cases": {"objects": (1, 3), "mask_style": ("grown", "hull", "box", "brush", "loose"), "min_area": 0.005},
-    "sees-object": {"match": ("noise", "sharpness"), "mask_style": ("exact", "grown", "box", "loose")},
+    "sees-object": {"match": ("noise", "sharpness", "jpeg"), "mask_style": ("exact", "grown", "box", "loose")},
 }
 """Options by use (docs/building.md), by their names as keywords; what is not named stays at its default."""
 
@@ -53,6 +53,7 @@ BLENDS = Registry(
         "hard": "olrd.triplets.blends:HARD",
         "feather": "olrd.triplets.blends:FEATHER",
         "matting": "olrd.triplets.blends:MATTING",
+        "guided": "olrd.triplets.guided:GUIDED",
         "poisson": "olrd.triplets.poisson:POISSON",
     },
 )
@@ -201,8 +202,8 @@ class BuildConfig:
         choices=DONORS,
     )
     blend: str = option(
-        "matting",
-        "matting, feather, poisson, or hard (the paper's)",
+        "guided",
+        "guided, matting, feather, poisson, or hard (the paper's)",
         metavar="NAME",
         group="placement and blending",
         choices=BLENDS.names,
@@ -217,7 +218,8 @@ class BuildConfig:
     )
     match: tuple[str, ...] = option(
         (),
-        "match the object to its new place: noise, sharpness, or both, comma-separated",
+        "match the object to its new place: noise, sharpness, jpeg (the blocks and quantisation of the photo's file), or "
+        "several, comma-separated",
         metavar="NAMES",
         group="placement and blending",
         kind=NAMES,

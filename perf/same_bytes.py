@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 COMMANDS = Path(sys.executable).parent
 METHODS = {"opencv-telea": [], "magiceraser": ["--limit", "6"]}
-BLENDS = ("hard", "feather", "matting", "poisson")
+BLENDS = ("hard", "feather", "matting", "guided", "poisson")
 NOT_SCORES = {"seconds", "peak_mb"}  # these differ from run to run
 
 

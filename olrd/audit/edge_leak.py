@@ -29,14 +29,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from olrd.audit.classifier import Interval, Ints, boosting, clustered_auc, clustered_mean, cross_validated, logistic
+from olrd.audit.classifier import (
+    Floats,
+    Interval,
+    Ints,
+    boosting,
+    clustered_auc,
+    clustered_mean,
+    cross_validated,
+    logistic,
+)
 from olrd.audit.rim import Rim, rim_features
 from olrd.audit.twins import LeakPair, leak_pairs, paired_points
 from olrd.dataset.folder import Dataset
 from olrd.progress import progress_bar
 from olrd.sources import SEEN
 
-__all__ = ["Interval", "LeakPair", "LeakResult", "edge_leak", "leak_pairs"]
+__all__ = ["HeldOut", "Interval", "LeakPair", "LeakResult", "edge_leak", "held_out_leak", "leak_pairs"]
 
 LEAST_POINTS = 6
 LEAST_PHOTOS, LEAST_OBJECTS = 10, 20
@@ -101,12 +110,10 @@ def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
         )
         size = 0 if patches is None else len(patches.y)
         return LeakResult(*(None,) * 5, int(found[1]), int(found[0]), size, skipped, note)
-    rim, y, owner, group = patches
+    rim, y, _, group = patches
     x = np.concatenate(rim, axis=1)
     scores = cross_validated(x, y, group, boosting(seed))
-    # One mean score per object and side; objects and photos are numbered in order of appearance.
-    means = [np.bincount(owner[y == label], scores[y == label]) / np.bincount(owner[y == label]) for label in (0, 1)]
-    home = group[np.unique(owner, return_index=True)[1]]
+    means, home = _object_means(scores, patches)
     sides = np.repeat([0, 1], len(home))
     return LeakResult(
         auc=clustered_auc(scores, y, group, seed),
@@ -120,6 +127,42 @@ def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
         skipped=skipped,
         note="",
     )
+
+
+class HeldOut(NamedTuple):
+    """AUC per patch and per object on photos that the classifier did not learn from."""
+
+    auc: Interval
+    auc_objects: Interval
+    objects: int
+    photos: int
+
+
+def held_out_leak(seen: Iterable[LeakPair], unseen: Iterable[LeakPair], seed: int = 0) -> HeldOut:
+    """Learn from the pairs `seen`, and test on the pairs `unseen`. Raises `ValueError` if either has no usable pair."""
+    learnt, patches = _collect(seen)[0], _collect(unseen)[0]
+    if learnt is None or patches is None:
+        raise ValueError("no pair has enough outline points")
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1):
+        model = boosting(seed).fit(np.concatenate(learnt.rim, axis=1), learnt.y)
+        scores = model.predict_proba(np.concatenate(patches.rim, axis=1))[:, 1]
+    means, home = _object_means(scores, patches)
+    sides = np.repeat([0, 1], len(home))
+    return HeldOut(
+        clustered_auc(scores, patches.y, patches.photo, seed),
+        clustered_auc(np.concatenate(means), sides, np.tile(home, 2), seed),
+        len(home),
+        int(patches.photo.max()) + 1,
+    )
+
+
+def _object_means(scores: Floats, patches: _Patches) -> tuple[list[Floats], Ints]:
+    """The mean score of every object on both sides, natural first, and the photo of every object."""
+    y, owner = patches.y, patches.object
+    means = [np.bincount(owner[y == label], scores[y == label]) / np.bincount(owner[y == label]) for label in (0, 1)]
+    return means, patches.photo[np.unique(owner, return_index=True)[1]]
 
 
 def _collect(pairs: Iterable[LeakPair]) -> tuple[_Patches | None, dict[str, int]]:

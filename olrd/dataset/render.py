@@ -19,6 +19,7 @@ from olrd.storage.roots import Traversable, folders_in, open_root
 from olrd.triplets.compose import Triplet, check_fit, compose, pixels_sha256
 from olrd.triplets.photo import WorkingPhoto, working_photo
 from olrd.triplets.recipe import PhotoRef, Recipe
+from olrd.triplets.requantise import coding_of
 from olrd.triplets.seen_compose import lay_plate, placed
 from olrd.triplets.seen_recipe import SeenRecipe
 from olrd.trust import shown
@@ -121,7 +122,7 @@ class Renderer:
                 raise IntegrityError(f"its object, {tuple(box)}, does not lie in a photo of {donor.shape[::-1]}")
         box = recipe.source_bbox
         mask = decode_rle(recipe.rle, box.h, box.w, self.max_pixels)
-        return compose(background.pixels, donor.pixels, mask, recipe), background
+        return compose(background.pixels, donor.pixels, mask, recipe, coding_of(background, recipe.match)), background
 
     def _seen(self, recipe: SeenRecipe) -> tuple[Triplet, WorkingPhoto]:
         photo = self._picture(recipe.picture, recipe.size)

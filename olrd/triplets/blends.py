@@ -39,11 +39,13 @@ class Blend(NamedTuple):
         run: (patch, mask, background, params) -> Pasted.
         defaults: its parameters with their default values.
         reach: params -> number of pixels by which the footprint may exceed the mask.
+        view: number of pixels of the old surroundings that it needs beyond its reach.
     """
 
     run: Callable[[Image, Mask, Image, Params], Pasted]
     defaults: Params
     reach: Callable[[Params], int]
+    view: int = 0
 
 
 def mix(foreground: Image, background: Image, alpha: Alpha) -> Image:
@@ -62,7 +64,7 @@ def hard(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
 def feather(patch: Image, mask: Mask, background: Image, params: Params) -> Pasted:
     """A soft rim: alpha is the mask averaged over a square of side 2 radius + 1."""
     size = 2 * int(params["radius"]) + 1
-    count = _sums(mask.view(np.uint8), int(params["radius"]), cv2.BORDER_CONSTANT)
+    count = box_sums(mask.view(np.uint8), int(params["radius"]), cv2.BORDER_CONSTANT)
     alpha = (count * 255 // (size * size)).astype(np.uint8)
     return Pasted(mix(patch, background, alpha), (alpha > 0) | mask)
 
@@ -85,7 +87,7 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     foreground, fg_known = _local_mean(patch, inner, reach, at)
     old, old_known = _local_mean(patch, 1 - outer, reach, at)
     observed = patch.reshape(-1, 3).take(at, axis=0).astype(np.float64)
-    prior = _sums(solid, 1).take(at) / 9.0
+    prior = box_sums(solid, 1).take(at) / 9.0
     known = fg_known & old_known
     gap = foreground - old
     length = _dot(gap, gap) + params["trust"]
@@ -95,7 +97,7 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     alpha = inner * np.uint8(255)
     alpha.reshape(-1)[at] = np.floor(share * 255 + 0.5)
     # A 3x3 mean over the band removes single-pixel noise. The certain parts stay as they are.
-    smooth = _sums(alpha, 1).take(at) // 9
+    smooth = box_sums(alpha, 1).take(at) // 9
     smooth[smooth < 6], smooth[smooth > 249] = 0, 255
     alpha.reshape(-1)[at] = smooth
     share = (smooth / 255.0)[:, None]
@@ -113,7 +115,9 @@ def _dot(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[
     return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
 
 
-def _sums(values: npt.NDArray[np.uint8], reach: int, border: int = cv2.BORDER_DEFAULT) -> npt.NDArray[np.int32]:
+def box_sums(
+    values: npt.NDArray[np.uint8 | np.uint16], reach: int, border: int = cv2.BORDER_DEFAULT
+) -> npt.NDArray[np.int32]:
     """The sum over the square of `reach` around every pixel, in integers."""
     size = (2 * reach + 1, 2 * reach + 1)
     return cv2.boxFilter(values, cv2.CV_32S, size, normalize=False, borderType=border)
@@ -128,8 +132,8 @@ def _local_mean(
     was any such pixel.
     """
     chosen = cv2.bitwise_and(patch, patch, mask=where)
-    sums = _sums(chosen, reach, cv2.BORDER_CONSTANT).reshape(-1, 3).take(at, axis=0)
-    count = _sums(where, reach, cv2.BORDER_CONSTANT).take(at)
+    sums = box_sums(chosen, reach, cv2.BORDER_CONSTANT).reshape(-1, 3).take(at, axis=0)
+    count = box_sums(where, reach, cv2.BORDER_CONSTANT).take(at)
     return sums / np.maximum(count, 1)[:, None], count > 0
 
 

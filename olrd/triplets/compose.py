@@ -18,6 +18,7 @@ from olrd.panoptic import Box, decode_rle
 from olrd.storage.files import sha256
 from olrd.triplets.matching import match_patch
 from olrd.triplets.recipe import Part, Recipe
+from olrd.triplets.requantise import Coding, requantise
 from olrd.triplets.shadow import Standing, darkened
 from olrd.triplets.user_masks import user_mask
 
@@ -90,10 +91,17 @@ def _crop(image: Image, box: Box) -> Image:
     return image[rows[:, None], columns[None, :]]
 
 
-def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Triplet:
+def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe, coding: Coding | None = None) -> Triplet:
     """The triplet that a recipe describes, from the photos at working size.
 
-    mask: bool [h, w], the object inside recipe.source_bbox. Raises `IntegrityError` if the check fails (see `prove`).
+    Args:
+        background, donor: uint8 [H, W, 3].
+        mask: bool [h, w], the object inside recipe.source_bbox.
+        recipe: the recipe.
+        coding: of the background's file, if the recipe matches `jpeg` (see `olrd.triplets.requantise.coding_of`).
+
+    Raises:
+        IntegrityError: the check fails (see `prove`).
     """
     check_fit(recipe, background.shape[1], background.shape[0])
     image, footprints = _shaded(background, mask, recipe), []
@@ -103,7 +111,10 @@ def compose(background: Image, donor: Image, mask: Mask, recipe: Recipe) -> Trip
         key = f"{recipe.id}/{number}" if number else recipe.id
         footprints.append(_paste(image, donor, mask, part, recipe, key))
     shade = [] if recipe.shadow is None else [recipe.shadow.region(background.shape[:2])]
-    prove(image, _union([*footprints, *shade]), background)
+    changed = _union([*footprints, *shade])
+    if coding:
+        requantise(image, changed, coding)
+    prove(image, changed, background)
     drawn = [
         user_mask(footprint, recipe.mask_style, recipe.id, *([number] if number else []))
         for number, footprint in enumerate(footprints)
@@ -134,7 +145,7 @@ def standing(mask: Mask, recipe: Recipe) -> list[Standing]:
 def _paste(image: Image, donor: Image, mask: Mask, part: Part, recipe: Recipe, key: str) -> Mask:
     """Paste one object into `image`, in place. Returns its footprint, bool [H, W]: what the blend may have changed."""
     blend = BLENDS.get(recipe.blend)
-    pad = blend.reach(recipe.params)
+    pad = blend.reach(recipe.params) + blend.view
     patch, cut = cut_out(donor, part.source_bbox, mask, pad, part.scale, part.flip)
     height, width = image.shape[:2]
     left, top = part.position[0] - pad, part.position[1] - pad
@@ -159,7 +170,8 @@ def _union(masks: Sequence[Mask]) -> Mask:
 
 def check_fit(recipe: Recipe, width: int, height: int) -> None:
     """Refuse a cut-out that does not lie in a photo of that size, before memory is taken. Raises `IntegrityError`."""
-    reach = BLENDS.get(recipe.blend).reach(recipe.params)
+    blend = BLENDS.get(recipe.blend)
+    reach = blend.reach(recipe.params) + blend.view
     for part in recipe.parts:
         (x, y), box = part.position, part.source_bbox
         across, down = round(box.w * part.scale), round(box.h * part.scale)

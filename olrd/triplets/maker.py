@@ -29,6 +29,7 @@ from olrd.triplets.photo import WorkingPhoto
 from olrd.triplets.placements import Landings, Request
 from olrd.triplets.prompts import background_labels, short_prompt
 from olrd.triplets.recipe import Part, PhotoRef, Recipe
+from olrd.triplets.requantise import coding_of
 from olrd.triplets.scene import Scene, open_scene
 from olrd.triplets.several import Companion, Cut, Pasting, beside_like, companions, count_of, drawn_shape
 from olrd.triplets.shapes import Shape, shapes, sizes_within
@@ -339,7 +340,8 @@ class TripletMaker:
             key, objects = (config.seed, paste.name, "shadow"), standing(cut.mask, recipe)
             shadow = shadow_of(ground, self.lights, objects, kinds, config.shadow, *key)
             recipe = replace(recipe, shadow=shadow)
-        triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe)
+        coding = coding_of(ground.photo, config.match)
+        triplet = compose(ground.photo.pixels, scene.photo.pixels, cut.mask, recipe, coding)
         box = mask_box(triplet.mask)
         hashed = pixels_sha256(triplet, ground.photo.pixels_sha256, mask_box(triplet.changed))
         row = self._describe(ground, scene, cut, replace(recipe, pixels_sha256=hashed), triplet, box)

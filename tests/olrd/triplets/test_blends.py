@@ -32,6 +32,10 @@ VARIANTS: list[tuple[str, dict[str, float]]] = [
     ("matting", {"band": 1}),
     ("matting", {"band": 6}),
     ("matting", {"trust": 10_000}),
+    ("guided", {"band": 0}),
+    ("guided", {"band": 1}),
+    ("guided", {"band": 6}),
+    ("guided", {"trust": 0}),
 ]
 
 
