@@ -277,7 +277,9 @@ CHANGES: list[dict[str, Any]] = [
 
 def test_the_hash_of_the_defaults_stays_while_the_rules_do() -> None:
     """A finished build is recognised by it. It changed with version 2 of the rules. The default of `blend` was `matting` then."""
-    assert replace(CONFIG, blend="matting").hash("f") == "9f889422b35565690f42ab165f07a2355781efcaf1753b63b69deb8e9034e90f"
+    assert (
+        replace(CONFIG, blend="matting").hash("f") == "9f889422b35565690f42ab165f07a2355781efcaf1753b63b69deb8e9034e90f"
+    )
 
 
 def test_the_hash_changes_with_everything_that_matters() -> None:
