@@ -9,12 +9,7 @@ Score an eraser triplet by triplet:
 ...     result = eraser.erase(triplet.image, triplet.mask)
 ...     scores = benchmark.score(result, triplet.background, triplet.mask)
 ...     print(triplet.id, round(scores["psnr/mask/raw"]), "dB")
-demo-1-8487576-0 25 dB
-demo-1-8487576-1 25 dB
-demo-1-8487576-2 14 dB
-demo-1-2612669-0 24 dB
-demo-1-2612669-1 26 dB
-demo-1-2612669-2 26 dB
+demo-1-12339170-0 24 dB
 
 Score it on a whole dataset, with intervals:
 

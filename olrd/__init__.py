@@ -62,7 +62,7 @@ def build(
         >>> import olrd
         >>> dataset = olrd.build("coco", out="triplets/small", limit=4, size=256)
         >>> len(dataset)
-        6
+        9
     """
     from olrd.builder.build import build as build_config
     from olrd.config import BuildConfig, with_preset

@@ -125,7 +125,12 @@ def _context(imports: str | None) -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([imports])
-    forkserver.ensure_running()
+    # The server and what it forks inherit the mask. Ctrl-C reaches all processes; the parent ends these.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

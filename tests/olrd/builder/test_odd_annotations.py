@@ -212,7 +212,6 @@ READ: dict[str, Change] = {
     "null licences": set_top("licenses", None),
     "licence without id": set_top("licenses", [{"url": None}, 5, {"id": []}]),
     "licence is null": set_in("images", "license", None),
-    "no supercategory": set_in("categories", "supercategory", None),
     "huge class ids": renumbered(lambda number: number + (1 << 40)),
     "class 0 is a thing": zero_is(1),
     "class 0 is stuff": zero_is(0),
@@ -241,6 +240,12 @@ def test_it_is_read_as_the_undisturbed_set(
     change(folder)
     build(config_of(folder.save()), tmp_path / "out")
     assert pixels_of(tmp_path / "out") == good
+
+
+def test_without_supercategories_the_rules_that_ask_for_them_do_not_apply(folder: Folder, tmp_path: Path) -> None:
+    set_in("categories", "supercategory", None)(folder)
+    totals = build(config_of(folder.save()), tmp_path / "out")["totals"]
+    assert totals["triplets"] > 0 and totals["photos_rejected"] == {}
 
 
 ENCODED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
