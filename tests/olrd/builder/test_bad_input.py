@@ -182,7 +182,9 @@ def test_a_photo_of_another_mode_is_used_and_a_lossless_copy_stored(
     rows = rows_by_photo(tmp_path / "out")
     key = str(folder.image["id"])
     # Without colour, an outline may have too little contrast (rough_outline).
-    assert len(rows) == len(good) and len(rows[key]) in range(1 if mode == "I;16" else len(good[key]), len(good[key]) + 1)
+    assert len(rows) == len(good) and len(rows[key]) in range(
+        1 if mode == "I;16" else len(good[key]), len(good[key]) + 1
+    )
     seen = np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels
     for row in rows[key]:
         with Pillow.open(io.BytesIO(row["background"]["bytes"])) as image:
