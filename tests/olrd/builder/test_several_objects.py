@@ -1,4 +1,4 @@
-"""Builds with several objects in a photo: their masks, and the same bytes by every way of building."""
+"""Builds with several objects in a photo: their masks."""
 
 from __future__ import annotations
 
@@ -11,29 +11,21 @@ import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from built_folders import digest
 from cases import every
 from drawn_sets import DrawnSets
 from pycocotools.coco import COCO
 from sealed_copy import Copy
 
 import olrd
-from olrd.builder.build import build
-from olrd.builder.merge import merge
-from olrd.builder.units import Share
 from olrd.config import BuildConfig
 from olrd.dataset.croissant import Publication, croissant
 from olrd.dataset.folder import Dataset, Sample
-from olrd.dataset.record import BUILD_FILE
 from olrd.dataset.schema import features, schema
-from olrd.engines import EngineSpec
 from olrd.panoptic import decode_rle
 from olrd.sources import SourceSpec
 from olrd.tools.export import export
-from olrd.tools.rebuild import rebuild, strip_pixels
 from olrd.tools.verify import verify
 from olrd.triplets.compose import transformed
-from olrd.triplets.maker import TripletMaker
 from olrd.triplets.recipe import Recipe
 
 
@@ -91,56 +83,6 @@ def test_objects_do_not_overlap(samples: list[Sample]) -> None:
         first, *others = sample.row["categories"]
         classes |= {first == other for other in others}
     assert classes == {True, False}
-
-
-@pytest.mark.slow
-def test_verify_finds_nothing(full: Path, recipes: Path) -> None:
-    assert verify(full)["problems"] == verify(recipes)["problems"] == []
-
-
-@pytest.mark.slow
-def test_two_workers_give_the_same_bytes(config: BuildConfig, full: Path, tmp_path: Path) -> None:
-    build(config, tmp_path / "out", engine=EngineSpec(workers=2))
-    assert digest(tmp_path / "out") == digest(full)
-
-
-@pytest.mark.slow
-def test_a_stopped_build_goes_on(
-    config: BuildConfig, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, real = [], TripletMaker.photo
-
-    def stops(self: TripletMaker, index: int, tally: object) -> object:
-        made.append(index)
-        if len(made) == 5:
-            raise KeyboardInterrupt
-        return real(self, index, tally)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(TripletMaker, "photo", stops)
-    with pytest.raises(KeyboardInterrupt):
-        build(config, tmp_path / "out")
-    monkeypatch.undo()
-    assert not (tmp_path / "out" / BUILD_FILE).exists()
-    build(config, tmp_path / "out")
-    assert digest(tmp_path / "out") == digest(full)
-
-
-@pytest.mark.slow
-def test_merged_shares_are_the_build(config: BuildConfig, full: Path, tmp_path: Path) -> None:
-    shares = [tmp_path / "0", tmp_path / "1"]
-    for part, folder in enumerate(shares):
-        build(config, folder, share=Share(part, 2))
-    merge(shares, tmp_path / "out")
-    assert digest(tmp_path / "out") == digest(full)
-
-
-@pytest.mark.slow
-def test_recipes_are_rebuilt_and_stripped(full: Path, recipes: Path, root: Path, tmp_path: Path) -> None:
-    rebuild(recipes, root, tmp_path / "out")
-    assert digest(tmp_path / "out") == digest(full)
-    (tmp_path / "stripped").mkdir()
-    strip_pixels(Dataset(full), tmp_path / "stripped")
-    assert digest(tmp_path / "stripped") == digest(recipes)
 
 
 @pytest.mark.slow
