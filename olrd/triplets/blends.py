@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from olrd.arrays import Image, Mask
 from olrd.masks import disc, grown
+from olrd.triplets.window_sums import box_sums, dot, local_mean
 
 Alpha = npt.NDArray[np.uint8]
 Params = dict[str, float]
@@ -84,14 +85,14 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     outer = grown(mask, band).view(np.uint8)
     at = np.flatnonzero(outer != inner)  # the band, as positions in the flattened patch
     reach = 2 * band + 1
-    foreground, fg_known = _local_mean(patch, inner, reach, at)
-    old, old_known = _local_mean(patch, 1 - outer, reach, at)
+    foreground, fg_count = local_mean(patch, inner, reach, at)
+    old, old_count = local_mean(patch, 1 - outer, reach, at)
     observed = patch.reshape(-1, 3).take(at, axis=0).astype(np.float64)
     prior = box_sums(solid, 1).take(at) / 9.0
-    known = fg_known & old_known
+    known = (fg_count > 0) & (old_count > 0)
     gap = foreground - old
-    length = _dot(gap, gap) + params["trust"]
-    num = _dot(observed - old, gap) + params["trust"] * prior
+    length = dot(gap, gap) + params["trust"]
+    num = dot(observed - old, gap) + params["trust"] * prior
     share = np.clip(num / np.maximum(length, 1.0), 0.0, 1.0)
     share = np.where(known, share, prior)
     alpha = inner * np.uint8(255)
@@ -108,33 +109,6 @@ def matting(patch: Image, mask: Mask, background: Image, params: Params) -> Past
     new.reshape(-1, 3)[at] = np.floor(np.clip(colour, 0, 255) + 0.5)
     # The annotated mask is part of the footprint, so that the rim leaves no pinholes.
     return Pasted(mix(new, background, alpha), (alpha > 0) | mask)
-
-
-def _dot(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Row-wise dot product of [n, 3], in a fixed order of additions."""
-    return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
-
-
-def box_sums(
-    values: npt.NDArray[np.uint8 | np.uint16], reach: int, border: int = cv2.BORDER_DEFAULT
-) -> npt.NDArray[np.int32]:
-    """The sum over the square of `reach` around every pixel, in integers."""
-    size = (2 * reach + 1, 2 * reach + 1)
-    return cv2.boxFilter(values, cv2.CV_32S, size, normalize=False, borderType=border)
-
-
-def _local_mean(
-    patch: Image, where: npt.NDArray[np.uint8], reach: int, at: npt.NDArray[np.intp]
-) -> tuple[npt.NDArray[np.float64], Mask]:
-    """Mean colour of `patch` where `where` is 1, in a square of `reach` around each position.
-
-    at: positions in the flattened patch. Returns the mean, float64 [n, 3], from exact integer sums, and whether there
-    was any such pixel.
-    """
-    chosen = cv2.bitwise_and(patch, patch, mask=where)
-    sums = box_sums(chosen, reach, cv2.BORDER_CONSTANT).reshape(-1, 3).take(at, axis=0)
-    count = box_sums(where, reach, cv2.BORDER_CONSTANT).take(at)
-    return sums / np.maximum(count, 1)[:, None], count > 0
 
 
 HARD = Blend(hard, {}, lambda p: 0)

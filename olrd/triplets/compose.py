@@ -19,7 +19,7 @@ from olrd.storage.files import sha256
 from olrd.triplets.matching import match_patch
 from olrd.triplets.recipe import Part, Recipe
 from olrd.triplets.requantise import Coding, requantise
-from olrd.triplets.shadow import Standing, darkened
+from olrd.triplets.shadow import Caster, darkened
 from olrd.triplets.user_masks import user_mask
 
 MAX_PATCH = 1 << 22
@@ -130,14 +130,14 @@ def _shaded(background: Image, mask: Mask, recipe: Recipe) -> Image:
     """A copy of the photo, with the shadow of the objects if they cast one. mask: of the first object, in its box."""
     if recipe.shadow is None or not recipe.shadow.box.w:
         return background.copy()
-    return darkened(background, standing(mask, recipe), recipe.shadow)
+    return darkened(background, casters(mask, recipe), recipe.shadow)
 
 
-def standing(mask: Mask, recipe: Recipe) -> list[Standing]:
+def casters(mask: Mask, recipe: Recipe) -> list[Caster]:
     """The objects of a recipe where they are pasted. mask: bool [h, w], the first one inside recipe.source_bbox."""
     masks = [mask, *(decode_rle(part.rle, part.source_bbox.h, part.source_bbox.w) for part in recipe.more)]
     return [
-        Standing(transformed(one, part.scale, part.flip), part.position)
+        Caster(transformed(one, part.scale, part.flip), part.position)
         for one, part in zip(masks, recipe.parts, strict=True)
     ]
 

@@ -12,6 +12,7 @@ import numpy as np
 from olrd.arrays import Image, Mask
 from olrd.masks import disc
 from olrd.panoptic import Box
+from olrd.triplets.window_sums import local_mean
 
 WIDE = 7
 """Colours are averaged over a square that reaches this many pixels from a pixel of the outline."""
@@ -42,19 +43,10 @@ def edge_agreement(pixels: Image, box: Box, mask: Mask) -> float:
     own[box.y - y : box.y - y + box.h, box.x - x : box.x - x + box.w] = mask
     outline = np.flatnonzero(own & ~cv2.erode(own, np.ones((3, 3), np.uint8)))
     (inside, many), (outside, others) = (
-        _means(crop, side, outline) for side in (cv2.erode(own, disc(GAP)), 1 - cv2.dilate(own, disc(GAP)))
+        local_mean(crop, side, WIDE, outline) for side in (cv2.erode(own, disc(GAP)), 1 - cv2.dilate(own, disc(GAP)))
     )
     told = (many >= FEW) & (others >= FEW)
     if not told.any():
         return 1.0
     apart = ((inside - outside)[told] ** 2).sum(axis=1) > STEP**2
     return float(np.count_nonzero(apart) / len(apart))
-
-
-def _means(crop: Image, where: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean colours, float64 [n, 3], and the numbers, int [n], of the pixels of `where` around each position."""
-    size, whole = (2 * WIDE + 1, 2 * WIDE + 1), cv2.BORDER_CONSTANT
-    chosen = cv2.bitwise_and(crop, crop, mask=where)
-    sums = cv2.boxFilter(chosen, cv2.CV_32S, size, normalize=False, borderType=whole).reshape(-1, 3)[at]
-    count = cv2.boxFilter(where, cv2.CV_32S, size, normalize=False, borderType=whole).reshape(-1)[at]
-    return sums / np.maximum(count, 1)[:, None], count

@@ -23,9 +23,8 @@ import numpy.typing as npt
 
 from olrd.arrays import Image, Mask
 from olrd.masks import disc, grown
-from olrd.triplets.blends import Blend, Params, Pasted, box_sums
-
-Floats = npt.NDArray[np.float64]
+from olrd.triplets.blends import Blend, Params, Pasted
+from olrd.triplets.window_sums import Floats, box_sums, dot
 
 WINDOW = 8
 """Reach of the window of the regression."""
@@ -73,12 +72,12 @@ def _shares(patch: Image, solid: npt.NDArray[np.uint8], at: npt.NDArray[np.intp]
     spread = squares - mean[:, first] * mean[:, second]
     spread[:, [0, 3, 5]] += NOISE
     slope = _solved(spread, within - mean * share[:, None])
-    regression = share + _dot(slope, pixel - mean)
+    regression = share + dot(slope, pixel - mean)
     regression = (regression - 0.5) * STEEPNESS + 0.5
     both = (share > 0) & (share < 1)
     inside = within / np.where(both, share, 1.0)[:, None]
     outside = (mean - within) / np.where(both, 1 - share, 1.0)[:, None]
-    gap = _dot(inside - outside, inside - outside)
+    gap = dot(inside - outside, inside - outside)
     known = np.where(both, gap / np.maximum(gap + trust, 1.0), 0.0)
     plain = _sums(solid, 1, at)[:, 0] / 9.0
     return np.clip(known * regression + (1 - known) * plain, 0.0, 1.0)
@@ -114,11 +113,6 @@ def _solved(matrix: Floats, right: Floats) -> Floats:
     whole = iaa * aa + iab * ab + iac * ac
     solved = [iaa * p + iab * q + iac * r, iab * p + ibb * q + ibc * r, iac * p + ibc * q + icc * r]
     return np.stack(solved, axis=1) / whole[:, None]
-
-
-def _dot(one: Floats, other: Floats) -> Floats:
-    """Row-wise dot product of [n, 3], in a fixed order of additions."""
-    return one[:, 0] * other[:, 0] + one[:, 1] * other[:, 1] + one[:, 2] * other[:, 2]
 
 
 GUIDED = Blend(guided, {"band": 4, "trust": 1000.0}, lambda p: int(p["band"]), view=WINDOW)

@@ -20,7 +20,7 @@ from olrd.draws import draw_integer
 from olrd.masks import grown
 from olrd.panoptic import VOID, Box, Category
 from olrd.triplets.scene import Scene
-from olrd.triplets.shadow import MAX_SOFTNESS, UNIT, Shadow, Standing, silhouette, with_region
+from olrd.triplets.shadow import MAX_SOFTNESS, UNIT, Caster, Shadow, silhouette, with_region
 from olrd.triplets.surfaces import CARRIED_BY_GROUND, CARRIES_NOTHING, HANGS, find_foot
 
 NO_SHADOW = CARRIES_NOTHING | {"sky", "sky-other-merged", "water", "water-other", "sea", "river"}
@@ -93,7 +93,7 @@ class Lights:
 
 
 def shadow_of(
-    scene: Scene, lights: Lights, objects: Sequence[Standing], kinds: Sequence[Category], kind: str, *key: object
+    scene: Scene, lights: Lights, objects: Sequence[Caster], kinds: Sequence[Category], kind: str, *key: object
 ) -> Shadow:
     """The shadow of objects that are pasted into a scene, as the option `--shadow` asks for it.
 
@@ -136,7 +136,7 @@ def _drawn(*key: object) -> SceneLight:
     return SceneLight((right, down), cast, UNIT // 100 + draw_integer(UNIT * 5 // 100, *key, "softness"))
 
 
-def _ground(scene: Scene, objects: Sequence[Standing], kinds: Sequence[Category]) -> Mask | None:
+def _ground(scene: Scene, objects: Sequence[Caster], kinds: Sequence[Category]) -> Mask | None:
     """bool [H, W]: the pixels that shadows may darken; None if an object does not stand on ground."""
     height, width = scene.shape
     values = set[int]()
@@ -219,14 +219,14 @@ def _shown(scene: Scene, number: int, grounds: np.ndarray) -> SceneLight | None:
         return None
     rows, columns = np.flatnonzero(thing.any(axis=1)), np.flatnonzero(thing.any(axis=0))
     mask = np.ascontiguousarray(thing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    standing = Standing(mask, (int(columns[0]), int(rows[0])))
+    caster = Caster(mask, (int(columns[0]), int(rows[0])))
     ground = grounds[small] & ~grown(thing, 1)
     foot = find_foot(mask)
     below = np.clip(foot.rows + rows[0] + 2, 0, small.shape[0] - 1)
     if ground[below, foot.columns + columns[0]].mean() < STANDS:
         return None
     whole = Box(0, 0, colour.shape[1], colour.shape[0])
-    looks = [look for lean in LEANS if (look := _look(colour, ground, standing, lean, whole))]
+    looks = [look for lean in LEANS if (look := _look(colour, ground, caster, lean, whole))]
     if not looks:
         return None
     best = max(looks, key=lambda look: look.missing)
@@ -245,7 +245,7 @@ def _smaller(pixels: Image, step: int) -> Pixels:
     return blocks.sum(axis=(1, 3), dtype=np.int32) // (step * step)
 
 
-def _look(colour: Pixels, ground: Mask, one: Standing, lean: tuple[int, int], window: Box) -> _Look | None:
+def _look(colour: Pixels, ground: Mask, one: Caster, lean: tuple[int, int], window: Box) -> _Look | None:
     """How much darker the ground below a flat silhouette is than the ground around it; None if that is no shadow."""
     flat, _ = silhouette(one, lean, window)
     covered = flat & ground

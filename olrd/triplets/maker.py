@@ -20,7 +20,7 @@ from olrd.panoptic import Box, Record, Segment, check_categories, encode_rle
 from olrd.sources import Source
 from olrd.splits import photos_by_split, split_of
 from olrd.triplets.candidates import cut_sides, listed_verdict
-from olrd.triplets.compose import Triplet, compose, pixels_sha256, standing, transformed
+from olrd.triplets.compose import Triplet, casters, compose, pixels_sha256, transformed
 from olrd.triplets.cuts import LEAST_INSIDE, find_cuts, inside_frame, standers
 from olrd.triplets.edges import edge_agreement
 from olrd.triplets.light import Lights, shadow_of
@@ -337,7 +337,7 @@ class TripletMaker:
         cuts = (cut, *(one.cut for one in paste.more))
         if config.shadow != "none":
             kinds = [scene.categories[one.segment.category_id] for one in cuts]
-            key, objects = (config.seed, paste.name, "shadow"), standing(cut.mask, recipe)
+            key, objects = (config.seed, paste.name, "shadow"), casters(cut.mask, recipe)
             shadow = shadow_of(ground, self.lights, objects, kinds, config.shadow, *key)
             recipe = replace(recipe, shadow=shadow)
         coding = coding_of(ground.photo, config.match)

@@ -36,7 +36,7 @@ NOWHERE = Box(0, 0, 0, 0)
 Light = npt.NDArray[np.int32]
 
 
-class Standing(NamedTuple):
+class Caster(NamedTuple):
     """An object in a photo. mask: bool [h, w]. position: (x, y) of the mask's corner in the photo."""
 
     mask: Mask
@@ -73,7 +73,7 @@ class Shadow:
         return self.box.x + self.box.w <= shape[1] and self.box.y + self.box.h <= shape[0]
 
 
-def light_taken(objects: Sequence[Standing], shadow: Shadow, shape: tuple[int, int]) -> tuple[Box, Light]:
+def light_taken(objects: Sequence[Caster], shadow: Shadow, shape: tuple[int, int]) -> tuple[Box, Light]:
     """The light that objects take from the ground, were all of it ground.
 
     Args:
@@ -102,7 +102,7 @@ def light_taken(objects: Sequence[Standing], shadow: Shadow, shape: tuple[int, i
     return Box(wide.x + left - pad, wide.y + top - pad, inside.shape[1], inside.shape[0]), inside
 
 
-def darkened(image: Image, objects: Sequence[Standing], shadow: Shadow) -> Image:
+def darkened(image: Image, objects: Sequence[Caster], shadow: Shadow) -> Image:
     """A copy of a photo, uint8 [H, W, 3], with the shadow in its region."""
     shaded = image.copy()
     if not shadow.box.w:
@@ -114,7 +114,7 @@ def darkened(image: Image, objects: Sequence[Standing], shadow: Shadow) -> Image
     return shaded
 
 
-def with_region(objects: Sequence[Standing], shadow: Shadow, ground: Mask) -> tuple[Shadow, float]:
+def with_region(objects: Sequence[Caster], shadow: Shadow, ground: Mask) -> tuple[Shadow, float]:
     """The shadow with its region, and the share of the shadow's light that falls on no ground.
 
     ground: bool [H, W], the pixels that the shadow may darken.
@@ -137,7 +137,7 @@ def with_region(objects: Sequence[Standing], shadow: Shadow, ground: Mask) -> tu
     return placed, 1 - on_ground / whole
 
 
-def silhouette(one: Standing, lean: tuple[int, int], window: Box) -> tuple[Mask, npt.NDArray[np.int64]]:
+def silhouette(one: Caster, lean: tuple[int, int], window: Box) -> tuple[Mask, npt.NDArray[np.int64]]:
     """The shadow of an object on flat ground, bool [h, w] inside a window, without softness.
 
     Returns it with int64 [h, 1]: how high above the feet the points are that fall on each row of the window.
@@ -152,7 +152,7 @@ def silhouette(one: Standing, lean: tuple[int, int], window: Box) -> tuple[Mask,
     return inside & one.mask[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)], high
 
 
-def _cast(one: Standing, wide: Box, shadow: Shadow) -> Light:
+def _cast(one: Caster, wide: Box, shadow: Shadow) -> Light:
     """The light, in 256ths, that a cast shadow takes in the window."""
     pad = 3 * MAX_SOFTNESS
     flat, high = silhouette(one, shadow.lean, Box(wide.x - pad, wide.y - pad, wide.w, wide.h))
@@ -165,7 +165,7 @@ def _cast(one: Standing, wide: Box, shadow: Shadow) -> Light:
     return mixed * shadow.cast * (256 * FADES - far) // (255 * 256 * FADES)
 
 
-def _contact(one: Standing, wide: Box, contact: int) -> Light:
+def _contact(one: Caster, wide: Box, contact: int) -> Light:
     """The light, in 256ths, that a contact shadow takes in the window."""
     result = np.zeros((wide.h, wide.w), np.uint8)
     if not contact:
@@ -198,7 +198,7 @@ def _blurred(values: npt.NDArray[np.uint8], across: int, down: int) -> npt.NDArr
     return values
 
 
-def _extent(objects: Sequence[Standing], shadow: Shadow, shape: tuple[int, int], pad: int) -> Box:
+def _extent(objects: Sequence[Caster], shadow: Shadow, shape: tuple[int, int], pad: int) -> Box:
     """Where a shadow may fall, as a box in coordinates that begin `pad` pixels outside the photo, and not beyond `pad`
     pixels outside it."""
     edges = []

@@ -11,7 +11,7 @@ from olrd.arrays import Image
 from olrd.panoptic import Box, Category, Record, Segment, SegmentMap
 from olrd.triplets.light import Lights, light_of, shadow_of, takes_shadow
 from olrd.triplets.scene import Scene
-from olrd.triplets.shadow import Shadow, Standing, silhouette
+from olrd.triplets.shadow import Caster, Shadow, silhouette
 
 GROUND, SKY, THING = 1, 2, 3
 CATEGORIES = {
@@ -29,10 +29,10 @@ class Photo:
         self.pixels, self.shape = pixels, pixels.shape[:2]
 
 
-def things(count: int = 2) -> list[Standing]:
+def things(count: int = 2) -> list[Caster]:
     y, x = np.mgrid[:40, :20]
     shape = np.asarray((abs(x - 10) < 8) & ((y > 12) | ((x - 10) ** 2 + (y - 8) ** 2 < 60)))
-    return [Standing(shape, (40 + 80 * number, 70 + 10 * number)) for number in range(count)]
+    return [Caster(shape, (40 + 80 * number, 70 + 10 * number)) for number in range(count)]
 
 
 def scene(lean: tuple[int, int] | None, count: int = 2, opposed: bool = False) -> Scene:

@@ -9,7 +9,7 @@ import pytest
 
 from olrd.arrays import Mask
 from olrd.panoptic import Box, encode_rle
-from olrd.triplets.shadow import UNIT, Shadow, Standing, _blurred, darkened, light_taken, silhouette, with_region
+from olrd.triplets.shadow import UNIT, Caster, Shadow, _blurred, darkened, light_taken, silhouette, with_region
 
 SHAPE = 90, 120
 LEANS = [(700, 300), (-900, 250), (400, -350), (0, 800), (-1500, -160)]
@@ -23,7 +23,7 @@ def figure() -> Mask:
     )
 
 
-ONE = Standing(figure(), (50, 30))
+ONE = Caster(figure(), (50, 30))
 
 
 @pytest.mark.parametrize("lean", LEANS)
@@ -100,7 +100,7 @@ def test_without_ground_there_is_no_shadow() -> None:
 
 
 def test_a_shadow_never_covers_the_whole_photo() -> None:
-    tiny = Standing(np.ones((6, 6), np.bool_), (0, 0))
+    tiny = Caster(np.ones((6, 6), np.bool_), (0, 0))
     shadow, _ = with_region([tiny], Shadow((1024, 1024), 200, 200, 64), np.ones((8, 8), np.bool_))
     assert not shadow.region((8, 8)).all()
 
