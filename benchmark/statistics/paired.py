@@ -11,6 +11,9 @@ from benchmark.statistics.intervals import FEWEST, TOO_FEW_PHOTOS, Floats, aroun
 
 NO_TEST = {"all_equal": "equal in every sample", "one_photo": "one photo"}
 """Why there is no test, in words."""
+ROUNDING = 1e-6
+"""Differences up to this share of the larger score, or of 1, are rounding: scores of networks on two machines differ by
+less, always in the same direction for a picture, and a test would find that."""
 
 
 class Difference(NamedTuple):
@@ -24,8 +27,8 @@ class Difference(NamedTuple):
         n, clusters: number of samples with both values, and of their source photos.
         error: the standard error of the mean; None with one source photo.
         no_interval: why there is no interval, a key of `NO_INTERVAL`; else empty.
-        no_test: why there is no test, a key of `NO_TEST`; else empty. Where all differences are zero, no test could
-            find anything, so none is made.
+        no_test: why there is no test, a key of `NO_TEST`; else empty. Where all differences are zero but for `ROUNDING`,
+            none is made.
     """
 
     mean: float | None
@@ -50,6 +53,7 @@ def difference(a: Floats, b: Floats, clusters: Sequence[str], resamples: int, se
         seed: their seed.
     """
     apart = a - b
+    apart[np.abs(apart) <= ROUNDING * np.maximum(1, np.maximum(np.abs(a), np.abs(b)))] = 0
     sums, counts = by_cluster(apart, clusters)
     if not len(sums):
         return Difference(None, None, None, None, 0, 0)

@@ -248,6 +248,14 @@ def test_equal_methods_differ_by_nothing() -> None:
     assert (few.p, few.no_interval, few.no_test) == (None, "too_few_photos", "all_equal")
 
 
+def test_rounding_is_no_difference() -> None:
+    """The same outputs, scored by a network on two machines."""
+    scores = np.linspace(0.1, 0.9, 40)
+    found = difference(scores + 3e-7, scores, [str(k) for k in range(40)], 2000, 0)
+    assert (found.mean, found.p, found.no_test) == (0, None, "all_equal")
+    assert difference(scores + 3e-4, scores, [str(k) for k in range(40)], 2000, 0).p is not None
+
+
 def test_one_photo_gives_neither_interval_nor_test() -> None:
     found = difference(np.array([1.0, 2.0]), np.zeros(2), ["a", "a"], 100, 0)
     assert tuple(found) == (1.5, None, None, None, 2, 1, None, "too_few_photos", "one_photo")
