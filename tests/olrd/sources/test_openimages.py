@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from cases import every
 from drawn_openimages import (
     BACKGROUND,
     BALL,
@@ -389,9 +388,7 @@ def test_a_mask_with_two_meanings_names_no_option_that_is_not_there(drawn: Drawn
     assert "save it as white on black" in said and "--mask-from" not in said
 
 
-@pytest.mark.parametrize(
-    "form", every(4, {form: form for form in ("RGB", "opaque RGBA", "grey 0/1", "16-bit", "palette VOC")})
-)
+@pytest.mark.parametrize("form", ["RGB", "opaque RGBA", "grey 0/1", "palette VOC", "16-bit"])
 def test_masks_that_were_saved_again_give_the_same_rows(form: str, drawn: Drawn, tmp_path: Path) -> None:
     root = drawn.save()
     build(config_of(root), tmp_path / "before")
