@@ -34,8 +34,8 @@ class Repo:
 
 @dataclass
 class Hub:
-    """The state. received: uploads of large files by hash. holding: when set, uploads after the
-    first `pass_first` wait without end, like a dead connection."""
+    """The state. received: uploads of large files by hash. pass_first: when set, uploads after so many wait without end,
+    like a dead connection."""
 
     url: str = ""
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -114,10 +114,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(part)
 
     def do_PUT(self) -> None:
-        oid, data = self.path.rpartition("/")[2], self.body()
+        limit, oid = self.path.split("/")[-2:]
+        data = self.body()
         with self.hub.lock:
             number = sum(self.hub.received.values())
-            if self.hub.pass_first is not None and number >= self.hub.pass_first:
+            if limit != "all" and number >= int(limit):
                 self.hub.held.set()
                 waits = True
             else:
@@ -178,9 +179,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({"files": answers})
 
     def batch(self, wish: dict[str, Any]) -> None:
+        # The limit is part of the address: what a killed client has sent may be read after its death.
+        limit = "all" if self.hub.pass_first is None else self.hub.pass_first
         objects = []
         for entry in wish["objects"]:
-            upload = {"upload": {"href": f"{self.hub.url}/store/{entry['oid']}"}}
+            upload = {"upload": {"href": f"{self.hub.url}/store/{limit}/{entry['oid']}"}}
             missing = entry["oid"] not in self.hub.store
             objects.append(entry | ({"actions": upload} if missing else {}))
         self.answer({"transfer": "basic", "objects": objects})
