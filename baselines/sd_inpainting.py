@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,8 @@ def open_sd_inpainting(spec: EraserSpec) -> Eraser:
         offload: `auto` (default), `on` or `off`: whether each network is on the GPU only while it works. `auto` does
             that if the weights do not fit.
     """
-    try:
-        import diffusers  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("the eraser sd-inpainting", "sd") from error
+    if find_spec("diffusers") is None:
+        raise MissingExtraError("the eraser sd-inpainting", "sd")
     options = checked_options(spec, DEFAULTS)
     for name, words in WORDS.items():
         if options[name] not in words:

@@ -11,7 +11,7 @@ from baselines.checkpoints import license_of
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError
 from magiceraser_ref.erase.choices import OF_THE_MODEL, Choices
 from magiceraser_ref.erase.segmentation import KINDS
-from magiceraser_ref.extras import need
+from magiceraser_ref.extras import check_installed
 from magiceraser_ref.model.checkpoint import DTYPES
 from magiceraser_ref.model.locate import SHIPPED, Located, locate
 from magiceraser_ref.model.settings import Settings
@@ -94,8 +94,7 @@ def open_magiceraser(spec: EraserSpec, progress: bool = False) -> RegisteredMagi
 
     progress: show the steps on stderr. `benchmark run` does without, because it has a progress bar.
     """
-    for library in ("diffusers", "peft", "transformers"):
-        need(library, f"the eraser {NAME}")
+    check_installed(("diffusers", "peft", "transformers"), f"the eraser {NAME}")
     from magiceraser_ref.erase.initialization import open_initializer  # imports OpenCV, which `--help` does without
 
     texts = checked_options(spec, {name: default_text(bound) for name, bound in BOUNDS.items()})

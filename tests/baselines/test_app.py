@@ -359,7 +359,7 @@ def test_an_object_is_brushed_and_erased_in_a_browser(tmp_path: Path) -> None:
                 answers.append((response.url, response.body()))
 
     with serving(folder) as url, browser() as chromium:
-        page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+        page = chromium.new_page(viewport={"width": 900, "height": 700})
         page.set_default_timeout(60_000)
         page.on("response", seen)
         page.on(
@@ -380,7 +380,7 @@ def test_an_object_is_brushed_and_erased_in_a_browser(tmp_path: Path) -> None:
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(x, y)
         page.mouse.down()
-        page.mouse.move(x + 80, y + 30, steps=12)
+        page.mouse.move(x + 80, y + 30, steps=3)
         page.mouse.up()
         page.wait_for_timeout(1500)
         page.locator("#automatic input").uncheck()

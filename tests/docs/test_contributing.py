@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,6 @@ import pytest
 from PIL import Image as Pillow
 from places import REPOSITORY
 from plugin.install import install_module
-from shell_blocks import command_folder
 
 PAGE = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
 EXAMPLE = re.compile(
@@ -47,21 +47,28 @@ def draw_inputs(folder: Path) -> None:
             Pillow.fromarray(picture).save(parts / f"{name}.png")
 
 
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the commands of each example print, or how they fail. One process runs all of them."""
+    pytest.importorskip("torch", reason="the benchmark's scores need torch: pip install 'olrd[benchmark]'")
+    folder = tmp_path_factory.mktemp("examples")
+    draw_inputs(folder)
+    for example in EXAMPLES.values():
+        environment = install_module(folder / "site", example["file"], example["code"], example["points"])
+    environment["PYTHONPATH"] += f"{os.pathsep}{REPOSITORY / 'tests' / 'helpers'}"
+    given = json.dumps({title: example["commands"] for title, example in EXAMPLES.items()})
+    words = [sys.executable, "-m", "shell_blocks"]
+    result = subprocess.run(words, cwd=folder, env=environment, input=given, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found: dict[str, str] = json.loads(result.stdout)
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("title", EXAMPLES)
-def test_the_example_runs_as_a_plug_in(title: str, tmp_path: Path) -> None:
-    example = EXAMPLES[title]
-    draw_inputs(tmp_path)
-    if "benchmark" in example["commands"]:
-        pytest.importorskip("torch", reason="the benchmark's scores need torch: pip install 'olrd[benchmark]'")
-    environment = install_module(tmp_path / "site", example["file"], example["code"], example["points"])
-    environment["PATH"] = f"{command_folder(tmp_path)}{os.pathsep}{environment['PATH']}"
-    result = subprocess.run(
-        ["bash", "-eu", "-c", example["commands"]], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
+def test_the_example_runs_as_a_plug_in(title: str, printed: dict[str, str]) -> None:
     check = {"A source": "triplets of 3 photos", "A blend": "every invariant", "A metric": "mae"}
-    assert check.get(title, "samples") in result.stdout, result.stdout
+    assert "FAILED" not in printed[title] and check.get(title, "samples") in printed[title], printed[title]
 
 
 def test_python_of_the_examples_is_formatted(tmp_path: Path) -> None:

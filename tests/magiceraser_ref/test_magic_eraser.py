@@ -14,7 +14,7 @@ from baselines import ERASERS, open_eraser
 from baselines.eraser import Hints, WeightsMissingError
 from magiceraser_ref.eraser import BOUNDS, default_text
 from magiceraser_ref.model import locate as checkpoint_files
-from olrd.errors import SourceError, UsageError
+from olrd.errors import MissingExtraError, SourceError, UsageError
 
 MASK = box_mask(60, 80, (12, 32, 8, 10))
 PHOTO = drawn(60, 80)
@@ -145,6 +145,18 @@ def test_missing_weights_say_what_to_do(model: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="is not a model"):
         open_eraser("magiceraser", {"model": str(tmp_path / "empty")})
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [("magiceraser", "peft", r"olrd\[magiceraser\]"), ("sd-inpainting", "diffusers", r"olrd\[sd\]")],
+)
+def test_a_missing_library_is_named_with_its_extra(
+    name: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=extra):
+        open_eraser(name)
 
 
 def test_opening_and_listing_load_no_torch(model: Path) -> None:

@@ -24,8 +24,8 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_reader_meets_damaged_files_without_a_finding(name: str, honest: Path, tmp_path: Path) -> None:
-    outcome = run_target(name, TARGETS[name], honest, tmp_path, seconds=120, most=25)
-    assert outcome.examples == 25
+    outcome = run_target(name, TARGETS[name], honest, tmp_path, seconds=120, most=15)
+    assert outcome.examples == 15
     assert not outcome.findings, details(outcome, 0)
 
 
@@ -42,12 +42,12 @@ def test_every_reader_accepts_the_honest_input(honest: Path, tmp_path: Path, mon
 
 
 def test_each_planted_fault_is_found_and_repeated(tmp_path: Path) -> None:
-    outcome = run_target("planted", planted, tmp_path, tmp_path, seconds=120, most=30, slow=1, stuck=3)
-    assert outcome.examples == 30
+    outcome = run_target("planted", planted, tmp_path, tmp_path, seconds=120, most=16, slow=0.3, stuck=4)
+    assert outcome.examples == 16
     found = {what: finding for (what, _), finding in outcome.findings.items()}
     assert set(found) == {"KeyError", "crash by SIGSEGV", "TooSlowError", "MemoryError", "hang"}
     assert found["KeyError"].where.startswith("tests/helpers/planted_faults.py:")
-    draws = [random_of("planted", 0, number).randrange(10) for number in range(30)]
+    draws = [random_of("planted", 0, number).randrange(10) for number in range(16)]
     faults = ("KeyError", "crash by SIGSEGV", "TooSlowError", "MemoryError", "hang")
     for draw, what in enumerate(faults):
         assert found[what].count == draws.count(draw) > 0
@@ -56,7 +56,7 @@ def test_each_planted_fault_is_found_and_repeated(tmp_path: Path) -> None:
     assert error is not None
     assert described(error)[0] == "KeyError"
     assert f"--only planted --seed 0 --example {found['KeyError'].example}" in details(outcome, 0)
-    assert "| planted | 30 | " in table([outcome])
+    assert "| planted | 16 | " in table([outcome])
 
 
 def test_a_target_that_cannot_start_is_a_finding(tmp_path: Path) -> None:
