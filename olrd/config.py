@@ -27,9 +27,11 @@ MASK_STYLES = ("exact", "grown", "hull", "box", "brush", "loose")
 MOST_OBJECTS = 8
 LATER = ("mask_style", "mask_grow", "objects", "shadow")
 """Options that older builds do not have. At their defaults they are no part of a build's identity."""
-RULES_VERSION = 2
+RULES_VERSION = 3
 """The version of the rules by which objects and positions are chosen. Builds of different versions do not mix. Builds
 that do not name theirs are of version 1."""
+SINCE: Mapping[int, tuple[str, ...]] = {2: ("cut_objects", "min_edge", "groups"), 3: ("refine_outlines", "see_through")}
+"""The `CandidateRules` that came with a version. They are no part of the identity of builds of earlier ones."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
         "placement": "centroid",
@@ -37,6 +39,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "groups": False,
         "cut_objects": False,
         "min_edge": 0.0,
+        "refine_outlines": False,
+        "see_through": True,
+        "max_contact": 0.25,
         "max_per_photo": 8,
     },
     "default": {},
@@ -137,7 +142,7 @@ class CandidateRules:
         False, "use all objects that the frame cuts; they stay at their side", group="objects"
     )
     max_contact: float = option(
-        0.25,
+        0.15,
         "largest share of the outline that touches other things: more means that the object is seen in part",
         metavar="SHARE",
         group="objects",
@@ -152,6 +157,12 @@ class CandidateRules:
         group="objects",
         least=0,
         most=1,
+    )
+    refine_outlines: bool = option(
+        True, "move annotated outlines that run beside the object onto its edge", group="objects"
+    )
+    see_through: bool = option(
+        False, "use things too through which the background shows: bicycles, glasses, rackets", group="objects"
     )
     groups: bool = option(
         True, "cut out an object with what it carries, wears, holds or is ridden by, as one object", group="objects"
@@ -367,8 +378,8 @@ class BuildConfig:
         del values["on_error"]
         if self.rules_version == 1:  # which had none of these
             del values["rules_version"], values["perspective"]
-            for name in ("cut_objects", "min_edge", "groups"):
-                del values["rules"][name]
+        for name in (name for version, names in SINCE.items() if self.rules_version < version for name in names):
+            del values["rules"][name]
         for one in fields(self):
             if one.name in LATER and getattr(self, one.name) == one.default:
                 del values[one.name]

@@ -111,6 +111,7 @@ OBJECT_REASONS: dict[str, str] = {
     "truncated": "the frame cuts it (--allow-truncated permits)",
     "fragmented": "it is in several pieces",
     "occluded": "too much of its outline touches other things (--max-contact)",
+    "see_through": "the background shows through it, as through a bicycle or a glass (--see-through)",
     "rough_outline": "its annotated outline does not follow the edges of the picture (--min-edge)",
     "carried": "it belongs to a larger object, which carries, wears, holds or is ridden by it",
     "no_surface": "it stands on no background surface (another thing, unlabelled pixels, a wall)",

@@ -15,6 +15,10 @@ from olrd.config import CandidateRules
 from olrd.masks import disc, largest_piece
 from olrd.panoptic import Box, Category, Segment
 
+SEE_THROUGH = frozenset(
+    {"bicycle", "wine glass", "bicycle wheel", "drinking glass", "glasses", "tennis racket", "birdcage", "ladder"}
+)
+"""Things through which the background shows, by name in lower case: a cut-out of them shows the old one."""
 MAIN_PIECE = 0.95
 """Smallest share of an object's area that its largest connected piece must have."""
 
@@ -45,6 +49,8 @@ def listed_verdict(
         return "crowd"
     if rules.categories and category.name not in rules.categories:
         return "category_excluded"
+    if category.name.lower() in SEE_THROUGH and not rules.see_through:
+        return "see_through"
     if not segment.area or not width or not height:
         return None  # not measured yet; see `seen_verdict`
     share = segment.area / (width * height)

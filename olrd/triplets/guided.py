@@ -50,7 +50,7 @@ def guided(patch: Image, mask: Mask, background: Image, params: Params) -> Paste
     outer = grown(mask, band).view(np.uint8)
     at = np.flatnonzero(outer != inner)  # the band, as positions in the flattened patch
     alpha = inner * np.uint8(255)
-    share = np.floor(_shares(patch, solid, at, params["trust"]) * 255 + 0.5).astype(np.uint8)
+    share = np.floor(regressed_alpha(patch, solid, at, params["trust"]) * 255 + 0.5).astype(np.uint8)
     share[share < _CERTAIN], share[share > 255 - _CERTAIN] = 0, 255
     alpha.reshape(-1)[at] = share
     pixels = np.where(inner.view(np.bool_)[..., None], patch, background)
@@ -59,8 +59,18 @@ def guided(patch: Image, mask: Mask, background: Image, params: Params) -> Paste
     return Pasted(pixels, (alpha > 0) | mask)
 
 
-def _shares(patch: Image, solid: npt.NDArray[np.uint8], at: npt.NDArray[np.intp], trust: float) -> Floats:
-    """Alpha in [0, 1] at the positions `at`, float64 [n]."""
+def regressed_alpha(patch: Image, solid: npt.NDArray[np.uint8], at: npt.NDArray[np.intp], trust: float) -> Floats:
+    """Alpha by regression of a mask on the colours around every pixel.
+
+    Args:
+        patch: uint8 [h, w, 3].
+        solid: the mask, 0 and 1, uint8 [h, w].
+        at: positions in the flattened patch.
+        trust: see `guided`.
+
+    Returns:
+        float64 [n], 0 to 1.
+    """
     count = float((2 * WINDOW + 1) ** 2)
     pixel = patch.reshape(-1, 3).take(at, axis=0).astype(np.float64)
     share = _sums(solid, WINDOW, at)[:, 0] / count

@@ -24,6 +24,7 @@ from olrd.triplets.compose import Triplet, casters, compose, pixels_sha256, tran
 from olrd.triplets.cuts import LEAST_INSIDE, find_cuts, inside_frame, standers
 from olrd.triplets.edges import edge_agreement
 from olrd.triplets.light import Lights, shadow_of
+from olrd.triplets.outlines import refined_outline
 from olrd.triplets.perspective import SMALLEST, UNKNOWN, Size, find_horizon
 from olrd.triplets.photo import WorkingPhoto
 from olrd.triplets.placements import Landings, Request
@@ -48,6 +49,8 @@ SMALL, SMALL_EACH = 0.01, 2
 """An object smaller than this share of the photo gives at most so many triplets, so that small masks are not the most."""
 LARGEST = 0.5
 """The largest object, as a share of the photo, that is tried at smaller sizes."""
+OUTWARD = 4
+"""Pixels by which an outline may move outwards."""
 DONOR_LOOKS = 256
 """Number of draws of another photo in that search. A photo that its licence or annotation rules out is not opened."""
 
@@ -183,13 +186,37 @@ class TripletMaker:
             if horizon and cut.segment.area < SMALL * scene.panoptic.index.size:
                 room = min(room, SMALL_EACH)
             found, reason = self._object_pastes(scene, cut, room, tries, cuts)
-            if found and self._rough(scene, cut):
-                found, reason = [], "rough_outline"
+            if found:
+                refined = self._refined(scene, cut, max(paste.scale for paste in found))
+                found = [self._outlined(scene, paste, refined, cuts) for paste in found]
+                if self._rough(scene, refined):
+                    found, reason = [], "rough_outline"
             pastes += found
             largest = max([largest, *(paste.cut.segment.area * paste.scale**2 for paste in found)])
             if not found and reason:
                 reasons[reason] += 1
         return pastes, reasons, horizon.source if horizon else ""
+
+    def _refined(self, scene: Scene, cut: Cut, scale: float) -> Cut:
+        """An object with its outline on the picture's edges, if the rules say so. It is done after placement, because it
+        needs the decoded photo. Objects keep their distance from all others: outlines grow within it, or not at all
+        beside companions.
+
+        scale: the largest one at which it is pasted.
+        """
+        if not self.config.rules.refine_outlines:
+            return cut
+        outward = 0 if self.config.several else min(OUTWARD, int(self.config.margin / max(scale, 1.0)))
+        return cut._replace(mask=refined_outline(scene.photo.pixels, cut.segment.bbox, cut.mask, outward))
+
+    def _outlined(self, scene: Scene, paste: Paste, refined: Cut, cuts: list[Cut]) -> Paste:
+        """A triplet with refined outlines. refined: its object; cuts: what its companions are parts of."""
+        whole = {cut.number: cut for cut in cuts}
+        more = tuple(
+            one._replace(cut=_part_of(self._refined(scene, whole[one.cut.number], one.scale), one.cut))
+            for one in paste.more
+        )
+        return paste._replace(cut=_part_of(refined, paste.cut), more=more)
 
     def _rough(self, scene: Scene, cut: Cut) -> bool:
         """Whether the outline of an object was drawn roughly. It is checked last, because it needs the decoded photo."""
@@ -413,6 +440,13 @@ class TripletMaker:
             **terms("donor_", here),
             "recipe": recipe.to_json(),
         }
+
+
+def _part_of(whole: Cut, part: Cut) -> Cut:
+    """A part of an object, with the outline of the whole. Where nothing of it is left, the part keeps its own."""
+    outer, inner = whole.segment.bbox, part.segment.bbox
+    mask = np.ascontiguousarray(whole.mask[Box(inner.x - outer.x, inner.y - outer.y, inner.w, inner.h).crop()])
+    return part._replace(mask=mask) if mask.any() else part
 
 
 def _beyond(shape: Shape, mask: Mask) -> int:

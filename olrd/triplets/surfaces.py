@@ -22,6 +22,10 @@ CARRIES_NOTHING = frozenset(
 )
 """Stuff, by supercategory or name, that does not carry things: above it, the lower part of a thing is hidden. A car
 above `building` has its wheels behind something."""
+TOO_LARGE_FOR_FURNITURE = frozenset({"person", "animal", "vehicle"})
+"""Supercategories of things that do not stand on counters, tables and shelves: these hide their feet."""
+FRONTS = frozenset({"cabinet-merged", "door-stuff", "mirror-stuff", "light"})
+"""Furniture whose annotation is mostly its front, by name."""
 FLIES = frozenset({"airplane", "bird", "person", "umbrella"})
 """Things that are seen in the sky, besides what is played with; names in lower case. Others stand before it."""
 FIXED = frozenset({"refrigerator", "oven", "sink", "toilet", "bed"})
@@ -118,10 +122,12 @@ def _carries(ground: Category, thing: Category) -> bool:
         return False
     if ground.supercategory == "sky":
         return name in FLIES or thing.supercategory == "sports"
+    if thing.supercategory in TOO_LARGE_FOR_FURNITURE and ground.supercategory == "furniture-stuff":
+        return ground.name == "stairs"
     if name == "potted plant" and ground.supercategory == "wall":
         return True  # `wall` names ledges too
     heavy = thing.supercategory in CARRIED_BY_GROUND and name != "bird"
-    return not heavy or CARRIES_NOTHING.isdisjoint({ground.supercategory, ground.name})
+    return not heavy or (CARRIES_NOTHING | FRONTS).isdisjoint({ground.supercategory, ground.name})
 
 
 def walkable(surface: int, thing: Category, categories: Mapping[int, Category]) -> frozenset[int]:

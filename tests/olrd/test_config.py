@@ -278,11 +278,19 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-def test_the_hash_of_the_defaults_stays_while_the_rules_do() -> None:
-    """A finished build is recognised by it. It changed with version 2 of the rules. The default of `blend` was `matting` then."""
-    assert (
-        replace(CONFIG, blend="matting").hash("f") == "9f889422b35565690f42ab165f07a2355781efcaf1753b63b69deb8e9034e90f"
-    )
+@pytest.mark.parametrize(
+    "version, blend, max_contact, sha256",
+    [
+        (2, "matting", 0.25, "9f889422b35565690f42ab165f07a2355781efcaf1753b63b69deb8e9034e90f"),
+        (3, "guided", 0.15, "bf573e960a0c842f092eb674f36653b94a0091de307249b8039791efee014f1e"),
+    ],
+)
+def test_the_hash_of_the_defaults_stays_while_the_rules_do(
+    version: int, blend: str, max_contact: float, sha256: str
+) -> None:
+    """A finished build is recognised by it, those of earlier rules with the defaults of their time too."""
+    config = replace(CONFIG, rules_version=version, blend=blend, rules=replace(CONFIG.rules, max_contact=max_contact))
+    assert config.hash("f") == sha256
 
 
 def test_the_hash_changes_with_everything_that_matters() -> None:

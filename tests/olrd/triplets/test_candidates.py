@@ -67,6 +67,13 @@ def test_category_list_excludes_the_others() -> None:
     assert verdict(DOG, replace(RULES, categories=("cat", "dog"))) is None
 
 
+@pytest.mark.parametrize("name", ["bicycle", "wine glass", "tennis racket"])
+def test_what_one_sees_through_is_left_out_unless_it_is_wanted(name: str) -> None:
+    thing = replace(DOG, category_id=coco_categories()[name].id)
+    assert verdict(thing) == "see_through"
+    assert verdict(thing, replace(RULES, see_through=True)) is None
+
+
 def test_objects_that_the_frame_cuts() -> None:
     """At the left, right or lower side, or where the outline ends a pixel before it; all of them where asked for."""
     for box in (Box(0, 30, 25, 20), Box(75, 30, 25, 20), Box(30, 60, 25, 20), Box(75, 60, 25, 20), Box(1, 30, 25, 20)):

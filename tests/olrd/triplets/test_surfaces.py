@@ -165,6 +165,21 @@ def test_who_is_behind_something_does_not_stand_on_it(ground: str) -> None:
     assert standing("grass-merged", "person", legs) == kind("grass-merged")
 
 
+@pytest.mark.parametrize("ground", ["counter", "shelf", "table-merged", "cabinet-merged"])
+def test_who_is_behind_furniture_does_not_stand_on_it(ground: str) -> None:
+    legs = np.ones((20, 10), np.bool_)
+    legs[12:, 3:7] = False
+    assert standing(ground, "person", legs) is None
+    assert standing("stairs", "person", legs) == kind("stairs")
+
+
+def test_what_stands_on_furniture_does_not_hang_on_its_front() -> None:
+    shape = np.ones((10, 14), np.bool_)
+    assert standing("counter", "microwave", shape) == kind("counter")
+    assert standing("cabinet-merged", "microwave", shape) is None
+    assert standing("cabinet-merged", "clock", shape) == kind("cabinet-merged")
+
+
 def test_a_figure_cut_at_the_waist_has_no_surface() -> None:
     bust = np.ones((20, 10), np.bool_)
     bust[:5, :3] = bust[:5, 7:] = False
