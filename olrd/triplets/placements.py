@@ -20,7 +20,7 @@ from olrd.draws import draw_integer, draw_weighted
 from olrd.errors import Rejected
 from olrd.triplets.legal import Field, Legal
 from olrd.triplets.scene import Scene
-from olrd.triplets.surfaces import foot_mask, same_kind
+from olrd.triplets.surfaces import foot_mask, is_furniture, lowest_standing, same_kind
 
 Answer = TypeVar("Answer")
 
@@ -168,6 +168,10 @@ def centroid(scene: Scene, request: Request) -> tuple[int, int]:
     return int(columns[nearest]), int(rows[nearest])
 
 
+def _lowest(scene: Scene, request: Request) -> int:
+    return scene.shape[0] if request.surface is None else lowest_standing(scene, request.surface)
+
+
 def supported(scene: Scene, request: Request) -> tuple[int, int]:
     """A position where the object stands on the same surface as before, near its old height, so that its size is
     plausible.
@@ -182,7 +186,10 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
         raise Rejected("no_surface", "the object stands on a thing or on unlabelled pixels")
     old = request.bottom * height - mask.shape[0]
     reach = request.reach * height
-    rows = _landing_field(scene, request).rows(mask.shape[0], old - reach, old + reach)
+    lowest = old + reach
+    if is_furniture(scene.categories[request.surface]):
+        lowest = min(lowest, max(old, request.once("lowest", partial(_lowest, scene, request)) - mask.shape[0]))
+    rows = _landing_field(scene, request).rows(mask.shape[0], old - reach, lowest)
     drop = np.abs(np.array(rows) - old) / height
     # 1 / (1 + d^2) in integers, because IEEE division and floor give the same result on every machine.
     weight = np.floor(1_000_000 / (1 + (drop / request.spread) ** 2)).astype(np.int64)

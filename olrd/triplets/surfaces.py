@@ -13,7 +13,7 @@ import numpy as np
 
 from olrd.arrays import Mask
 from olrd.panoptic import VOID, Category, Segment
-from olrd.triplets.scene import Scene
+from olrd.triplets.scene import SEAM, Scene
 
 CARRIED_BY_GROUND = frozenset({"person", "vehicle", "animal", "furniture", "kitchen", "food", "appliance"})
 """Supercategories of things that stand, lie or float on something. """
@@ -148,6 +148,29 @@ def _open_ground(kind: Category) -> bool:
 def is_table(table: Category, thing: Category) -> bool:
     """Whether one thing carries another as a table does."""
     return thing.supercategory in TABLES.get(table.name.lower(), ())
+
+
+def is_furniture(kind: Category) -> bool:
+    """Whether only the upper side of what is annotated as this class carries things: tables, beds, counters, shelves."""
+    return kind.isthing or (kind.supercategory == "furniture-stuff" and kind.name != "stairs")
+
+
+def lowest_standing(scene: Scene, surface: int) -> int:
+    """The row below the lowest thing that stands on a class of surface, or 0 if none does.
+
+    Down to this row the annotation of a table is its top; below, it may be its front.
+    """
+    index, lowest = scene.panoptic.index, 0
+    height = index.shape[0]
+    for number, segment in enumerate(scene.panoptic.segments, start=1):
+        box = segment.bbox
+        foot = box.y + box.h
+        if scene.objects[number] and segment.area and lowest < foot < height and segment.category_id != surface:
+            below = index[foot : foot + SEAM, box.x + box.w // 2]
+            labelled = below[(below != 0) & (below != number)]
+            if len(labelled) and scene.kinds[labelled[0]] == surface:
+                lowest = foot
+    return lowest
 
 
 def foot_mask(mask: Mask) -> Mask:

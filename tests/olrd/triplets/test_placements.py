@@ -23,7 +23,7 @@ from olrd.triplets.maker import TripletMaker
 from olrd.triplets.placements import HEIGHT_LIMIT, Request, centroid, supported, uniform
 from olrd.triplets.recipe import Recipe
 from olrd.triplets.scene import SEAM, Scene
-from olrd.triplets.surfaces import foot_mask
+from olrd.triplets.surfaces import foot_mask, lowest_standing
 from olrd.triplets.tally import Tally
 
 Bits = npt.NDArray[np.bool_]
@@ -222,6 +222,21 @@ def test_an_object_on_a_table_stays_on_a_table() -> None:
     for x, y in many(supported, scene, request(mask, surface=table, bottom=0.6), 60):
         assert (index[y : y + 7, x : x + 5][foot_mask(mask)] == 9).all()
     assert not any(index[y : y + 6, x : x + 5].max() == 9 for x, y in many(uniform, scene, request(mask), 60))
+
+
+def test_nothing_is_placed_on_the_front_of_a_table() -> None:
+    """Below the lowest thing that stands on it, and the object's own old row, a table may be seen from the front."""
+    names = {**NAMES, 9: "dining table", 10: "cup"}
+    index = np.full((60, 50), 1)
+    index[18:56, 5:45] = 9
+    index[20:27, 8:12] = 10
+    table = coco_categories()["dining table"].id
+    asked = request(np.ones((6, 5), np.bool_), surface=table, bottom=24 / 60, reach=1.0, spread=1.0)
+    assert lowest_standing(make_scene(index, names), table) == 27
+    assert max(y + 6 for _, y in many(supported, make_scene(index, names), asked, 60)) == 27
+    alone = make_scene(np.where(index == 10, 9, index), names)
+    assert lowest_standing(alone, table) == 0
+    assert max(y + 6 for _, y in many(supported, alone, asked, 60)) == 24
 
 
 @pytest.mark.parametrize("sides", [(), ("left",), ("right",), ("bottom",), ("bottom", "left")])
