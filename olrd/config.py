@@ -23,6 +23,7 @@ DONORS = ("same", "other")
 FORMS = ("full", "recipes")
 MATCHES = ("noise", "sharpness", "jpeg")
 SHADOWS = ("none", "contact", "cast")
+DOUBTFUL = ("all", "one", "none")
 MASK_STYLES = ("exact", "grown", "hull", "box", "brush", "loose")
 MOST_OBJECTS = 8
 LATER = ("mask_style", "mask_grow", "objects", "shadow")
@@ -30,7 +31,10 @@ LATER = ("mask_style", "mask_grow", "objects", "shadow")
 RULES_VERSION = 3
 """The version of the rules by which objects and positions are chosen. Builds of different versions do not mix. Builds
 that do not name theirs are of version 1."""
-SINCE: Mapping[int, tuple[str, ...]] = {2: ("cut_objects", "min_edge", "groups"), 3: ("refine_outlines", "see_through")}
+SINCE: Mapping[int, tuple[str, ...]] = {
+    2: ("cut_objects", "min_edge", "groups"),
+    3: ("refine_outlines", "see_through", "doubtful"),
+}
 """The `CandidateRules` that came with a version. They are no part of the identity of builds of earlier ones."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
@@ -41,6 +45,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "min_edge": 0.0,
         "refine_outlines": False,
         "see_through": True,
+        "doubtful": "all",
         "max_contact": 0.25,
         "max_per_photo": 8,
     },
@@ -160,6 +165,14 @@ class CandidateRules:
     )
     refine_outlines: bool = option(
         True, "move annotated outlines that run beside the object onto its edge", group="objects"
+    )
+    doubtful: str = option(
+        "one",
+        "objects whose outline touches many regions or much that is unlabelled, which are often seen in part or annotated "
+        "roughly: all (like others), one (one triplet, of a photo without other objects) or none",
+        metavar="NAME",
+        group="objects",
+        choices=DOUBTFUL,
     )
     see_through: bool = option(
         False, "use things too through which the background shows: bicycles, glasses, rackets", group="objects"

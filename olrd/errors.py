@@ -112,6 +112,7 @@ OBJECT_REASONS: dict[str, str] = {
     "fragmented": "it is in several pieces",
     "occluded": "too much of its outline touches other things (--max-contact)",
     "see_through": "the background shows through it, as through a bicycle or a glass (--see-through)",
+    "doubtful": "its outline touches many other regions, or much that is unlabelled (--doubtful)",
     "rough_outline": "its annotated outline does not follow the edges of the picture (--min-edge)",
     "carried": "it belongs to a larger object, which carries, wears, holds or is ridden by it",
     "no_surface": "it stands on no background surface (another thing, unlabelled pixels, a wall)",

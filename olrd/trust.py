@@ -174,8 +174,8 @@ def reading(where: object, expected: str, kind: type[OlrdError] = IntegrityError
 
 def jpeg_scans(data: bytes) -> int:
     """The number of scans of a JPEG, up to `MAX_SCANS + 1`. The pictures inside its metadata do not count."""
-    if data.count(b"\xff\xda") <= MAX_SCANS:  # fast, and never too small
-        return data.count(b"\xff\xda")
+    if (most := data.count(b"\xff\xda")) <= MAX_SCANS:  # fast, and never too small
+        return most
     at, scans = 2, 0
     while at + 4 <= len(data) and scans <= MAX_SCANS:
         if data[at] != 0xFF or data[at + 1] == 0xFF:

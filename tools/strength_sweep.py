@@ -4,7 +4,7 @@
 
 PHOTOS are the training photos; those that training holds out are used (`magiceraser_ref.small.photos`). Holes have the
 outlines of objects of TRIPLETS. The photo itself is the truth. Every score is the mean in the mask, composited, first over
-the holes of a photo and then over the photos.
+the holes of a photo and then over the photos. The autoencoder alone is scored too: the truth, encoded and decoded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import benchmark
 from baselines import open_eraser
 from baselines.eraser import Hints
 from magiceraser_ref import MagicEraser
+from magiceraser_ref.erase.residual import reconstructions
 from magiceraser_ref.small.curves import chart
 from magiceraser_ref.small.photos import TrainingPhotos
 from magiceraser_ref.small.silhouettes import Silhouettes
@@ -81,6 +82,8 @@ def main() -> None:
     rows: list[dict[str, object]] = [{"eraser": args.initializer} | mean_scores(cases, fills)]
     print(json.dumps(rows[0]), flush=True)
     eraser = MagicEraser.from_pretrained(args.model, device="cpu", initializer=filler, lora=not args.no_lora)
+    truth = mean_scores(cases, reconstructions(eraser.pipeline, images))
+    print(json.dumps({"eraser": "its autoencoder alone, given the truth"} | truth), flush=True)
     settings = [
         (strength, steps, residual)
         for residual in map(float, args.residual.split(","))
@@ -105,7 +108,7 @@ def main() -> None:
             rows.append({"eraser": "magiceraser"} | row)
             print(json.dumps(row), flush=True)
             bar.update()
-    found = {"photos": len({case[0] for case in cases}), "holes": len(cases), "rows": rows}
+    found = {"photos": len({case[0] for case in cases}), "holes": len(cases), "autoencoder": truth, "rows": rows}
     write_atomic(args.out, to_json(found))
     if len({row["strength"] for row in rows[1:]}) > 1:
         write_atomic(args.out.with_suffix(".svg"), plot(rows))

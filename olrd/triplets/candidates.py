@@ -5,10 +5,11 @@ Every object gets a verdict: None, or the reason code (`ALL_REASONS`) why it is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from olrd.arrays import Mask
 from olrd.config import CandidateRules
@@ -122,6 +123,31 @@ def frame_sides(
         "bottom": box.y + box.h >= height - down,
     }
     return frozenset(side for side, value in touched.items() if value)
+
+
+MOST_NEIGHBOURS = 4
+"""An object whose outline touches more segments than these is doubtful. Measured: docs/audit.md."""
+MOST_UNLABELLED = 0.6
+"""An object of whose outline more than this share touches unlabelled pixels is doubtful."""
+
+
+def doubtful(box: Box, mask: Mask, index: npt.NDArray[np.integer], own: Collection[int]) -> bool:
+    """Whether the surroundings of an object suggest that it is seen in part, or that it is annotated roughly.
+
+    Args:
+        box: of the object.
+        mask: bool [h, w], the object inside its box.
+        index: [H, W], the number of the segment of every pixel, 0 where there is none.
+        own: the numbers of the object.
+    """
+    y, x = max(box.y - 4, 0), max(box.x - 4, 0)
+    near = index[y : box.y + box.h + 4, x : box.x + box.w + 4]
+    inner = Box(box.x - x, box.y - y, box.w, box.h)
+    object_ = np.zeros(near.shape, np.uint8)
+    object_[inner.crop()] = mask
+    around = near[(cv2.dilate(object_, np.ones((7, 7), np.uint8)) != 0) & (object_ == 0)]
+    neighbours = np.setdiff1d(around, [0, *own])
+    return len(neighbours) > MOST_NEIGHBOURS or contact_share(inner, mask, near == 0, reach=2) > MOST_UNLABELLED
 
 
 def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:

@@ -13,7 +13,7 @@ from olrd.config import CandidateRules
 from olrd.draws import draw_share
 from olrd.masks import largest_piece, mask_box
 from olrd.panoptic import Box, Category
-from olrd.triplets.candidates import MAIN_PIECE, cut_sides, cut_verdict, seen_verdict
+from olrd.triplets.candidates import MAIN_PIECE, cut_sides, cut_verdict, doubtful, seen_verdict
 from olrd.triplets.groups import Group, grouped, joined, singles
 from olrd.triplets.perspective import Standing, lies_flat
 from olrd.triplets.scene import Scene
@@ -29,7 +29,7 @@ UPRIGHT = 1.6
 def find_cuts(
     scene: Scene, rules: CandidateRules, verdicts: list[str | None], largest: float, reasons: Counter[str], *key: object
 ) -> list[Cut]:
-    """The objects of a photo that may be cut out, in a keyed order that prefers large ones.
+    """The objects of a photo that may be cut out, in a keyed order that prefers large ones. The doubtful ones are last.
 
     Args:
         scene: the photo.
@@ -51,14 +51,15 @@ def find_cuts(
             segment = group.segment
             cut = "bottom" in cut_sides(segment.bbox, scene.shape[1], scene.shape[0])
             surface = None if cut else surface_under(scene, segment, numbers, group.mask)
-            cuts.append(Cut(segment, numbers[0], group.mask, surface))
+            unsure = rules.doubtful != "all" and doubtful(segment.bbox, group.mask, scene.panoptic.index, numbers)
+            cuts.append(Cut(segment, numbers[0], group.mask, surface, unsure))
         else:
             reasons[reason] += 1
         reasons.update(verdicts[number - 1] or "carried" for number in numbers[1:])
     for number, verdict in enumerate(verdicts, start=1):
         if number not in grouped_ones:  # it has no pixel: it vanished by resizing, or is hidden behind other objects
             reasons[verdict or "too_small"] += 1
-    return sorted(cuts, key=lambda cut: draw_share(*key, cut.segment.id) / cut.segment.area)
+    return sorted(cuts, key=lambda cut: (cut.doubtful, draw_share(*key, cut.segment.id) / cut.segment.area))
 
 
 def _verdict(scene: Scene, group: Group, rules: CandidateRules, largest: float) -> str | None:

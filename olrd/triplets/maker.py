@@ -175,7 +175,10 @@ class TripletMaker:
         horizon = find_horizon(scene, standers(scene, cuts)) if cuts and self.resizing else None
         largest = 0.0
         for cut in cuts:
-            room = min(self.config.per_object, self.config.max_per_photo - len(pastes))
+            if cut.doubtful and (pastes or self.config.rules.doubtful == "none"):
+                reasons["doubtful"] += 1
+                continue
+            room = min(1 if cut.doubtful else self.config.per_object, self.config.max_per_photo - len(pastes))
             if room <= 0 or (self.resizing and cut.segment.area < MINOR * largest):
                 reasons["over_limit"] += 1
                 continue

@@ -37,12 +37,14 @@ class Cut(NamedTuple):
         number: its value in the scene's index map.
         mask: bool [h, w], inside the segment's box.
         surface: the category id of what it stands on, or None.
+        doubtful: whether its surroundings suggest that it is seen in part or annotated roughly.
     """
 
     segment: Segment
     number: int
     mask: Mask
     surface: int | None
+    doubtful: bool = False
 
 
 class Companion(NamedTuple):

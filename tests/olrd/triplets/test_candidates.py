@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -17,7 +17,15 @@ from olrd.errors import OBJECT_REASONS
 from olrd.masks import disc, grown, largest_piece, mask_box
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Box, Segment
-from olrd.triplets.candidates import contact_share, frame_sides, listed_verdict, seen_verdict
+from olrd.triplets.candidates import (
+    MOST_NEIGHBOURS,
+    MOST_UNLABELLED,
+    contact_share,
+    doubtful,
+    frame_sides,
+    listed_verdict,
+    seen_verdict,
+)
 
 Bits = npt.NDArray[np.bool_]
 KINDS = {category.id: category for category in coco_categories().values()}
@@ -110,6 +118,47 @@ def test_each_verdict_of_the_pixels() -> None:
     behind[20:24, 8:30] = 2
     assert seen(behind) == "occluded"
     assert seen(behind, CandidateRules(max_contact=0.9)) is None
+
+
+def naive_doubt(box: Box, mask: Bits, index: np.ndarray, own: set[int]) -> tuple[set[int], float]:
+    """The segments within three pixels of the object, and the share of its outline within two of unlabelled ones."""
+    whole = np.zeros(index.shape, np.bool_)
+    whole[box.crop()] = mask
+    around, lonely, outline = set(), 0, 0
+    for y, x in np.argwhere(whole):
+        near = slice(max(y - 3, 0), y + 4), slice(max(x - 3, 0), x + 4)
+        around |= set(index[near][~whole[near]].tolist())
+        if not whole[y - 1 : y + 2, x - 1 : x + 2].all():
+            outline += 1
+            lonely += any(
+                not whole[v, u] and index[v, u] == 0 and (v - y) ** 2 + (u - x) ** 2 <= 6
+                for v in range(max(y - 2, 0), min(y + 3, len(index)))
+                for u in range(max(x - 2, 0), min(x + 3, index.shape[1]))
+            )
+    return around - own - {0}, lonely / outline
+
+
+@settings(max_examples=60)
+@given(hnp.arrays(np.uint8, (16, 16), elements=st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7])), st.integers(0, 9))
+def test_doubt_equals_the_plain_loop(index: np.ndarray, last: int) -> None:
+    """Many neighbours, or an outline along unlabelled pixels."""
+    index[:, last:] = np.minimum(index[:, last:], 1)
+    index[5:11, 5:11] = 9
+    index[7, 7] = 8
+    box, own = Box(5, 5, 6, 6), {9}
+    mask = index[box.crop()] == 9
+    neighbours, unlabelled = naive_doubt(box, mask, index, own)
+    expected = len(neighbours) > MOST_NEIGHBOURS or unlabelled > MOST_UNLABELLED
+    assert doubtful(box, mask, index, own) == expected
+
+
+def test_an_object_in_calm_surroundings_is_not_doubtful() -> None:
+    index = np.full((40, 40), 1, np.uint16)
+    index[10:20, 10:20] = 2
+    box = Box(10, 10, 10, 10)
+    assert not doubtful(box, np.ones((10, 10), np.bool_), index, (2,))
+    index[8:10, 8:22] = index[20:22, 8:22] = index[8:22, 8:10] = 0
+    assert doubtful(box, np.ones((10, 10), np.bool_), index, (2,))
 
 
 def test_pieces_that_touch_at_a_corner_are_one() -> None:
