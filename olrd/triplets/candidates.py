@@ -131,7 +131,7 @@ MOST_UNLABELLED = 0.6
 """An object of whose outline more than this share touches unlabelled pixels is doubtful."""
 
 
-def doubtful(box: Box, mask: Mask, index: npt.NDArray[np.integer], own: Collection[int]) -> bool:
+def doubtful(box: Box, mask: Mask, index: npt.NDArray[np.integer], own: Collection[int], labelled: bool = True) -> bool:
     """Whether the surroundings of an object suggest that it is seen in part, or that it is annotated roughly.
 
     Args:
@@ -139,6 +139,7 @@ def doubtful(box: Box, mask: Mask, index: npt.NDArray[np.integer], own: Collecti
         mask: bool [h, w], the object inside its box.
         index: [H, W], the number of the segment of every pixel, 0 where there is none.
         own: the numbers of the object.
+        labelled: whether the background is labelled. If not, unlabelled pixels tell nothing.
     """
     y, x = max(box.y - 4, 0), max(box.x - 4, 0)
     near = index[y : box.y + box.h + 4, x : box.x + box.w + 4]
@@ -147,7 +148,8 @@ def doubtful(box: Box, mask: Mask, index: npt.NDArray[np.integer], own: Collecti
     object_[inner.crop()] = mask
     around = near[(cv2.dilate(object_, np.ones((7, 7), np.uint8)) != 0) & (object_ == 0)]
     neighbours = np.setdiff1d(around, [0, *own])
-    return len(neighbours) > MOST_NEIGHBOURS or contact_share(inner, mask, near == 0, reach=2) > MOST_UNLABELLED
+    crowded = len(neighbours) > MOST_NEIGHBOURS
+    return crowded or (labelled and contact_share(inner, mask, near == 0, reach=2) > MOST_UNLABELLED)
 
 
 def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:

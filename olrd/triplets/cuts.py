@@ -27,7 +27,13 @@ UPRIGHT = 1.6
 
 
 def find_cuts(
-    scene: Scene, rules: CandidateRules, verdicts: list[str | None], largest: float, reasons: Counter[str], *key: object
+    scene: Scene,
+    rules: CandidateRules,
+    verdicts: list[str | None],
+    largest: float,
+    labelled: bool,
+    reasons: Counter[str],
+    *key: object,
 ) -> list[Cut]:
     """The objects of a photo that may be cut out, in a keyed order that prefers large ones. The doubtful ones are last.
 
@@ -36,6 +42,7 @@ def find_cuts(
         rules: the limits.
         verdicts: what the annotation alone says of each segment (see `listed_verdict`).
         largest: the area limit, as a share of the photo.
+        labelled: whether the background is labelled.
         reasons: the reasons why the other segments are left out are added here.
         key: of the draw.
     """
@@ -51,7 +58,9 @@ def find_cuts(
             segment = group.segment
             cut = "bottom" in cut_sides(segment.bbox, scene.shape[1], scene.shape[0])
             surface = None if cut else surface_under(scene, segment, numbers, group.mask)
-            unsure = rules.doubtful != "all" and doubtful(segment.bbox, group.mask, scene.panoptic.index, numbers)
+            unsure = rules.doubtful != "all" and doubtful(
+                segment.bbox, group.mask, scene.panoptic.index, numbers, labelled
+            )
             cuts.append(Cut(segment, numbers[0], group.mask, surface, unsure))
         else:
             reasons[reason] += 1

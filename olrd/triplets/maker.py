@@ -171,7 +171,8 @@ class TripletMaker:
         reasons: Counter[str] = Counter()
         verdicts = self._fresh(scene, verdicts)
         key = self.config.seed, scene.record.image_id
-        cuts = find_cuts(scene, self.config.rules, verdicts, self.largest, reasons, *key)
+        labelled = self.source.background_kind == "stuff"
+        cuts = find_cuts(scene, self.config.rules, verdicts, self.largest, labelled, reasons, *key)
         horizon = find_horizon(scene, standers(scene, cuts)) if cuts and self.resizing else None
         largest = 0.0
         for cut in cuts:

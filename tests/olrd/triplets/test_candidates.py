@@ -159,6 +159,7 @@ def test_an_object_in_calm_surroundings_is_not_doubtful() -> None:
     assert not doubtful(box, np.ones((10, 10), np.bool_), index, (2,))
     index[8:10, 8:22] = index[20:22, 8:22] = index[8:22, 8:10] = 0
     assert doubtful(box, np.ones((10, 10), np.bool_), index, (2,))
+    assert not doubtful(box, np.ones((10, 10), np.bool_), index, (2,), labelled=False)
 
 
 def test_pieces_that_touch_at_a_corner_are_one() -> None:
