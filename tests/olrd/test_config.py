@@ -282,7 +282,7 @@ CHANGES: list[dict[str, Any]] = [
     "version, blend, max_contact, sha256",
     [
         (2, "matting", 0.25, "9f889422b35565690f42ab165f07a2355781efcaf1753b63b69deb8e9034e90f"),
-        (3, "guided", 0.15, "bf573e960a0c842f092eb674f36653b94a0091de307249b8039791efee014f1e"),
+        (3, "guided", 0.15, "a11b6d186a1097b5e679f2f53622067d18da396ab3ed49980d069f912f04feff"),
     ],
 )
 def test_the_hash_of_the_defaults_stays_while_the_rules_do(
