@@ -28,7 +28,7 @@ from benchmark.datasets import open_dataset
 from olrd.arrays import Image, Mask
 from tools.drawn_clip import Scene
 
-TRIPLETS = ("demo-10-12339170-0", "demo-7-14362483-0")
+TRIPLETS = ("demo-2-12339170-0", "demo-7-14362483-0")
 FRAME = "clip-street-7-1"
 ERASERS = ("opencv-telea", "patchmatch", "magiceraser")
 TILE = (240, 180)
