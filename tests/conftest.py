@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -64,8 +65,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files come first, so that no test process works on one alone at the end."""
-    items.sort(key=lambda item: "perf" not in item.path.parts)
+    """Long files come first, those with most slow tests, so that no test process works on one alone at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: ("perf" not in item.path.parts, -slow[item.path]))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

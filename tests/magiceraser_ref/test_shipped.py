@@ -58,18 +58,26 @@ def test_an_embedded_photo_is_erased_by_one_command(tmp_path: Path, capsys: pyte
 
 def test_it_sees_nothing_of_the_object_and_each_part_matters() -> None:
     sample = open_dataset("olrd").sample(1)
-    other = sample.image.copy()
-    other[sample.mask] = 255 - other[sample.mask]
+    rows, columns = around(sample.mask)
+    image, mask = sample.image[rows, columns], sample.mask[rows, columns]
+    other = image.copy()
+    other[mask] = 255 - other[mask]
 
-    def erased(image: np.ndarray, **options: str) -> bytes:
-        eraser = open_eraser("magiceraser", {"steps": "6", "strength": "0.5", **options}, "cpu")
-        (clean,) = eraser.erase([image], [sample.mask], [Hints("k", prompt=sample.prompt)])
-        return clean.tobytes()
+    def erased(*images: np.ndarray, **options: str) -> list[bytes]:
+        eraser = open_eraser("magiceraser", {"steps": "4", "strength": "0.5", **options}, "cpu")
+        return [eraser.erase([one], [mask], [Hints("k", prompt=sample.prompt)])[0].tobytes() for one in images]
 
-    first = erased(sample.image)
-    assert erased(other) == first
+    first, second = erased(image, other)
+    assert second == first
     for part in ("lora", "token", "content"):
-        assert erased(sample.image, **{part: "off"}) != first
+        assert erased(image, **{part: "off"}) != [first]
+
+
+def around(mask: np.ndarray, margin: int = 40) -> tuple[slice, slice]:
+    """The box of a mask, with a margin."""
+    ends = [(int(found.min()), int(found.max()) + 1) for found in np.nonzero(mask)]
+    rows, columns = (slice(max(0, first - margin), last + margin) for first, last in ends)
+    return rows, columns
 
 
 def test_the_initialiser_beats_the_controls_and_sees_nothing_of_the_object() -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    found = prepare(tmp_path_factory.mktemp("faults"), photos=24)
+    found = prepare(tmp_path_factory.mktemp("faults"), photos=18)
     assert len(found.rows) > 50
     assert sum(name.endswith(".parquet") for name in found.whole) >= 3
     return found

@@ -1,4 +1,4 @@
-"""A real Ray cluster of three nodes on this machine: a node dies, and the bytes are the same."""
+"""A real Ray cluster of two nodes on this machine: a node dies, and the bytes are the same."""
 
 from __future__ import annotations
 
@@ -51,8 +51,7 @@ def nodes() -> Iterator[Nodes]:
         head = {"num_cpus": 1, "include_dashboard": False} | STORE
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
-            added = [cluster.add_node(num_cpus=1, **STORE) for _ in range(2)]
-            yield Nodes(cluster, added[0])
+            yield Nodes(cluster, cluster.add_node(num_cpus=1, **STORE))
         finally:
             cluster.shutdown()
 

@@ -24,7 +24,7 @@ from olrd.triplets.recipe import Recipe
 
 @pytest.fixture(scope="module")
 def root(drawn: DrawnSets) -> Path:
-    return drawn.photos(14, 9)
+    return drawn.photos(7, 9)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ SHARES = 3
 
 @pytest.fixture(scope="module")
 def config(drawn: DrawnSets) -> BuildConfig:
-    return BuildConfig(SourceSpec("coco", str(drawn.photos(44))), shard_bytes=200_000, per_object=1)
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(44))), shard_bytes=100_000, per_object=1, max_per_photo=1)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,7 @@ def test_a_stopped_merge_goes_on(shares: list[Path], tmp_path: Path, monkeypatch
     assert digest(tmp_path / "out") == digest(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_missing_units_are_counted(shares: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"units are in none of the 2 folders .*train-0000"):
         merge(shares[1:], tmp_path / "out")

@@ -77,7 +77,7 @@ def test_large_builds_are_mostly_whole_units() -> None:
 
 @pytest.fixture(scope="module")
 def config(drawn: DrawnSets) -> BuildConfig:
-    return BuildConfig(SourceSpec("coco", str(drawn.photos(44))), shard_bytes=400_000)
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(44))), shard_bytes=400_000, per_object=1, max_per_photo=1)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from cases import every
 from drawn_sets import DrawnSets
 from sealed_copy import Copy
 
@@ -29,7 +30,7 @@ from olrd.triplets.recipe import Recipe
 
 @pytest.fixture(scope="module")
 def root(drawn: DrawnSets) -> Path:
-    return drawn.photos(14, 9)
+    return drawn.photos(7, 9)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def recipes(config: BuildConfig, drawn: DrawnSets) -> Path:
     return drawn.built(replace(config, form="recipes"))
 
 
-@pytest.mark.parametrize("kind", SHADOWS[1:])
+@pytest.mark.parametrize("kind", every(2, {kind: kind for kind in SHADOWS[1:]}))
 def test_only_ground_is_darkened_and_the_truth_is_untouched(kind: str, root: Path, drawn: DrawnSets) -> None:
     plain = BuildConfig(SourceSpec("coco", str(root)), blend="hard")
     without = {sample.id: sample for sample in Dataset(drawn.built(plain))}
@@ -76,6 +77,7 @@ def test_both_kinds_are_there(full: Path) -> None:
     assert len({shadow.lean for shadow in shadows if shadow}) > 3
 
 
+@pytest.mark.slow
 def test_datasets_opens_full_rows_and_recipes_alike(
     full: Path, recipes: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,27 +114,27 @@ def _pair(folder: Path) -> Path:
     return write_pairs(folder / "pairs", three())
 
 
-def _shadowed(samples: list[Sample]) -> str:
-    """The id of a triplet whose shadow has a region."""
-    return next(one.id for one in samples if (shadow := Recipe.from_json(one.row["recipe"]).shadow) and shadow.box.w)
+@pytest.fixture(scope="module")
+def shadowed(full: Path) -> Sample:
+    """A triplet whose shadow has a region."""
+    return next(one for one in Dataset(full) if (found := Recipe.from_json(one.row["recipe"]).shadow) and found.box.w)
 
 
-@pytest.mark.parametrize("damage", ["effect is the mask", "effect is larger", "no shadow", "lighter"])
-def test_other_effects_are_a_problem(full: Path, tmp_path: Path, damage: str) -> None:
-    samples = list(Dataset(full))
-    name = _shadowed(samples)
-    sample = next(one for one in samples if one.id == name)
+@pytest.mark.parametrize(
+    "damage", every(3, {name: name for name in ("effect is the mask", "effect is larger", "no shadow", "lighter")})
+)
+def test_other_effects_are_a_problem(full: Path, shadowed: Sample, tmp_path: Path, damage: str) -> None:
     copy = Copy(Path(shutil.copytree(full, tmp_path / "copy")))
 
     def change(rows: list[dict[str, object]]) -> None:
-        (row,) = [row for row in rows if row["id"] == name] or [None]
+        (row,) = [row for row in rows if row["id"] == shadowed.id] or [None]
         if row is None:
             return
         recipe = json.loads(str(row["recipe"]))
         if damage == "effect is the mask":
             row["effect"] = row["mask"]
         elif damage == "effect is larger":
-            larger = np.asarray(sample.effect).copy()
+            larger = np.asarray(shadowed.effect).copy()
             larger[0] = True
             row["effect"] = {"bytes": encode_mask(larger), "path": "a.png"}
         elif damage == "no shadow":
@@ -143,7 +145,7 @@ def test_other_effects_are_a_problem(full: Path, tmp_path: Path, damage: str) ->
             row["recipe"] = json.dumps(recipe)
 
     copy.edit(change)
-    assert any(name in problem for problem in verify(copy.folder)["problems"])
+    assert any(shadowed.id in problem for problem in verify(copy.folder)["problems"])
 
 
 @pytest.mark.parametrize(
@@ -164,9 +166,8 @@ def test_other_effects_are_a_problem(full: Path, tmp_path: Path, damage: str) ->
         {"more": 1},
     ],
 )
-def test_recipes_with_other_shadows_are_refused(full: Path, change: dict[str, object]) -> None:
-    samples = list(Dataset(full))
-    recipe = next(one.row["recipe"] for one in samples if one.id == _shadowed(samples))
+def test_recipes_with_other_shadows_are_refused(shadowed: Sample, change: dict[str, object]) -> None:
+    recipe = shadowed.row["recipe"]
     values = json.loads(recipe)
     assert Recipe.from_json(recipe).to_json() == recipe and values["version"] == 3
     with pytest.raises(IntegrityError):
@@ -175,6 +176,7 @@ def test_recipes_with_other_shadows_are_refused(full: Path, change: dict[str, ob
         Recipe.from_json(json.dumps(values | {"version": 2}))
 
 
+@pytest.mark.slow
 def test_the_benchmark_reads_every_triplet(full: Path, recipes: Path, root: Path) -> None:
     """The hash of a row with several objects covers their masks."""
     whole = open_dataset("olrd", str(full), {"split": "all"})

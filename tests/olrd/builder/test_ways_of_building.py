@@ -30,7 +30,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def root(drawn: DrawnSets) -> Path:
-    return drawn.photos(14, 9)
+    return drawn.photos(7, 9)
 
 
 @pytest.fixture(scope="module", params=KINDS)

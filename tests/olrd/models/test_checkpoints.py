@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import every
 
 from olrd.errors import SourceError, UsageError
 from olrd.models.checkpoints import check_model_folder, choose_device, load_model, load_processor
@@ -117,7 +118,10 @@ def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "ran"
 
 
-@pytest.mark.parametrize("auto_class", ["AutoProcessor", "AutoImageProcessor", "AutoModelForImageTextToText"])
+@pytest.mark.parametrize(
+    "auto_class",
+    every(2, {name: name for name in ("AutoImageProcessor", "AutoProcessor", "AutoModelForImageTextToText")}),
+)
 def test_code_of_a_checkpoint_is_never_run_and_nobody_is_asked(auto_class: str, marker: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
     folder = tmp_path / "checkpoint"

@@ -169,6 +169,7 @@ def test_recipes_give_the_same_bytes(
     assert set(rows[0]) >= {"image", "mask", "effect", "background"}
 
 
+@pytest.mark.slow
 def test_other_frames_than_those_of_the_recipe_are_refused(
     config: BuildConfig, root: Path, drawn: DrawnSets, tmp_path: Path
 ) -> None:

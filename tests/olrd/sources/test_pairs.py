@@ -152,7 +152,7 @@ def hub_set(folder: Path, form: str) -> None:
     (folder / "train" / "metadata.jsonl").write_text("\n".join(lines) + "\n")
 
 
-@pytest.mark.parametrize("form", ["parquet", "pictures"])
+@pytest.mark.parametrize("form", ["parquet", pytest.param("pictures", marks=pytest.mark.slow)])
 def test_sets_of_the_hub_are_read_and_rebuilt(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`datasets` opens the id; here it finds a folder of that name, since the Hub is out of reach."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")

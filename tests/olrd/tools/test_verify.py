@@ -15,7 +15,7 @@ from olrd.dataset.folder import Dataset
 from olrd.tools.verify import verify
 
 
-@pytest.mark.parametrize("form", ["full", "recipes", "resized"])
+@pytest.mark.parametrize("form", ["full", "recipes", pytest.param("resized", marks=pytest.mark.slow)])
 def test_an_intact_dataset_has_no_problem(form: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(form)
     result = verify(folder)
