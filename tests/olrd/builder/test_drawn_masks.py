@@ -21,6 +21,8 @@ from olrd.tools.verify import row_problems, verify
 from olrd.triplets.compose import Triplet, pixels_sha256
 from olrd.triplets.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(drawn: DrawnSets) -> Path:
@@ -65,7 +67,6 @@ def test_verify_finds_nothing(full: Dataset) -> None:
     assert "--mask-style exact,grown,hull,box,brush,loose --mask-grow 1" in full.record.command
 
 
-@pytest.mark.slow
 def test_recipes_are_rebuilt_to_the_same_bytes(
     config: BuildConfig, full: Dataset, root: Path, drawn: DrawnSets, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from olrd.config import BuildConfig
 from olrd.errors import SourceError, UsageError
 from olrd.sources import SourceSpec, open_source
 
-pytestmark = pytest.mark.usefixtures("no_sample_sheets")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_sample_sheets")]
 
 SHARES = 3
 
@@ -44,14 +44,12 @@ def copies(shares: list[Path], tmp_path: Path) -> list[Path]:
     return [Path(shutil.copytree(share, tmp_path / share.name)) for share in shares]
 
 
-@pytest.mark.slow
 def test_shares_are_disjoint_and_complete(config: BuildConfig) -> None:
     units = plan_units(open_source(config.source), config)
     taken = [unit for part in range(5) for unit in Share(part, 5).take(units)]
     assert len(units) > 5 and sorted(u.name for u in taken) == sorted(u.name for u in units)
 
 
-@pytest.mark.slow
 def test_merged_shares_are_the_build(config: BuildConfig, shares: list[Path], tmp_path: Path) -> None:
     build(config, tmp_path / "whole")
     before = [digest(share) for share in shares]
@@ -64,7 +62,6 @@ def test_merged_shares_are_the_build(config: BuildConfig, shares: list[Path], tm
     assert digest(tmp_path / "turned") == digest(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_a_stopped_merge_goes_on(shares: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     merge(shares, tmp_path / "whole")
     from olrd.builder import merge as module
@@ -86,14 +83,12 @@ def test_a_stopped_merge_goes_on(shares: list[Path], tmp_path: Path, monkeypatch
     assert digest(tmp_path / "out") == digest(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_missing_units_are_counted(shares: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"units are in none of the 2 folders .*train-0000"):
         merge(shares[1:], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_a_share_goes_on_and_can_be_finished_alone(config: BuildConfig, copies: list[Path], tmp_path: Path) -> None:
     found = build(config, copies[0], share=Share(0, SHARES))
     assert found["units_done"] < found["units"]
@@ -110,7 +105,6 @@ def _share_again(config: BuildConfig, tmp_path: Path) -> Path:
     return tmp_path / "again"
 
 
-@pytest.mark.slow
 def test_what_is_no_share_or_another_builds_is_refused(config: BuildConfig, copies: list[Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="is no share of a build"):
@@ -122,7 +116,6 @@ def test_what_is_no_share_or_another_builds_is_refused(config: BuildConfig, copi
         merge(copies, copies[1])
 
 
-@pytest.mark.slow
 def test_a_damaged_part_is_named_and_built_again(config: BuildConfig, copies: list[Path], tmp_path: Path) -> None:
     part = sorted((copies[1] / "parts").glob("*.parquet"))[0]
     data = bytearray(part.read_bytes())
@@ -142,7 +135,6 @@ def test_shares_that_are_none(text: str) -> None:
         Share.parse(text)
 
 
-@pytest.mark.slow
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demo = ["--source", "demo", "--workers", "1"]
     for part in range(2):

@@ -39,6 +39,8 @@ from olrd.tools.verify import verify
 from olrd.triplets.seen_recipe import SeenRecipe, read_recipe
 from tools.drawn_clip import Scene, ground, overlap
 
+pytestmark = pytest.mark.slow
+
 SCENE = Scene(frames=10)
 
 
@@ -91,7 +93,6 @@ def test_objects_and_their_shadows_are_found(scene: Scene) -> None:
             assert error < 2 + scene.noise, "the plate is not the picture without the object"
 
 
-@pytest.mark.slow
 def test_a_still_camera_is_not_resampled() -> None:
     frames = [SCENE.frame(number).pixels for number in range(SCENE.frames)]
     layers = place_of(frames).seen("3", frames[3]).layers
@@ -120,7 +121,6 @@ def test_the_composite_is_the_frame_itself(root: Path, full: Path) -> None:
         assert row["image"]["bytes"] == (root / recipe["picture"][0]).read_bytes()
 
 
-@pytest.mark.slow
 def test_two_workers_and_shares_give_the_same_bytes(config: BuildConfig, full: Path, tmp_path: Path) -> None:
     build(config, tmp_path / "two", workers=2)
     assert digest(tmp_path / "two") == digest(full)
@@ -131,7 +131,6 @@ def test_two_workers_and_shares_give_the_same_bytes(config: BuildConfig, full: P
     assert digest(tmp_path / "merged") == digest(full)
 
 
-@pytest.mark.slow
 def test_an_interrupted_build_is_finished(
     config: BuildConfig, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +152,6 @@ def test_an_interrupted_build_is_finished(
     assert digest(tmp_path / "out") == digest(full)
 
 
-@pytest.mark.slow
 def test_recipes_give_the_same_bytes(
     config: BuildConfig, full: Path, root: Path, drawn: DrawnSets, tmp_path: Path
 ) -> None:
@@ -169,7 +167,6 @@ def test_recipes_give_the_same_bytes(
     assert set(rows[0]) >= {"image", "mask", "effect", "background"}
 
 
-@pytest.mark.slow
 def test_other_frames_than_those_of_the_recipe_are_refused(
     config: BuildConfig, root: Path, drawn: DrawnSets, tmp_path: Path
 ) -> None:
@@ -180,7 +177,6 @@ def test_other_frames_than_those_of_the_recipe_are_refused(
         rebuild(recipes, tmp_path / "other", tmp_path / "out")
 
 
-@pytest.mark.slow
 def test_the_card_the_audit_and_the_page_know_it(full: Path, tmp_path: Path) -> None:
     card = (full / "README.md").read_text()
     assert "an object was cut out" not in card and "clean plate" in card and "effect" in card
@@ -191,7 +187,6 @@ def test_the_card_the_audit_and_the_page_know_it(full: Path, tmp_path: Path) -> 
     assert (tmp_path / "shown" / "page.html").is_file()
 
 
-@pytest.mark.slow
 def test_the_size_option_applies_to_all_frames(config: BuildConfig, root: Path, tmp_path: Path) -> None:
     one = replace(config, source=replace(config.source, root=str(root / "street")), size=100)
     build(one, tmp_path / "out")
@@ -201,7 +196,6 @@ def test_the_size_option_applies_to_all_frames(config: BuildConfig, root: Path, 
     assert digest(tmp_path / "again") == digest(tmp_path / "out")
 
 
-@pytest.mark.slow
 def test_masks_as_users_draw_them(config: BuildConfig, root: Path, full: Path, tmp_path: Path) -> None:
     one = replace(config, source=replace(config.source, root=str(root / "street")))
     build(replace(one, mask_style=("box",), mask_grow=2), tmp_path / "out")
@@ -250,7 +244,6 @@ def test_what_leaves_in_the_middle_of_a_clip_is_no_object() -> None:
     assert not seen.changes and seen.rejected["left_behind"] == 1
 
 
-@pytest.mark.slow
 def test_frames_that_show_nothing_new_are_left_out_and_counted(tmp_path: Path) -> None:
     clip = tmp_path / "clip"
     SCENE.save(clip)
@@ -272,7 +265,6 @@ def test_frames_are_in_natural_order(tmp_path: Path) -> None:
     assert [source.record(k).file_name for k in range(3)] == ["f1.png", "f9.png", "f10.png"]
 
 
-@pytest.mark.slow
 def test_a_damaged_frame_is_counted_and_the_others_are_used(tmp_path: Path) -> None:
     SCENE.save(tmp_path / "clip")
     (tmp_path / "clip" / "frame4.png").write_bytes(b"no picture")
@@ -357,7 +349,6 @@ def test_verify_finds_rows_that_were_changed(
     assert any(problem in found for found in row_problems(change(row), "full"))
 
 
-@pytest.mark.slow
 def test_a_video_gives_its_frames(tmp_path: Path, drawn: DrawnSets) -> None:
     av = pytest.importorskip("av", reason="PyAV is absent: pip install 'olrd[clip]'")
     (tmp_path / "in").mkdir()
@@ -388,7 +379,6 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
             videos.Video(tmp_path / "a.mp4", "a.mp4", 10**6).frame(0)
 
 
-@pytest.mark.slow
 def test_a_traffic_camera(shared_data: Path, tmp_path: Path) -> None:
     """Twelve frames of a real one, minutes apart: leaves move, the light changes."""
     folder = shared_data / "static_pairs"

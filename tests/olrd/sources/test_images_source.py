@@ -18,6 +18,8 @@ from olrd.models.coco_categories import coco_categories
 from olrd.sources import SourceSpec, open_source
 from olrd.sources.panoptic.json_file import image_id
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_record_is_exact(root: Path, opened: Open, segmented: list[int]) -> None:
     source = opened(batch="3")
@@ -67,7 +69,6 @@ def test_second_run_touches_nothing(root: Path, opened: Open, segmented: list[in
     assert second.fingerprint == first.fingerprint
 
 
-@pytest.mark.slow
 def test_result_does_not_depend_on_the_batch(root: Path, opened: Open, tmp_path: Path) -> None:
     one = opened(panoptic=str(tmp_path / "one"))
     four = opened(panoptic=str(tmp_path / "four"), batch="4")
@@ -77,7 +78,6 @@ def test_result_does_not_depend_on_the_batch(root: Path, opened: Open, tmp_path:
         assert same.mean() > 0.99  # batched kernels may round differently
 
 
-@pytest.mark.slow
 def test_deleted_png_is_segmented_again(root: Path, opened: Open, segmented: list[int]) -> None:
     opened()
     document = joined(root)[1]
@@ -91,7 +91,6 @@ def test_deleted_png_is_segmented_again(root: Path, opened: Open, segmented: lis
 
 
 @pytest.mark.parametrize("kill_at", ["segment", "png", "part", "join", "clear"])
-@pytest.mark.slow
 def test_kill_and_resume(
     root: Path, opened: Open, kill_at: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -135,7 +134,6 @@ def test_kill_and_resume(
     assert sum(seen) == {"segment": 2, "png": 2, "part": 2}.get(kill_at, 0)
 
 
-@pytest.mark.slow
 def test_correction_after_a_kill_is_kept(root: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the JSON was joined: what waited is void, and must not undo a correction."""
     from olrd.sources.panoptic.cache import PanopticCache
@@ -191,7 +189,6 @@ def test_hand_correction_is_kept(root: Path, opened: Open, segmented: list[int])
     assert {r.license for n, r in records.items() if n != "a/one.jpg"} == {"CC0-1.0"}
 
 
-@pytest.mark.slow
 def test_orphan_png_is_set_aside(root: Path, opened: Open) -> None:
     """A PNG that no JSON lists may be someone's work: it is renamed, not overwritten."""
     opened()
@@ -215,7 +212,6 @@ def test_added_photo_changes_no_id(root: Path, opened: Open, segmented: list[int
     assert ids["a/one.jpg"] == str(image_id("a/one.jpg")) != ids["b/deep/one.jpg"]
 
 
-@pytest.mark.slow
 def test_unreadable_photos_are_listed(root: Path, opened: Open, segmented: list[int]) -> None:
     whole = (root / "a/one.jpg").read_bytes()
     (root / "a/cut.jpg").write_bytes(whole[: len(whole) // 2])

@@ -20,6 +20,8 @@ from olrd.errors import IntegrityError, SourceError, UsageError
 from olrd.models.captioner import PROMPT, Captioner, question, without_prompt
 from olrd.tools.captions import caption_dataset, caption_shards, caption_table, count_missing
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
 transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
 
@@ -165,7 +167,6 @@ def test_captions_are_answers_only(checkpoint: Path) -> None:
     assert captions == Captioner(str(checkpoint), device="cpu", max_new_tokens=12).caption(PHOTOS, TAGS)
 
 
-@pytest.mark.slow
 def test_batch_gives_what_single_photos_give(checkpoint: Path) -> None:
     """Prompts of different lengths in a batch: padding must change no answer."""
     captioner = Captioner(str(checkpoint), device="cpu", max_new_tokens=8)

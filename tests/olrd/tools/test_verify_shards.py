@@ -23,8 +23,9 @@ from olrd.dataset.schema import PICTURES
 from olrd.errors import IntegrityError, OlrdError, SourceError
 from olrd.tools.verify import verify
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_a_flipped_byte_anywhere_is_found(copy: Copy) -> None:
     """Headers, pictures, text, footer: always reported, never an exception."""
     path = copy.shard(1)
@@ -216,7 +217,6 @@ def test_damaged_recipes_are_found_without_pixels(name: str, recipes: Path, tmp_
     assert problems(copy.folder) != []
 
 
-@pytest.mark.slow
 def test_one_and_two_workers_agree(copy: Copy) -> None:
     copy.edit(lambda rows: composite_changed_outside(rows[0]))
     copy.edit(lambda rows: mask_gained_a_pixel(rows[-1]), 1)
@@ -274,7 +274,6 @@ def test_a_record_without_totals_is_an_error_and_no_crash(copy: Copy) -> None:
 # --- what a stranger may have put in --------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_card_that_names_other_files_is_found(copy: Copy) -> None:
     """`load_dataset` reads what the card names, and verify would have checked other rows."""
     card = copy.folder / "README.md"
