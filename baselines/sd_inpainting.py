@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,8 @@ from baselines.placing import OFFLOADS, place
 from baselines.variants import choose_variant
 from olrd.arrays import Image, Mask, resize_image
 from olrd.draws import digest
-from olrd.errors import MissingExtraError, UsageError
-from olrd.models.checkpoints import check_model_folder, choose_device
+from olrd.errors import UsageError
+from olrd.models.checkpoints import check_installed, check_model_folder, choose_device
 from olrd.progress import say
 from olrd.registry import checked_options, number_options
 from olrd.trust import one_line
@@ -104,8 +103,7 @@ def open_sd_inpainting(spec: EraserSpec) -> Eraser:
         offload: `auto` (default), `on` or `off`: whether each network is on the GPU only while it works. `auto` does
             that if the weights do not fit.
     """
-    if find_spec("diffusers") is None:
-        raise MissingExtraError("the eraser sd-inpainting", "sd")
+    check_installed(["diffusers"], "the eraser sd-inpainting", "sd")
     options = checked_options(spec, DEFAULTS)
     for name, words in WORDS.items():
         if options[name] not in words:

@@ -11,14 +11,14 @@ from baselines.checkpoints import license_of
 from baselines.eraser import Eraser, EraserInfo, EraserSpec, Hints, WeightsMissingError
 from magiceraser_ref.erase.choices import OF_THE_MODEL, Choices
 from magiceraser_ref.erase.segmentation import KINDS
-from magiceraser_ref.extras import check_installed
+from magiceraser_ref.extras import EXTRA
 from magiceraser_ref.model.checkpoint import DTYPES
 from magiceraser_ref.model.locate import SHIPPED, Located, locate
 from magiceraser_ref.model.settings import Settings
 from magiceraser_ref.refocus.settings import Refocus
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
-from olrd.models.checkpoints import choose_device
+from olrd.models.checkpoints import check_installed, choose_device
 from olrd.options import Bound, check, option, options_of
 from olrd.registry import checked_options
 
@@ -94,7 +94,7 @@ def open_magiceraser(spec: EraserSpec, progress: bool = False) -> RegisteredMagi
 
     progress: show the steps on stderr. `benchmark run` does without, because it has a progress bar.
     """
-    check_installed(("diffusers", "peft", "transformers"), f"the eraser {NAME}")
+    check_installed(("diffusers", "peft", "transformers"), f"the eraser {NAME}", EXTRA)
     from magiceraser_ref.erase.initialization import open_initializer  # imports OpenCV, which `--help` does without
 
     texts = checked_options(spec, {name: default_text(bound) for name, bound in BOUNDS.items()})

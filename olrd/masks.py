@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from olrd.arrays import Mask
 from olrd.panoptic import Box
@@ -16,6 +17,25 @@ def mask_box(mask: Mask) -> Box:
     import cv2  # imported here, so that `--help` does not load it
 
     return Box(*cv2.boundingRect(mask.view(np.uint8)))
+
+
+def with_margin(box: Box, mask: Mask, reach: int, shape: tuple[int, ...]) -> tuple[Box, npt.NDArray[np.uint8]]:
+    """An object with its surroundings, as far as the picture has them.
+
+    Args:
+        box: of the object.
+        mask: bool [h, w], the object inside its box.
+        reach: pixels around the box.
+        shape: (H, W) of the picture; further sizes do not count.
+
+    Returns:
+        The larger box, and the object inside it: 0 and 1, uint8.
+    """
+    y, x = max(box.y - reach, 0), max(box.x - reach, 0)
+    below, right = min(box.y + box.h + reach, shape[0]), min(box.x + box.w + reach, shape[1])
+    own = np.zeros((below - y, right - x), np.uint8)
+    own[box.y - y : box.y - y + box.h, box.x - x : box.x - x + box.w] = mask
+    return Box(x, y, right - x, below - y), own
 
 
 def largest_piece(mask: Mask) -> float:

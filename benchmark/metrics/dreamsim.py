@@ -22,8 +22,7 @@ from benchmark.metrics import MetricInfo, MetricSpec, Score
 from benchmark.metrics.encoders import exact
 from benchmark.metrics.pictures import check_pairs
 from olrd.arrays import Image, Mask
-from olrd.errors import MissingExtraError
-from olrd.models.checkpoints import choose_device
+from olrd.models.checkpoints import check_installed, choose_device
 
 VARIABLE = "DREAMSIM_MODEL"
 BRANCHES = ("open_clip_vitb32", "clip_vitb32")
@@ -87,10 +86,7 @@ def weights_of(folder: Path, branch: str) -> list[Path]:
 
 def open_dreamsim(spec: MetricSpec) -> Dreamsim:
     """Open `dreamsim`. It needs the extra `dreamsim`, and $DREAMSIM_MODEL, a folder with an unpacked branch."""
-    from importlib.util import find_spec
-
-    if find_spec("dreamsim") is None:
-        raise MissingExtraError(f"the metric {spec.name} (it uses dreamsim)", "dreamsim")
+    check_installed(["dreamsim"], f"the metric {spec.name}", "dreamsim")
     chosen = os.environ.get(VARIABLE, "")
     for branch in BRANCHES if chosen else ():
         if weights_of(Path(chosen), branch):

@@ -9,21 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from baselines.eraser import WeightsMissingError
 from baselines.weights import hash_of_ends
-from olrd.errors import MissingExtraError, UsageError
-from olrd.models.checkpoints import EXTRA, choose_device, load_model, require
+from olrd.errors import UsageError
+from olrd.models import checkpoints
+from olrd.models.checkpoints import choose_device, load_model, require
 
 
 def check_installed(metric: str, *modules: str) -> None:
-    """Raise `MissingExtraError` unless every module can be imported. Imports none of them."""
-    for module in modules:
-        if find_spec(module) is None:
-            raise MissingExtraError(f"the metric {metric} (it uses {module})", EXTRA)
+    """Raise `MissingExtraError` unless what a metric uses is installed. Imports none of it."""
+    checkpoints.check_installed(modules, f"the metric {metric}")
 
 
 def find_checkpoint(metric: str, variable: str, default: str, model_class: str) -> Path:

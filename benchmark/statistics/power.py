@@ -42,7 +42,7 @@ def photos_needed(size: float, error: float, photos: int) -> int | None:
 
 
 def detectable(error: float, photos: int) -> float:
-    """The smallest mean difference that so many photos find with power 80 % at alpha 5 %.
+    """The smallest mean difference that `photos` source photos find with power 80 % at alpha 5 %.
 
     Args:
         error: the measured standard error of the mean difference.

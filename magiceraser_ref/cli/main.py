@@ -104,7 +104,7 @@ def erasers_of(args: argparse.Namespace) -> Mapping[str, Callable[[], Any]]:
     from baselines.eraser import EraserSpec
     from magiceraser_ref.eraser import NAME, open_magiceraser
 
-    one = args.photo.is_file()  # a folder has a progress bar of its own
+    one = args.photo.is_file()  # a folder has its progress bar
     spec = EraserSpec(NAME, eraser_options(args), args.device, args.seed)
     return {NAME: lambda: CheckedEraser(open_magiceraser(spec, progress=one))}
 

@@ -1,4 +1,4 @@
-"""One UNet call on a plane of any size: the UNet sees windows of its own size, whose predictions are averaged.
+"""One UNet call on a plane of any size: the UNet sees windows of the size that it was trained at, whose predictions are averaged.
 
 This is MultiDiffusion (Bar-Tal et al. 2023) with smooth weights. It averages the predicted noise and not the latents after
 the step. For a scheduler that is linear in the noise, such as DDIM, both are the same; and the scheduler, which may

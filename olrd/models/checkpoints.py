@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +32,13 @@ def require(module: str, what: str, extra: str = EXTRA) -> Any:
         return import_module(module)
     except ImportError as error:
         raise MissingExtraError(what, extra) from error
+
+
+def check_installed(modules: Iterable[str], what: str, extra: str = EXTRA) -> None:
+    """Raise `MissingExtraError` unless the modules are installed. Imports none of them, which would take seconds."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise MissingExtraError(f"{what} (it uses {module})", extra)
 
 
 def check_device(wanted: object) -> None:

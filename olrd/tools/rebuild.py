@@ -25,7 +25,7 @@ from olrd.progress import progress_bar, say
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
 from olrd.tools.verify import picture_problems, recipe_problems
-from olrd.triplets.maker import mask_pictures, pictures
+from olrd.triplets.columns import mask_pictures, pictures
 from olrd.triplets.seen_recipe import SeenRecipe, read_recipe
 from olrd.trust import shown
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from olrd.arrays import Mask
 from olrd.config import CandidateRules
-from olrd.masks import disc, largest_piece
+from olrd.masks import disc, largest_piece, with_margin
 from olrd.panoptic import Box, Category, Segment
 
 SEE_THROUGH = frozenset(
@@ -141,15 +141,10 @@ def doubtful(box: Box, mask: Mask, index: npt.NDArray[np.integer], own: Collecti
         own: the numbers of the object.
         labelled: whether the background is labelled. If not, unlabelled pixels tell nothing.
     """
-    y, x = max(box.y - 4, 0), max(box.x - 4, 0)
-    near = index[y : box.y + box.h + 4, x : box.x + box.w + 4]
-    inner = Box(box.x - x, box.y - y, box.w, box.h)
-    object_ = np.zeros(near.shape, np.uint8)
-    object_[inner.crop()] = mask
-    around = near[(cv2.dilate(object_, np.ones((7, 7), np.uint8)) != 0) & (object_ == 0)]
-    neighbours = np.setdiff1d(around, [0, *own])
-    crowded = len(neighbours) > MOST_NEIGHBOURS
-    return crowded or (labelled and contact_share(inner, mask, near == 0, reach=2) > MOST_UNLABELLED)
+    window, solid = with_margin(box, mask, 3, index.shape)
+    around = index[window.crop()][cv2.dilate(solid, np.ones((7, 7), np.uint8)) != solid]
+    crowded = len(np.setdiff1d(around, [0, *own])) > MOST_NEIGHBOURS
+    return crowded or (labelled and contact_share(box, mask, index == 0, reach=2) > MOST_UNLABELLED)
 
 
 def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:
@@ -157,13 +152,8 @@ def contact_share(box: Box, mask: Mask, things: Mask, reach: int = 3) -> float:
 
     The reach is needed because annotated neighbours are often separated by a pixel or two of void.
     """
-    pad = reach + 1
-    height, width = things.shape
-    y0, x0 = max(box.y - pad, 0), max(box.x - pad, 0)
-    y1, x1 = min(box.y + box.h + pad, height), min(box.x + box.w + pad, width)
-    own = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    own[box.y - y0 : box.y - y0 + box.h, box.x - x0 : box.x - x0 + box.w] = mask
-    others = (things[y0:y1, x0:x1] & (own == 0)).view(np.uint8)
+    window, own = with_margin(box, mask, reach + 1, things.shape)
+    others = (things[window.crop()] & (own == 0)).view(np.uint8)
     if not np.count_nonzero(others):
         return 0.0
     outline = own & ~cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=0)

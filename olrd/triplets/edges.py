@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from olrd.arrays import Image, Mask
-from olrd.masks import disc
+from olrd.masks import disc, with_margin
 from olrd.panoptic import Box
 from olrd.triplets.window_sums import local_mean
 
@@ -35,12 +35,8 @@ def edge_agreement(pixels: Image, box: Box, mask: Mask) -> float:
     Returns:
         0 to 1. 1 if the object is so thin that nothing can be compared.
     """
-    height, width = pixels.shape[:2]
-    pad = WIDE + GAP
-    y, x = max(box.y - pad, 0), max(box.x - pad, 0)
-    crop = np.ascontiguousarray(pixels[y : min(box.y + box.h + pad, height), x : min(box.x + box.w + pad, width)])
-    own = np.zeros(crop.shape[:2], np.uint8)
-    own[box.y - y : box.y - y + box.h, box.x - x : box.x - x + box.w] = mask
+    window, own = with_margin(box, mask, WIDE + GAP, pixels.shape)
+    crop = np.ascontiguousarray(pixels[window.crop()])
     outline = np.flatnonzero(own & ~cv2.erode(own, np.ones((3, 3), np.uint8)))
     (inside, many), (outside, others) = (
         local_mean(crop, side, WIDE, outline) for side in (cv2.erode(own, disc(GAP)), 1 - cv2.dilate(own, disc(GAP)))

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from olrd.arrays import Mask, decode_photo, encode_image, encode_mask, image_name
+from olrd.arrays import Mask, decode_photo
 from olrd.config import BLENDS, PLACEMENTS, BuildConfig
 from olrd.draws import draw_integer, draw_share
 from olrd.errors import Rejected
@@ -20,13 +20,13 @@ from olrd.panoptic import Box, Record, Segment, check_categories, encode_rle
 from olrd.sources import Source
 from olrd.splits import photos_by_split, split_of
 from olrd.triplets.candidates import cut_sides, listed_verdict
+from olrd.triplets.columns import Row, mask_pictures, pictures, terms
 from olrd.triplets.compose import Triplet, casters, compose, pixels_sha256, transformed
 from olrd.triplets.cuts import LEAST_INSIDE, find_cuts, inside_frame, standers
 from olrd.triplets.edges import edge_agreement
 from olrd.triplets.light import Lights, shadow_of
-from olrd.triplets.outlines import refined_outline
+from olrd.triplets.outlines import Outlines
 from olrd.triplets.perspective import SMALLEST, UNKNOWN, Size, find_horizon
-from olrd.triplets.photo import WorkingPhoto
 from olrd.triplets.placements import Landings, Request
 from olrd.triplets.prompts import background_labels, short_prompt
 from olrd.triplets.recipe import Part, PhotoRef, Recipe
@@ -38,7 +38,6 @@ from olrd.triplets.surfaces import walkable
 from olrd.triplets.tally import Tally
 from olrd.triplets.user_masks import MaskStyle
 
-Row = dict[str, Any]
 DONOR_TRIES = 4
 """Number of other photos that are opened in search of a legal position before the triplet is given up."""
 LOOKS = 8
@@ -49,8 +48,6 @@ SMALL, SMALL_EACH = 0.01, 2
 """An object smaller than this share of the photo gives at most so many triplets, so that small masks are not the most."""
 LARGEST = 0.5
 """The largest object, as a share of the photo, that is tried at smaller sizes."""
-OUTWARD = 4
-"""Pixels by which an outline may move outwards."""
 DONOR_LOOKS = 256
 """Number of draws of another photo in that search. A photo that its licence or annotation rules out is not opened."""
 
@@ -190,37 +187,32 @@ class TripletMaker:
             if horizon and cut.segment.area < SMALL * scene.panoptic.index.size:
                 room = min(room, SMALL_EACH)
             found, reason = self._object_pastes(scene, cut, room, tries, cuts)
-            if found:
-                refined = self._refined(scene, cut, max(paste.scale for paste in found))
-                found = [self._outlined(scene, paste, refined, cuts) for paste in found]
-                if self._rough(scene, refined):
-                    found, reason = [], "rough_outline"
+            if found and not (found := self._with_outlines(scene, cut, found, cuts)):
+                reason = "rough_outline"
             pastes += found
             largest = max([largest, *(paste.cut.segment.area * paste.scale**2 for paste in found)])
             if not found and reason:
                 reasons[reason] += 1
         return pastes, reasons, horizon.source if horizon else ""
 
-    def _refined(self, scene: Scene, cut: Cut, scale: float) -> Cut:
-        """An object with its outline on the picture's edges, if the rules say so. It is done after placement, because it
-        needs the decoded photo. Objects keep their distance from all others: outlines grow within it, or not at all
-        beside companions.
+    def _with_outlines(self, scene: Scene, cut: Cut, pastes: list[Paste], cuts: list[Cut]) -> list[Paste]:
+        """The triplets of an object with refined outlines, or none if its outline was drawn roughly. It is done after
+        placement, because it needs the decoded photo. Beside companions outlines do not grow.
 
-        scale: the largest one at which it is pasted.
+        cuts: the objects that the companions are, or are parts of.
         """
-        if not self.config.rules.refine_outlines:
-            return cut
-        outward = 0 if self.config.several else min(OUTWARD, int(self.config.margin / max(scale, 1.0)))
-        return cut._replace(mask=refined_outline(scene.photo.pixels, cut.segment.bbox, cut.mask, outward))
-
-    def _outlined(self, scene: Scene, paste: Paste, refined: Cut, cuts: list[Cut]) -> Paste:
-        """A triplet with refined outlines. refined: its object; cuts: what its companions are parts of."""
-        whole = {cut.number: cut for cut in cuts}
-        more = tuple(
-            one._replace(cut=_part_of(self._refined(scene, whole[one.cut.number], one.scale), one.cut))
-            for one in paste.more
-        )
-        return paste._replace(cut=_part_of(refined, paste.cut), more=more)
+        if pastes and self.config.rules.refine_outlines:
+            outlines = Outlines(scene, cuts, 0 if self.config.several else self.config.margin)
+            scale = max(paste.scale for paste in pastes)
+            cut = outlines.refined(cut, scale)
+            pastes = [
+                paste._replace(
+                    cut=outlines.refined(paste.cut, scale),
+                    more=tuple(one._replace(cut=outlines.refined(one.cut, one.scale)) for one in paste.more),
+                )
+                for paste in pastes
+            ]
+        return [] if pastes and self._rough(scene, cut) else pastes
 
     def _rough(self, scene: Scene, cut: Cut) -> bool:
         """Whether the outline of an object was drawn roughly. It is checked last, because it needs the decoded photo."""
@@ -446,13 +438,6 @@ class TripletMaker:
         }
 
 
-def _part_of(whole: Cut, part: Cut) -> Cut:
-    """A part of an object, with the outline of the whole. Where nothing of it is left, the part keeps its own."""
-    outer, inner = whole.segment.bbox, part.segment.bbox
-    mask = np.ascontiguousarray(whole.mask[Box(inner.x - outer.x, inner.y - outer.y, inner.w, inner.h).crop()])
-    return part._replace(mask=mask) if mask.any() else part
-
-
 def _beyond(shape: Shape, mask: Mask) -> int:
     return int((1 - LEAST_INSIDE) * mask.shape[1]) if shape.beyond else 0
 
@@ -473,16 +458,6 @@ def drawn_style(config: BuildConfig, name: str) -> MaskStyle | None:
     return MaskStyle(style, draw_share(*key, "mask strength"), config.mask_grow)
 
 
-def terms(prefix: str, record: Record) -> Row:
-    """The columns of a photo's licence and origin."""
-    return {
-        f"{prefix}license": record.license,
-        f"{prefix}license_url": record.license_url,
-        f"{prefix}source_url": record.source_url,
-        f"{prefix}author": record.author,
-    }
-
-
 def _reference(scene: Scene) -> PhotoRef:
     return PhotoRef(scene.record.image_id, scene.record.file_name, scene.photo.file_sha256)
 
@@ -490,31 +465,3 @@ def _reference(scene: Scene) -> PhotoRef:
 def _part(one: Companion) -> Part:
     segment = one.cut.segment
     return Part(segment.id, segment.bbox, encode_rle(one.cut.mask), one.scale, one.flip, one.position)
-
-
-def mask_pictures(triplet: Triplet, name: str) -> Row:
-    """The column of the masks of the single objects."""
-    masks = triplet.masks or (triplet.mask,)
-    return {
-        "masks": [{"bytes": encode_mask(mask), "path": f"{name}-mask{number}.png"} for number, mask in enumerate(masks)]
-    }
-
-
-def pictures(photo: WorkingPhoto, triplet: Triplet, name: str, seen: bool = False) -> Row:
-    """The columns of the pictures.
-
-    Of a pasted object, the composite and the mask are encoded losslessly, and the background is stored as the photo is.
-    Of an object that was `seen`, the composite is the photo, and the background is encoded losslessly.
-    """
-    row: Row = {"mask": {"bytes": encode_mask(triplet.mask), "path": f"{name}.png"}}
-    if triplet.effect is not None:
-        row["effect"] = {"bytes": encode_mask(triplet.effect), "path": f"{name}-effect.png"}
-    if seen:
-        background = encode_image(triplet.background, photo.icc)
-        stored = {"bytes": background, "path": image_name(f"{name}-background", background)}
-        return row | {"image": photo.stored(name), "background": stored}
-    image = encode_image(triplet.image, photo.icc)
-    return row | {
-        "image": {"bytes": image, "path": image_name(name, image)},
-        "background": photo.stored(f"{name}-background"),
-    }

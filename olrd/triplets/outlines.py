@@ -11,15 +11,19 @@ machine. The blend finds the exact rim afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
 from olrd.arrays import Image, Mask
-from olrd.masks import disc
+from olrd.masks import disc, with_margin
 from olrd.panoptic import Box
 from olrd.triplets.guided import regressed_alpha
+from olrd.triplets.scene import Scene
+from olrd.triplets.several import Cut
 from olrd.triplets.window_sums import box_sums
 
 Bits = npt.NDArray[np.uint8]
@@ -29,6 +33,8 @@ SURROUNDINGS = 16
 """Pixels around the object that are looked at."""
 LARGEST = 112
 """The longer side of the small copy, in pixels."""
+OUTWARD = 4
+"""Pixels by which an outline may move outwards."""
 INWARD, LEAST_INWARD, MOST_INWARD = 0.08, 3.0, 12.0
 """How far an outline may move inwards: as a share of the square root of the object's area, and in pixels."""
 ROUNDS = 3
@@ -45,6 +51,34 @@ _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
+class Outlines:
+    """The objects of a photo with refined outlines. Each is refined once."""
+
+    def __init__(self, scene: Scene, cuts: Iterable[Cut], room: int) -> None:
+        """Refine the objects `cuts` of a scene.
+
+        room: distance that pasted objects keep from all others, in pixels; outlines grow within it.
+        """
+        self._scene, self._room = scene, room
+        self._cuts = {cut.number: cut for cut in cuts}
+        self._found: dict[tuple[int, int], Mask] = {}
+
+    def refined(self, cut: Cut, scale: float) -> Cut:
+        """An object, or the part of it inside the frame, with its refined outline. It needs the decoded photo.
+
+        A part of which nothing is left keeps the annotated outline. scale: at which it is pasted.
+        """
+        whole = self._cuts[cut.number]
+        outward = min(OUTWARD, int(self._room / max(scale, 1.0)))
+        if (cut.number, outward) not in self._found:
+            outline = refined_outline(self._scene.photo.pixels, whole.segment.bbox, whole.mask, outward)
+            self._found[cut.number, outward] = outline
+        outer, inner = whole.segment.bbox, cut.segment.bbox
+        part = Box(inner.x - outer.x, inner.y - outer.y, inner.w, inner.h)
+        mask = np.ascontiguousarray(self._found[cut.number, outward][part.crop()])
+        return cut._replace(mask=mask) if mask.any() else cut
+
+
 def refined_outline(pixels: Image, box: Box, mask: Mask, outward: int) -> Mask:
     """The mask of an object with its outline moved onto the edges of the picture.
 
@@ -57,15 +91,11 @@ def refined_outline(pixels: Image, box: Box, mask: Mask, outward: int) -> Mask:
     Returns:
         bool [h, w]. The annotated mask, if nothing of the object would be left.
     """
-    height, width = pixels.shape[:2]
-    y, x = max(box.y - SURROUNDINGS, 0), max(box.x - SURROUNDINGS, 0)
-    below, right = min(box.y + box.h + SURROUNDINGS, height), min(box.x + box.w + SURROUNDINGS, width)
-    own = np.zeros((below - y, right - x), np.uint8)
-    inside = slice(box.y - y, box.y - y + box.h), slice(box.x - x, box.x - x + box.w)
-    own[inside] = mask
+    window, own = with_margin(box, mask, SURROUNDINGS, pixels.shape)
+    inside = Box(box.x - window.x, box.y - window.y, box.w, box.h).crop()
     size = _reduced(own.shape)
     scale = size[0] / own.shape[1]
-    crop = np.asarray(Pillow.fromarray(pixels[y:below, x:right]).resize(size, Pillow.Resampling.BOX))
+    crop = np.asarray(Pillow.fromarray(pixels[window.crop()]).resize(size, Pillow.Resampling.BOX))
     small = _resized(own, size, Pillow.Resampling.BOX)
     inward = min(max(INWARD * float(np.count_nonzero(mask)) ** 0.5, LEAST_INWARD), MOST_INWARD)
     found = _followed(crop, small, max(1, round(inward * scale)), round(outward * scale))

@@ -168,10 +168,6 @@ def centroid(scene: Scene, request: Request) -> tuple[int, int]:
     return int(columns[nearest]), int(rows[nearest])
 
 
-def _lowest(scene: Scene, request: Request) -> int:
-    return scene.shape[0] if request.surface is None else lowest_standing(scene, request.surface)
-
-
 def supported(scene: Scene, request: Request) -> tuple[int, int]:
     """A position where the object stands on the same surface as before, near its old height, so that its size is
     plausible.
@@ -188,7 +184,8 @@ def supported(scene: Scene, request: Request) -> tuple[int, int]:
     reach = request.reach * height
     lowest = old + reach
     if is_furniture(scene.categories[request.surface]):
-        lowest = min(lowest, max(old, request.once("lowest", partial(_lowest, scene, request)) - mask.shape[0]))
+        top = request.once("lowest", partial(lowest_standing, scene, request.surface))
+        lowest = min(lowest, max(old, top - mask.shape[0]))
     rows = _landing_field(scene, request).rows(mask.shape[0], old - reach, lowest)
     drop = np.abs(np.array(rows) - old) / height
     # 1 / (1 + d^2) in integers, because IEEE division and floor give the same result on every machine.

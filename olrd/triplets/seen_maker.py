@@ -18,8 +18,9 @@ from olrd.options import options_of
 from olrd.panoptic import Record, encode_rle
 from olrd.sources.seen import OBJECT, Change, Seen, SeenSource
 from olrd.splits import split_of
+from olrd.triplets.columns import Row, pictures, terms
 from olrd.triplets.compose import pixels_sha256
-from olrd.triplets.maker import Row, drawn_style, pictures, terms
+from olrd.triplets.maker import drawn_style
 from olrd.triplets.photo import WorkingPhoto, working_photo
 from olrd.triplets.prompts import short_prompt
 from olrd.triplets.seen_compose import lay_plate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -40,16 +39,6 @@ def config(root: Path) -> BuildConfig:
     return BuildConfig(
         spec, objects=(1, 3), flip=True, mask_style=("exact", "grown", "box"), per_object=2, shard_bytes=400_000
     )
-
-
-@pytest.fixture(scope="module")
-def full(config: BuildConfig, drawn: DrawnSets) -> Path:
-    return drawn.built(config)
-
-
-@pytest.fixture(scope="module")
-def recipes(config: BuildConfig, drawn: DrawnSets) -> Path:
-    return drawn.built(replace(config, form="recipes"))
 
 
 @pytest.fixture(scope="module")

@@ -41,16 +41,6 @@ def config(root: Path) -> BuildConfig:
     )
 
 
-@pytest.fixture(scope="module")
-def full(config: BuildConfig, drawn: DrawnSets) -> Path:
-    return drawn.built(config)
-
-
-@pytest.fixture(scope="module")
-def recipes(config: BuildConfig, drawn: DrawnSets) -> Path:
-    return drawn.built(replace(config, form="recipes"))
-
-
 @pytest.mark.parametrize("kind", every(2, {kind: kind for kind in SHADOWS[1:]}))
 def test_only_ground_is_darkened_and_the_truth_is_untouched(kind: str, root: Path, drawn: DrawnSets) -> None:
     plain = BuildConfig(SourceSpec("coco", str(root)), blend="hard")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,16 +35,6 @@ def root(drawn: DrawnSets) -> Path:
 @pytest.fixture(scope="module", params=KINDS)
 def config(request: pytest.FixtureRequest, root: Path) -> BuildConfig:
     return BuildConfig(SourceSpec("coco", str(root)), **SHARED, **KINDS[request.param])
-
-
-@pytest.fixture(scope="module")
-def full(config: BuildConfig, drawn: DrawnSets) -> Path:
-    return drawn.built(config)
-
-
-@pytest.fixture(scope="module")
-def recipes(config: BuildConfig, drawn: DrawnSets) -> Path:
-    return drawn.built(replace(config, form="recipes"))
 
 
 @pytest.mark.slow
