@@ -56,7 +56,8 @@ class LocalEngine:
             pool = ProcessPoolExecutor(min(self.workers, len(left)), context, _prepare, (dict(os.environ), worker))
             futures: dict[Future[Any], Task] = {}
             try:
-                futures |= {pool.submit(_work, task): task for task in left}
+                for task in left:
+                    futures[_submitted(pool, task)] = task
                 for future in as_completed(futures):
                     result = future.result()
                     left.remove(futures[future])
@@ -67,6 +68,9 @@ class LocalEngine:
             except BrokenProcessPool as error:
                 deaths = 0 if len(left) < before else deaths + 1
                 cause = _cause(pool)
+                # The pool ends the processes that it knew when it broke. One that `submit` started meanwhile would
+                # wait for tasks without end, and the pool's thread for it.
+                _kill(pool)
                 if deaths < RETRIES:
                     say(f"a worker process ended {cause}; what it was doing is done again")
                 else:
@@ -85,6 +89,20 @@ class LocalEngine:
                 for future in futures:
                     future.cancel()
                 pool.shutdown(wait=False)
+
+
+def _submitted(pool: ProcessPoolExecutor, task: Any) -> Future[Any]:
+    """The future of one more task of the pool.
+
+    Raises:
+        BrokenProcessPool: if the pool broke before, or meanwhile.
+    """
+    try:
+        return pool.submit(_work, task)
+    except OSError as error:  # `submit` started a process with the pool's queue, which was closed as the pool broke
+        if not pool._broken:
+            raise
+        raise BrokenProcessPool(str(error)) from error
 
 
 def _cause(pool: ProcessPoolExecutor) -> str:
