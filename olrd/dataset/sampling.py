@@ -44,8 +44,8 @@ def _group_rows(batches: Iterator[pa.RecordBatch], chosen: list[int]) -> Iterato
     start = 0
     for batch in batches:
         here = [number - start for number in chosen if start <= number < start + batch.num_rows]
-        if here:
-            yield from batch_rows(batch.take(pa.array(here)))
+        for number in here:
+            yield from batch_rows(batch.slice(number, 1))
         start += batch.num_rows
         if start > chosen[-1]:
             return

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from olrd.dataset.arrow import arrow_array
 from olrd.dataset.schema import ALL_PICTURES, MASKS, schema
 from olrd.errors import OutputError
 from olrd.storage.files import commit_file, disk_errors, sha256_file, staging
@@ -121,25 +121,12 @@ def to_table(rows: list[dict[str, Any]], table_schema: pa.Schema) -> pa.Table:
     for column in table_schema:
         values = [row[column.name] for row in rows]
         if column.name in ALL_PICTURES:
-            data = _joined([value["bytes"] for value in values])
-            paths = pa.array([value["path"] for value in values], pa.string())
+            data = arrow_array([value["bytes"] for value in values], pa.binary())
+            paths = arrow_array([value["path"] for value in values], pa.string())
             columns.append(pa.StructArray.from_arrays([data, paths], fields=list(column.type)))
         else:
-            columns.append(pa.array(values, column.type))
+            columns.append(arrow_array(values, column.type))
     return pa.Table.from_arrays(columns, schema=table_schema)
-
-
-def _joined(values: list[bytes | None]) -> pa.BinaryArray:
-    """An Arrow array of bytes in memory that is allocated once; pyarrow would enlarge it value by value."""
-    whole = [value for value in values if value is not None]
-    if len(whole) < len(values):  # a damaged row; `verify` reports it
-        return pa.array(values, pa.binary())
-    ends = np.cumsum([0, *map(len, whole)]).astype(np.int32)
-    data = pa.allocate_buffer(int(ends[-1]))
-    into = memoryview(data).cast("B")
-    for start, value in zip(ends.tolist(), whole, strict=False):
-        into[start : start + len(value)] = value
-    return pa.BinaryArray.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), data])
 
 
 def open_writer(path: Path, file_schema: pa.Schema) -> pq.ParquetWriter:
