@@ -7,9 +7,12 @@ OLRD_EXPORTERS_PYTHON names an interpreter that has them:
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -116,11 +119,14 @@ def test_cityscapesscripts_conversion_builds(train_ids: bool, root: Path, tmp_pa
     assert totals["objects_rejected"].get("no_surface", 0) < totals["objects_read"] / 4
 
 
-def test_panopticapis_combined_predictions_build(root: Path, tmp_path: Path) -> None:
+def test_panopticapis_combined_predictions_build(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script of panopticapi that joins instances and stuff."""
     combine = pytest.importorskip(
         "panopticapi.combine_semantic_and_instance_predictions", reason="pip install --no-deps panopticapi-lite"
     )
+    # Its pool forks this process, whose threads may hold a lock at that moment: the fork then waits without end.
+    threads = SimpleNamespace(Pool=ThreadPool, cpu_count=multiprocessing.cpu_count)
+    monkeypatch.setattr(combine, "multiprocessing", threads)
     document, kinds = documents(root)
     instances, stuff = [], []
     for note in document["annotations"]:
