@@ -75,7 +75,7 @@ test-lowest:  ## run the core's tests with the lowest allowed versions of its de
 docs: $(VENV)/docs  ## build the pages of docs/ into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-fuzz: $(VENV)/full  ## feed every reader with damaged files for two minutes; a traceback or a crash is an error
+fuzz: $(VENV)/full  ## feed every reader with damaged files, two minutes each; a traceback or a crash is an error
 	$(BIN)/python -m perf.fuzz
 
 perf: $(VENV)/full  ## measure builds against the codec floor (COCO=folder for real COCO), engines, storage, scoring

@@ -139,16 +139,16 @@ class CandidateRules:
     max_area: float = option(0.25, "largest object, as a share of the photo's area", metavar="SHARE", group="objects")
     cut_objects: bool = option(
         True,
-        "use objects that the left, right or lower edge of the frame cuts; they stay at such an edge, mirrored if it is "
-        "the other one",
+        "leave out objects that the left, right or lower edge of the frame cuts (by default they are used, and stay at "
+        "such an edge, mirrored if it is the opposite one)",
         group="objects",
     )
     allow_truncated: bool = option(
-        False, "use all objects that the frame cuts; they stay at their side", group="objects"
+        False, "use all objects that the frame cuts; they stay at the same side of the frame", group="objects"
     )
     max_contact: float = option(
         0.15,
-        "largest share of the outline that touches other things: more means that the object is seen in part",
+        "largest share of the outline that may touch other things; above it, the object counts as partly hidden",
         metavar="SHARE",
         group="objects",
         least=0,
@@ -156,29 +156,32 @@ class CandidateRules:
     )
     min_edge: float = option(
         0.5,
-        "smallest share of an object's outline at which the picture's colour changes: less means that the outline was drawn "
-        "roughly",
+        "smallest share of the outline at which the picture's colour must change; below it, the outline counts as roughly "
+        "drawn",
         metavar="SHARE",
         group="objects",
         least=0,
         most=1,
     )
     refine_outlines: bool = option(
-        True, "move annotated outlines that run beside the object onto its edge", group="objects"
+        True, "keep annotated outlines as they are (by default they are moved onto the object's edge)", group="objects"
     )
     doubtful: str = option(
         "one",
-        "objects whose outline touches many regions or much that is unlabelled, which are often seen in part or annotated "
-        "roughly: all (like others), one (one triplet, of a photo without other objects) or none",
+        "use of objects whose outline touches many regions or much unlabelled area, which are often partly hidden or roughly "
+        "annotated: all (like other objects), one (one triplet, only in a photo without other objects) or none",
         metavar="NAME",
         group="objects",
         choices=DOUBTFUL,
     )
     see_through: bool = option(
-        False, "use things too through which the background shows: bicycles, glasses, rackets", group="objects"
+        False, "also use things through which the background shows: bicycles, glasses, rackets", group="objects"
     )
     groups: bool = option(
-        True, "cut out an object with what it carries, wears, holds or is ridden by, as one object", group="objects"
+        True,
+        "cut out single segments (by default an object is cut out together with what it carries, wears or holds, or with "
+        "its rider)",
+        group="objects",
     )
     categories: tuple[str, ...] = option(
         (), "use only these object classes, comma-separated", metavar="NAMES", group="objects", kind=NAMES
@@ -198,7 +201,7 @@ class BuildConfig:
     seed: int = option(0, "seed of every draw", metavar="N", group="output")
     form: str = option(
         "full",
-        "full: rows with pictures; recipes: rows from which `olrd rebuild` makes the pictures",
+        "full: rows with pictures; recipes: rows without pictures, from which `olrd rebuild` makes them",
         metavar="NAME",
         group="output",
         choices=FORMS,
@@ -213,21 +216,21 @@ class BuildConfig:
     )
     placement: str = option(
         "supported",
-        "where objects go: supported (on a surface like their own), uniform, or centroid (the paper's)",
+        "where objects go: supported (on a surface like the one they stand on), uniform, or centroid (as in the paper)",
         metavar="NAME",
         group="placement and blending",
         choices=PLACEMENTS.names,
     )
     donor: str = option(
         "same",
-        "the photo that the object comes from: same (the paper's) or other",
+        "photo that the object comes from: same (as in the paper) or other",
         metavar="NAME",
         group="placement and blending",
         choices=DONORS,
     )
     blend: str = option(
         "guided",
-        "guided, matting, feather, poisson, or hard (the paper's)",
+        "how objects are blended in: guided, matting, feather, poisson, or hard (as in the paper)",
         metavar="NAME",
         group="placement and blending",
         choices=BLENDS.names,
@@ -251,35 +254,35 @@ class BuildConfig:
     )
     objects: tuple[int, int] = option(
         (1, 1),
-        "number of objects that are pasted into one photo, drawn for each triplet, e.g. 1-3; over 1, rows have the columns "
-        "masks and categories too",
+        "number of objects pasted into one photo, drawn for each triplet, e.g. 1-3; with more than 1, rows also have the "
+        "columns masks and categories",
         metavar="LOW-HIGH",
         group="placement and blending",
         kind=OBJECTS,
     )
     shadow: str = option(
         "none",
-        "soft shadows of pasted objects: none, contact (at their feet), or cast (on the ground too, in the direction that the "
-        "photo shows, else in a drawn one); with shadows, rows have the column effect too",
+        "soft shadows of pasted objects: none, contact (at their feet), or cast (also on the ground, in the direction of the "
+        "photo's own shadows if that is known, otherwise in a random one); with shadows, rows also have the column effect",
         metavar="NAME",
         group="placement and blending",
         choices=SHADOWS,
     )
     mask_style: tuple[str, ...] = option(
         ("exact",),
-        "how masks are drawn: exact (what the blend touched), or as users draw them: grown, hull, box, brush or loose; "
-        "of several, comma-separated, each triplet draws one",
+        "how masks are drawn: exact (the pixels that the blend touched), or as users draw them: grown, hull, box, brush or "
+        "loose; from several, comma-separated, each triplet draws one",
         metavar="NAMES",
         group="masks",
         kind=NAMES,
         choices=MASK_STYLES,
     )
     mask_grow: int = option(
-        0, "grow masks by this many pixels, after their style", metavar="PX", group="masks", least=0, most=256
+        0, "grow masks by this many pixels after the style is applied", metavar="PX", group="masks", least=0, most=256
     )
     margin: int = option(
         4,
-        "distance kept between a pasted object and everything that is not background",
+        "distance between a pasted object and everything that is not background",
         metavar="PX",
         group="placement and blending",
         least=0,
@@ -287,7 +290,7 @@ class BuildConfig:
     )
     scale: tuple[float, float] = option(
         (1.0, 1.0),
-        "draw the size factor of objects from this range",
+        "range from which the size factor of each object is drawn",
         metavar="LOW,HIGH",
         group="placement and blending",
         kind=LOW_HIGH,
@@ -295,32 +298,34 @@ class BuildConfig:
     flip: bool = option(False, "mirror half of the objects", group="placement and blending")
     perspective: bool = option(
         True,
-        "change the size of objects that move in depth, by the ground plane, and make smaller what does not fit; with "
-        "supported placement, the same photo as donor and no --scale",
+        "keep the size of objects (by default, with supported placement, the same photo as donor and no --scale, objects "
+        "that move in depth change size by the ground plane, and what does not fit is made smaller)",
         group="placement and blending",
     )
-    per_object: int = option(3, "most triplets of one object", metavar="N", group="objects", least=1)
-    max_per_photo: int = option(4, "most triplets of one photo", metavar="N", group="objects", least=1)
+    per_object: int = option(3, "largest number of triplets from one object", metavar="N", group="objects", least=1)
+    max_per_photo: int = option(4, "largest number of triplets from one photo", metavar="N", group="objects", least=1)
     rules: CandidateRules = field(default_factory=CandidateRules)
     licenses: str = option(
         "any",
         "use only photos under these licences: codes, COCO ids, 'permissive', 'unknown' or 'any', comma-separated; "
-        "a list refuses photos of unknown licence unless it names 'unknown'",
+        "photos of unknown licence are refused by a list that does not name 'unknown'",
         metavar="NAMES",
         group="source",
     )
     splits: tuple[tuple[str, float], ...] = option(
         (("train", 0.8), ("validation", 0.1), ("test", 0.1)),
-        "splits by source photo, and their shares",
+        "splits and their shares; photos are divided, not triplets",
         metavar="NAME=SHARE,...",
         group="output",
         kind=SPLITS,
     )
     limit: int | None = option(None, "read only the first N photos", metavar="N", group="source", least=1)
-    shard_bytes: int = option(500_000_000, "most bytes of one Parquet file", metavar="N", group="output", least=1)
+    shard_bytes: int = option(
+        500_000_000, "largest size of one Parquet file in bytes", metavar="N", group="output", least=1
+    )
     on_error: str = option(
         "skip",
-        "skip a photo that cannot be read, or stop at it",
+        "what to do with a photo that cannot be read: skip it, or stop",
         metavar="NAME",
         group="output",
         choices=("skip", "stop"),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "webp", "jpg")
 HELP = """\
-PHOTO and MASK are files, or folders: then every photo is erased with the masks of its name, and results that are there
-already are kept. Without a mask, --object names what to erase."""
+PHOTO and MASK are files or folders. With folders, objects are erased from every photo with the masks of the same name, and
+results that already exist are kept. Without a mask, --object names what to erase."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,18 +41,20 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="eraser, see `benchmark list`; repeat it for a page that compares them (default: the best that is ready)",
+        help="eraser, see `benchmark list`; repeat it to get a page that compares several (default: the best that is ready)",
     )
     command.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting of the eraser; NAME.KEY=VALUE if there are several; repeatable",
+        help="a setting of the eraser; NAME.KEY=VALUE with several erasers; repeatable",
     )
     command.add_argument("--app", action="store_true", help="open a page in the browser instead (extra `app`)")
-    command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="of --app (default %(default)s)")
-    command.add_argument("--port", type=int, default=7860, metavar="N", help="of --app (default %(default)s)")
+    command.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address of --app (default %(default)s)"
+    )
+    command.add_argument("--port", type=int, default=7860, metavar="N", help="port of --app (default %(default)s)")
     add_erase_options(command)
     add_device(command)
     return command
@@ -68,24 +70,26 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         metavar="MASK",
-        help="mask of the photo's shape, white = erase; several are united",
+        help="mask with the photo's aspect ratio, white = erase; several are united",
     )
     command.add_argument(
         "-o",
         "--out",
         type=Path,
         metavar="OUT",
-        help="result (.png and .webp are lossless, .jpg), or the folder of several (default: PHOTO-clean.png, clean/)",
+        help="result file (.png or .webp, both lossless, or .jpg), or folder for several (default: PHOTO-clean.png, clean/)",
     )
     command.add_argument("--force", action="store_true", help="overwrite results")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random draws (default %(default)s)")
-    command.add_argument("--prompt", metavar="TEXT", help="describes the background, for erasers that read it")
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of random numbers (default %(default)s)"
+    )
+    command.add_argument("--prompt", metavar="TEXT", help="description of the background, for erasers that use one")
     mask = command.add_argument_group("what is erased")
     mask.add_argument(
         "--grow",
         type=int,
         metavar="PX",
-        help="pixels by which the mask grows, faded into the photo; 0 is exact (default: 4 %% of the object's size)",
+        help="grow the mask by this many pixels and fade into the photo there; 0 is exact (default: 4 %% of the object's size)",
     )
     mask.add_argument(
         "--effects",
@@ -93,14 +97,14 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
         const="show",
         default="off",
         choices=("off", "show", "erase"),
-        help="look for the object's shadow and reflection: show writes them as a mask beside OUT, erase erases them too",
+        help="look for the object's shadow and reflection: show writes them as a mask beside OUT, erase also erases them",
     )
     mask.add_argument(
         "--mask-from",
         metavar="PART",
-        help="part of MASK that is the mask: alpha, luminance or index:N (default: the one that varies)",
+        help="what to read in MASK: alpha, luminance or index:N (default: the part that varies)",
     )
-    mask.add_argument("--invert", action="store_true", help="black (or the part that is not marked) = erase")
+    mask.add_argument("--invert", action="store_true", help="erase what is black, or not marked")
     objects = command.add_argument_group("objects by name")
     objects.add_argument(
         "--object",
@@ -109,7 +113,7 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="erase all objects of a class (person) or one (person:2); without a name, list what there is; repeatable",
+        help="erase all objects of a class (person) or one of them (person:2); without NAME, list the objects; repeatable",
     )
     objects.add_argument("--panoptic", type=Path, metavar="PNG", help="the photo's panoptic map, in COCO's format")
     objects.add_argument("--segments", type=Path, metavar="JSON", help="the map's segments and their categories")
@@ -123,13 +127,13 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
     )
     many = command.add_argument_group("many photos")
     many.add_argument(
-        "--format", choices=FORMATS, default="png", help="of the results in a folder (default %(default)s)"
+        "--format", choices=FORMATS, default="png", help="format of the results in a folder (default %(default)s)"
     )
     many.add_argument(
-        "--quality", type=int, default=95, metavar="N", help="of JPEG results, 1 to 100 (default %(default)s)"
+        "--quality", type=int, default=95, metavar="N", help="quality of JPEG results, 1 to 100 (default %(default)s)"
     )
-    many.add_argument("--limit", type=int, metavar="N", help="only the first N photos")
-    many.add_argument("--dry-run", action="store_true", help="print what would be done, and write nothing")
+    many.add_argument("--limit", type=int, metavar="N", help="erase only the first N photos")
+    many.add_argument("--dry-run", action="store_true", help="print what would be done and write nothing")
 
 
 def erasers_of(args: argparse.Namespace) -> Openers:

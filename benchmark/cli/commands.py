@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     run = add(
         "run",
         run_run,
-        "Run an eraser on a dataset and score it. A run that was interrupted continues.",
+        "Run an eraser on a dataset and score it. The same command continues an interrupted run.",
         "benchmark run --method opencv-telea --root triplets/coco --save",
     )
     add_out(run, "folder of the run (default: runs/DATASET/PROTOCOL/METHOD, with a suffix for other settings)")
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     robustness = add(
         "robustness",
         run_robustness,
-        "Score an eraser under disturbed masks and panoptic maps, with curves. What was interrupted continues.",
+        "Score an eraser under disturbed masks and panoptic maps, and draw curves. The same command continues an interrupted run.",
         "benchmark robustness --method opencv-telea --root triplets/coco",
     )
     add_out(robustness, "folder of the runs and the page (default: runs/DATASET/PROTOCOL/METHOD-robustness)")
@@ -97,11 +97,11 @@ def parser() -> argparse.ArgumentParser:
     compare = add(
         "compare",
         run_compare,
-        "Paired differences A - B on the same samples, with intervals and p-values.",
+        "Compare two runs: paired differences A - B on the same samples, with intervals and p-values.",
         "benchmark compare runs/olrd/native/opencv-telea runs/olrd/native/blur-fill",
     )
     compare.add_argument("a", metavar="A", help="folder of a run, or a row of a board: BOARD/DATASET#METHOD")
-    compare.add_argument("b", nargs="?", metavar="B", help="the baseline: the same")
+    compare.add_argument("b", nargs="?", metavar="B", help="the baseline, given in the same way")
     add_options(compare, CompareOptions)
     add_json(compare)
 
@@ -128,18 +128,24 @@ def parser() -> argparse.ArgumentParser:
         "benchmark submit runs/olrd/native/opencv-telea --to submissions",
     )
     submit.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    submit.add_argument("--to", type=Path, required=True, metavar="DIR", help="the submission is a folder in it")
+    submit.add_argument(
+        "--to",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder in which the submission is created, as a folder of its own",
+    )
     submit.add_argument(
         "--outputs",
         action="store_true",
-        help="with the erased pictures, of a run made with --save: to score them again",
+        help="include the erased pictures (of a run made with --save), so that they can be scored again",
     )
     add_json(submit)
 
     verify = add(
         "verify",
         run_verify,
-        "Check submissions: compute means, intervals and hashes again and say what does not follow.",
+        "Check submissions: compute means, intervals and hashes again, and report every difference.",
         "benchmark verify submissions/*",
     )
     verify.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a submission, or a folder of several")

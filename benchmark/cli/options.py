@@ -33,15 +33,15 @@ class CompareOptions:
     )
     by: str | None = option(
         None,
-        "break the differences, or the scores of A alone, down by area, category, background or placement",
+        "show the differences, or the scores of A alone, by group: area, category, background or placement",
         metavar="NAME",
         choices=groupings,
         what="breakdown",
     )
     size: Mapping[str, float] = option(
         {},
-        "a difference of interest by score or metric, e.g. psnr=0.5: `needed` is the number of photos that finds it "
-        "(default: the difference that was measured); repeatable",
+        "difference in a score or metric, e.g. psnr=0.5, for which `needed` is the number of photos that finds it "
+        "(default: the measured difference); repeatable",
         metavar="COLUMN=NUMBER",
         kind=KEY_NUMBERS,
     )
@@ -56,7 +56,7 @@ class RobustnessOptions(Request):
 
     disturb: tuple[str, ...] = option(
         (),
-        "a kind such as erode, or one level of it such as erode:4; repeatable (default: all that fit)",
+        "kind of disturbance, such as erode, or one level of it, such as erode:4; repeatable (default: all kinds that fit)",
         metavar="KIND[:LEVEL]",
         group=METHOD,
         kind=REPEATED,
@@ -72,11 +72,11 @@ class RobustnessOptions(Request):
 class ReportOptions(DataChoice):
     """The dataset that runs were made on, and how much of it a report shows and keeps."""
 
-    dataset: str = option("", "the dataset of the runs (default: the first run's)", metavar="NAME", group=DATA)
-    limit: int = option(200, "samples to show", metavar="N", group=DATA, least=1)
+    dataset: str = option("", "dataset of the runs (default: that of the first run)", metavar="NAME", group=DATA)
+    limit: int = option(200, "largest number of samples to show", metavar="N", group=DATA, least=1)
     pictures: str = option(
         "crops",
-        "what is kept: crops (around the mask, and small whole photos), all (also every whole photo in full size), "
+        "pictures to store: crops (around the mask, and small whole photos), all (also every whole photo in full size), "
         "none (scores only; the runs need no --save)",
         metavar="WHAT",
         group=PICTURES,
@@ -111,11 +111,11 @@ class VerifyOptions(DataChoice):
     """What submissions are compared with."""
 
     dataset: str = option(
-        "", "score the pictures again on this dataset (default: olrd if there is --root)", metavar="NAME", group=DATA
+        "", "score the pictures again on this dataset (default: olrd, if --root is given)", metavar="NAME", group=DATA
     )
     board: str = option("", "compare the samples with those of this leaderboard", metavar="DIR", group=DATA)
     device: str = option(
-        "cpu", "for metrics that run a network: auto, cpu, cuda, cuda:1, mps", metavar="NAME", group=DATA
+        "cpu", "device for metrics that run a network: auto, cpu, cuda, cuda:1, mps", metavar="NAME", group=DATA
     )
 
 
@@ -124,15 +124,15 @@ class HubOptions(LeaderboardOptions):
     """What a board is called on the Hugging Face Hub."""
 
     title: str = option("Object removal leaderboard", "title of the Space", metavar="TEXT")
-    dataset: str = option("", "write eval.yaml and .eval_results for this dataset of the board too", metavar="NAME")
-    dataset_id: str = option("", "its repository on the Hub", metavar="NAME/SET")
-    config: str = option("default", "its configuration on the Hub", metavar="NAME")
-    split: str = option("test", "its split on the Hub", metavar="NAME")
-    dataset_revision: str = option("", "the commit of its repository", metavar="SHA")
+    dataset: str = option("", "also write eval.yaml and .eval_results for this dataset of the board", metavar="NAME")
+    dataset_id: str = option("", "the dataset's repository on the Hub", metavar="NAME/SET")
+    config: str = option("default", "the dataset's configuration on the Hub", metavar="NAME")
+    split: str = option("test", "the dataset's split on the Hub", metavar="NAME")
+    dataset_revision: str = option("", "the commit of the dataset's repository", metavar="SHA")
     source_url: str = option("", "address that the results link to, e.g. of the Space", metavar="URL")
     model: Mapping[str, str] = option(
         {},
-        "the repository of a method; repeatable (default: all methods, in folders of their names)",
+        "repository of a method; repeatable (default: all methods, in folders named after them)",
         metavar="METHOD=NAME/MODEL",
         kind=KEY_VALUES,
     )

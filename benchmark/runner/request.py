@@ -23,7 +23,7 @@ class DataChoice:
 
     dataset: str = option("olrd", "a dataset; `benchmark list` shows all", metavar="NAME", group=DATA)
     root: str | None = option(
-        None, "its folder or hub id (olrd without it: the embedded photos)", metavar="DIR", group=DATA
+        None, "folder or Hub id of the dataset (default for olrd: the embedded photos)", metavar="DIR", group=DATA
     )
     data_options: Mapping[str, str] = option(
         {},
@@ -42,7 +42,7 @@ class DataChoice:
 class SampleChoice(DataChoice):
     """The samples of a dataset, as a protocol prepares them."""
 
-    protocol: str = option("native", "a protocol's name, or a JSON file", metavar="NAME", group=DATA)
+    protocol: str = option("native", "name of a protocol, or a JSON file", metavar="NAME", group=DATA)
     limit: int | None = option(None, "use the first N samples only", metavar="N", group=DATA, least=1)
 
 
@@ -54,18 +54,20 @@ class Request(SampleChoice):
     options: Mapping[str, str] = option(
         {}, "a setting of the eraser; repeatable", flag="--option", metavar="KEY=VALUE", group=METHOD, kind=KEY_VALUES
     )
-    seed: int | None = option(None, "seed of the eraser's draws (default: the protocol's)", metavar="N", group=METHOD)
+    seed: int | None = option(
+        None, "seed of the eraser's random numbers (default: the protocol's)", metavar="N", group=METHOD
+    )
     disturbance: str = option(
         "",
         "give the eraser a disturbed mask or panoptic map, e.g. erode:4, and score with the true mask; `benchmark "
-        "robustness --dry-run` shows all",
+        "robustness --dry-run` lists all",
         metavar="KIND:LEVEL",
         group=METHOD,
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", metavar="NAME", group=RUNNING)
     batch: int = option(1, "samples per call of the eraser", metavar="N", group=RUNNING, least=1)
     save: bool = option(False, "keep the erased pictures in OUT/outputs", group=RUNNING)
-    retry_failed: bool = option(False, "erase the samples that failed again, also of a finished run", group=RUNNING)
+    retry_failed: bool = option(False, "try the samples again that failed, even in a finished run", group=RUNNING)
 
     @property
     def folder(self) -> Path:

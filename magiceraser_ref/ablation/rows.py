@@ -161,7 +161,7 @@ class Ablation:
         data: Options of the dataset `held_out`, e.g. maps=COCO.
     """
 
-    base: str = option("small", "model to train on and to run; small is the shipped one", metavar="MODEL")
+    base: str = option("small", "model to train and to run; small is the one that ships", metavar="MODEL")
     triplets: str | None = option(None, "triplets to train on: a folder or a hub id", metavar="DIR")
     photos: str | None = option(None, "folder of the photos, if the triplets are recipes", metavar="DIR")
     held_out: str | None = option(
@@ -170,13 +170,13 @@ class Ablation:
     split: str = option("all", "split of the held-out triplets", metavar="NAME")
     rows: str = option(
         "all",
-        "rows to run: all, ladder (the paper's) or free (training-free, on the base)",
+        "rows to run: all, ladder (those of the paper) or free (without training, on the base)",
         metavar="NAME",
         choices=("all", "ladder", "free"),
         what="set of rows",
     )
     seeds: tuple[int, ...] = option((0, 1, 2), "seeds of the eraser", metavar="LIST", kind=WHOLE_NUMBERS)
-    train_seeds: bool = option(False, "repeat each training with every seed too")
+    train_seeds: bool = option(False, "also repeat each training with every seed")
     protocol: str = option("native", "protocol of the benchmark: a name or a file", metavar="NAME")
     limit: int | None = option(None, "score only the first N samples", metavar="N", least=1)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps", metavar="NAME")

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         add(
             "train",
             run_train,
-            "Train LoRA and the token R*. The same command continues a training run that was stopped.",
+            "Train a LoRA and the token R*. The same command continues an interrupted training run.",
             "magiceraser train --triplets triplets/coco --base stable-diffusion-v1-5/stable-diffusion-inpainting "
             "--out trained",
         )
@@ -78,7 +78,9 @@ def add_erase_options(command: argparse.ArgumentParser) -> None:
 
     add_common_options(command)
     add_device(command)
-    command.add_argument("--segmenter", metavar="NAME", help="without a map: mask2former or none (default: none)")
+    command.add_argument(
+        "--segmenter", metavar="NAME", help="segmenter to use if there is no map: mask2former or none (default: none)"
+    )
     model = command.add_argument_group("the model")
     # Given above in another form (a text, a switch), or without use for one photo.
     add_options(model, EraserOptions, leave_out=("--prompt", "--segmenter", "--refocus", "--batch"))
@@ -173,7 +175,7 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `magiceraser export-lora`."""
     from magiceraser_ref.model.lora import FORMATS
 
-    command.add_argument("model", metavar="MODEL", help="small, a folder, or the id of a model in the hub's cache")
+    command.add_argument("model", metavar="MODEL", help="small, a folder, or the id of a model in the Hub's cache")
     command.add_argument("--revision", metavar="COMMIT", help="commit of a model from the hub")
     command.add_argument(
         "-o",
@@ -181,7 +183,7 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="the LoRA's file, X.safetensors; the token goes to X-token.safetensors",
+        help="file of the LoRA, X.safetensors; the token is written to X-token.safetensors",
     )
     command.add_argument(
         "--format", default=FORMATS[0], metavar="NAME", help="kohya (ComfyUI, A1111) or diffusers (default %(default)s)"
@@ -217,7 +219,7 @@ def add_ablate_options(command: argparse.ArgumentParser) -> None:
     from magiceraser_ref.ablation.rows import Ablation
 
     what = command.add_mutually_exclusive_group()
-    what.add_argument("--plan", action="store_true", help="print every command, and whether it is finished (default)")
+    what.add_argument("--plan", action="store_true", help="print every command and whether it has finished (default)")
     what.add_argument("--run", action="store_true", help="run them, then write the table")
     what.add_argument("--collect", action="store_true", help="write the table of finished runs")
     command.add_argument(

@@ -48,17 +48,17 @@ class Choices:
     refocus: Refocus | None = field(default_factory=Refocus)
     rule: str = option(
         "similar",
-        "regions of refocusing: similar (segments like the object are avoided) or rest (all other things are)",
+        "what refocusing avoids: similar (segments that resemble the object) or rest (all other things)",
         metavar="NAME",
         choices=("similar", "rest"),
         what="region rule",
     )
     void: str = "neutral"
     token: bool = option(True, "leave the learned token R* out of prompts")
-    composite: bool = option(True, "take the model's own pixels outside the mask too")
+    composite: bool = option(True, "use the model's own pixels outside the mask too")
     strength: float = option(
         DEFAULT_STRENGTH,
-        f"where denoising starts: 1 is pure noise; {DEFAULT_STRENGTH:g} in the paper",
+        f"noise level at which denoising starts: 1 is pure noise; {DEFAULT_STRENGTH:g} in the paper",
         metavar="SHARE",
         least=0.01,
         most=1,
@@ -87,23 +87,23 @@ class Choices:
     )
     refine: str = option(
         "off",
-        "paint details of large holes in a second pass: on, off, or auto (for windows reduced by more than 1.5)",
+        "paint details of large holes in a second pass: on, off, or auto (if the window was reduced by a factor over 1.5)",
         metavar="WORD",
         choices=("auto", "on", "off"),
         what="word for refine",
     )
     refine_strength: float = option(
-        0.3, "where denoising of the second pass starts: 1 is pure noise", metavar="SHARE", least=0.01, most=1
+        0.3, "noise level at which the second pass starts: 1 is pure noise", metavar="SHARE", least=0.01, most=1
     )
     residual: float = option(
         0.0,
-        "share of the fill's detail, lost in the autoencoder, that is put back (ours, not the paper's)",
+        "share of the fill's detail, lost in the autoencoder, that is put back (ours, not part of the paper)",
         metavar="SHARE",
         least=0,
         most=1,
         shown_default=OF_THE_MODEL,
     )
-    dilate: int = option(0, "pixels by which the initialiser's mask is larger", metavar="PX", least=0, most=1000)
+    dilate: int = option(0, "pixels by which the initialiser's mask is enlarged", metavar="PX", least=0, most=1000)
 
     def __post_init__(self) -> None:
         check(self)

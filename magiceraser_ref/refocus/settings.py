@@ -42,7 +42,7 @@ class Refocus:
         0.3, "strength of refocusing towards the background", metavar="STRENGTH", shown_default="the model's"
     )
     lambda_neg: float = option(
-        0.3, "strength of refocusing away from like objects", metavar="STRENGTH", shown_default="the model's"
+        0.3, "strength of refocusing away from similar objects", metavar="STRENGTH", shown_default="the model's"
     )
     weight: str = "range"
     share: float = 0.3

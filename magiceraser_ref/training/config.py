@@ -13,7 +13,7 @@ MASKS = ("olrd", "random")
 REGIONS = ("mask", "effect")
 PRECISIONS = ("no", "fp16", "bf16")
 FORMS = ("adapter", "full")
-INPUTS = "what is trained, on what"
+INPUTS = "model and data"
 METHOD = "the method"
 RUNNING = "running (does not change what is learned)"
 
@@ -60,7 +60,7 @@ class TrainConfig:
     )
     masks: str = option(
         "olrd",
-        "olrd, or random: random masks on the same backgrounds (for the ablation)",
+        "training masks: olrd (those of the triplets), or random (random masks on the same backgrounds, for the ablation)",
         metavar="NAME",
         group=METHOD,
         choices=MASKS,
@@ -68,13 +68,13 @@ class TrainConfig:
     )
     region: str = option(
         "mask",
-        "what is erased: mask, or effect: the mask with the object's shadow and reflection, in triplets with the column effect",
+        "what to erase: mask, or effect (the mask plus shadow and reflection, for triplets with the column effect)",
         metavar="NAME",
         group=METHOD,
         choices=REGIONS,
         what="kind of region",
     )
-    token: bool = option(True, "train the LoRA alone, without R*", group=METHOD)
+    token: bool = option(True, "train only the LoRA, without R*", group=METHOD)
     initial_word: str = option(
         "background", "word whose embedding R* starts from (inferred)", metavar="WORD", group=METHOD
     )
@@ -98,7 +98,7 @@ class TrainConfig:
     clip: float = option(1.0, "largest norm of a gradient (ordinary value)", metavar="NORM", group=METHOD, least=1e-6)
     ema: float = option(
         0.0,
-        "decay of the average of the trained weights, which is then saved; 0 is off",
+        "decay of a moving average of the trained weights, which is saved in their place; 0 is off",
         metavar="DECAY",
         group=METHOD,
         least=0,
@@ -144,7 +144,7 @@ class Running:
 
     micro_batch: int = option(
         4,
-        "samples of one forward pass on one device; the rest of a batch is accumulated",
+        "samples per forward pass on one device; gradients are accumulated to a batch",
         metavar="N",
         group=RUNNING,
         least=1,
@@ -160,15 +160,19 @@ class Running:
     )
     validation_steps: int = option(20, "sampling steps of the validation pictures", metavar="N", group=RUNNING, least=1)
     form: str = option(
-        "adapter", f"what is written: {' or '.join(FORMS)}", metavar="NAME", group=RUNNING, choices=FORMS
+        "adapter", f"form of the saved model: {' or '.join(FORMS)}", metavar="NAME", group=RUNNING, choices=FORMS
     )
     stop_at: int | None = option(
-        None, "stop after this step with a checkpoint; the same command continues", metavar="N", group=RUNNING, least=1
+        None,
+        "write a checkpoint and stop after this step; the same command continues",
+        metavar="N",
+        group=RUNNING,
+        least=1,
     )
     device: str = option(
         "auto", "auto or cpu", metavar="NAME", group=RUNNING, choices=("auto", "cpu"), what="training device"
     )
-    gradient_checkpointing: bool = option(False, "use less memory and more time", group=RUNNING)
+    gradient_checkpointing: bool = option(False, "use less memory but more time", group=RUNNING)
     tensorboard: bool = option(True, "write no TensorBoard logs even if TensorBoard is installed", group=RUNNING)
     fixed_samples: int = 8
 

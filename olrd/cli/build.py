@@ -26,9 +26,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--version", action="version", version=f"olrd {olrd.__version__}")
     add_out(command, "the folder or URL to write to (default: triplets/SOURCE)")
     command.add_argument(
-        "--preset",
-        metavar="NAME",
-        help=f"start from the options for a use: {', '.join(PRESETS)}; options that are given win",
+        "--preset", metavar="NAME", help=f"options for one purpose: {', '.join(PRESETS)}; other options override them"
     )
     add_options(command, BuildConfig, GROUPS)
     run = command.add_argument_group("running")
@@ -38,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="PART/OF",
         help="build only this share of the work, e.g. 0/16; `olrd merge` joins the shares",
     )
-    run.add_argument("--retry-failed", action="store_true", help="try photos again that could not be read")
+    run.add_argument("--retry-failed", action="store_true", help="read photos again that could not be read")
     run.add_argument(
-        "--repair", action="store_true", help="check the hashes of a finished build and build damaged shards again"
+        "--repair", action="store_true", help="check the hashes of a finished build, and build damaged shards again"
     )
     run.add_argument("--dry-run", action="store_true", help="say what would be built and write nothing")
     add_json(run)

@@ -16,7 +16,9 @@ from olrd.cli.shell import add_device, add_json, add_out, add_workers, emit, gua
 def parser() -> argparse.ArgumentParser:
     """The command line of `olrd`."""
     top = new_parser(
-        "olrd", "Work with object-removal triplets. `olrd-build` builds them.", "olrd verify triplets/coco"
+        "olrd",
+        "Check, show, export and publish object-removal triplets that `olrd-build` has built.",
+        "olrd verify triplets/coco",
     )
     top.add_argument("--version", action="version", version=f"olrd {olrd.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -38,9 +40,11 @@ def parser() -> argparse.ArgumentParser:
         "show", run_show, "Write a contact sheet (PNG) and a page (HTML) to look at.", "show triplets/coco --count 12"
     )
     add_out(show, "the folder to write to (default: FOLDER-show)")
-    show.add_argument("--count", type=int, default=8, metavar="N", help="triplets on the sheet (default %(default)s)")
     show.add_argument(
-        "--page-limit", type=int, default=60, metavar="N", help="triplets on the page (default %(default)s)"
+        "--count", type=int, default=8, metavar="N", help="number of triplets on the sheet (default %(default)s)"
+    )
+    show.add_argument(
+        "--page-limit", type=int, default=60, metavar="N", help="number of triplets on the page (default %(default)s)"
     )
     _add_max_pixels(show)
 
@@ -65,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
         "stats triplets/coco",
     )
     counted.add_argument("--out", metavar="FILE", help="the page to write (default: FOLDER-stats.html)")
-    counted.add_argument("--no-leak", action="store_true", help="leave out the edge leak, which decodes 400 triplets")
+    counted.add_argument(
+        "--no-leak", action="store_true", help="skip the edge leak, for which up to 400 triplets are decoded"
+    )
 
     compared = add(
         "diff",
@@ -90,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_out(exported, "the folder to write to", required=True)
     exported.add_argument(
-        "--per-file", type=int, default=500, metavar="N", help="triplets of a tar file (default %(default)s)"
+        "--per-file", type=int, default=500, metavar="N", help="triplets per tar file (default %(default)s)"
     )
     add_workers(exported, cores)
     _add_max_pixels(exported)
@@ -114,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
         "merge share-0 share-1 --out triplets/coco",
         "",
     )
-    merge.add_argument("shares", nargs="+", metavar="SHARE", help="their folders, or URLs")
+    merge.add_argument("shares", nargs="+", metavar="SHARE", help="folder or URL of each share")
     add_out(merge, "the folder or URL to write to", required=True)
 
     publish = add(
@@ -124,14 +130,17 @@ def parser() -> argparse.ArgumentParser:
         "publish triplets/coco --repo your-name/your-set --dry-run",
     )
     publish.add_argument(
-        "--repo", required=True, metavar="NAME/SET", help="the dataset repository; it is made if it does not exist"
+        "--repo",
+        required=True,
+        metavar="NAME/SET",
+        help="the dataset repository, which is created if it does not exist",
     )
     publish.add_argument("--private", action="store_true", help="make the repository private")
     publish.add_argument("--revision", metavar="BRANCH", help="upload to this branch (default: main)")
     publish.add_argument(
         "--i-may-redistribute",
         action="store_true",
-        help="upload the pixels too; refused unless every photo's licence allows derivatives",
+        help="also upload the pixels; refused unless every photo's licence allows derivatives",
     )
     publish.add_argument("--dry-run", action="store_true", help="say what would be uploaded and send nothing")
 
@@ -142,18 +151,20 @@ def parser() -> argparse.ArgumentParser:
         "croissant triplets/coco --url https://huggingface.co/datasets/your-name/your-set --out croissant.json",
     )
     described.add_argument("--out", metavar="FILE", help="the file to write (default: print it)")
-    described.add_argument("--name", default="object-removal-triplets", metavar="NAME", help="default %(default)s")
+    described.add_argument(
+        "--name", default="object-removal-triplets", metavar="NAME", help="name of the dataset (default %(default)s)"
+    )
     described.add_argument("--url", default="", metavar="URL", help="the page of the dataset")
-    described.add_argument("--creator", default="", metavar="NAME", help="who made it")
-    described.add_argument("--date", default="", metavar="YYYY-MM-DD", help="when it was published")
-    described.add_argument("--dataset-version", default="1.0.0", metavar="X.Y.Z", help="default %(default)s")
-    described.add_argument("--citation", default="", metavar="BIBTEX", help="how to cite it")
+    described.add_argument("--creator", default="", metavar="NAME", help="who made the dataset")
+    described.add_argument("--date", default="", metavar="YYYY-MM-DD", help="day of publication")
+    described.add_argument("--dataset-version", default="1.0.0", metavar="X.Y.Z", help="version (default %(default)s)")
+    described.add_argument("--citation", default="", metavar="BIBTEX", help="how to cite the dataset")
     described.add_argument(
         "--derived-from",
         action="append",
         default=[],
         metavar="URL",
-        help="a dataset that the photos or annotations come from; repeatable",
+        help="a dataset from which the photos or annotations come; repeatable",
     )
 
     caption = add(
@@ -166,9 +177,9 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint",
         default="llava-hf/llava-1.5-7b-hf",
         metavar="NAME",
-        help="hub id or folder (default %(default)s)",
+        help="Hub id or folder (default %(default)s)",
     )
-    caption.add_argument("--revision", metavar="NAME", help="pin a revision of the checkpoint")
+    caption.add_argument("--revision", metavar="NAME", help="use this revision of the checkpoint")
     caption.add_argument("--limit", type=int, metavar="N", help="write at most N new captions")
     add_device(caption)
 
@@ -179,8 +190,12 @@ def parser() -> argparse.ArgumentParser:
         "pq predicted.json annotations/panoptic_val2017.json",
         "",
     )
-    pq.add_argument("predicted", type=Path, metavar="PREDICTED", help="a JSON; its PNGs lie in the folder of that name")
-    pq.add_argument("truth", type=Path, metavar="TRUTH", help="a JSON; its PNGs lie in the folder of that name")
+    pq.add_argument(
+        "predicted", type=Path, metavar="PREDICTED", help="a JSON file; its PNGs are in the folder of the same name"
+    )
+    pq.add_argument(
+        "truth", type=Path, metavar="TRUTH", help="a JSON file; its PNGs are in the folder of the same name"
+    )
 
     add("sources", run_sources, "List the registered sources.", "sources", "")
     return top

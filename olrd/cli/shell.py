@@ -63,15 +63,18 @@ def add_engine_options(command: Any, usual: str) -> None:
         "--engine",
         default="local",
         metavar="NAME",
-        help="local: processes of this machine; ray: a Ray cluster (default %(default)s)",
+        help="local: processes on this machine; ray: a Ray cluster (default %(default)s)",
     )
     command.add_argument(
-        "--workers", type=int, metavar="N", help=f"default: {usual}; with ray all CPUs or GPUs of the cluster"
+        "--workers",
+        type=int,
+        metavar="N",
+        help=f"number of workers (default: {usual}; with ray, all CPUs or GPUs of the cluster)",
     )
     command.add_argument(
         "--ray-address",
         metavar="ADDRESS",
-        help="join this cluster: auto or HOST:PORT (default: start a Ray on this machine)",
+        help="cluster to join: auto or HOST:PORT (default: start Ray on this machine)",
     )
 
 

@@ -65,12 +65,12 @@ class SourceSpec:
     )
     root: str | None = option(
         None,
-        "the source's folder or its URL, s3://... (coco without it: the embedded photos)",
+        "folder or URL (s3://...) of the source (default for coco: the embedded photos)",
         metavar="DIR",
         group="source",
         kind=Kind(folder_or_url),
     )
-    subset: str | None = option(None, "which part of the source, e.g. train2017", metavar="NAME", group="source")
+    subset: str | None = option(None, "part of the source to read, e.g. train2017", metavar="NAME", group="source")
     options: Mapping[str, str] = option(
         {},
         "a setting of the source; repeatable",
