@@ -14,17 +14,18 @@ from olrd.trust import escape_markdown, one_line, printable
 
 EARLIER_INTERVALS = ", intervals of an earlier version (percentile bootstrap, too short)"
 NOTES = (
-    "Rows are ranked by the score that agrees best with people: LPIPS in the mask where it was measured. The ranks in "
-    "brackets are those that the 95 % intervals leave open.",
-    "by PSNR: the rank by PSNR in the mask. An arrow shows how many places PSNR moves the row up or down: PSNR rewards "
+    "Ranking: rows are ranked by the score that agrees best with people, which is LPIPS in the mask if it was measured. "
+    "Ranks in brackets are those that the 95 % intervals leave open.",
+    "by PSNR: the rank by PSNR in the mask. An arrow shows how many places PSNR moves the row up or down. PSNR rewards "
     "smooth fills.",
-    "control: not a method but a reference, such as doing nothing. It has no rank and is listed where its score puts it.",
-    "A score is the mean over all samples with its 95 % interval over source photos. Time is the median.",
-    "mask: what was erased. ring: the pixels around it. raw: the output, unchanged. composited: the output inside the "
-    "mask and the input outside. change/outside/raw: the difference between output and input outside the mask.",
-    "= truth: every output equals the ground truth, so the score has no finite value. "
-    "Bold: the best ranked method that is not a control. If intervals overlap, the methods may not differ; "
-    "`benchmark compare` tests pairs.",
+    "control: a trivial method for comparison, such as doing nothing. It has no rank and is listed where its score puts it.",
+    "Scores: each is the mean over all samples, with a 95 % interval over source photos. Time is the median.",
+    "Regions: mask is the erased area, ring the pixels around it. Modes: raw is the unchanged output, composited the "
+    "output inside the mask and the input outside. change/outside/raw is the difference between output and input outside "
+    "the mask.",
+    "= truth: every output equals the ground truth, so the score has no finite value.",
+    "Bold: the best method that is not a control. If intervals overlap, the methods may not differ; `benchmark compare` "
+    "tests pairs.",
 )
 CONTROL = "control"
 """Head of the column that says whether a row is a control. Pages mark the row instead."""

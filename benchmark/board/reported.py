@@ -34,10 +34,10 @@ REALHM: dict[str, Numbers] = {
 PREFACE = """\
 # Reported by the paper, not measured here
 
-These are the numbers of the MagicEraser paper (ECCV 2024, arXiv 2410.10207), taken from a secondary source and not
-verified. How they were measured is not known: picture size, compositing, metric networks, sample counts.
-They cannot be compared with any number of the other tables in this folder and are never ranked with them.
-An empty cell: the paper reports nothing.
+These numbers are from the MagicEraser paper (ECCV 2024, arXiv 2410.10207). They were taken from a secondary source and not
+verified. It is not known how they were measured: picture size, compositing, metric networks and sample counts are missing.
+They cannot be compared with any number in the other tables of this folder, and are never ranked with them. An empty cell
+means that the paper reports no number.
 """
 
 
