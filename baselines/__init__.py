@@ -1,4 +1,4 @@
-"""Erasers with one interface, and controls: trivial methods for comparison.
+"""Erasers behind one interface, and controls, which are trivial methods for comparison.
 
 Example:
     >>> import numpy as np
@@ -13,7 +13,7 @@ Example:
     ((48, 64, 3), 'uint8', True)
     >>> first, second = eraser.erase([image, clean], [mask, mask])  # several photos at once
 
-`ERASERS.names()` lists the known erasers, and `state_of(name)` says whether one can run on this machine.
+`ERASERS.names()` lists the known erasers, and `state_of(name)` tells whether one can run on this machine.
 """
 
 from baselines.checked import CheckedEraser

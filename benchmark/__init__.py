@@ -1,4 +1,4 @@
-"""Scores for erasers: `run` one on a dataset, `compare` two runs, `score` one picture.
+"""Score erasers: `run` one on a dataset, `compare` two runs, `score` one picture.
 
 Score an eraser triplet by triplet:
 

@@ -37,15 +37,15 @@ def run(
 ) -> Run:
     """Erase and score every sample of a dataset, as `benchmark run` does.
 
-    An interrupted run continues. A finished run is opened and not made again.
+    The same call continues an interrupted run. A finished run is opened and not made again.
 
     Args:
         method: name of an eraser, e.g. `opencv-telea`; `benchmark list` shows all.
         dataset: name of a dataset.
-        root: folder or hub id of the dataset. Without it, `olrd` is the embedded photos.
+        root: folder or Hub id of the dataset. Without it, `olrd` uses the embedded photos.
         out: folder of the run; by default `runs/DATASET/PROTOCOL/METHOD`, with a suffix for settings that are not at
             their defaults.
-        workers: processes that erase and score.
+        workers: number of processes that erase and score.
         **settings: further fields of `benchmark.runner.request.Request`: `protocol`, `options` (of the eraser),
             `data_options`, `device`, `batch`, `limit`, `save`, `seed`, `disturbance`, `retry_failed`.
 
@@ -88,11 +88,11 @@ def compare(
 
     Args:
         a: a finished run, its folder, or a row of a leaderboard such as `leaderboards/olrd-demo#patchmatch`.
-        b: the run to compare with: the same. Protocol, data and metric revisions must be equal.
+        b: the run to compare with, given in the same way. Protocol, data and metric revisions must be equal.
         scores: columns to compare, e.g. `psnr/mask/raw`; by default the headline scores.
         by: compare within groups of samples: `area`, `category`, `background` or `placement`.
-        sizes: a difference of interest by score or metric, e.g. {"psnr": 0.5}, for `photos_needed`; by default the
-            mean difference.
+        sizes: the difference for which `photos_needed` is computed, by score or metric, e.g. {"psnr": 0.5}; by default
+            the mean difference.
 
     Returns:
         One row per score (and group): `mean` difference, its 95 % interval (`low`, `high`, or `no_interval`: why there
@@ -144,16 +144,16 @@ def score(
         result: what the eraser returned, uint8 [H, W, 3].
         truth: the photo without the object, uint8 [H, W, 3].
         mask: what was erased, bool [H, W], True = erase.
-        image: the photo with the object, uint8 [H, W, 3]. With it there are also the scores of the composited
-            result, and the change outside the mask.
+        image: the photo with the object, uint8 [H, W, 3]. With it, the scores also include those of the composited
+            result and the change outside the mask.
         metrics: names of metrics that score single pictures, or one name. `psnr` and `ssim` need no torch.
         device: `auto`, `cpu`, `cuda`, ... for metrics that run a network.
 
     Returns:
-        Scores by column, e.g. `psnr/mask/raw`. NaN where a score is not defined, e.g. the PSNR of equal pictures.
+        Scores by column, e.g. `psnr/mask/raw`. A score that is not defined, such as the PSNR of equal pictures, is NaN.
 
     Raises:
-        UsageError: an input is no array, or has another type or shape; or a metric is unknown or scores whole sets.
+        UsageError: an input is not an array or has a wrong type or shape, or a metric is unknown or scores whole sets.
 
     Example:
         >>> import benchmark, numpy as np

@@ -1,6 +1,6 @@
 """The MagicEraser method (ECCV 2024): inpainting with content initialisation, learned prompts and refocused attention.
 
-Example, with the small model that comes with the package:
+Erase with the small model that comes with the package:
     >>> import numpy as np
     >>> from magiceraser_ref import MagicEraser
     >>> image = np.full((64, 96, 3), 200, np.uint8)  # uint8 [H, W, 3], RGB
@@ -12,13 +12,13 @@ Example, with the small model that comes with the package:
     >>> clean.shape, bool((clean[~mask] == image[~mask]).all())
     ((64, 96, 3), True)
 
-Or as in diffusers, with pictures of Pillow (`MagicEraser.__call__` has all arguments):
+Or call it like a diffusers pipeline, with Pillow pictures (`MagicEraser.__call__` documents all arguments):
     >>> from PIL import Image
     >>> photo, mask_image = Image.fromarray(image), Image.fromarray(mask)  # white = erase
     >>> eraser(image=photo, mask_image=mask_image, num_inference_steps=20).images[0].size
     (96, 64)
 
-`import magiceraser_ref` is light: torch and diffusers are imported when `MagicEraser` is first used.
+`import magiceraser_ref` is fast: torch and diffusers are imported when `MagicEraser` is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""olrd: object / mask / clean-background triplets from panoptic annotations.
+"""olrd: build object / mask / clean-background triplets from annotated photos, and open them.
 
     import olrd
 
@@ -6,7 +6,7 @@
     for triplet in dataset:
         print(triplet.id, triplet.image.shape, triplet.mask.mean())
 
-`import olrd` is light: what a function needs is imported when it is called.
+`import olrd` is fast: a function imports what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ def build(
 
     Args:
         source: the name of a source; `olrd sources` lists them.
-        root: the source's folder or its URL. `coco` without it reads the embedded photos.
+        root: the source's folder or URL. Without it, `coco` reads the embedded photos.
         out: the folder or URL to write to; by default `triplets/SOURCE`.
-        workers: processes. With more than one, call this under `if __name__ == "__main__":`.
-        retry_failed: try photos again that could not be read.
+        workers: number of processes. With more than one, call this under `if __name__ == "__main__":`.
+        retry_failed: read photos again that could not be read.
         repair: check the hashes of a finished build and build damaged shards again.
         options: the options of `olrd-build` with underscores, e.g. `size=512`, `blend="feather"`, `min_area=0.01`,
-            `categories=("dog", "cat")`, `form="recipes"`, `limit=100`, `preset="hard-cases"`. Three have forms of their own:
-            `splits={"train": 0.9, "test": 0.1}` (shares with the sum 1), `scale=(0.8, 1.2)` (lowest and highest), and
-            `licenses="4,cc-by"` (one text, with commas). A list of names may also be written as on the command line:
-            `"dog,cat"`.
+            `categories=("dog", "cat")`, `form="recipes"`, `limit=100`, `preset="hard-cases"`. Three of them are written
+            differently: `splits={"train": 0.9, "test": 0.1}` (shares that sum to 1), `scale=(0.8, 1.2)` (lowest and
+            highest), and `licenses="4,cc-by"` (one string with commas). Other lists of names may be written as on the
+            command line: `"dog,cat"`.
 
     Returns:
         The finished dataset.
 
     Raises:
-        UsageError: an option does not exist or does not fit.
+        UsageError: an option does not exist, or its value is not allowed.
         SourceError: the source cannot be read.
-        OutputError: `out` holds something else.
+        OutputError: `out` contains something else.
 
     Example:
         >>> import olrd
@@ -82,15 +82,15 @@ def open(folder: str | os.PathLike[str]) -> Dataset:
     """Open a built folder, or one at a URL.
 
     Args:
-        folder: what `olrd-build --out` wrote.
+        folder: a folder that `olrd-build --out` wrote.
 
     Returns:
-        A dataset with a length; iterating it gives triplets with `id`, `image` (uint8 [H, W, 3]), `mask`
+        A dataset with a length. Iterating over it returns triplets with `id`, `image` (uint8 [H, W, 3]), `mask`
         (bool [H, W], True = erase), `background` (uint8 [H, W, 3]) and `row` (the plain columns).
 
     Raises:
-        SourceError: the folder holds no finished build.
-        IntegrityError: its record is damaged.
+        SourceError: the folder contains no finished build.
+        IntegrityError: its `build.json` is damaged.
 
     Example:
         >>> import olrd
@@ -112,14 +112,14 @@ def load(
 ) -> datasets.Dataset | datasets.DatasetDict:
     """Open a built folder, or one at a URL, as a `datasets` dataset.
 
-    A full folder opens as `datasets.load_dataset` opens it. The pictures of recipes are rendered from the photos, and
-    verified by hash, each time a row is read.
+    For a folder in full form, the result is that of `datasets.load_dataset`. The pictures of recipes are rendered from the
+    photos, and verified by hash, each time a row is read.
 
     Args:
-        folder: what `olrd-build --out` wrote, or what `olrd.open` returned for it.
-        split: one split; by default a dict of all.
-        root: the folder of the photos. Recipes need it.
-        max_pixels: larger photos are not decoded when recipes are rendered.
+        folder: a folder that `olrd-build --out` wrote, or what `olrd.open` returned for it.
+        split: name of one split; by default, all splits are returned as a dict.
+        root: the folder of the photos, needed for recipes.
+        max_pixels: refuse larger photos when recipes are rendered.
 
     Returns:
         Rows whose pictures are PIL images: RGB, and 1-bit for the mask.
