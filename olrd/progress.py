@@ -5,10 +5,29 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from tqdm import tqdm
+
+
+class _Messages:
+    """stderr as a file of messages only: the work goes on if nobody reads them (`2>&1 | head`)."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+MESSAGES = _Messages()
 
 
 def progress_bar(label: str, total: int, unit: str = "it", initial: int = 0) -> tqdm[Any]:
@@ -20,7 +39,7 @@ def progress_bar(label: str, total: int, unit: str = "it", initial: int = 0) -> 
         unit_scale=unit == "B",
         initial=initial,
         delay=2.0,
-        file=sys.stderr,
+        file=MESSAGES,
         dynamic_ncols=True,
         mininterval=0.5,
     )
@@ -36,8 +55,8 @@ def lock_for_one_process() -> None:
 
 
 def say(message: str) -> None:
-    """Print one line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one line on stderr. The work goes on if nobody reads it."""
+    print(message, file=MESSAGES, flush=True)
 
 
 @cache

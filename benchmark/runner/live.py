@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from benchmark.protocol import Protocol
+from olrd.progress import MESSAGES
 from olrd.trust import one_line, printable
 
 MOST = 4
@@ -69,4 +69,4 @@ class LiveLine:
         return ", ".join([*means[:MOST], *([f"{self._failed} failed"] if self._failed else [])])
 
     def _say(self, text: str) -> None:
-        self._bar.write(printable(one_line(text)), file=sys.stderr)
+        self._bar.write(printable(one_line(text)), file=MESSAGES)

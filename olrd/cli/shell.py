@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -106,8 +107,8 @@ def guarded(main: Callable[[], int]) -> int:
         return _say_error("terminated; run the same command again to go on from here", 143, "")
     except KeyboardInterrupt:
         return _say_error("interrupted; run the same command again to go on from here", 130, "")
-    except BrokenPipeError:
-        return _closed(0)
+    except BrokenPipeError as error:
+        return _closed(0) if _has_no_reader() else _say_error(error.strerror or error, 1)
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
         return _closed(_say_error(f"{where}{error.strerror or error}", 1))
@@ -137,6 +138,17 @@ def _say_error(error: object, status: int, prefix: str = "error: ") -> int:
     with suppress(OSError):
         print(printable(f"{prefix}{error}"), file=sys.stderr)
     return status
+
+
+def _has_no_reader() -> bool:
+    """Whether stdout is a pipe that nobody reads any more. Else a `BrokenPipeError` is that of a connection or of another
+    process."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # a stream of Python's own, or a closed one
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _closed(status: int) -> int:

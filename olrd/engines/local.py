@@ -50,9 +50,9 @@ class LocalEngine:
             yield from map(worker, tasks)
             return
         left, deaths = list(tasks), 0
-        context = _context(getattr(worker, "IMPORTS", None))
         while left:
             before = len(left)
+            context = _context(getattr(worker, "IMPORTS", None))
             pool = ProcessPoolExecutor(min(self.workers, len(left)), context, _prepare, (dict(os.environ), worker))
             futures: dict[Future[Any], Task] = {}
             try:
@@ -67,7 +67,7 @@ class LocalEngine:
                 _kill(pool)
             except BrokenProcessPool as error:
                 deaths = 0 if len(left) < before else deaths + 1
-                cause = _cause(pool)
+                cause = _cause(pool) if pool._broken else "as it started"
                 # The pool ends the processes that it knew when it broke. One that `submit` started meanwhile would
                 # wait for tasks without end, and the pool's thread for it.
                 _kill(pool)
@@ -84,10 +84,8 @@ class LocalEngine:
                 _kill(pool)
                 raise
             finally:
-                # `cancel_futures` does not serve here: the pool's thread cancels them only while the pool exists, and
-                # it is gone once this iterator is closed.
-                for future in futures:
-                    future.cancel()
+                # The futures are not cancelled. The pool is broken by now, so its thread ends those that wait, and fails at a
+                # cancelled one before it has cleaned up.
                 pool.shutdown(wait=False)
 
 
@@ -99,6 +97,8 @@ def _submitted(pool: ProcessPoolExecutor, task: Any) -> Future[Any]:
     """
     try:
         return pool.submit(_work, task)
+    except (EOFError, ConnectionError) as error:  # the new process, or the server that forks it, was killed
+        raise BrokenProcessPool(str(error)) from error
     except OSError as error:  # `submit` started a process with the pool's queue, which was closed as the pool broke
         if not pool._broken:
             raise

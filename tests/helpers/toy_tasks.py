@@ -28,6 +28,12 @@ class Square:
         return number * number
 
 
+class Forked(Square):
+    """Its processes are forked by a server."""
+
+    IMPORTS = "olrd.progress"
+
+
 class DieOnce(Square):
     """Task 3 kills its process, the first time that it runs."""
 

@@ -417,6 +417,26 @@ def test_a_build_for_a_reader_that_went_away_is_finished(root: Path, tmp_path: P
     assert (tmp_path / "out" / "build.json").exists()
 
 
+@pytest.mark.slow
+def test_the_work_goes_on_if_nobody_reads_its_messages(tmp_path: Path) -> None:
+    """`olrd-build ... 2>&1 | head`: the command ended with exit code 0 at its first message, and nothing was done."""
+    code = (
+        "from olrd.cli.shell import guarded\nfrom olrd.progress import progress_bar, say\n"
+        "def work():\n say('begun')\n bar = progress_bar('working', 2)\n bar.delay = 0\n bar.update()\n bar.close()\n"
+        " open('done', 'w').close()\n return 0\n"
+        "raise SystemExit(guarded(work))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, stderr=writing, timeout=60
+    )
+    os.close(writing)
+    assert (tmp_path / "done").exists()
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
@@ -424,6 +444,7 @@ def test_a_build_for_a_reader_that_went_away_is_finished(root: Path, tmp_path: P
         (PermissionError(13, "Permission denied", "/x/y"), 1, "/x/y: Permission denied"),
         (IsADirectoryError(21, "Is a directory", "/x"), 1, "/x: Is a directory"),
         (UsageError("no \x1b[2J"), 2, "no ?[2J"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "error: Broken pipe"),  # of a connection: stdout has a reader
     ],
 )
 def test_every_end_is_one_line(error: Exception, status: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,26 +1,24 @@
-"""A worker of the local engine dies while another one starts. `submit` starts workers, and runs in the main thread; the
-pool's own thread notices the death. Each order of the two is forced here."""
+"""A worker of the local engine, or the server that forks workers, dies while a worker starts. `submit` starts workers,
+and runs in the main thread; the pool's own thread notices the death. Each order of the two is forced here."""
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from concurrent.futures import process as pools
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_tasks import DieOnce
+from toy_tasks import DieOnce, Forked, Note
 
 from olrd.engines import EngineSpec
 from olrd.engines.local import LocalEngine
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        hasattr(pools._ExecutorManagerThread, "_terminate_broken"),
-        reason="this Python starts no worker while a pool breaks",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 class Late(dict[int, Any]):
@@ -36,6 +34,10 @@ class Late(dict[int, Any]):
         super().__setitem__(pid, started)
 
 
+@pytest.mark.skipif(
+    hasattr(pools._ExecutorManagerThread, "_terminate_broken"),
+    reason="this Python starts no worker while a pool breaks",
+)
 @pytest.mark.parametrize("moment", ["it is about to start", "it has started and is not known"])
 def test_a_worker_dies_while_another_one_starts(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The build ended with an OSError, or the pool's thread waited for the new worker without end."""
@@ -85,3 +87,54 @@ def test_a_worker_dies_while_another_one_starts(moment: str, tmp_path: Path, mon
     for thread in waiting:
         thread.join(10)
     assert not any(thread.is_alive() for thread in waiting)
+
+
+@pytest.mark.parametrize("end", [EOFError("unexpected EOF"), BrokenPipeError(32, "Broken pipe")])
+@pytest.mark.parametrize("which", [1, 2])
+def test_the_server_dies_while_it_forks_a_worker(
+    which: int, end: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The build ended with a traceback, or with exit code 0, as for a reader that went away."""
+    connect, asked = forkserver._forkserver.connect_to_new_process, []
+
+    def late(fds: Any) -> Any:
+        asked.append(fds)
+        if len(asked) == which:
+            server = forkserver._forkserver._forkserver_pid
+            os.kill(server, signal.SIGKILL)
+            while Path(f"/proc/{server}/stat").read_text().split()[2] != "Z":
+                time.sleep(0.01)
+            raise end
+        return connect(fds)
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", late)
+    engine = LocalEngine(EngineSpec(workers=2))
+    assert sorted(engine.run(Forked(str(tmp_path)), range(4))) == [0, 1, 4, 9]
+    said = capsys.readouterr().err
+    assert said.startswith("a worker process ended ") and said.endswith("; what it was doing is done again\n")
+    assert len(asked) == which + 2
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_pool_that_is_left_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread met a cancelled task, and ended with an error that the terminal showed."""
+    thread_class = pools._ExecutorManagerThread
+    wait = thread_class.wait_result_broken_or_wakeup
+    left = threading.Event()
+
+    def late(thread: Any) -> Any:
+        found = wait(thread)
+        if found[1]:  # the pool is broken
+            assert left.wait(30)
+        return found
+
+    monkeypatch.setattr(thread_class, "wait_result_broken_or_wakeup", late)
+    running = LocalEngine(EngineSpec(workers=2)).run(Note(str(tmp_path)), range(40))
+    next(running)
+    running.close()  # type: ignore[attr-defined]
+    waiting = [thread for thread in threading.enumerate() if isinstance(thread, thread_class)]
+    assert waiting
+    left.set()
+    for thread in waiting:
+        thread.join(30)
+        assert not thread.is_alive()
