@@ -29,9 +29,14 @@ class Square:
 
 
 class Forked(Square):
-    """Its processes are forked by a server."""
+    """Its processes are forked by a server. Tasks wait for a file `go`."""
 
     IMPORTS = "olrd.progress"
+
+    def __call__(self, number: int) -> Any:
+        while not Path(self.folder, "go").exists():
+            time.sleep(0.01)
+        return super().__call__(number)
 
 
 class DieOnce(Square):

@@ -100,6 +100,7 @@ def test_the_server_dies_while_it_forks_a_worker(
     def late(fds: Any) -> Any:
         asked.append(fds)
         if len(asked) == which:
+            (tmp_path / "go").touch()  # until now no worker is idle, so `submit` starts a second one
             server = forkserver._forkserver._forkserver_pid
             os.kill(server, signal.SIGKILL)
             while Path(f"/proc/{server}/stat").read_text().split()[2] != "Z":
@@ -112,7 +113,7 @@ def test_the_server_dies_while_it_forks_a_worker(
     assert sorted(engine.run(Forked(str(tmp_path)), range(4))) == [0, 1, 4, 9]
     said = capsys.readouterr().err
     assert said.startswith("a worker process ended ") and said.endswith("; what it was doing is done again\n")
-    assert len(asked) == which + 2
+    assert len(asked) > which
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
