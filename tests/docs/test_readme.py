@@ -45,7 +45,7 @@ def test_the_quickstarts_run_as_typed_and_print_what_is_shown(
         pytest.importorskip(library, reason="pip install 'olrd[benchmark,magiceraser]'")
     monkeypatch.chdir(tmp_path)
     data = open_dataset("olrd")
-    some = data.ids()[:9]  # of the 27 that a reader's run scores
+    some = data.ids()[:9]  # of the 26 that a reader's run scores
     monkeypatch.setattr(data, "ids", lambda: some)
     monkeypatch.setattr("benchmark.runner.inputs.open_dataset", lambda *_: data)
     printed = ""
