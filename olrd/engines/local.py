@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -67,7 +68,11 @@ class LocalEngine:
                 _kill(pool)
             except BrokenProcessPool as error:
                 deaths = 0 if len(left) < before else deaths + 1
-                cause = _cause(pool) if pool._broken else "as it started"
+                if pool._broken:
+                    cause = _cause(pool)
+                else:
+                    cause = "as it started"
+                    time.sleep(0.1)  # a server that was killed counts as running for a moment: it would be asked again
                 # The pool ends the processes that it knew when it broke. One that `submit` started meanwhile would
                 # wait for tasks without end, and the pool's thread for it.
                 _kill(pool)
