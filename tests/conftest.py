@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from synthetic_coco import write_coco
 
 from olrd.arrays import Image
 
+TESTS = Path(__file__).parent
 _cache = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
 
 # A busy machine is no failure: no limit on the time of one example. `make check` draws fewer examples than `make test`.
@@ -65,9 +67,34 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files come first, those with most slow tests, so that no test process works on one alone at the end."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: ("perf" not in item.path.parts, -slow[item.path]))
+    """Tests without networks come first, those with them last; the files with most slow tests are at both ends.
+
+    Two test processes begin at the two ends (`pytest_xdist_make_scheduler`). So one of them hardly ever loads
+    networks, and what they work on when they meet are short files.
+    """
+    all_of, slow = Counter(item.path for item in items), Counter(i.path for i in items if i.get_closest_marker("slow"))
+
+    def place(item: pytest.Item) -> tuple[bool, bool, int]:
+        # Files of slow tests alone are few tests, but servers, clusters and trainings.
+        networks = item.path.relative_to(TESTS).parts[0] not in ("olrd", "perf")
+        short = slow[item.path] < all_of[item.path]
+        return (True, not short, slow[item.path]) if networks else (False, short, -slow[item.path])
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Whole files, as `--dist loadfile` has it; every other process takes them from the end of the list."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class FromBothEnds(LoadFileScheduling):
+        def _assign_work_unit(self, node: Any) -> None:
+            if self.nodes.index(node) % 2:
+                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            super()._assign_work_unit(node)
+
+    return FromBothEnds(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

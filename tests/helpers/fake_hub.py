@@ -58,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # otherwise a body waits 40 ms for the receipt of its headers
     hub: Hub
 
     def log_message(self, *_: Any) -> None:

@@ -1,19 +1,29 @@
-"""Every registered engine gives what a plain loop gives, also when workers die; and every refusal."""
+"""Every registered engine gives what a plain loop gives, also when workers and nodes die; and every refusal."""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
-from built_folders import digest
+from built_folders import command, digest
+from seven_pairs import same
 from toy_tasks import DieAlways, DieOnce, Note, Other, Refuse, Square, Visible
 
+import benchmark.runner.run as runner
+from benchmark.runner.request import Request
+from benchmark.runner.results import Run, read_rows
+from benchmark.runner.run import run
 from olrd.builder.build import build
 from olrd.builder.worker import UnitBuilder
 from olrd.cli.build import main as build_main
@@ -23,26 +33,47 @@ from olrd.engines.ray import _Actor
 from olrd.errors import MissingExtraError, OlrdError, OutputError, Rejected, UsageError
 from olrd.sources import SourceSpec
 
+STORE = {"object_store_memory": 80_000_000}
+SIZE = {"width": "240", "height": "180"}
+LIMIT = 96
+
+
+class Nodes(NamedTuple):
+    """A cluster with one CPU a node; `lost` is the node that is to die."""
+
+    cluster: Any
+    lost: Any
+
+    def joined(self) -> list[str]:
+        return ["--engine", "ray", "--ray-address", self.cluster.address]
+
 
 @pytest.fixture(scope="module")
-def ray_here() -> Iterator[None]:
-    """One small Ray for the module: starting it takes seconds."""
-    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+def nodes() -> Iterator[Nodes]:
+    """One real cluster of two nodes for the module: starting it takes seconds. The GPU is pretended."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from ray.cluster_utils import Cluster
+
     with pytest.MonkeyPatch.context() as patch:
         # Ray's workers find this module where spawned processes do.
         patch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            "local",
-            num_cpus=2,
-            num_gpus=1,
-            object_store_memory=80_000_000,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-        yield
-        ray.shutdown()
+        head = {"num_cpus": 1, "num_gpus": 1, "include_dashboard": False} | STORE
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            yield Nodes(cluster, cluster.add_node(num_cpus=1, **STORE))
+        finally:
+            cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def ray_here(nodes: Nodes) -> Iterator[None]:
+    """This process is connected to the cluster."""
+    import ray
+
+    ray.init(nodes.cluster.address, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(params=ENGINES.names())
@@ -136,13 +167,14 @@ def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
 def test_a_full_cluster_is_told_of_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    holder = ray.remote(num_cpus=2)(Other).remote()
-    ray.get(holder.here.remote())
+    holders = [ray.remote(num_cpus=1)(Other).remote() for _ in range(2)]
+    ray.get([holder.here.remote() for holder in holders])
     said: list[str] = []
 
     def say(message: str) -> None:
         said.append(message)
-        ray.kill(holder)
+        for holder in holders:
+            ray.kill(holder)
 
     monkeypatch.setattr("olrd.engines.ray.PATIENCE", 1)
     monkeypatch.setattr("olrd.engines.ray.say", say)
@@ -160,6 +192,108 @@ def test_an_output_folder_that_a_node_does_not_see_is_named(tmp_path: Path) -> N
     config = BuildConfig(SourceSpec("synthetic"))
     with pytest.raises(OutputError, match=r"parts is not there on .*under one path"):
         UnitBuilder(config, str(tmp_path / "parts")).start()
+
+
+# --- a node is lost ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build of one process."""
+    out = tmp_path_factory.mktemp("plain") / "out"
+    build(BuildConfig(SourceSpec("synthetic", options=SIZE), limit=LIMIT), out)
+    return out
+
+
+@pytest.mark.slow
+def test_a_node_dies_in_the_middle_of_a_build(nodes: Nodes, plain: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--source", "synthetic", "--limit", str(LIMIT), "--out", str(out), "--json"]
+    words += [word for pair in SIZE.items() for word in ("--source-option", "=".join(pair))]
+    argv = [sys.executable, "-m", "olrd.cli.build", *words, *nodes.joined()]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (_marks(out) and _works(nodes.lost)):
+            time.sleep(0.005)
+        before = _marks(out)
+        nodes.cluster.remove_node(nodes.lost, allow_graceful=False)
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["totals"]["photos_read"] == LIMIT  # nothing else is on stdout
+    assert 0 < before < len(json.loads(stdout)["units"])
+    assert digest(out) == digest(plain)
+
+
+def _marks(out: Path) -> int:
+    return len(list(out.glob("parts/*-*.json")))
+
+
+def _works(node: Any) -> bool:
+    """Whether an actor of ours is at work on this node: Ray titles its processes."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    children = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+    return any("_Actor.work" in _title(child) for child in children)
+
+
+def _title(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def protocol(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("protocol") / "small.json"
+    settings = {"name": "small", "version": 1, "metrics": ["psnr", "ssim"], "bootstrap": 30}
+    path.write_text(json.dumps(settings))
+    return path
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_the_cluster_with_the_same_rows(
+    nodes: Nodes, plain: Path, protocol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun by one process, which stopped after two parts; those are not erased again."""
+    request = Request(method="opencv-telea", root=str(plain), protocol=str(protocol), limit=80)
+    run(request, tmp_path / "plain")
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "summarise", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(request, tmp_path / "out")
+    parts = sorted((tmp_path / "out" / "parts").glob("*.parquet"))
+    assert len(parts) == 5
+    kept = {row["id"]: row["seconds"] for path in parts[:2] for row in read_rows(path)}
+    for path in parts[2:]:
+        path.unlink()
+    (tmp_path / "out" / "samples.parquet").unlink()
+    words = [
+        "run",
+        "--method",
+        "opencv-telea",
+        "--root",
+        plain,
+        "--protocol",
+        protocol,
+        "--limit",
+        80,
+        "--json",
+        "--out",
+        tmp_path / "out",
+        *nodes.joined(),
+    ]
+    done = command(*words, module="benchmark.cli")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 80
+    same(tmp_path / "out", tmp_path / "plain")
+    seconds = pd.read_parquet(tmp_path / "out" / "samples.parquet").set_index("id").seconds
+    assert dict(seconds[list(kept)]) == kept
+    first, second = (Run(tmp_path / name).summary for name in ("out", "plain"))
+    assert replace(first, times=second.times) == second
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 # --- refusals --------------------------------------------------------------------------------------
