@@ -65,7 +65,7 @@ def regions(seed: int) -> Regions:
 
 
 def tiny_unet() -> Any:
-    """One layer of self-attention in each direction: compiling takes seconds."""
+    """One block with self-attention, one without: compiling takes seconds."""
     torch.manual_seed(0)
     return diffusers.UNet2DConditionModel(
         sample_size=8,
@@ -73,12 +73,12 @@ def tiny_unet() -> Any:
         out_channels=4,
         layers_per_block=1,
         norm_num_groups=4,
-        block_out_channels=(8, 16),
+        block_out_channels=(8,),
         cross_attention_dim=16,
         attention_head_dim=8,
         mid_block_type=None,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
+        down_block_types=("CrossAttnDownBlock2D",),
+        up_block_types=("UpBlock2D",),
     ).eval()
 
 
@@ -95,18 +95,18 @@ def run_of(unet: Any, seed: int) -> list[torch.Tensor]:
 @pytest.mark.parametrize("how", ["torch.compile", "compile()", "compile_repeated_blocks()"])
 def test_a_compiled_unet_is_refocused_without_compiling_it_again(how: str) -> None:
     plain = tiny_unet()
-    wanted = [run_of(plain, seed) for seed in range(3)]
+    wanted = [run_of(plain, seed) for seed in range(2)]
     graphs = Graphs()
     unet = compiled(plain, how, graphs)
     counts = []
-    for seed in range(3):
+    for seed in range(2):
         found = run_of(unet, seed)
         counts.append(graphs.count)
         for one, other in zip(found, wanted[seed], strict=True):
             assert torch.allclose(one, other, atol=1e-5)
         assert not any(type(p) is RefocusedProcessor for p in plain.attn_processors.values())
     # The one graph is that of ordinary steps, the other that of refocused ones.
-    assert counts[0] == counts[2] and (how == "compile_repeated_blocks()" or counts[0] == 2)
+    assert counts[0] == counts[1] and (how == "compile_repeated_blocks()" or counts[0] == 2)
     assert not unet._forward_pre_hooks and not plain._forward_pre_hooks
 
 
