@@ -11,7 +11,7 @@ from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.sources import SourceSpec
 
-COUNT = 6
+COUNT = 4
 VICTIM = 0
 """The photo that is damaged: one with several movable objects."""
 GREY = 3

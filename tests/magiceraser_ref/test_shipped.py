@@ -61,12 +61,12 @@ def test_an_embedded_photo_is_erased_by_one_command(tmp_path: Path, capsys: pyte
 def test_it_sees_nothing_of_the_object_and_each_part_matters() -> None:
     sample = open_dataset("olrd").sample(1)
     rows, columns = around(sample.mask)
-    image, mask = sample.image[rows, columns], sample.mask[rows, columns]
+    image, mask = sample.image[rows, columns][::2, ::2], sample.mask[rows, columns][::2, ::2]
     other = image.copy()
     other[mask] = 255 - other[mask]
 
     def erased(eraser: MagicEraser, picture: np.ndarray, **options: Any) -> np.ndarray:
-        return eraser.erase([picture], [mask], prompts=[sample.prompt], keys=["k"], steps=4, strength=0.5, **options)[0]
+        return eraser.erase([picture], [mask], prompts=[sample.prompt], keys=["k"], steps=2, strength=0.5, **options)[0]
 
     eraser = MagicEraser.from_pretrained(SHIPPED, device="cpu")
     first = erased(eraser, image)

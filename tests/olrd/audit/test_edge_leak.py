@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from olrd.dataset.folder import Dataset, row_triplet
 from olrd.errors import UsageError
 from olrd.masks import disc
 
-PHOTOS = 30
+PHOTOS = 24
 
 
 def _seam(image: Image, mask: Mask) -> Image:
@@ -32,6 +33,7 @@ def _shifted(mask: Mask, by: int) -> Mask:
     return np.roll(mask, by, axis=1)
 
 
+@cache
 def _untouched(number: int) -> LeakPair:
     """Two camera-fresh objects of the same shape in two frames: nothing has been pasted."""
     first, mask = draw_photo(number)

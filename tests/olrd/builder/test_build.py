@@ -32,12 +32,12 @@ from perf.faults.processes import workers_of
 @pytest.fixture(scope="module")
 def root(drawn: DrawnSets) -> Path:
     """Enough photos for many units."""
-    return drawn.photos(72)
+    return drawn.photos(42)
 
 
 @pytest.fixture(scope="module")
 def config(root: Path) -> BuildConfig:
-    return BuildConfig(SourceSpec("coco", str(root)), shard_bytes=400_000)
+    return BuildConfig(SourceSpec("coco", str(root)), shard_bytes=250_000)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def few(drawn: DrawnSets) -> BuildConfig:
 @pytest.fixture(scope="module")
 def some(drawn: DrawnSets) -> BuildConfig:
     """For what needs all splits and several units."""
-    return BuildConfig(SourceSpec("coco", str(drawn.photos(30))), shard_bytes=200_000)
+    return BuildConfig(SourceSpec("coco", str(drawn.photos(24))), shard_bytes=150_000)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def reference(config: BuildConfig, drawn: DrawnSets) -> dict[str, str]:
 
 def words(root: Path, out: Path, *more: object) -> list[object]:
     """The command line of the same build."""
-    return ["--source", "coco", "--root", root, "--out", out, "--shard-bytes", 400_000, *more]
+    return ["--source", "coco", "--root", root, "--out", out, "--shard-bytes", 250_000, *more]
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_limit_is_a_prefix_of_the_photos(few: BuildConfig, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_shards_stay_below_the_byte_limit(some: BuildConfig, tmp_path: Path) -> None:
     for limit in (150_000, 1_000_000):
-        result = build(replace(some, shard_bytes=limit, limit=16), tmp_path / str(limit))
+        result = build(replace(some, shard_bytes=limit, limit=10), tmp_path / str(limit))
         assert all(shard["bytes"] <= limit for shard in result["shards"])
         assert verify(tmp_path / str(limit))["problems"] == []
 
@@ -169,7 +169,7 @@ def test_shards_stay_below_the_byte_limit(some: BuildConfig, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_background_is_stored_once_per_row_group(some: BuildConfig, tmp_path: Path) -> None:
     """Triplets of one photo have the same background; composites and masks are all different."""
-    build(replace(some, shard_bytes=100_000_000), tmp_path / "out")
+    build(replace(some, shard_bytes=100_000_000, limit=12), tmp_path / "out")
     for path in sorted((tmp_path / "out" / "data").glob("*.parquet")):
         with pq.ParquetFile(path) as file:
             rows = file.read(["image_id", "background", "image"]).to_pylist()
@@ -197,7 +197,7 @@ def test_a_background_is_stored_once_per_row_group(some: BuildConfig, tmp_path: 
 )
 @pytest.mark.slow
 def test_every_option_gives_a_verified_dataset(some: BuildConfig, tmp_path: Path, change: dict[str, object]) -> None:
-    result = build(replace(some, limit=12, **change), tmp_path / "out")  # type: ignore[arg-type]
+    result = build(replace(some, limit=8, **change), tmp_path / "out")  # type: ignore[arg-type]
     assert result["totals"]["triplets"] > 10
     assert verify(tmp_path / "out")["problems"] == []
 
