@@ -52,12 +52,12 @@ def hole(size: tuple[int, int], top: int, left: int, height: int, width: int) ->
 
 
 HOLES = {
-    "middle": hole((193, 257), 90, 100, 30, 41),
-    "one pixel": hole((193, 257), 77, 131, 1, 1),
-    "top left corner": hole((193, 257), 0, 0, 12, 9),
-    "bottom right corner": hole((193, 257), 180, 240, 13, 17),
-    "whole width": hole((150, 131), 60, 0, 5, 131),
-    "two far apart": hole((161, 250), 5, 3, 9, 9) | hole((161, 250), 140, 220, 20, 30),
+    "middle": hole((129, 161), 50, 60, 30, 41),
+    "one pixel": hole((129, 161), 77, 91, 1, 1),
+    "top left corner": hole((129, 161), 0, 0, 12, 9),
+    "bottom right corner": hole((129, 161), 116, 144, 13, 17),
+    "whole width": hole((110, 97), 60, 0, 5, 97),
+    "two far apart": hole((121, 190), 5, 3, 9, 9) | hole((121, 190), 100, 160, 20, 30),
     "hardly larger than the network accepts": hole((31, 40), 10, 10, 8, 8),
     "last pixel, which some layers do not see": hole((64, 66), 63, 65, 1, 1),
 }

@@ -92,7 +92,7 @@ def test_attentive_features_are_those_of_its_script(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("IMAGENET_INCEPTION", str(path))
     metric = open_metric("legacy:attentive-fid")
     rng = np.random.default_rng(1)
-    images = [rng.integers(0, 256, (40, 60, 3), dtype=np.uint8) for _ in range(2)]
+    images = [rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)]
     network = torchvision.models.Inception3(1000, aux_logits=True, transform_input=True, init_weights=False)
     network.load_state_dict(torch.load(path, weights_only=True))
     network.fc = torch.nn.Identity()

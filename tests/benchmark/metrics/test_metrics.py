@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics import METRICS, Erasure, ErasureMetric, MapMetric, SampleMetric, SetMetric, open_metric
+from benchmark.metrics.inception import InceptionDistance
 from benchmark.protocol import Protocol
 from benchmark.regions import regions_of
 from olrd.errors import UsageError
@@ -21,6 +23,8 @@ from small_encoders import one_thread, put_all
 
 KID = {"kid", "kid-box", "kid-alex-box"}
 SAME_FEATURES = {"fid-box", "kid", "kid-box", "legacy:attentive-fid", "mind", "mind-box"}
+ON_INCEPTION = {"fid-box", "kid", "kid-box", "mind", "mind-box"}
+"""Their features are those of `fid`."""
 SYMMETRIC = {"cmmd", "dists", "fid", "fid-box", "lpips-alex", "lpips-vgg", "mind", "psnr", "ssim"} | KID
 
 
@@ -53,10 +57,33 @@ LIGHT = ("psnr", "ssim", "lpips-alex", "legacy:brushnet-psnr", "legacy:ssh-psnr"
     scope="module",
     params=[n if n in LIGHT else pytest.param(n, marks=pytest.mark.slow) for n in sorted(METRICS.builtin)],
 )
-def metric(request: pytest.FixtureRequest, encoders: None) -> Any:
+def metric(request: pytest.FixtureRequest, encoders: None, known: dict[bytes, Any]) -> Iterator[Any]:
     if request.param == "dreamsim":
         pytest.importorskip("dreamsim", reason="pip install '.[dreamsim]'")
-    return open_metric(request.param, "cpu")
+    opened = open_metric(request.param, "cpu")
+    if request.param in ON_INCEPTION:
+        assert isinstance(opened, InceptionDistance)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(opened, "features", partial(remembered, opened, known))
+            yield opened
+    else:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[bytes, Any]:
+    """Inception's features of pictures. `fid` computes its own, and has all properties."""
+    return {}
+
+
+def remembered(metric: Any, known: dict[bytes, Any], images: list[np.ndarray]) -> np.ndarray:
+    """The features of each picture, computed once for all metrics that have them from one network."""
+    compute = InceptionDistance.features
+    keys = [repr(image.shape).encode() + image.tobytes() for image in images]
+    for key, image in zip(keys, images, strict=True):
+        if key not in known:
+            known[key] = compute(metric, [image])
+    return np.concatenate([compute(metric, []), *(known[key] for key in keys)])
 
 
 MASK = np.zeros((48, 72), bool)

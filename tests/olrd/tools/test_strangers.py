@@ -49,7 +49,7 @@ VALUES = [
     {"a": None},
 ]
 DELETE = object()
-slow_fixture = settings(max_examples=60, suppress_health_check=list(HealthCheck))
+slow_fixture = settings(suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_any_value_of_a_recipe_is_rendered_or_refused(mine: Path, recipes: Path,
     places = sorted(paths(honest), key=str)
     whole = (mine / "build.json").read_text(), Copy(mine).shard().read_bytes()
 
-    @settings(slow_fixture, max_examples=25)
+    @slow_fixture
     @given(st.sampled_from(places), st.sampled_from([*VALUES, DELETE]))
     def check(place: tuple[str | int, ...], value: Any) -> None:
         (mine / "build.json").write_text(whole[0])

@@ -32,8 +32,8 @@ def test_a_flipped_byte_anywhere_is_found(copy: Copy) -> None:
     data = path.read_bytes()
     moments = random.Random(5)
     places = [*range(0, 40, 9), *range(len(data) - 60, len(data), 13)]
-    places += [moments.randrange(len(data)) for _ in range(6)]
-    places += [moments.randrange(len(data) - 20_000, len(data)) for _ in range(6)]
+    places += [moments.randrange(len(data)) for _ in range(4)]
+    places += [moments.randrange(len(data) - 20_000, len(data)) for _ in range(4)]
     for place in places:
         damaged = bytearray(data)
         damaged[place] ^= 1 << moments.randrange(8)

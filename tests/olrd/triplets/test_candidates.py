@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from property_examples import examples
 
 from olrd.config import CandidateRules
 from olrd.errors import OBJECT_REASONS
@@ -138,7 +139,7 @@ def naive_doubt(box: Box, mask: Bits, index: np.ndarray, own: set[int]) -> tuple
     return around - own - {0}, lonely / outline
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(hnp.arrays(np.uint8, (16, 16), elements=st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7])), st.integers(0, 9))
 def test_doubt_equals_the_plain_loop(index: np.ndarray, last: int) -> None:
     """Many neighbours, or an outline along unlabelled pixels."""
