@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from baselines.checked import CheckedEraser
-from baselines.eraser import EraserSpec, WeightsMissingError, WeightsUnknownError
-from olrd.errors import MissingExtraError, OlrdError
+from baselines.eraser import EraserInfo, EraserSpec, WeightsMissingError, WeightsUnknownError
+from olrd.errors import MissingExtraError, OlrdError, UsageError
 from olrd.registry import Registry
 
 ERASERS = Registry(
@@ -57,7 +57,10 @@ def open_eraser(
         MissingExtraError: If a library is missing. The message says what to install.
         WeightsMissingError: If the weights are missing. The message says how to get them.
     """
-    return CheckedEraser(ERASERS.get(name)(EraserSpec(name, {} if options is None else options, device, seed)))
+    eraser = ERASERS.get(name)(EraserSpec(name, {} if options is None else options, device, seed))
+    if not isinstance(getattr(eraser, "info", None), EraserInfo):  # a plug-in
+        raise UsageError(f"the eraser '{name}' opens a {type(eraser).__name__}, which has no EraserInfo as `info`")
+    return CheckedEraser(eraser)
 
 
 class State(NamedTuple):
@@ -85,6 +88,7 @@ def state_of(name: str, open_it: Callable[[str], object] = open_eraser) -> State
     except MissingExtraError as error:
         return State("extra not installed", str(error))
     except OlrdError as error:
-        word = "broken" if "cannot be imported" in str(error) else "needs an option"
+        broken = any(words in str(error) for words in ("cannot be imported", "which has no EraserInfo"))
+        word = "broken" if broken else "needs an option"
         return State(word, str(error))
     return State("ready", "")

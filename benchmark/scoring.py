@@ -173,6 +173,9 @@ def _map_scores(
     if truth is None:
         return [Score(None, "no_truth")] * (len(MODES) * len(regions))
     maps = _one_each(metric.maps(outputs, truth), outputs)
+    for values in maps:
+        if np.shape(values) != truth.shape[:2]:
+            raise ValueError(f"expected maps [{truth.shape[0]}, {truth.shape[1]}], got {list(np.shape(values))}")
     found = [
         metric.finish(region_mean(values, where)) if where.any() else Score(None, "empty_region")
         for values in maps

@@ -50,12 +50,13 @@ def erase(eraser: Eraser, samples: Sequence[Sample], meter: Meter) -> Iterator[E
         outputs = eraser.erase([s.image for s in samples], [s.mask for s in samples], hints)
     except HOPELESS:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if len(samples) > 1:
             for sample in samples:
                 yield from erase(eraser, [sample], meter)
         else:
-            yield Erased(samples[0], error, *meter.stop(failed=True))
+            failure = error if isinstance(error, Exception) else RuntimeError(f"it called sys.exit({error.code!r})")
+            yield Erased(samples[0], failure, *meter.stop(failed=True))
         return
     seconds, peak_mb = meter.stop()
     for sample, output in zip(samples, outputs, strict=True):

@@ -15,6 +15,7 @@ from plugin.install import install
 
 from baselines import ERASERS, open_eraser, state_of
 from benchmark.datasets import open_dataset
+from benchmark.metrics import open_metric
 from olrd.draws import draw_integer
 from olrd.errors import UsageError
 
@@ -101,6 +102,15 @@ def test_a_broken_toy_spoils_nothing_but_itself() -> None:
     state = state_of("toy-absent")
     assert state.word == "broken"
     assert "no_such_module_at_all:open_it" in state.advice
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_toy_that_opens_nothing_is_named() -> None:
+    with pytest.raises(UsageError, match=r"the eraser 'toy-nothing' opens a object, .* EraserInfo"):
+        open_eraser("toy-nothing")
+    with pytest.raises(UsageError, match=r"the metric 'toy-nothing' opens a object, .* MetricInfo"):
+        open_metric("toy-nothing")
+    assert state_of("toy-nothing").word == "broken"
 
 
 def test_without_the_distribution_they_are_unknown() -> None:

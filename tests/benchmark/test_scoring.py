@@ -317,6 +317,16 @@ def test_a_metric_that_fails_costs_its_own_scores_and_no_others(act: Any, why: s
     assert {k: v.tolist() for k, v in found.features.items()} == {k: v.tolist() for k, v in whole.features.items()}
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (40, 50, 3)])
+def test_a_map_of_another_shape_is_no_score(shape: tuple[int, ...]) -> None:
+    """OpenCV's message for it names no shape."""
+    broken: Any = Broken("map", lambda outputs: [np.zeros(shape, np.float32) for _ in outputs])
+    found = score(sample(), drawn(2), Metrics([broken], [], []), PROTOCOL)
+    height, width = sample().mask.shape
+    why = f"failed: ValueError: expected maps [{height}, {width}], got {list(shape)}"
+    assert set(found.reasons.values()) == {why}
+
+
 def test_what_no_sample_can_do_without_stops_the_run() -> None:
     for kind in ("map", "sample", "set"):
         broken: Any = Broken(kind, act_of(SourceError("damaged weights")))

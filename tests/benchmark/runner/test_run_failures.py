@@ -42,10 +42,11 @@ from olrd.errors import MissingExtraError, OlrdError, OutputError, SourceError
 def test_failures_are_rows_with_reasons_and_counts_add_up(
     batch: int, root: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that raises, one of another size, one of another type, one missing: the others are not
+    """One that raises, one that leaves Python, one of another size, one of another type, one missing: the others are not
     touched, also where they shared a batch."""
     acts: dict[str, Callable[[Image], Any]] = {
         STEMS[0]: raising(ValueError("no idea")),
+        STEMS[1]: raising(SystemExit(0)),
         STEMS[2]: lambda output: output[:-1],
         STEMS[4]: lambda output: output.astype(np.float32),
         STEMS[5]: lambda output: None,
@@ -54,9 +55,10 @@ def test_failures_are_rows_with_reasons_and_counts_add_up(
     summary = run(request(root, batch=batch), tmp_path / "out").summary
     rows = samples(tmp_path / "out").set_index("id")
     failed = rows[rows.status == "failed"]
-    assert list(failed.index) == [STEMS[k] for k in (0, 2, 4, 5)]
+    assert list(failed.index) == [STEMS[k] for k in (0, 1, 2, 4, 5)]
     assert list(failed.reason) == [
         "ValueError: no idea",
+        "RuntimeError: it called sys.exit(0)",
         *(
             f"WrongOutputError: the eraser opencv-telea must return {found}"
             for found in (
@@ -66,13 +68,13 @@ def test_failures_are_rows_with_reasons_and_counts_add_up(
             )
         ),
     ]
-    assert failed["psnr/full/raw"].isna().all() and list(failed.width) == [30] * 4
-    assert list(failed.cluster) == ["scene0", "scene1", "scene2", "scene2"]
+    assert failed["psnr/full/raw"].isna().all() and list(failed.width) == [30] * 5
+    assert list(failed.cluster) == ["scene0", "scene0", "scene1", "scene2", "scene2"]
     good = rows.index[rows.status == "ok"]
     pd.testing.assert_frame_equal(rows.loc[good], samples(plain).set_index("id").loc[good])
-    assert (summary.n, summary.n_failed) == (3, 4)
+    assert (summary.n, summary.n_failed) == (2, 5)
     assert summary.failures == dict.fromkeys(failed.reason, 1)
-    assert summary.scores["psnr/full/raw"].n == 3
+    assert summary.scores["psnr/full/raw"].n == 2
 
 
 def test_a_damaged_file_fails_its_own_sample(root: Path, plain: Path, tmp_path: Path) -> None:

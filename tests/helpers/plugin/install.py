@@ -11,10 +11,12 @@ from places import REPOSITORY
 POINTS = """[baselines.erasers]
 toy-stamp = toy_bench:open_stamp
 toy-absent = no_such_module_at_all:open_it
+toy-nothing = toy_bench:open_nothing
 identity = toy_bench:open_stamp
 
 [benchmark.metrics]
 toy-darkness = toy_bench:open_darkness
+toy-nothing = toy_bench:open_nothing
 
 [benchmark.datasets]
 toy-noise = toy_bench:open_noise

@@ -85,3 +85,8 @@ class Noise:
 def open_noise(spec: DataSpec) -> Noise:
     """Option: count."""
     return Noise(int(checked_options(spec, {"count": "6"})["count"]))
+
+
+def open_nothing(spec: object) -> object:
+    """What a half-written plug-in returns."""
+    return object()
