@@ -149,6 +149,14 @@ def folder(pristine: Path, tmp_path: Path) -> Folder:
     return Folder(root, json.loads(text))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """No test pulls the plug, so none waits until its files survive that. Commands in other processes wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: None)
+        yield
+
+
 @pytest.fixture
 def no_sample_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The card's picture takes half the time of a small build and is not looked at here."""

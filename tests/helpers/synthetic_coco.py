@@ -7,9 +7,11 @@ photo is greyscale), a fragmented object, two objects in contact.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,20 @@ def segments_info(canvas: Canvas) -> list[dict[str, Any]]:
     return found
 
 
+@cache  # many tests write the first photos of one seed
+def files_of(seed: int, number: int) -> tuple[bytes, bytes, tuple[int, int], list[dict[str, Any]]]:
+    """The JPEG of a photo, the PNG of its map, (width, height), and its segments."""
+    canvas = draw_photo(number, np.random.default_rng([seed, number]))
+    photo = Image.fromarray(np.clip(canvas.pixels + 0.5, 0, 255).astype(np.uint8))
+    if VARIETY[number % len(VARIETY)] == "tiny":
+        photo = photo.convert("L")
+    packed = np.stack([canvas.ids >> shift & 255 for shift in (0, 8, 16)], axis=-1)
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    photo.save(jpeg, "JPEG", quality=92)
+    Image.fromarray(packed.astype(np.uint8)).save(png, "PNG")
+    return jpeg.getvalue(), png.getvalue(), photo.size, segments_info(canvas)
+
+
 def write_coco(root: Path, count: int = 6, seed: int = 0, subset: str = "train2017") -> Path:
     """Write `count` photos with annotations under `root`, in the official layout; returns `root`.
 
@@ -192,16 +208,11 @@ def write_coco(root: Path, count: int = 6, seed: int = 0, subset: str = "train20
     pngs.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
     for number in range(count):
-        canvas = draw_photo(number, np.random.default_rng([seed, number]))
-        height, width = canvas.ids.shape
+        jpeg, png, (width, height), segments = files_of(seed, number)
         image_id = 139 + 2048 * number
         name = f"{image_id:012d}"
-        photo = Image.fromarray(np.clip(canvas.pixels + 0.5, 0, 255).astype(np.uint8))
-        if VARIETY[number % len(VARIETY)] == "tiny":
-            photo = photo.convert("L")
-        photo.save(photos / f"{name}.jpg", quality=92)
-        packed = np.stack([canvas.ids >> shift & 255 for shift in (0, 8, 16)], axis=-1)
-        Image.fromarray(packed.astype(np.uint8)).save(pngs / f"{name}.png")
+        (photos / f"{name}.jpg").write_bytes(jpeg)
+        (pngs / f"{name}.png").write_bytes(png)
         images.append(
             {
                 "id": image_id,
@@ -214,7 +225,7 @@ def write_coco(root: Path, count: int = 6, seed: int = 0, subset: str = "train20
                 "date_captured": "2013-11-14 11:18:45",
             }
         )
-        annotations.append({"image_id": image_id, "file_name": f"{name}.png", "segments_info": segments_info(canvas)})
+        annotations.append({"image_id": image_id, "file_name": f"{name}.png", "segments_info": segments})
     half = count // 2
     document = {
         "info": {"description": "drawn photos for tests", "version": "1.0", "year": 2017},

@@ -34,7 +34,7 @@ def usual(model: Path) -> bytes:
 
 
 def painted(model: Path, hint: Hints = MAPPED, seed: int = 0, **options: str) -> bytes:
-    given = {"model": str(model), "steps": "5"} | options
+    given = {"model": str(model), "steps": "3"} | options
     opened = open_eraser("magiceraser", given, "cpu", seed)
     return opened.erase([PHOTO], [MASK], [hint])[0].tobytes()
 

@@ -42,7 +42,7 @@ def test_every_reader_accepts_the_honest_input(honest: Path, tmp_path: Path, mon
 
 
 def test_each_planted_fault_is_found_and_repeated(tmp_path: Path) -> None:
-    outcome = run_target("planted", planted, tmp_path, tmp_path, seconds=120, most=16, slow=0.3, stuck=4)
+    outcome = run_target("planted", planted, tmp_path, tmp_path, seconds=120, most=16, slow=0.3, stuck=3)
     assert outcome.examples == 16
     found = {what: finding for (what, _), finding in outcome.findings.items()}
     assert set(found) == {"KeyError", "crash by SIGSEGV", "TooSlowError", "MemoryError", "hang"}

@@ -42,9 +42,14 @@ def with_map(eraser: MagicEraser, image: Image = PHOTO, mask: Mask = MASK, **opt
 # --- the object is never seen ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mapped", [True, False])
-@pytest.mark.parametrize("options", [{}, {"content": False}, {"refocus": None, "token": False}, {"composite": False}])
-@pytest.mark.parametrize("shape", [(60, 80), (20, 24), (300, 260)])
+SHAPES = [(60, 80), (20, 24), (300, 260)]
+WAYS: list[dict[str, Any]] = [{}, {"content": False}, {"refocus": None, "token": False}, {"composite": False}]
+
+
+@pytest.mark.parametrize(  # every shape and every way with and without a map, every way with every shape
+    ("shape", "options", "mapped"),
+    [(shape, way, (k + n) % 2 == 0) for k, shape in enumerate(SHAPES) for n, way in enumerate(WAYS)],
+)
 @pytest.mark.slow
 def test_pixels_under_the_mask_change_nothing(
     eraser: MagicEraser, mapped: bool, options: dict[str, Any], shape: tuple[int, int]

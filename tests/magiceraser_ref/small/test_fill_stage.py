@@ -47,7 +47,7 @@ def test_the_holes_of_a_dataset_are_outlines_of_its_training_objects(drawn: Draw
     from olrd.config import BuildConfig
     from olrd.sources import SourceSpec
 
-    shapes = Silhouettes(drawn.built(BuildConfig(SourceSpec("coco", str(drawn.photos(72))), shard_bytes=400_000)))
+    shapes = Silhouettes(drawn.built(BuildConfig(SourceSpec("coco", str(drawn.photos())), per_object=1)))
     assert shapes.shapes
     holes = [shapes.hole(SIDE, "k", n) for n in range(40)]
     assert all(hole.shape == (SIDE, SIDE) and hole.dtype == np.bool_ and hole.any() for hole in holes)

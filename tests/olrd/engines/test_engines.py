@@ -14,16 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import pytest
 from built_folders import command, digest
-from seven_pairs import same
 from toy_tasks import DieAlways, DieOnce, Note, Other, Refuse, Square, Visible
 
-import benchmark.runner.run as runner
-from benchmark.runner.request import Request
-from benchmark.runner.results import Run, read_rows
-from benchmark.runner.run import run
 from olrd.builder.build import build
 from olrd.builder.worker import UnitBuilder
 from olrd.cli.build import main as build_main
@@ -134,9 +128,9 @@ def test_a_worker_that_is_left_stops(name: str, tmp_path: Path) -> None:
     running = engine.run(Note(str(tmp_path)), range(400))
     next(running)
     running.close()  # type: ignore[attr-defined]
-    time.sleep(1.0)
-    done = len(list(tmp_path.glob("done-*")))
     time.sleep(0.5)
+    done = len(list(tmp_path.glob("done-*")))
+    time.sleep(0.3)
     assert done == len(list(tmp_path.glob("done-*"))) < 100
 
 
@@ -255,6 +249,14 @@ def test_a_run_goes_on_in_the_cluster_with_the_same_rows(
     nodes: Nodes, plain: Path, protocol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begun by one process, which stopped after two parts; those are not erased again."""
+    import pandas as pd
+    from seven_pairs import same
+
+    import benchmark.runner.run as runner
+    from benchmark.runner.request import Request
+    from benchmark.runner.results import Run, read_rows
+    from benchmark.runner.run import run
+
     request = Request(method="opencv-telea", root=str(plain), protocol=str(protocol), limit=80)
     run(request, tmp_path / "plain")
     with monkeypatch.context() as patch:

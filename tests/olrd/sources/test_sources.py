@@ -211,7 +211,7 @@ def test_shadows_are_drawn_and_rebuilt(source: Source, spec: SourceSpec, tmp_pat
     """Of every source that pastes: outside the effect nothing changes, and recipes give the same rows."""
     if source.background_kind == SEEN:
         pytest.skip("it pastes nothing")
-    config = BuildConfig(spec, shadow="cast", placement="uniform", blend="hard", margin=0, per_object=1)
+    config = BuildConfig(spec, shadow="cast", placement="uniform", blend="hard", margin=0, per_object=1, limit=8)
     build(config, tmp_path / "full")
     build(replace(config, form="recipes"), tmp_path / "recipes")
     full, recipes = Dataset(tmp_path / "full"), Dataset(tmp_path / "recipes")
@@ -262,7 +262,7 @@ def test_the_size_of_pieces_has_no_influence_on_the_bytes(
     spec: SourceSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every unit whole, and every unit in pieces of one photo."""
-    config = BuildConfig(spec, splits=(("train", 1.0),), limit=12)
+    config = BuildConfig(spec, splits=(("train", 1.0),), limit=9)
     if spec.name == "openimages":
         config = replace(config, rules=rules(), margin=0)
     build(config, tmp_path / "whole")
