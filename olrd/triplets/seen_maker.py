@@ -33,7 +33,17 @@ SEEN_WORD = "seen"
 NO_BLEND = "none"
 QUIET = ("license_refused", "frame_alike")
 """Reasons that are no failures: trying again would change nothing."""
-_UNUSED_FLAGS = ("--per-object", "--allow-truncated", "--max-contact")
+_UNUSED_FLAGS = (
+    "--per-object",
+    "--no-cut-objects",
+    "--allow-truncated",
+    "--max-contact",
+    "--min-edge",
+    "--no-refine-outlines",
+    "--doubtful",
+    "--see-through",
+    "--no-groups",
+)
 
 
 def check_nothing_pasted(source: SeenSource, config: BuildConfig) -> None:

@@ -46,10 +46,13 @@ def small_motion(still: Image, moved: Image) -> Motion | None:
 
     Phase correlation finds the shift of each of some dozens of tiles. The shift that most of them share is that of the
     camera; tiles with passing objects do not count. It is refined on the whole picture (see `_refined`). If no shift is
-    shared, the camera was moved far, and the shift of the whole picture is returned.
+    shared, the camera was moved far, and the shift of the whole picture is returned. Pictures of less than two pixels
+    a side, once they are reduced, show no motion.
     """
     one, other = grey_of(still), grey_of(moved)
     scale = min(1.0, _LONG_SIDE / max(one.shape))
+    if _too_thin(one, scale):
+        return None
     one, other = _reduced(one, scale), _reduced(other, scale)
     shift = _shared_shift(one, other)
     if shift is None:
@@ -118,16 +121,23 @@ def _refined(one: np.ndarray, other: np.ndarray, shift: np.ndarray) -> np.ndarra
 def large_motion(still: Image, moved: Image) -> Motion | None:
     """The motion of a camera in a hand: a projective map from matched features (ORB), refined by ECC.
 
-    Raises `ValueError` with the number of matches if there are too few.
+    Raises `ValueError` with the number of matches if there are too few, or if a picture is too thin.
     """
     one, other = grey_of(still), grey_of(moved)
     scale = min(1.0, 2 * _LONG_SIDE / max(one.shape))
+    if _too_thin(one, scale) or _too_thin(other, scale):
+        raise ValueError("they are too thin")
     one, other = _reduced(one, scale), _reduced(other, scale)
     matrix, count = _from_features(one, other)
     if matrix is None:
         raise ValueError(f"{count} features match, expected at least {_LEAST_MATCHES}")
     refined = _ecc(one, other, matrix.astype(np.float32), cv2.MOTION_HOMOGRAPHY)
     return _usable(_enlarged(matrix if refined is None else refined, scale), still.shape)
+
+
+def _too_thin(grey: np.ndarray, scale: float) -> bool:
+    """Whether OpenCV has no use for the reduced picture."""
+    return round(min(grey.shape) * scale) < 2
 
 
 def _reduced(grey: np.ndarray, scale: float) -> np.ndarray:

@@ -122,6 +122,15 @@ def test_the_motion_of_a_hand_is_measured() -> None:
         large_motion(still, np.full_like(still, 90))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 64), (64, 1), (2, 3000), (1, 5000)])
+def test_pictures_that_are_too_thin_to_align_show_no_motion(shape: tuple[int, int]) -> None:
+    """OpenCV raised an error of its own, which ended the build of all other clips."""
+    still = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    assert small_motion(still, np.roll(still, 1, 1)) is None
+    with pytest.raises(ValueError, match="too thin"):
+        large_motion(still, np.roll(still, 1, 1))
+
+
 def test_a_tone_is_measured_although_an_object_stands_in_the_picture() -> None:
     clean = np.rint(ground()).astype(np.uint8)
     other = Scene(noise=1).frame(5).pixels
