@@ -173,6 +173,7 @@ class CandidateRules:
         metavar="NAME",
         group="objects",
         choices=DOUBTFUL,
+        what="--doubtful word",
     )
     see_through: bool = option(
         False, "also use things through which the background shows: bicycles, glasses, rackets", group="objects"
@@ -276,6 +277,7 @@ class BuildConfig:
         group="masks",
         kind=NAMES,
         choices=MASK_STYLES,
+        what="mask style",
     )
     mask_grow: int = option(
         0, "grow masks by this many pixels after the style is applied", metavar="PX", group="masks", least=0, most=256

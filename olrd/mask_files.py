@@ -270,7 +270,7 @@ class _Reader:
         if black.mean() < 0.1 or between.mean() > 0.1:
             raise _refuse(
                 self.name,
-                f"a {mode} picture without much black or white is a photo and no mask. Expected white, or one colour, "
+                f"a picture of mode {mode} without much black or white is a photo and no mask. Expected white, or one colour, "
                 "on black; for a photo with a hole save the alpha channel",
             )
         if not self.lossy and len(colours := self._plateaus(pixels, black)) > 1:

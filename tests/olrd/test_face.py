@@ -82,6 +82,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"flip": "yes"}, "--flip expects True or False, got 'yes'"),
     ({"flip": 1}, "--flip expects True or False, got 1"),
     ({"match": "nose"}, "no match is called 'nose'. Did you mean 'noise'"),
+    ({"doubtful": "some"}, "no --doubtful word is called 'some'. Did you mean 'one'"),
+    ({"mask_style": "bax"}, "no mask style is called 'bax'. Did you mean 'box'"),
     ({"blend": None}, "--blend expects a text, got None"),
     ({"donor": 5}, "--donor expects a text, got 5"),
     ({"blend_param": {"a": None}}, "--blend-param expects a mapping of names to numbers, got .* in it None"),
