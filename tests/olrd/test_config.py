@@ -58,7 +58,7 @@ CONFIG = BuildConfig(SPEC)
         ({"max_contact": 1.5}, "--max-contact"),
         ({"max_contact": float("nan")}, "--max-contact"),
         ({"splits": ()}, "splits"),
-        ({"mask_style": ("hul",)}, "mask-style.*Did you mean 'hull'"),
+        ({"mask_style": ("hul",)}, "mask style.*Did you mean 'hull'"),
         ({"mask_style": ()}, "--mask-style needs at least one"),
         ({"objects": (0, 2)}, "--objects must be LOW-HIGH.*got 0-2"),
         ({"objects": (3, 1)}, "--objects must be LOW-HIGH"),
