@@ -31,6 +31,8 @@ def build_summary(build: Mapping[str, Any]) -> str:
         f"{sum(totals['objects_rejected'].values()):,} left out",
         *histogram(totals["objects_rejected"]),
     ]
+    if totals.get("notes"):
+        lines.append("noted (nothing is left out because of it)")
     for name, count in totals.get("notes", {}).items():
         what = "segments" if name.startswith("segments") else "photos"
         lines.append(f"  {count:>9,}  {what}: {NOTES.get(name, name)}")

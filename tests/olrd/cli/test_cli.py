@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from built_folders import command
@@ -20,6 +21,7 @@ import olrd
 from olrd.cli.build import main as olrd_build
 from olrd.cli.main import main as olrd_main
 from olrd.cli.shell import guarded
+from olrd.cli.texts import build_summary
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.errors import UsageError
@@ -415,6 +417,17 @@ def test_a_build_for_a_reader_that_went_away_is_finished(root: Path, tmp_path: P
     os.close(writing)
     assert "BrokenPipeError" not in done.stderr
     assert (tmp_path / "out" / "build.json").exists()
+
+
+def test_notes_do_not_stand_among_the_reasons_for_leaving_out() -> None:
+    """Their counts are not part of the number above the reasons."""
+    totals: dict[str, Any] = {"triplets": 1, "photos_read": 1, "photos_used": 1, "photos_without_triplet": 0}
+    totals |= {"photos_rejected": {}, "objects_read": 3, "objects_used": 1, "objects_rejected": {"stuff": 2}}
+    totals |= {"failures": [], "notes": {"horizon_unknown": 1}}
+    lines = build_summary({"totals": totals, "shards": [{"bytes": 1}]}).splitlines()
+    assert lines[-3].split()[:2] == ["2", "stuff"]
+    assert lines[-2] == "noted (nothing is left out because of it)"
+    assert lines[-1].startswith("          1  photos: the ground plane")
 
 
 @pytest.mark.slow
