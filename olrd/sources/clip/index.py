@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from olrd.arrays import Image, decode_photo
 from olrd.errors import Rejected, SourceError
-from olrd.progress import progress_bar, say
+from olrd.progress import progress_bar
 from olrd.sources.listing import SUFFIXES, pictures_under, state_of
 from olrd.sources.seen.picture_files import PictureFiles
 from olrd.sources.seen.plate import luma_of
@@ -27,7 +27,10 @@ from olrd.storage.files import file_name_of, sha256
 from olrd.storage.indexes import open_index
 from olrd.storage.roots import Traversable
 
-INDEX_VERSION = "1"
+INDEX_VERSION = "2"
+"""Indexes of another version are made again."""
+FRAMES_VERSION = "1"
+"""Part of the fingerprint: which frames are listed, and which are alike."""
 THUMB = 96
 """Longer side of a thumbnail in pixels."""
 CHANGED = 10
@@ -58,7 +61,7 @@ def clip_index(root: Traversable, names: list[str], apart: float, max_pixels: in
 
     def make(path: Path) -> None:
         rows = list(_rows(PictureFiles(root, max_pixels), names, apart))
-        digest = hashlib.sha256(json.dumps([INDEX_VERSION, apart]).encode())
+        digest = hashlib.sha256(json.dumps([FRAMES_VERSION, apart]).encode())
         for row in rows:
             digest.update(json.dumps([row["image_id"], row["sha256"], row["alike"]]).encode())
         schema = _SCHEMA.with_metadata({"fingerprint": digest.hexdigest()})
@@ -139,12 +142,13 @@ def _picture(files: PictureFiles, name: str) -> Iterator[Frame]:
 
 
 def _video_frames(files: PictureFiles, name: str) -> Iterator[Frame]:
+    number, digest = 0, ""
     try:
         digest = files.sha256(name, "frame:0")
-        for number, pixels in enumerate(files.video(name).frames()):
-            yield f"-{number:06d}", f"frame:{number}", digest, _thumbnail(pixels)
-    except Rejected as error:
-        say(f"the rest of {name} is left out: {error}")
+        for number, pixels in enumerate(files.video(name).frames(), start=1):
+            yield f"-{number - 1:06d}", f"frame:{number - 1}", digest, _thumbnail(pixels)
+    except Rejected:  # the first frame that cannot be read stands for the rest, and reports it when it is opened
+        yield f"-{number:06d}", f"frame:{number}", digest, None
 
 
 def _thumbnail(pixels: Image) -> np.ndarray:

@@ -373,6 +373,22 @@ def test_a_video_gives_its_frames(tmp_path: Path, drawn: DrawnSets) -> None:
         videos.Video(tmp_path / "in" / "walk.mp4", "walk.mp4", 100).frame(0)
 
 
+def test_a_damaged_video_is_counted_in_every_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the build that read the frames first said so; the count of its frames was silent."""
+    av = pytest.importorskip("av", reason="PyAV is absent: pip install 'olrd[clip]'")
+    (tmp_path / "in").mkdir()
+    write_video(av, tmp_path / "in" / "walk.mp4", SCENE)
+    (tmp_path / "in" / "junk.mp4").write_bytes(b"no video")
+    config = BuildConfig(SourceSpec("clip", str(tmp_path / "in"), options={"apart": "0"}))
+    for out in (tmp_path / "first", tmp_path / "second"):
+        build(config, out)
+        totals = Dataset(out).record.totals
+        assert totals.photos_rejected == {"photo_unreadable": 1} and totals.photos_used == 6
+        (failure,) = totals.failures
+        assert failure["image_id"] == "junk-000000" and failure["message"].startswith("junk.mp4: ")
+    assert digest(tmp_path / "first") == digest(tmp_path / "second")
+
+
 def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="PyAV is absent: pip install 'olrd[clip]'")
     Pillow.fromarray(SCENE.frame(0).pixels).save(tmp_path / "a.png")
