@@ -55,6 +55,7 @@ class LocalEngine:
             before = len(left)
             context = _context(getattr(worker, "IMPORTS", None))
             pool = ProcessPoolExecutor(min(self.workers, len(left)), context, _prepare, (dict(os.environ), worker))
+            pool._processes = _Processes()
             futures: dict[Future[Any], Task] = {}
             try:
                 for task in left:
@@ -92,6 +93,14 @@ class LocalEngine:
                 # The futures are not cancelled. The pool is broken by now, so its thread ends those that wait, and fails at a
                 # cancelled one before it has cleaned up.
                 pool.shutdown(wait=False)
+
+
+class _Processes(dict[int, Any]):
+    """The processes of a pool. Its thread goes through them while `submit` adds another one."""
+
+    def values(self) -> Any:
+        """A copy, so that the thread does not fail."""
+        return list(super().values())
 
 
 def _submitted(pool: ProcessPoolExecutor, task: Any) -> Future[Any]:

@@ -16,12 +16,12 @@ import pytest
 from toy_tasks import DieOnce, Forked, Note
 
 from olrd.engines import EngineSpec
-from olrd.engines.local import LocalEngine
+from olrd.engines.local import LocalEngine, _Processes
 
 pytestmark = pytest.mark.slow
 
 
-class Late(dict[int, Any]):
+class Late(_Processes):
     """The processes of a pool. The second one becomes known when `wait` returns."""
 
     def __init__(self, wait: Any) -> None:
@@ -38,6 +38,7 @@ class Late(dict[int, Any]):
     hasattr(pools._ExecutorManagerThread, "_terminate_broken"),
     reason="this Python starts no worker while a pool breaks",
 )
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("moment", ["it is about to start", "it has started and is not known"])
 def test_a_worker_dies_while_another_one_starts(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The build ended with an OSError, or the pool's thread waited for the new worker without end."""
