@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -157,7 +157,9 @@ def _context(imports: str | None) -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([imports])
-    # The server and what it forks inherit the mask. Ctrl-C reaches all processes; the parent ends these.
+    # The server and what it forks inherit the mask. Ctrl-C reaches all processes; the parent ends these. The tracker, which
+    # the server needs, starts before, because its start clears SIGINT from the mask.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

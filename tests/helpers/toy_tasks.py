@@ -39,6 +39,13 @@ class Forked(Square):
         return super().__call__(number)
 
 
+class Blocked(Forked):
+    """Tasks give whether SIGINT is blocked in their process."""
+
+    def __call__(self, number: int) -> Any:
+        return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 class DieOnce(Square):
     """Task 3 kills its process, the first time that it runs."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import process as pools
@@ -140,3 +142,20 @@ def test_a_pool_that_is_left_cleans_up(tmp_path: Path, monkeypatch: pytest.Monke
     for thread in waiting:
         thread.join(30)
         assert not thread.is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are spawned there")
+def test_ctrl_c_does_not_reach_what_the_server_forks(tmp_path: Path) -> None:
+    """A process that was starting printed a traceback: the start of the resource tracker had cleared the mask."""
+    code = (
+        "from toy_tasks import Blocked; from olrd.engines import EngineSpec; from olrd.engines.local import LocalEngine\n"
+        f"print(*LocalEngine(EngineSpec(workers=2)).run(Blocked({str(tmp_path)!r}), range(4)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == ["True"] * 4
