@@ -169,7 +169,7 @@ def test_sorting_by_a_score(tab: Any, world: World) -> None:
     tab.locator("#column").select_option("change/outside/raw")  # lower is better
     tab.locator("#method").select_option("0")
     assert ids(tab) == world.data.ids()  # all equal: the order of the data
-    tab.wait_for_function("document.querySelector('.score').innerText == '0.00'")  # filled when it comes into view
+    tab.locator(".score", has_text="0.00").first.wait_for()  # filled when it comes into view
     assert "opencv-telea 0.00" in tab.locator(".key").first.inner_text()
 
 
@@ -189,7 +189,7 @@ def test_sorting_by_the_difference_of_two_methods(tab: Any, world: World) -> Non
     apart = {name: abs(telea[name] - made[name]) for name in telea if not math.isnan(made[name])}
     assert ids(tab)[:5] == sorted(apart, key=lambda name: -apart[name])
     tab.locator(".key").last.scroll_into_view_if_needed()  # a row is filled when it comes into view
-    tab.wait_for_function("[...document.querySelectorAll('.key')].at(-1).innerText.includes('no difference')")
+    tab.locator(".key").last.filter(has_text="no difference").wait_for()
 
 
 def test_filters(tab: Any, world: World) -> None:
