@@ -334,7 +334,8 @@ def test_the_large_view(tab: Any, world: World) -> None:
     tab.locator("#next").click()
     assert tab.locator("#which").inner_text() == world.data.ids()[3]
     press(tab, "Escape")
-    assert not tab.locator("#large").is_visible() and tab.locator("#dock #viewer").is_visible()
+    tab.locator("#dock #viewer").wait_for()  # a dialog tells of its end a moment later
+    assert not tab.locator("#large").is_visible()
     assert tab.evaluate("document.activeElement.id") == anchor(world.data.ids()[3])
     tab.locator("#grow").click()
     tab.locator("#shut").click()
