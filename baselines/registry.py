@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from baselines.checked import CheckedEraser
 from baselines.eraser import EraserInfo, EraserSpec, WeightsMissingError, WeightsUnknownError
-from olrd.errors import MissingExtraError, OlrdError, UsageError
-from olrd.registry import Registry
+from olrd.errors import MissingExtraError, OlrdError, PluginError
+from olrd.registry import Registry, check_opened
 
 ERASERS = Registry(
     "eraser",
@@ -58,8 +58,7 @@ def open_eraser(
         WeightsMissingError: If the weights are missing. The message says how to get them.
     """
     eraser = ERASERS.get(name)(EraserSpec(name, {} if options is None else options, device, seed))
-    if not isinstance(getattr(eraser, "info", None), EraserInfo):  # a plug-in
-        raise UsageError(f"the eraser '{name}' opens a {type(eraser).__name__}, which has no EraserInfo as `info`")
+    check_opened("eraser", name, eraser, info=EraserInfo)
     return CheckedEraser(eraser)
 
 
@@ -87,8 +86,8 @@ def state_of(name: str, open_it: Callable[[str], object] = open_eraser) -> State
         return State("unknown file", str(error))
     except MissingExtraError as error:
         return State("extra not installed", str(error))
+    except PluginError as error:
+        return State("broken", str(error))
     except OlrdError as error:
-        broken = any(words in str(error) for words in ("cannot be imported", "which has no EraserInfo"))
-        word = "broken" if broken else "needs an option"
-        return State(word, str(error))
+        return State("needs an option", str(error))
     return State("ready", "")

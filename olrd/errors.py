@@ -31,6 +31,10 @@ class UsageError(OlrdError):
     """An option or a name that does not exist or does not fit the others."""
 
 
+class PluginError(UsageError):
+    """A registered object cannot be imported, or is not what its kind needs."""
+
+
 class MissingExtraError(OlrdError):
     """An optional dependency is not installed; the message holds the command that installs it."""
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import PluginError, UsageError, did_you_mean
 
 
 @lru_cache(maxsize=64)
@@ -59,9 +59,26 @@ class Registry:
         try:
             return getattr(import_module(module), attribute)
         except Exception as error:  # a plug-in may raise anything; the message names it
-            raise UsageError(
+            raise PluginError(
                 f"the {self.kind} '{name}' is registered as {targets[name]}, which cannot be imported: {error}"
             ) from error
+
+
+def check_opened(kind: str, name: str, opened: object, /, **needed: type) -> None:
+    """Raise `PluginError` unless a registered object opened something with the attributes that its kind needs.
+
+    Args:
+        kind: the word for messages ("eraser").
+        name: the registered name.
+        opened: what it opened. A plug-in may open anything.
+        needed: the type of each attribute.
+    """
+    for attribute, expected in needed.items():
+        if not isinstance(getattr(opened, attribute, None), expected):
+            raise PluginError(
+                f"the {kind} '{name}' opens an object of type {type(opened).__name__}, whose `{attribute}` is missing or "
+                f"no {expected.__name__}"
+            )
 
 
 class Spec(Protocol):

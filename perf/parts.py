@@ -40,8 +40,7 @@ PARTS = {
     "outlines": ("triplets/outlines.py",),
     "blending": ("triplets/compose.py", "triplets/matching.py", "triplets/light.py"),
     "segments of the maps": ("panoptic.py",),
-    "writing and hashing files": ("dataset/shards.py", "storage/files.py"),
-    "hashing pixels": ("triplets/columns.py",),
+    "writing and hashing": ("dataset/shards.py", "storage/files.py"),
     "card": ("dataset/card.py", "dataset/sheet.py"),
 }
 """The files of each part, under `olrd/`. Helpers such as masks.py count for the part that calls them."""

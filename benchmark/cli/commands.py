@@ -133,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder in which the submission is created, as a folder of its own",
+        help="folder that receives the submission, which is a new folder in it",
     )
     submit.add_argument(
         "--outputs",

@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from olrd.arrays import Image, Mask
 from olrd.errors import IntegrityError, UsageError
 from olrd.panoptic import Box, Category, PanopticMap
-from olrd.registry import Registry
+from olrd.registry import Registry, check_opened
 from olrd.sources.pairs.names import duplicates
 from olrd.storage.files import file_name_of
 
@@ -121,6 +121,7 @@ def open_dataset(name: str, root: str | None = None, options: Mapping[str, str] 
         SourceError: the data cannot be found; the message says how to get them.
     """
     data: DataSet = DATASETS.get(name)(DataSpec(name, root, options or {}))
+    check_opened("dataset", name, data, name=str, fingerprint=str, warnings=tuple)
     return data
 
 

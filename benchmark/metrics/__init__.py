@@ -24,9 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from olrd.arrays import Image, Mask
-from olrd.errors import UsageError
 from olrd.panoptic import Box
-from olrd.registry import Registry
+from olrd.registry import Registry, check_opened
 
 METRICS = Registry(
     "metric",
@@ -212,6 +211,5 @@ def open_metric(name: str, device: str = "auto") -> MapMetric | SampleMetric | E
         WeightsMissingError: weights are not on this machine; the message says how to get them.
     """
     metric: MapMetric | SampleMetric | ErasureMetric | SetMetric = METRICS.get(name)(MetricSpec(name, device))
-    if not isinstance(getattr(metric, "info", None), MetricInfo):  # a plug-in
-        raise UsageError(f"the metric '{name}' opens a {type(metric).__name__}, which has no MetricInfo as `info`")
+    check_opened("metric", name, metric, info=MetricInfo)
     return metric

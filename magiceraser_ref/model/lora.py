@@ -266,7 +266,7 @@ def _is_scale(value: object) -> bool:
 
 
 def _are_names(value: object) -> bool:
-    # A text would be a regular expression, which can take for ever.
+    # A string would be used as a regular expression, and matching some of these takes exponential time.
     return isinstance(value, list) and all(isinstance(one, str) and _MODULE.fullmatch(one) for one in value)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -320,6 +319,7 @@ def run_croissant(args: argparse.Namespace) -> int:
 
     from olrd.dataset.croissant import Publication, croissant
     from olrd.dataset.folder import Dataset
+    from olrd.progress import say
     from olrd.storage.files import write_wanted
 
     given = (
@@ -334,7 +334,7 @@ def run_croissant(args: argparse.Namespace) -> int:
     publication = Publication(*given)
     described = croissant(Dataset(args.folder), publication)
     if missing := publication.not_given():
-        print(f"conferences also ask for {', '.join(missing)}, which only you can say", file=sys.stderr)
+        say(f"conferences also ask for {', '.join(missing)}, which only you can say")
     text = json.dumps(described, indent=1, ensure_ascii=False)
     if args.out is None:
         emit(described, text, args.json)

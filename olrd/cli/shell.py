@@ -107,6 +107,10 @@ def guarded(main: Callable[[], int]) -> int:
         return _say_error("terminated; run the same command again to go on from here", 143, "")
     except KeyboardInterrupt:
         return _say_error("interrupted; run the same command again to go on from here", 130, "")
+    except SystemExit as end:
+        if _of_argparse(end):
+            raise
+        return _say_error(f"a plug-in or a library called sys.exit({end.code!r})", 1)
     except BrokenPipeError as error:
         return _closed(0) if _has_no_reader() else _say_error(error.strerror or error, 1)
     except OSError as error:
@@ -140,9 +144,17 @@ def _say_error(error: object, status: int, prefix: str = "error: ") -> int:
     return status
 
 
+def _of_argparse(end: SystemExit) -> bool:
+    """Whether argparse raised it, after it printed a help text or an error."""
+    trace = end.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == "argparse"
+
+
 def _has_no_reader() -> bool:
-    """Whether stdout is a pipe that nobody reads any more. Else a `BrokenPipeError` is that of a connection or of another
-    process."""
+    """Whether stdout is a pipe whose reader has gone. If not, a `BrokenPipeError` comes from a network connection or from
+    another process."""
     poll = select.poll()
     try:
         poll.register(sys.stdout.fileno(), 0)

@@ -109,7 +109,7 @@ def _raw(record: BuildRecord) -> str:
         return "No photo is stored. Every recipe names its photos by the sha256 of their files."
     if record.source.background_kind == SEEN:
         return seen_words.RAW
-    return "The photo of a row is stored as it came, or as a lossless copy where it was resized, rotated or converted."
+    return "The photo of a row is stored unchanged, or as a lossless copy if it was resized, rotated or converted."
 
 
 def _licences(facts: Facts) -> str:

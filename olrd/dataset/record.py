@@ -176,7 +176,7 @@ class BuildRecord:
         )
 
     def rows_add_up(self, rows: int) -> bool:
-        """Whether shards, units and totals all say that there are so many rows."""
+        """Whether shards, units and totals agree on this number of rows."""
         return rows == self.rows == self.totals.triplets == sum(unit.rows for unit in self.units) and all(
             unit.rows == unit.tally.triplets for unit in self.units
         )

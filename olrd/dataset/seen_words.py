@@ -63,7 +63,7 @@ _FIELDS: dict[str, Any] = {
 }
 BIAS = "Only objects are used that come or go between pictures of a place, and whose background is seen often enough."
 ROW = "a triplet: photo, mask, effect, ground truth"
-RAW = "The photo of a row is stored as it came, or as a lossless copy where it was resized, rotated or taken from a video."
+RAW = "The photo of a row is stored unchanged, or as a lossless copy if it was resized, rotated or taken from a video."
 PLACES = "clips or places"
 
 

@@ -90,8 +90,8 @@ class LocalEngine:
                 _kill(pool)
                 raise
             finally:
-                # The futures are not cancelled. The pool is broken by now, so its thread ends those that wait, and fails at a
-                # cancelled one before it has cleaned up.
+                # The futures are not cancelled here. The pool is broken by now, and its thread ends all waiting futures. It
+                # would fail at a cancelled one, before its own clean-up.
                 pool.shutdown(wait=False)
 
 

@@ -79,7 +79,10 @@ def choose_device(wanted: str, what: str, mps: bool = True) -> str:
 
 
 def load_processor(auto_class: Any, checkpoint: str, revision: str | None, **options: Any) -> Any:
-    """A processor of transformers. Code of the checkpoint is never run, and nobody is asked. Raises `SourceError` when the checkpoint has none."""
+    """A processor of transformers. Code of the checkpoint is never run, and the user is not asked to allow it.
+
+    Raises `SourceError` if the checkpoint has no processor.
+    """
     with_errors = _loading(checkpoint, revision)
     return with_errors(auto_class.from_pretrained, checkpoint, revision=revision, trust_remote_code=False, **options)
 

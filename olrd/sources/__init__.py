@@ -17,7 +17,7 @@ from olrd.arrays import MAX_PIXELS
 from olrd.errors import Rejected, UsageError
 from olrd.options import KEY_VALUES, Kind, check, option
 from olrd.panoptic import Category, PanopticMap, Record
-from olrd.registry import Registry
+from olrd.registry import Registry, check_opened
 from olrd.storage.files import read_regular
 from olrd.trust import shown, without_folders
 
@@ -134,6 +134,7 @@ def source_info(source: Source) -> SourceInfo:
 def open_source(spec: SourceSpec) -> Source:
     """Open the source that `spec` names. The first time it may index or segment its input, with progress."""
     source: Source = SOURCES.get(spec.name)(spec)
+    check_opened("source", spec.name, source, name=str, categories=Mapping)
     return source
 
 

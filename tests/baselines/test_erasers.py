@@ -305,7 +305,7 @@ def test_the_revision_of_a_checkpoint_of_ones_own_follows_its_weights(built: Any
     ],
 )
 def test_the_licence_is_that_of_the_checkpoint(card: str | None, said: str, tmp_path: Path) -> None:
-    pytest.importorskip("huggingface_hub")
+    pytest.importorskip("huggingface_hub", reason="pip install '.[magiceraser]'")
     if card is not None:
         (tmp_path / "README.md").write_text(card)
     assert license_of(str(tmp_path), tmp_path) == said

@@ -17,7 +17,8 @@ from baselines import ERASERS, open_eraser, state_of
 from benchmark.datasets import open_dataset
 from benchmark.metrics import open_metric
 from olrd.draws import draw_integer
-from olrd.errors import UsageError
+from olrd.errors import PluginError, UsageError
+from olrd.sources import SourceSpec, open_source
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +107,16 @@ def test_a_broken_toy_spoils_nothing_but_itself() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_a_toy_that_opens_nothing_is_named() -> None:
-    with pytest.raises(UsageError, match=r"the eraser 'toy-nothing' opens a object, .* EraserInfo"):
-        open_eraser("toy-nothing")
-    with pytest.raises(UsageError, match=r"the metric 'toy-nothing' opens a object, .* MetricInfo"):
-        open_metric("toy-nothing")
-    assert state_of("toy-nothing").word == "broken"
+    for kind, lacking, open_it in (
+        ("eraser", "`info` is missing or no EraserInfo", open_eraser),
+        ("metric", "`info` is missing or no MetricInfo", open_metric),
+        ("dataset", "`name` is missing or no str", open_dataset),
+        ("source", "`name` is missing or no str", lambda name: open_source(SourceSpec(name))),
+    ):
+        said = f"the {kind} 'toy-nothing' opens an object of type object, whose {lacking}"
+        with pytest.raises(PluginError, match=f"^{said}$"):
+            open_it("toy-nothing")
+        assert state_of("toy-nothing", open_it).word == "broken"
 
 
 def test_without_the_distribution_they_are_unknown() -> None:

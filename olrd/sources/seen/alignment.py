@@ -136,7 +136,7 @@ def large_motion(still: Image, moved: Image) -> Motion | None:
 
 
 def _too_thin(grey: np.ndarray, scale: float) -> bool:
-    """Whether OpenCV has no use for the reduced picture."""
+    """Whether the reduced picture is too thin for OpenCV."""
     return round(min(grey.shape) * scale) < 2
 
 

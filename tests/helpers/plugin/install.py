@@ -20,6 +20,10 @@ toy-nothing = toy_bench:open_nothing
 
 [benchmark.datasets]
 toy-noise = toy_bench:open_noise
+toy-nothing = toy_bench:open_nothing
+
+[olrd.sources]
+toy-nothing = toy_bench:open_nothing
 """
 
 

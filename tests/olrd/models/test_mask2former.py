@@ -35,7 +35,7 @@ def test_coco_categories_are_the_official_ones() -> None:
     assert ours[-1] == Category(200, "rug-merged", "textile", False)
     path = COCO / "panoptic_train2017.json"
     if not path.exists():
-        pytest.skip("the real COCO sample (../shared/data/coco) is not here")
+        pytest.skip(f"the sample data is not at {COCO} (OLRD_TEST_DATA names its folder)")
     official = json.loads(path.read_text())["categories"]
     assert [c._asdict() for c in ours] == [c | {"isthing": bool(c["isthing"])} for c in official]
 

@@ -160,7 +160,7 @@ def test_identical_is_one(data: st.DataObject, tmp_path_factory: pytest.TempPath
 @pytest.mark.slow
 def test_real_coco_and_workers() -> None:
     if not (COCO / "panoptic_train2017.json").exists():
-        pytest.skip("the real COCO sample (../shared/data/coco) is not here")
+        pytest.skip(f"the sample data is not at {COCO} (OLRD_TEST_DATA names its folder)")
     path = COCO / "panoptic_train2017.json"
     found = panoptic_quality(path, path)
     assert (found["All"]["pq"], found["Things"]["rq"], found["Stuff"]["sq"]) == (1.0, 1.0, 1.0)
