@@ -28,9 +28,9 @@ MASK_STYLES = ("exact", "grown", "hull", "box", "brush", "loose")
 MOST_OBJECTS = 8
 LATER = ("mask_style", "mask_grow", "objects", "shadow")
 """Options that older builds do not have. At their defaults they are no part of a build's identity."""
-RULES_VERSION = 3
+RULES_VERSION = 4
 """The version of the rules by which objects and positions are chosen. Builds of different versions do not mix. Builds
-that do not name theirs are of version 1."""
+that do not name theirs are of version 1. Version 4 changed only what `--donor other` does."""
 SINCE: Mapping[int, tuple[str, ...]] = {
     2: ("cut_objects", "min_edge", "groups"),
     3: ("refine_outlines", "see_through", "doubtful"),
@@ -51,6 +51,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "default": {},
     "hard-cases": {"objects": (1, 3), "mask_style": ("grown", "hull", "box", "brush", "loose"), "min_area": 0.005},
+    "careful": {
+        "categories": ("person", "animal", "vehicle"),
+        "cut_objects": False,
+        "doubtful": "none",
+        "max_contact": 0.08,
+        "min_area": 0.003,
+    },
     "sees-object": {"match": ("noise", "sharpness", "jpeg"), "mask_style": ("exact", "grown", "box", "loose")},
 }
 """Options by use (docs/building.md), by their names as keywords; what is not named stays at its default."""
@@ -185,7 +192,11 @@ class CandidateRules:
         group="objects",
     )
     categories: tuple[str, ...] = option(
-        (), "use only these object classes, comma-separated", metavar="NAMES", group="objects", kind=NAMES
+        (),
+        "use only these object classes, comma-separated; a supercategory, such as animal, stands for all its classes",
+        metavar="NAMES",
+        group="objects",
+        kind=NAMES,
     )
 
     def __post_init__(self) -> None:
@@ -224,7 +235,8 @@ class BuildConfig:
     )
     donor: str = option(
         "same",
-        "photo that the object comes from: same (as in the paper) or other",
+        "photo that the object comes from: same (as in the paper), or other (its own photo and the new one are alike in what "
+        "they show, horizon, light, colour, sharpness and noise)",
         metavar="NAME",
         group="placement and blending",
         choices=DONORS,
@@ -300,8 +312,8 @@ class BuildConfig:
     flip: bool = option(False, "mirror half of the objects", group="placement and blending")
     perspective: bool = option(
         True,
-        "keep the size of objects (by default, with supported placement, the same photo as donor and no --scale, objects "
-        "that move in depth change size by the ground plane, and what does not fit is made smaller)",
+        "keep the size of objects (by default, with supported placement and no --scale, objects that move in depth, or to "
+        "another photo, change size by the ground plane, and what does not fit is made smaller)",
         group="placement and blending",
     )
     per_object: int = option(3, "largest number of triplets from one object", metavar="N", group="objects", least=1)
@@ -396,6 +408,8 @@ class BuildConfig:
         """Identifies a build: the configuration and what it reads, not where that lies on disk."""
         values = self.resolved() | {"fingerprint": fingerprint, "olrd": olrd.__version__}
         del values["on_error"]
+        if self.rules_version == 4 and self.donor == "same":  # the same build as by version 3
+            values["rules_version"] = 3
         if self.rules_version == 1:  # which had none of these
             del values["rules_version"], values["perspective"]
         for name in (name for version, names in SINCE.items() if self.rules_version < version for name in names):

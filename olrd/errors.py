@@ -121,6 +121,7 @@ OBJECT_REASONS: dict[str, str] = {
     "carried": "it belongs to a larger object, which carries, wears, holds or is ridden by it",
     "no_surface": "it stands on no background surface (another thing, unlabelled pixels, a wall)",
     "no_position": "no legal position on the allowed background",
+    "no_fitting_photo": "it fits into none of the other photos that were tried (--donor other)",
     "faint": "it changed the picture too weakly to be told from a shadow",
     "plate_unsure": "what is behind it is not seen often enough",
     "left_behind": "the clean plate shows it, not the picture",

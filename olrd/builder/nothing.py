@@ -18,6 +18,7 @@ REMEDIES: Mapping[str, str] = {
     "truncated": "--allow-truncated permits them",
     "occluded": "--max-contact raises the limit",
     "no_surface": "--placement uniform needs no surface",
+    "no_fitting_photo": "with more photos, or with --donor same, objects find a place more easily",
     "no_position": "--size with a smaller number, or --margin 0, leaves more room",
     "photo_missing": "check --root, or say where they are with --source-option photos=PATH",
     "panoptic_missing": "check --root, or say where they are with --source-option pngs=PATH",

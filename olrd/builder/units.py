@@ -151,7 +151,8 @@ def plan_units(source: Source, config: BuildConfig) -> list[Unit]:
     option has no effect on this source.
     """
     check_options(source, config)
-    objects = {category.name for category in source.categories.values() if category.isthing}
+    things = [category for category in source.categories.values() if category.isthing]
+    objects = {name for category in things for name in (category.name, category.supercategory) if name}
     for name in config.rules.categories:
         if name not in objects:
             raise did_you_mean(f"object class of the source {source.name}", name, objects)

@@ -48,7 +48,7 @@ def listed_verdict(
         return "stuff"
     if segment.iscrowd:
         return "crowd"
-    if rules.categories and category.name not in rules.categories:
+    if rules.categories and not {category.name, category.supercategory} & {*rules.categories}:
         return "category_excluded"
     if category.name.lower() in SEE_THROUGH and not rules.see_through:
         return "see_through"

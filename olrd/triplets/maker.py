@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -18,28 +18,28 @@ from olrd.licenses import license_allowed, license_patterns
 from olrd.masks import mask_box
 from olrd.panoptic import Box, Record, Segment, check_categories, encode_rle
 from olrd.sources import Source
-from olrd.splits import photos_by_split, split_of
+from olrd.splits import split_of
+from olrd.triplets.backgrounds import Asked, Backgrounds, Setting, category_shares
 from olrd.triplets.candidates import cut_sides, listed_verdict
 from olrd.triplets.columns import Row, mask_pictures, pictures, terms
 from olrd.triplets.compose import Triplet, casters, compose, pixels_sha256, transformed
 from olrd.triplets.cuts import LEAST_INSIDE, find_cuts, inside_frame, standers
 from olrd.triplets.edges import edge_agreement
 from olrd.triplets.light import Lights, shadow_of
+from olrd.triplets.likeness import look_around
 from olrd.triplets.outlines import Outlines
-from olrd.triplets.perspective import SMALLEST, UNKNOWN, Size, find_horizon
-from olrd.triplets.placements import Landings, Request
+from olrd.triplets.perspective import SMALLEST, UNKNOWN, Size, View, find_horizon, sizes_elsewhere, view_of
+from olrd.triplets.placements import HEIGHT_LIMIT, HEIGHT_SCALE, Landings, Request
 from olrd.triplets.prompts import background_labels, short_prompt
 from olrd.triplets.recipe import Part, PhotoRef, Recipe
 from olrd.triplets.requantise import coding_of
 from olrd.triplets.scene import Scene, open_scene
 from olrd.triplets.several import Companion, Cut, Pasting, beside_like, companions, count_of, drawn_shape
 from olrd.triplets.shapes import Shape, shapes, sizes_within
-from olrd.triplets.surfaces import walkable
+from olrd.triplets.surfaces import same_kind, walkable
 from olrd.triplets.tally import Tally
 from olrd.triplets.user_masks import MaskStyle
 
-DONOR_TRIES = 4
-"""Number of other photos that are opened in search of a legal position before the triplet is given up."""
 LOOKS = 8
 """Number of drawn positions partly beyond the frame that are tried."""
 MINOR = 0.45
@@ -48,8 +48,6 @@ SMALL, SMALL_EACH = 0.01, 2
 """An object smaller than this share of the photo gives at most so many triplets, so that small masks are not the most."""
 LARGEST = 0.5
 """The largest object, as a share of the photo, that is tried at smaller sizes."""
-DONOR_LOOKS = 256
-"""Number of draws of another photo in that search. A photo that its licence or annotation rules out is not opened."""
 
 
 class Paste(NamedTuple):
@@ -65,7 +63,7 @@ class Paste(NamedTuple):
 
 
 class Tries(NamedTuple):
-    """How one object may be pasted: its sizes, and what placement has found out, by size and flip."""
+    """How one object may be pasted in its own photo: its sizes, and what placement has found out, by size and flip."""
 
     sizes: list[Size]
     landings: dict[Shape, Landings]
@@ -84,18 +82,12 @@ class TripletMaker:
         self.reach = self.blend.reach(config.blend_params)
         self.licenses = license_patterns(config.licenses)
         self.lights = Lights()
-        self.resizing = (
-            config.perspective
-            and config.placement == "supported"
-            and config.donor == "same"
-            and config.scale == BuildConfig.scale
-        )
+        self.labelled = source.background_kind == "stuff"
+        self.sizing = config.perspective and config.placement == "supported" and config.scale == BuildConfig.scale
+        self.resizing = self.sizing and config.donor == "same"
+        self.backgrounds = Backgrounds(source, config, self._view)
         most = config.rules.max_area
         self.largest = max(most, min(LARGEST, most / SMALLEST**2)) if self.resizing else most
-
-    @cached_property
-    def _by_split(self) -> dict[str, list[int]]:
-        return photos_by_split(self.source, self.config)
 
     def photo(self, index: int, tally: Tally) -> Iterator[Row]:
         """The rows of photo `index`. Counts everything in `tally`.
@@ -168,8 +160,7 @@ class TripletMaker:
         reasons: Counter[str] = Counter()
         verdicts = self._fresh(scene, verdicts)
         key = self.config.seed, scene.record.image_id
-        labelled = self.source.background_kind == "stuff"
-        cuts = find_cuts(scene, self.config.rules, verdicts, self.largest, labelled, reasons, *key)
+        cuts = find_cuts(scene, self.config.rules, verdicts, self.largest, self.labelled, reasons, *key)
         horizon = find_horizon(scene, standers(scene, cuts)) if cuts and self.resizing else None
         largest = 0.0
         for cut in cuts:
@@ -186,7 +177,12 @@ class TripletMaker:
                 continue
             if horizon and cut.segment.area < SMALL * scene.panoptic.index.size:
                 room = min(room, SMALL_EACH)
-            found, reason = self._object_pastes(scene, cut, room, tries, cuts)
+            make = (
+                partial(self._paste, scene, cut, tries)
+                if self.config.donor == "same"
+                else partial(self._paste_elsewhere, scene, cut, self._setting(scene, cut, cuts))
+            )
+            found, reason = self._object_pastes(scene, make, room, cuts)
             if found and not (found := self._with_outlines(scene, cut, found, cuts)):
                 reason = "rough_outline"
             pastes += found
@@ -220,16 +216,16 @@ class TripletMaker:
         return least > 0 and edge_agreement(scene.photo.pixels, cut.segment.bbox, cut.mask) < least
 
     def _object_pastes(
-        self, scene: Scene, cut: Cut, room: int, tries: Tries, cuts: list[Cut]
+        self, scene: Scene, make: Callable[[int, list[Paste]], Paste], room: int, cuts: list[Cut]
     ) -> tuple[list[Paste], str | None]:
         """Up to `room` triplets of one object, and the reason why there are not more, if one was met.
 
-        cuts: the objects that may be pasted with it.
+        make: makes triplet `number`, given the earlier ones. cuts: the objects that may be pasted with it.
         """
         pastes: list[Paste] = []
         for number in range(room):
             try:
-                paste = self._paste(scene, cut, number, pastes, tries)
+                paste = make(number, pastes)
                 pastes.append(self._with_companions(scene, paste, cuts) if self.config.several else paste)
             except Rejected as error:
                 return pastes, error.code
@@ -245,13 +241,12 @@ class TripletMaker:
         every = zip(record.segments, verdicts, fresh, strict=True)
         return [new if renewed or not given.area else old for given, old, new in every]
 
-    def _paste(self, scene: Scene, cut: Cut, number: int, earlier: list[Paste], tries: Tries) -> Paste:
-        """Triplet `number` of an object; `Rejected` if there is no legal position for it.
+    def _paste(self, scene: Scene, cut: Cut, tries: Tries, number: int, earlier: list[Paste]) -> Paste:
+        """Triplet `number` of an object, in its own photo; `Rejected` if there is no legal position for it.
 
         earlier: the triplets of the same object.
         """
-        config, record = self.config, scene.record
-        name = f"{self.source.name}-{record.image_id}-{cut.segment.id}-{number}"
+        config, name = self.config, self._name(scene, cut, number)
         key = (config.seed, name)
         drawn, flip = drawn_shape(config.scale, config.flip, *key)
         as_drawn = iter((Shape(Size(drawn, 0, 0, 0), flip),))
@@ -263,23 +258,72 @@ class TripletMaker:
                 raise Rejected("too_small", f"nothing of {name} is left at scale {size.scale}")
             if self.resizing:
                 request = request._replace(bottom=size.bottom, reach=size.reach, spread=size.spread)
-            if config.donor == "same":
-                taken = tuple(_corner(paste, request.mask) for paste in earlier)
-                request = request._replace(
-                    taken=taken,
-                    landings=tries.landings.setdefault(shape, Landings()),
-                    beyond=_beyond(shape, request.mask),
-                )
+            taken = tuple(_corner(paste, request.mask) for paste in earlier)
+            request = request._replace(
+                taken=taken, landings=tries.landings.setdefault(shape, Landings()), beyond=_beyond(shape, request.mask)
+            )
             try:
                 if shape.beyond:
                     part, position = self._half_out(scene, cut, shape, request)
                     return Paste(name, part, scene, position, size.scale, shape.flip)
-                ground, position = self._placed(scene, cut, request)
+                position = self._position(cut, scene, request)
             except Rejected as reason:
                 error = reason
                 continue
-            return Paste(name, cut, ground, position, size.scale, shape.flip)
+            return Paste(name, cut, scene, position, size.scale, shape.flip)
         raise error
+
+    def _name(self, scene: Scene, cut: Cut, number: int) -> str:
+        return f"{self.source.name}-{scene.record.image_id}-{cut.segment.id}-{number}"
+
+    def _position(self, cut: Cut, scene: Scene, request: Request) -> tuple[int, int]:
+        """The position of an object in a scene. Raises `Rejected`."""
+        if self.config.several:
+            return beside_like(scene, self.place, request, cut.segment.category_id)
+        return self.place(scene, request)
+
+    def _paste_elsewhere(self, scene: Scene, cut: Cut, setting: Setting, number: int, earlier: list[Paste]) -> Paste:
+        """Triplet `number` of an object, in the other photo of the split in which it fits best. Raises `Rejected`.
+
+        setting: in its own photo. earlier: the triplets of the same object.
+        """
+        config, name = self.config, self._name(scene, cut, number)
+        key = (config.seed, name)
+        drawn, flip = drawn_shape(config.scale, config.flip, *key)
+        kind = scene.categories[cut.segment.category_id]
+        stands_on = None if cut.surface is None else scene.categories[cut.surface]
+        foot = cut.segment.bbox.y + cut.segment.bbox.h
+
+        def sizes(there: View) -> list[Size]:
+            if not self.sizing:
+                return [Size(drawn, foot / scene.shape[0], HEIGHT_LIMIT, HEIGHT_SCALE)]
+            return sizes_elsewhere(setting.view, there, foot, stands_on, kind)
+
+        def request(size: Size) -> Request:
+            asked = self._request(scene, cut, size.scale, flip, key)
+            return asked._replace(bottom=size.bottom, reach=size.reach, spread=size.spread)
+
+        surfaces: frozenset[int] = frozenset()
+        if cut.surface is not None and config.placement == "supported":
+            surfaces = same_kind(cut.surface, scene.categories) | walkable(cut.surface, kind, scene.categories)
+        asked = Asked(scene.record, setting, cut, surfaces, sizes, request)
+        used = frozenset(paste.ground.record.image_id for paste in earlier)
+        found = self.backgrounds.best(asked, partial(self._position, cut), used, *key)
+        return Paste(name, cut, found.scene, found.position, found.scale, flip)
+
+    def _setting(self, scene: Scene, cut: Cut, cuts: list[Cut]) -> Setting:
+        """What surrounds an object in its own photo. cuts: all objects of the photo that may be cut out."""
+        look = look_around(scene, cut.segment.bbox, cut.mask)
+        return Setting(category_shares(scene.record), self._view(scene, cuts), look)
+
+    def _view(self, scene: Scene, cuts: list[Cut] | None = None) -> View:
+        """How a photo sees the ground. cuts: its objects that may be cut out, if they are known."""
+        if not self.sizing:
+            return View(UNKNOWN, scene.shape, None)
+        if cuts is None:
+            verdicts = self._listed(scene.panoptic.segments, scene.shape[1], scene.shape[0])
+            cuts = find_cuts(scene, self.config.rules, verdicts, self.largest, self.labelled, Counter())
+        return view_of(scene, standers(scene, cuts))
 
     def _half_out(self, scene: Scene, cut: Cut, shape: Shape, request: Request) -> tuple[Cut, tuple[int, int]]:
         """The part of an object that the frame shows, and its position. Raises `Rejected`."""
@@ -296,17 +340,6 @@ class TripletMaker:
                 below = min(y + down, scene.shape[0] - moved.shape[0])
                 return part, (0 if x < 0 else scene.shape[1] - moved.shape[1], below)
         raise Rejected("no_position", "no part of the object that is recognisable fits at the frame")
-
-    def _placed(self, scene: Scene, cut: Cut, request: Request) -> tuple[Scene, tuple[int, int]]:
-        """The photo and the position in it for an object. Raises `Rejected`."""
-        ground = scene
-        if self.config.donor == "other":
-            ground, position = self._other_ground(scene, request)
-            if not self.config.several:
-                return ground, position
-        elif not self.config.several:
-            return ground, self.place(ground, request)
-        return ground, beside_like(ground, self.place, request, cut.segment.category_id)
 
     def _request(self, scene: Scene, cut: Cut, scale: float, flip: bool, key: tuple[object, ...]) -> Request:
         """An object to place. scene: its own photo."""
@@ -328,7 +361,10 @@ class TripletMaker:
         Raises `Rejected` if there is no room for the smallest number.
         """
         config, key = self.config, (self.config.seed, paste.name)
-        how = Pasting(self.place, partial(self._request, donor), config.scale, config.flip)
+        low, high = config.scale
+        if self.sizing and paste.ground is not donor:  # in the other photo all of them are as near or far as the first
+            low, high = low * paste.scale, high * paste.scale
+        how = Pasting(self.place, partial(self._request, donor), (low, high), config.flip)
         first = Companion(paste.cut, paste.position, paste.scale, paste.flip)
         more = companions(paste.ground, first, cuts, count_of(config.objects, *key) - 1, how, *key)
         if 1 + len(more) < config.objects[0]:
@@ -374,33 +410,6 @@ class TripletMaker:
             row |= pictures(ground.photo, triplet, recipe.id)
             row |= mask_pictures(triplet, recipe.id) if config.several else {}
         return row
-
-    def _other_ground(self, donor: Scene, request: Request) -> tuple[Scene, tuple[int, int]]:
-        """Another photo of the same split with a legal position: the first in a keyed order."""
-        photos = self._by_split[split_of(donor.record.image_id, self.config.splits)]
-        opened = 0
-        for look in range(DONOR_LOOKS):
-            index = photos[draw_integer(len(photos), *request.key, "ground", look)]
-            if self.source.image_id(index) == donor.record.image_id:
-                continue
-            record = self.source.record(index)
-            if not license_allowed(record.license, self.licenses):
-                continue
-            if request.surface is not None and self.config.placement == "supported":
-                kinds = {s.category_id for s in record.segments}
-                if request.surface not in kinds:
-                    continue
-            opened += 1
-            try:
-                ground = open_scene(self.source, record, self.config.size, self.config.source.max_pixels)
-                position = self.place(ground, request)
-                ground.drop_fields()
-                ground.photo.decode()
-                return ground, position
-            except Rejected as error:
-                if error.code == "no_surface" or opened == DONOR_TRIES:
-                    raise Rejected("no_position", str(error)) from error
-        raise Rejected("no_position", "no other photo of the split offers a legal position")
 
     def _describe(self, ground: Scene, donor: Scene, cut: Cut, recipe: Recipe, triplet: Triplet, box: Box) -> Row:
         """The plain columns of a row. box: of the triplet's mask."""

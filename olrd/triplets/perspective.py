@@ -12,6 +12,7 @@ horizon). The horizon is estimated from what the photo shows:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -56,10 +57,14 @@ SMALLEST = 0.5
 """The smallest of all sizes."""
 STEPS = (1.0, 0.8, 0.65, 0.5, 1.2)
 """The sizes that are tried where the horizon is known. Larger ones would blur the object."""
+LARGEST = 1.25
+"""The largest size in another photo."""
 FITTING = (1.0, 0.8, 0.6)
 """The sizes that are tried where it is not."""
 FLYING = (1.0, 0.75, 0.5)
 """The sizes of things in the sky."""
+NEAR_HORIZON = 0.04
+"""A foot that is no farther below the horizon than this share of the photo's height tells nothing about sizes."""
 FREE_MOVE = 0.3
 """The largest move of an object that keeps its size where the horizon is not known, as a share of its distance from where
 the horizon may be."""
@@ -84,6 +89,21 @@ class Standing(NamedTuple):
     category: Category
     foot: float
     height: float
+
+
+class View(NamedTuple):
+    """How a photo sees the ground.
+
+    Attributes:
+        horizon: of the photo.
+        shape: (height, width) of the photo in pixels.
+        camera: the height of the camera above the ground in metres, None where no thing of a known height shows it. If the
+            horizon is unknown, it belongs to the row where the horizon may be.
+    """
+
+    horizon: Horizon
+    shape: tuple[int, int]
+    camera: float | None
 
 
 class Size(NamedTuple):
@@ -169,6 +189,57 @@ def lies_flat(kind: Category) -> bool:
     return kind.supercategory in GROUND or kind.name in FLAT
 
 
+def view_of(scene: Scene, standing: Sequence[Standing]) -> View:
+    """How a scene sees the ground, from its complete things that stand there."""
+    horizon = find_horizon(scene, standing)
+    metres = [
+        HEIGHTS[one.category.name.lower()] * (one.foot - horizon.row) / one.height
+        for one in standing
+        if one.category.name.lower() in HEIGHTS and one.foot - horizon.row > NEAR_HORIZON * scene.shape[0]
+    ]
+    return View(horizon, scene.shape, float(np.median(metres)) if metres else None)
+
+
+def sizes_elsewhere(own: View, there: View, foot: float, ground: Category | None, kind: Category) -> list[Size]:
+    """The sizes that an object may have in another photo.
+
+    On flat ground, an object of height h under a camera of height c has the size h / c (y - horizon). So where both
+    horizons or both cameras are known, the row of its foot decides its size. Cameras of unknown height count as equally
+    high. Elsewhere an object keeps its size as a share of the photo's diagonal, and its row as a share of the photo's
+    height. Things whose height everybody knows, such as people, would look like giants or dwarfs there: on flat ground and at
+    the lower edge of the frame, they have no size.
+
+    Args:
+        own: of the object's own photo.
+        there: of the other photo.
+        foot: the row below the object's lowest edge in its own photo.
+        ground: what the object stands on, or None if the lower edge of the frame cuts it.
+        kind: its class.
+    """
+    height, flat = own.shape[0], ground is not None and lies_flat(ground)
+    cameras = own.camera is not None and there.camera is not None
+    known = cameras or UNKNOWN.source not in (own.horizon.source, there.horizon.source)
+    if kind.name.lower() in HEIGHTS and (ground is None or (flat and not known)):
+        return []
+    if not flat or not known:
+        unknown = own.horizon._replace(source=UNKNOWN.source)
+        same = sizes(unknown, foot, height, ground, kind)
+        factor = math.hypot(*there.shape) / math.hypot(*own.shape)
+        return [size._replace(scale=size.scale * factor) for size in same if size.scale * factor <= LARGEST]
+    depth = foot - own.horizon.row
+    if depth <= NEAR_HORIZON * height:
+        return []
+    if own.camera and there.camera:
+        depth *= there.camera / own.camera
+    found = []
+    for scale in STEPS:
+        bottom = (there.horizon.row + scale * depth) / there.shape[0]
+        reach = SIZE_ERROR * scale * depth / there.shape[0]
+        if bottom <= 1:
+            found.append(Size(scale, bottom, reach, reach))
+    return found
+
+
 def sizes(horizon: Horizon, foot: float, height: int, ground: Category | None, kind: Category) -> list[Size]:
     """The sizes that an object may have, the first one unchanged.
 
@@ -193,7 +264,7 @@ def sizes(horizon: Horizon, foot: float, height: int, ground: Category | None, k
         shift = max(depth, 0.0)
         reach = min(max(FREE_MOVE * depth, 0.03), 0.2)
         return [Size(s, bottom - (1 - s) * shift, reach if s == 1 else 0.12, min(0.05, reach)) for s in FITTING]
-    if depth <= 0.04:
+    if depth <= NEAR_HORIZON:
         return [Size(1.0, bottom, 0.02, 0.01)]
     reach = SIZE_ERROR * depth
     return [Size(s, bottom + (s - 1) * depth, reach * s, reach * s) for s in STEPS if bottom + (s - 1) * depth <= 1]

@@ -16,6 +16,7 @@ from olrd.masks import grown, mask_box
 from olrd.panoptic import VOID, Box, Category, Record, Segment, SegmentMap, check_panoptic
 from olrd.sources import Source
 from olrd.triplets.legal import Field
+from olrd.triplets.matching import acutance, grain
 from olrd.triplets.photo import WorkingPhoto, working_photo
 
 SEAM = 9
@@ -114,6 +115,16 @@ class Scene:
             chosen = np.array([kind in surface for kind in self.kinds.tolist()])
             self._fields[key] = Field(widened(~self.pixels_where(chosen), beyond))
         return self._fields[key]
+
+    @cached_property
+    def sharpness(self) -> float:
+        """Of the whole photo (see `acutance`)."""
+        return acutance(self.photo.pixels)
+
+    @cached_property
+    def noise(self) -> float:
+        """Of the whole photo, in grey levels (see `grain`)."""
+        return grain(self.photo.pixels)
 
     def without(self, taken: Mask) -> Scene:
         """The same scene, in which no object may lie on the pixels of `taken` (bool [H, W]) either."""

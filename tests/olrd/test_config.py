@@ -283,6 +283,7 @@ CHANGES: list[dict[str, Any]] = [
     [
         (2, "matting", 0.25, "9f889422b35565690f42ab165f07a2355781efcaf1753b63b69deb8e9034e90f"),
         (3, "guided", 0.15, "a11b6d186a1097b5e679f2f53622067d18da396ab3ed49980d069f912f04feff"),
+        (4, "guided", 0.15, "a11b6d186a1097b5e679f2f53622067d18da396ab3ed49980d069f912f04feff"),
     ],
 )
 def test_the_hash_of_the_defaults_stays_while_the_rules_do(
@@ -291,6 +292,12 @@ def test_the_hash_of_the_defaults_stays_while_the_rules_do(
     """A finished build is recognised by it, those of earlier rules with the defaults of their time too."""
     config = replace(CONFIG, rules_version=version, blend=blend, rules=replace(CONFIG.rules, max_contact=max_contact))
     assert config.hash("f") == sha256
+
+
+def test_version_4_changed_only_builds_with_other_donors() -> None:
+    former = replace(CONFIG, rules_version=3)
+    assert former.hash("f") == CONFIG.hash("f")
+    assert replace(former, donor="other").hash("f") != replace(CONFIG, donor="other").hash("f")
 
 
 def test_the_hash_changes_with_everything_that_matters() -> None:

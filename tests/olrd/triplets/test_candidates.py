@@ -74,6 +74,8 @@ def test_the_limits_themselves_are_allowed() -> None:
 def test_category_list_excludes_the_others() -> None:
     assert verdict(DOG, replace(RULES, categories=("cat",))) == "category_excluded"
     assert verdict(DOG, replace(RULES, categories=("cat", "dog"))) is None
+    assert verdict(DOG, replace(RULES, categories=("vehicle", "animal"))) is None
+    assert verdict(DOG, replace(RULES, categories=("vehicle", "cat"))) == "category_excluded"
 
 
 @pytest.mark.parametrize("name", ["bicycle", "wine glass", "tennis racket"])

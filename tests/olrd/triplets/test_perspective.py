@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from synthetic_coco import make_scene
 
 from olrd.models.coco_categories import coco_categories
-from olrd.triplets.perspective import HEIGHTS, Horizon, Standing, find_horizon, ground_edge, sizes
+from olrd.triplets.perspective import (
+    HEIGHTS,
+    Horizon,
+    Standing,
+    View,
+    find_horizon,
+    ground_edge,
+    sizes,
+    sizes_elsewhere,
+    view_of,
+)
 
 NAMES = {1: "sky-other-merged", 2: "grass-merged", 3: "floor-wood", 4: "wall-brick"}
 KINDS = coco_categories()
@@ -85,3 +95,49 @@ def test_without_a_horizon_objects_do_not_grow(ground: str | None) -> None:
     assert found[0].scale == 1
     assert [size.scale for size in found] == sorted({size.scale for size in found}, reverse=True)
     assert all(size.bottom <= 0.8 for size in found)
+
+
+@given(
+    st.tuples(st.floats(10, 50), st.floats(0.8, 4)),
+    st.tuples(st.floats(10, 100), st.floats(0.8, 4)),
+    st.floats(64, 99),
+    st.sampled_from(sorted(HEIGHTS)),
+)
+def test_in_another_photo_a_thing_is_as_large_as_the_camera_would_see_it(
+    own: tuple[float, float], there: tuple[float, float], foot: float, name: str
+) -> None:
+    """Its size is that of a thing of its height under the other camera, at every row that it may stand on."""
+    views = [
+        View(Horizon(row, "things"), shape, camera) for (row, camera), shape in ((own, (100, 120)), (there, (200, 150)))
+    ]
+    found = sizes_elsewhere(*views, foot, KINDS["grass-merged"], KINDS[name])
+    here = standing(name, foot, own[0], own[1]).height
+    for size in found:
+        expected = standing(name, 200 * size.bottom, there[0], there[1]).height
+        assert size.scale * here == pytest.approx(expected)
+        assert size.bottom <= 1 and size.reach * 200 <= 0.0801 * (200 * size.bottom - there[0])
+
+
+def test_the_camera_is_as_high_as_the_things_tell() -> None:
+    things = [standing("person", 90, 40, 1.5), standing("car", 70, 40, 1.5)]
+    found = view_of(PLAIN, things)
+    assert found.horizon.row == pytest.approx(40) and found.camera == pytest.approx(1.5)
+    assert view_of(PLAIN, [Standing(KINDS["dog"], 90, 20)]).camera is None
+
+
+@pytest.mark.parametrize(
+    ("name", "ground", "count"),
+    [
+        ("person", "grass-merged", 0),
+        ("person", None, 0),
+        ("dog", "grass-merged", 3),
+        ("dog", None, 3),
+        ("cup", "wall-brick", 3),
+    ],
+)
+def test_without_horizons_only_things_of_any_height_have_a_size(name: str, ground: str | None, count: int) -> None:
+    unknown = [View(Horizon(0.35 * shape[0], "unknown"), shape, None) for shape in ((100, 120), (50, 60))]
+    found = sizes_elsewhere(*unknown, 80, KINDS[ground] if ground else None, KINDS[name])
+    assert [size.scale for size in found] == pytest.approx([0.5, 0.4, 0.3][:count])
+    larger = sizes_elsewhere(*unknown[::-1], 40, KINDS[ground] if ground else None, KINDS[name])
+    assert all(size.scale <= 1.25 for size in larger)
