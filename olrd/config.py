@@ -51,13 +51,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "default": {},
     "hard-cases": {"objects": (1, 3), "mask_style": ("grown", "hull", "box", "brush", "loose"), "min_area": 0.005},
-    "careful": {
-        "categories": ("person", "animal", "vehicle"),
-        "cut_objects": False,
-        "doubtful": "none",
-        "max_contact": 0.08,
-        "min_area": 0.003,
-    },
     "sees-object": {"match": ("noise", "sharpness", "jpeg"), "mask_style": ("exact", "grown", "box", "loose")},
 }
 """Options by use (docs/building.md), by their names as keywords; what is not named stays at its default."""

@@ -33,10 +33,10 @@ LEAST_ALIKE = 0.1
 """Smallest likeness of the annotations of two photos (see `likeness`)."""
 UNLISTED = 0.05
 """The share of a photo that a segment without a listed area counts as."""
-MOST_APART = 1.0
+MOST_APART = 1.25
 """Largest misfit of an object and a photo (see `misfit`)."""
-ONE_HORIZON = 0.1
-"""The misfit of two photos of which only one shows its horizon."""
+NO_HORIZON = 0.2
+"""The misfit of two photos of which one does not show its horizon."""
 
 
 class Setting(NamedTuple):
@@ -180,5 +180,5 @@ def misfit(own: Setting, there: Setting) -> float:
     share of the photo's height."""
     known = [setting.view.horizon.source != UNKNOWN.source for setting in (own, there)]
     rows = [setting.view.horizon.row / setting.view.shape[0] for setting in (own, there)]
-    tilt = abs(rows[0] - rows[1]) if all(known) else ONE_HORIZON if any(known) else 0.0
+    tilt = abs(rows[0] - rows[1]) if all(known) else NO_HORIZON
     return difference(own.look, there.look) + (1 - likeness(own.shares, there.shares)) / 2 + tilt
