@@ -29,8 +29,8 @@ DRAWN = 64
 """Number of photos that are drawn. Only their annotations are read."""
 OPENED = 8
 """Number of photos that are opened."""
-LEAST_ALIKE, CLOSELY_ALIKE = 0.1, 0.3
-"""Smallest likeness of the annotations of two photos (see `likeness`), and that for an object whose size no ground tells."""
+LEAST_ALIKE = 0.1
+"""Smallest likeness of the annotations of two photos (see `likeness`)."""
 UNLISTED = 0.05
 """The share of a photo that a segment without a listed area counts as."""
 MOST_APART = 1.25
@@ -70,7 +70,6 @@ class Asked(NamedTuple):
         cut: the object.
         surfaces: ids of the categories on which it may stand; empty for any.
         sizes: the sizes that it may have in a photo, by how that photo sees the ground.
-        least_alike: the smallest likeness of the annotations of its own photo and another one.
         request: the request for it at a size.
     """
 
@@ -79,7 +78,6 @@ class Asked(NamedTuple):
     cut: Cut
     surfaces: frozenset[int]
     sizes: Callable[[View], list[Size]]
-    least_alike: float
     request: Callable[[Size], Request]
 
 
@@ -134,7 +132,7 @@ class Backgrounds:
             there = category_shares(record)
             stands = not asked.surfaces or not asked.surfaces.isdisjoint(there)
             alike = likeness(asked.setting.shares, there)
-            if stands and alike >= asked.least_alike and license_allowed(record.license, self.licenses):
+            if stands and alike >= LEAST_ALIKE and license_allowed(record.license, self.licenses):
                 found.append((alike, record))
         found.sort(key=lambda pair: -pair[0])  # stable: of equal ones the first that was drawn
         return [record for _, record in found[:OPENED]]

@@ -19,7 +19,7 @@ from olrd.masks import mask_box
 from olrd.panoptic import Box, Record, Segment, check_categories, encode_rle
 from olrd.sources import Source
 from olrd.splits import split_of
-from olrd.triplets.backgrounds import CLOSELY_ALIKE, LEAST_ALIKE, Asked, Backgrounds, Setting, category_shares
+from olrd.triplets.backgrounds import Asked, Backgrounds, Setting, category_shares
 from olrd.triplets.candidates import cut_sides, listed_verdict
 from olrd.triplets.columns import Row, mask_pictures, pictures, terms
 from olrd.triplets.compose import Triplet, casters, compose, pixels_sha256, transformed
@@ -28,7 +28,7 @@ from olrd.triplets.edges import edge_agreement
 from olrd.triplets.light import Lights, shadow_of
 from olrd.triplets.likeness import look_around
 from olrd.triplets.outlines import Outlines
-from olrd.triplets.perspective import SMALLEST, UNKNOWN, Size, View, find_horizon, lies_flat, sizes_elsewhere, view_of
+from olrd.triplets.perspective import SMALLEST, UNKNOWN, Size, View, find_horizon, sizes_elsewhere, view_of
 from olrd.triplets.placements import HEIGHT_LIMIT, HEIGHT_SCALE, Landings, Request
 from olrd.triplets.prompts import background_labels, short_prompt
 from olrd.triplets.recipe import Part, PhotoRef, Recipe
@@ -306,8 +306,7 @@ class TripletMaker:
         surfaces: frozenset[int] = frozenset()
         if cut.surface is not None and config.placement == "supported":
             surfaces = same_kind(cut.surface, scene.categories) | walkable(cut.surface, kind, scene.categories)
-        measured = not self.sizing or (stands_on is not None and lies_flat(stands_on))
-        asked = Asked(scene.record, setting, cut, surfaces, sizes, LEAST_ALIKE if measured else CLOSELY_ALIKE, request)
+        asked = Asked(scene.record, setting, cut, surfaces, sizes, request)
         used = frozenset(paste.ground.record.image_id for paste in earlier)
         found = self.backgrounds.best(asked, partial(self._position, cut), used, *key)
         return Paste(name, cut, found.scene, found.position, found.scale, flip)

@@ -205,9 +205,9 @@ def sizes_elsewhere(own: View, there: View, foot: float, ground: Category | None
 
     On flat ground, an object of height h under a camera of height c has the size h / c (y - horizon). So where both
     horizons or both cameras are known, the row of its foot decides its size. Cameras of unknown height count as equally
-    high. Where they are not known, or where the frame hides the foot, an object has no size: it would look like a giant or a
-    dwarf. On a wall or a table, and in the sky, it keeps its size as a share of the photo's diagonal, and its row as a share of
-    the photo's height.
+    high. Elsewhere an object keeps its size as a share of the photo's diagonal, and its row as a share of the photo's
+    height. Things whose height everybody knows, such as people, would look like giants or dwarfs there: on flat ground and at
+    the lower edge of the frame, they have no size.
 
     Args:
         own: of the object's own photo.
@@ -216,17 +216,18 @@ def sizes_elsewhere(own: View, there: View, foot: float, ground: Category | None
         ground: what the object stands on, or None if the lower edge of the frame cuts it.
         kind: its class.
     """
-    height = own.shape[0]
-    if ground is None:
-        return []
+    height, flat = own.shape[0], ground is not None and lies_flat(ground)
     cameras = own.camera is not None and there.camera is not None
     known = cameras or UNKNOWN.source not in (own.horizon.source, there.horizon.source)
-    if not lies_flat(ground):
-        same = sizes(own.horizon, foot, height, ground, kind)
+    if kind.name.lower() in HEIGHTS and (ground is None or (flat and not known)):
+        return []
+    if not flat or not known:
+        unknown = own.horizon._replace(source=UNKNOWN.source)
+        same = sizes(unknown, foot, height, ground, kind)
         factor = math.hypot(*there.shape) / math.hypot(*own.shape)
         return [size._replace(scale=size.scale * factor) for size in same if size.scale * factor <= LARGEST]
     depth = foot - own.horizon.row
-    if not known or depth <= NEAR_HORIZON * height:
+    if depth <= NEAR_HORIZON * height:
         return []
     if own.camera and there.camera:
         depth *= there.camera / own.camera
