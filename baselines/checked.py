@@ -10,7 +10,7 @@ import numpy as np
 from baselines.eraser import Eraser, EraserInfo, Hints, WrongOutputError
 from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
-from olrd.trust import printable
+from olrd.trust import counted, printable
 
 
 class CheckedEraser:
@@ -95,9 +95,12 @@ def _is_list(value: object) -> bool:
 
 def _check_inputs(images: Sequence[Image], masks: Sequence[Mask], hints: Sequence[Hints] | None) -> None:
     if len(masks) != len(images):
-        raise UsageError(f"erase: expected one mask per photo, got {len(images)} photos and {len(masks)} masks")
+        raise UsageError(
+            f"erase: expected one mask per photo, got {counted(len(images), 'photo')} and {counted(len(masks), 'mask')}"
+        )
     if hints is not None and len(hints) != len(images):
-        raise UsageError(f"erase: expected one `Hints` per photo, got {len(images)} photos and {len(hints)} hints")
+        got = f"{counted(len(images), 'photo')} and {counted(len(hints), 'hint')}"
+        raise UsageError(f"erase: expected one `Hints` per photo, got {got}")
     for hint in hints or ():
         if not isinstance(hint, Hints):
             raise UsageError(f"erase: expected a list of `Hints`, found {_form(hint)} in it")
@@ -122,8 +125,9 @@ def check_pair(image: Image, mask: Mask, name: str = "") -> None:
 
 def _check_outputs(name: str, images: Sequence[Image], outputs: Sequence[Image]) -> None:
     if not isinstance(outputs, list) or len(outputs) != len(images):
-        got = f"{len(outputs)} pictures" if isinstance(outputs, list) else f"a {type(outputs).__name__}"
-        raise WrongOutputError(f"the eraser {name} must return a list of {len(images)} pictures; it returned {got}")
+        got = counted(len(outputs), "picture") if isinstance(outputs, list) else f"a {type(outputs).__name__}"
+        expected = counted(len(images), "picture")
+        raise WrongOutputError(f"the eraser {name} must return a list of {expected}; it returned {got}")
     for image, output in zip(images, outputs, strict=True):
         if not _is_picture(output) or output.shape != image.shape:
             raise WrongOutputError(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from olrd.arrays import MAX_PIXELS, Ids, Mask
 from olrd.errors import Rejected
+from olrd.trust import counted
 
 _FEW = 30
 VOID = -1
@@ -227,7 +228,9 @@ def boxes_of(ids: Ids, numbers: list[int]) -> dict[int, Box]:
 def _other_ids(ids: Ids, numbers: list[int]) -> str:
     """What may be wrong with a map that lacks most of the listed ids."""
     listed, there = set(numbers), set(np.unique(ids).tolist()) - {0}
-    missing = f"{len(listed - there)} of the {len(listed)} segments in the JSON have no pixel in the PNG"
+    lost = len(listed - there)
+    have = "has" if lost == 1 else "have"
+    missing = f"{lost} of the {counted(len(listed), 'segment')} in the JSON {have} no pixel in the PNG"
     swapped = {(number & 0xFF) << 16 | number & 0xFF00 | number >> 16 for number in there}
     if len(listed & swapped) > len(listed) / 2:
         return (

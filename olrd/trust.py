@@ -202,6 +202,14 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: 1 and "photo" give `1 photo`, 1200 and "photo" give `1,200 photos`.
+
+    plural: the noun for all numbers but 1, if it is not `noun` with an s. Both may hold a verb: "mask has", "masks have".
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def escape_markdown(text: str) -> str:
     """Escape text for Markdown, also inside tables: it starts no heading, link, picture or tag."""
     return html.escape(_MARKDOWN.sub(r"\\\1", one_line(text)), quote=False)

@@ -35,7 +35,7 @@ from baselines.photos.choosing import best_ready
 from baselines.photos.objects import Mapped, ObjectFinder
 from olrd.errors import OlrdError
 from olrd.sources.panoptic.coco import DEMO_ROOT
-from olrd.trust import PICTURE_FORMATS
+from olrd.trust import PICTURE_FORMATS, counted
 
 TITLE = "Erase objects from photos"
 EXAMPLES = DEMO_ROOT / "demo"
@@ -178,7 +178,7 @@ class Steps:
             gr.DownloadButton(value=None),
         ]
         shown += hidden * (MOST_ERASERS - len(chosen))
-        width = f"the mask grew by {what.growth} pixels" if what.growth else "the mask is as it was drawn"
+        width = f"the mask grew by {counted(what.growth, 'pixel')}" if what.growth else "the mask is as it was drawn"
         said = f"{100 * float(what.hole.mean()):.1f} % of the photo was erased; {width}. Pixels outside are unchanged."
         mask_file = write_mask(what, folder, stem)
         return [gr.Markdown(value=said, visible=True), gr.DownloadButton(value=str(mask_file), visible=True), *shown]

@@ -28,7 +28,7 @@ from baselines.photos.objects import ObjectFinder
 from olrd.cli.shell import emit
 from olrd.errors import MissingExtraError, OlrdError, OutputError, UsageError
 from olrd.progress import progress_bar, say
-from olrd.trust import one_line, printable
+from olrd.trust import counted, one_line, printable
 
 STOPS = (WeightsMissingError, WeightsUnusableError, MissingExtraError, OutputError)
 """Errors that every photo would have."""
@@ -75,7 +75,7 @@ def _run(
     todo = left_to_do(jobs, methods, out)
     done = total - sum(len(names) for _, names in todo)
     if done:
-        say(f"{done:,} of {total:,} results are there already")
+        say(f"{done:,} of {counted(total, 'result')} {'is' if done == 1 else 'are'} there already")
     failures: dict[str, str] = {}
     erased = 0
     finder = ObjectFinder(args.device)

@@ -20,6 +20,7 @@ from olrd.cli.shell import emit
 from olrd.errors import UsageError
 from olrd.progress import say
 from olrd.storage.files import write_atomic
+from olrd.trust import counted
 
 
 def list_objects(args: argparse.Namespace) -> int:
@@ -105,7 +106,7 @@ def write_result(out: Path, inputs: Inputs, what: Wanted, erased: Erased, qualit
 
 def _about(what: Wanted) -> list[str]:
     """What is erased beyond the mask, in words."""
-    said = [f"the mask grows by {what.growth} pixels (--grow)"] if what.growth else []
+    said = [f"the mask grows by {counted(what.growth, 'pixel')} (--grow)"] if what.growth else []
     if what.effects is not None:
         found = [
             f"{name} ({100 * float(mask.mean()):.1f} % of the photo)"

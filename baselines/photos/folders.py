@@ -15,7 +15,7 @@ from olrd.errors import UsageError
 from olrd.sources.listing import pictures_under
 from olrd.sources.masks.names import is_mask_beside, match_masks, stem_of
 from olrd.storage.files import to_json, write_atomic
-from olrd.trust import parse_json, printable, shown
+from olrd.trust import counted, parse_json, printable, shown
 
 RECORD = "erased.json"
 """In the folder of the results: the settings that they were made with."""
@@ -99,8 +99,8 @@ def plan_folder(photos: Path, masks: Path | None, out: Path, form: str) -> Plan:
     if not jobs:
         raise UsageError(
             f"no mask in {masks} has the name of a photo in {photos}: expected NAME.png, NAME_mask.png, NAME_0.png or "
-            f"NAME/*.png for the photo NAME.jpg; found {len(names)} photos and {len(found)} masks, for example "
-            f"{shown(names[0])} and {shown(found[0]) if found else 'none'}"
+            f"NAME/*.png for the photo NAME.jpg; found {counted(len(names), 'photo')} and {counted(len(found), 'mask')}, for "
+            f"example {shown(names[0])} and {shown(found[0]) if found else 'none'}"
         )
     without = tuple(name for name in names if not matched.masks.get(name))
     return Plan(jobs, without, tuple(matched.alone))

@@ -15,7 +15,7 @@ from olrd.errors import SourceError, UsageError
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import MAX_SEGMENTS, Category, PanopticMap, Segment, boxes_of
 from olrd.sources.things import Declared, decide_things, read_isthing
-from olrd.trust import one_line, parse_json, printable, shown
+from olrd.trust import counted, one_line, parse_json, printable, shown
 
 Categories = Mapping[int, Category]
 
@@ -57,9 +57,10 @@ def read_map(png: Path, segments: Path, size: tuple[int, int] | None = None) -> 
         ) from error
     for number, category, _ in listed:
         if category not in categories:
+            known = counted(len(categories), "category", "categories")
             raise UsageError(
                 f"{segments}: segment {number} has category {category}, which is not among the "
-                f'{len(categories)} categories; list yours in the file under "categories"'
+                f'{known}; list yours in the file under "categories"'
             )
     numbers, counts = np.unique(ids, return_counts=True)
     there = dict(zip(numbers.tolist(), counts.tolist(), strict=True))

@@ -15,7 +15,7 @@ from benchmark.runner.summary import Summary
 from benchmark.statistics import NO_TEST, Difference, detectable, difference, holm, photos_needed
 from olrd.errors import UsageError, did_you_mean
 from olrd.progress import say
-from olrd.trust import shown
+from olrd.trust import counted, shown
 
 ALPHA = 0.05
 A_BETTER, B_BETTER, OPEN, NO_VALUE = "A is better", "B is better", "not told apart", "no value in both"
@@ -101,7 +101,9 @@ def shared_samples(a: Run, b: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     one, other = one[both], other[both]
     for run in (a, b):
         if (n := run.summary.n) > len(one):
-            say(f"{run.folder}: {n - len(one)} of its {n} samples are not in the other run, left out")
+            lost = n - len(one)
+            are = "is" if lost == 1 else "are"
+            say(f"{run.folder}: {lost:,} of its {counted(n, 'sample')} {are} not in the other run, left out")
     _check_equal("cluster", one, other, a, b)
     return one, other
 
@@ -140,7 +142,7 @@ def _check_equal(column: str, one: pd.DataFrame, other: pd.DataFrame, a: Run, b:
         first = one.index[~same][0]
         raise UsageError(
             f"{a.folder} and {b.folder} cannot be compared: {column} of the sample {shown(first)} is "
-            f"{shown(str(left[first]))} and {shown(str(right[first]))} ({int((~same).sum())} such samples)"
+            f"{shown(str(left[first]))} and {shown(str(right[first]))} ({counted(int((~same).sum()), 'such sample')})"
         )
 
 

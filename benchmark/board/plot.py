@@ -15,6 +15,7 @@ from benchmark.board.axes import log_ticks_of, shown_range, tick_decimals, ticks
 from benchmark.board.ranking import TRUTH, Row, Section
 from benchmark.board.svg import FONT, INK, LINE, METHOD, MUTED, interval, line, text
 from benchmark.board.tables import heading
+from olrd.trust import counted
 
 WIDTH, HEIGHT = 760, 390
 LEFT, RIGHT, TOP, BOTTOM = 70, 150, 46, 84
@@ -100,7 +101,7 @@ def _panel(section: Section) -> str:
             left_out.append("outside the plot: " + ", ".join(f"{p.name} ({p.y:.3g})" for p in outside))
         points = [p for p in points if p not in outside]
     if section.partial:
-        left_out.append(f"{len(section.partial)} partial run(s) not shown")
+        left_out.append(f"{counted(len(section.partial), 'partial run')} not shown")
     for k, note in enumerate(_wrapped(left_out)):
         parts.append(text(LEFT, HEIGHT - 26 + 14 * k, note, MUTED))
     if not measured:

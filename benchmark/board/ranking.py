@@ -21,7 +21,7 @@ from benchmark.runner.summary import MetricSummary, ScoreSummary, SetSummary, Su
 from benchmark.statistics import INTERVALS, why_no_interval
 from olrd.errors import IntegrityError
 from olrd.storage.typed_json import DAMAGED
-from olrd.trust import shown
+from olrd.trust import counted, shown
 
 CHANGE = "change/outside/raw"
 TRUTH = "= truth"
@@ -332,7 +332,7 @@ def _why_not(record: Summary, first: str, cell: Cell) -> str:
     if record.n_failed:
         reasons.append(f"{record.n_failed} failed")
     if min(record.n, record.dataset.n) < total:
-        reasons.append(f"{record.n} of {total} samples")
+        reasons.append(f"{record.n:,} of {counted(total, 'sample')}")
     elif limit is not None:
         reasons.append(f"run with limit {limit}")
     if cell.value is not None and not math.isfinite(cell.value):

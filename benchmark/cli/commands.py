@@ -26,6 +26,7 @@ from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_f
 from olrd.errors import UsageError
 from olrd.options import add_options, from_arguments, names, whole_number
 from olrd.storage.outputs import writing_to
+from olrd.trust import counted
 
 if TYPE_CHECKING:
     from benchmark.datasets import DataSet
@@ -296,8 +297,8 @@ def run_export(args: argparse.Namespace) -> int:
         data = open_dataset(choice.dataset, choice.root, choice.data_options)
         count = export(data, load_protocol(choice.protocol), Path(args.out), choice.limit)
     text = (
-        f"{count} photos and masks are in {args.out}. Write the erased photos as <name>.png into a folder and score "
-        "them: benchmark run --method folder --option path=FOLDER --option name=METHOD"
+        f"{counted(count, 'photo and its mask are', 'photos and their masks are')} in {args.out}. Write the erased photos as "
+        "<name>.png into a folder and score them: benchmark run --method folder --option path=FOLDER --option name=METHOD"
     )
     emit({"samples": count, "out": str(args.out)}, text, args.json)
     return 0

@@ -25,7 +25,7 @@ from benchmark.scoring import CHANGES
 from benchmark.statistics import FEWEST, why_no_interval
 from olrd.errors import OlrdError
 from olrd.options import words_of
-from olrd.trust import one_line, printable
+from olrd.trust import counted, one_line, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def result(run: Run, every: bool = False) -> str:
         parts.append(f"an interval takes at least {FEWEST} source photos")
     parts.append(_times(summary))
     if summary.n and not every:
-        parts.append(f"{len(kept) - len(shown)} more scores: add --all, or read the files")
+        parts.append(f"{counted(len(kept) - len(shown), 'more score')}: add --all, or read the files")
     parts += [
         "",
         f"files  {shlex.quote(str(run.folder / 'summary.json'))} (all scores)",
@@ -193,7 +193,7 @@ def _explained(table: pd.DataFrame) -> Iterator[str]:
     """What the columns of a comparison mean, and what its photos cannot show."""
     tests = int(table["p"].notna().sum())
     yield "is better: p (Holm) is at most 0.05."
-    yield f"p: sign-flip test over source photos. p (Holm): corrected for {tests} test{'' if tests == 1 else 's'}."
+    yield f"p: sign-flip test over source photos. p (Holm): corrected for {counted(tests, 'test')}."
     yield "needed: source photos that find a difference of this size, or of --size, with power 80 % at alpha 5 %."
     if tests and (least := tests * 2.0 ** (1 - int(table["clusters"][table["p"].notna()].max()))) > ALPHA:
         yield f"With so few photos p (Holm) is at least {min(1.0, least):.2f}: no difference can be shown."
@@ -203,7 +203,10 @@ def findings(found: Sequence[Findings]) -> str:
     """What the checks of submissions found, as text."""
     lines = []
     for one in found:
-        lines.append(f"{one.folder}: " + (f"{len(one.problems)} PROBLEMS" if one.problems else "everything follows"))
+        lines.append(
+            f"{one.folder}: "
+            + (counted(len(one.problems), "PROBLEM", "PROBLEMS") if one.problems else "everything follows")
+        )
         lines += [f"  {one_line(text)}" for text in one.problems]
         lines += [f"  not checked: {one_line(text)}" for text in one.notes]
     return printable("\n".join(lines))
@@ -230,15 +233,16 @@ def _claim(summary: Summary) -> tuple[object, ...]:
 
 def _head(summary: Summary) -> Iterator[str]:
     failed = f"{summary.n_failed} failed" if summary.n_failed else "none failed"
-    part = f" of {summary.dataset.total}" if summary.dataset.n < summary.dataset.total else ""
+    whole = summary.dataset.n >= summary.dataset.total
+    samples = counted(summary.n, "sample") if whole else f"{summary.n:,} of {counted(summary.dataset.total, 'sample')}"
     yield f"{one_line(summary.label)} on {summary.dataset.name}, protocol {one_line(summary.protocol_id)}"
-    yield f"{summary.n}{part} samples scored, {failed}"
+    yield f"{samples} scored, {failed}"
     yield from (f"warning: {one_line(text)}" for text in (*summary.dataset.warnings, *summary.warnings))
     yield from (f"{name}: {value:.4f} on average" for name, value in summary.facts.items())
     common = sorted(summary.failures.items(), key=lambda item: (-item[1], item[0]))
     yield from (f"failed: {count} x {one_line(reason)}" for reason, count in common[:MOST])
     if len(common) > MOST:
-        yield f"failed: {len(common) - MOST} more reasons in summary.json"
+        yield f"failed: {counted(len(common) - MOST, 'more reason')} in summary.json"
 
 
 def _on_screen(summary: Summary) -> list[str]:

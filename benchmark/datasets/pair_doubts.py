@@ -92,25 +92,26 @@ def data_warnings(samples: Sequence[Mapping[str, float]]) -> tuple[str, ...]:
     """The sentences about a set. samples: the facts of each sample that could be read."""
     count = {name: sum(name in facts for facts in samples) for name in DATA_DOUBTS}
     n = len(samples)
+    of_all = f"of {n} sample" if n == 1 else f"of {n} samples"
     taken = Counter(name for facts in samples for name in facts if name.startswith(TAKEN))
-    found = [f"masks are read as {name.removeprefix(TAKEN)} in {k} of {n} samples" for name, k in sorted(taken.items())]
+    found = [f"masks are read as {name.removeprefix(TAKEN)} in {k} {of_all}" for name, k in sorted(taken.items())]
     if count[SAME] * 2 > n:
         found.append(
-            f"truth and input are equal inside the mask in {count[SAME]} of {n} samples: the truth still holds the "
+            f"truth and input are equal inside the mask in {count[SAME]} {of_all}: the truth still holds the "
             "object, and an eraser that does nothing scores best"
         )
     if count[ELSEWHERE] * 2 > n:
         far = [facts["input_truth_distance_outside"] for facts in samples if ELSEWHERE in facts]
         found.append(
-            f"most of the difference between input and truth lies outside the mask in {count[ELSEWHERE]} of {n} "
-            f"samples ({np.mean(far):.1f} grey levels on average there; see facts): scores of the full picture measure "
+            f"most of the difference between input and truth lies outside the mask in {count[ELSEWHERE]} "
+            f"{of_all} ({np.mean(far):.1f} grey levels on average there; see facts): scores of the full picture measure "
             "it, not the eraser"
         )
     if count[EMPTY]:
-        found.append(f"the mask is empty in {count[EMPTY]} of {n} samples: nothing is erased there")
+        found.append(f"the mask is empty in {count[EMPTY]} {of_all}: nothing is erased there")
     if count[WIDE] * 2 > n:
         found.append(
-            f"the mask covers over half of the picture in {count[WIDE]} of {n} samples: check which colour means erase "
+            f"the mask covers over half of the picture in {count[WIDE]} {of_all}: check which colour means erase "
             "(--data-option invert=yes for black, invert=no for white)"
         )
     return tuple(found)

@@ -18,6 +18,7 @@ from olrd.errors import SourceError, UsageError
 from olrd.mask_files import MaskChoice, read_mask
 from olrd.registry import checked_options
 from olrd.sources.pairs.folders import bytes_of
+from olrd.trust import counted
 
 COUNT = 216
 WHERE = (
@@ -54,7 +55,7 @@ class RealHM:
             digest.update(f"\n{stem.relative_to(root).as_posix()}\n".encode())
             digest.update(b"".join(bytes_of(_file(stem, p), SourceError) for p in ("gt", "mask", "fore")))
         self.fingerprint = digest.hexdigest()[:16]
-        count = "" if len(stems) == COUNT else f"; {len(stems)} items instead of the published {COUNT}"
+        count = "" if len(stems) == COUNT else f"; {counted(len(stems), 'item')} instead of the published {COUNT}"
         self.warnings: tuple[str, ...] = (f"input and truth differ outside the mask (harmonised); see facts{count}",)
 
     def ids(self) -> list[str]:

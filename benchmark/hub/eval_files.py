@@ -21,7 +21,7 @@ from benchmark.runner.summary import Summary
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.sources.seen.hub_pictures import HUB_ID
 from olrd.storage.files import write_atomic
-from olrd.trust import shown
+from olrd.trust import counted, shown
 
 FRAMEWORK = "olrd-bench"
 DIGITS = 6
@@ -104,7 +104,7 @@ def eval_yaml(records: Sequence[Summary], names: HubNames) -> dict[str, Any]:
     return {
         "name": one.dataset.name,
         "description": (
-            f"Object removal on {one.dataset.total} samples with a known truth, fingerprint {one.dataset.fingerprint}. "
+            f"Object removal on {counted(one.dataset.total, 'sample')} with a known truth, fingerprint {one.dataset.fingerprint}. "
             f"Tasks: {'; '.join(lines)}."
         ),
         "evaluation_framework": FRAMEWORK,

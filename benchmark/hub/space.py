@@ -19,7 +19,7 @@ from benchmark.board.records import read_records
 from benchmark.hub.yaml_text import to_yaml
 from olrd.errors import SourceError
 from olrd.storage.files import read_regular, write_atomic
-from olrd.trust import escape_markdown, one_line
+from olrd.trust import counted, escape_markdown, one_line
 
 LONGEST = 60
 """Longest short description of a Space."""
@@ -76,7 +76,7 @@ def readme(found: list[Section], title: str) -> str:
         "sdk": "static",
         "app_file": "index.html",
         "pinned": False,
-        "short_description": f"Object removal: {len(datasets)} datasets with a known truth"[:LONGEST],
+        "short_description": f"Object removal: {counted(len(datasets), 'dataset')} with a known truth"[:LONGEST],
     }
     listed = "\n".join(f"- {escape_markdown(name)}" for name in datasets)
     return (

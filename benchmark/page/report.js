@@ -97,6 +97,7 @@ function layers(sample, k, lazy) {  // the whole photo, which is hidden while cr
 
 // A row: a sample with a tile per picture
 
+const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 const facts = (sample) => [sample.category, sample.background && `on ${sample.background}`,
   sample.share === null ? "" : `mask ${(100 * sample.share).toFixed(sample.share < 0.1 ? 1 : 0)} %`,
   sample.width ? `${sample.width} × ${sample.height}` : "",
@@ -320,7 +321,7 @@ function arrange() {
   for (const row of order) row.write($("column").value);
   $("list").replaceChildren(...order.map((row) => row.node));
   if (!order.length) $("list").append(make("p", "No sample matches.", "muted"));
-  $("place").textContent = order.length === rows.length ? `${rows.length} samples` : `${order.length} of ${rows.length}`;
+  $("place").textContent = order.length === rows.length ? counted(rows.length, "sample") : `${order.length} of ${rows.length}`;
   const row = order.includes(state.current) ? state.current : order[0] || null;
   if (row === state.current) view(); else select(row);
 }
@@ -444,7 +445,7 @@ function fill(id, options) {
     return node;
   }));
 }
-const counted = (of) => {
+const tally = (of) => {
   const counts = new Map();
   for (const sample of data.samples) counts.set(of(sample), (counts.get(of(sample)) || 0) + 1);
   return counts;
@@ -462,7 +463,7 @@ function menus() {
   fill("area", [["", "any"], ...areas.filter(([, , n]) => n).map(([k, text, n]) => [k, `${text} (${n})`])]);
   $("area").parentNode.hidden = $("area").options.length < 3;
   for (const [id, of] of Object.entries(groups)) {
-    const counts = counted(of), known = [...counts.keys()].sort();
+    const counts = tally(of), known = [...counts.keys()].sort();
     fill(id, [["", "any"], ...known.map((name) => ["=" + name, `${name || "unknown"} (${counts.get(name)})`])]);
     $(id).parentNode.hidden = known.length < 2;
   }
@@ -482,8 +483,8 @@ document.body.classList.add("outlined");
 document.title = `${data.dataset}: ${data.methods.join(", ")}`;
 $("name").textContent = data.dataset;
 $("about").textContent = [`protocol ${data.protocol}`, `data ${data.fingerprint}`,
-  data.samples.length === data.total ? `${data.total} samples`
-    : `${data.samples.length} of ${data.total} samples: failed samples first, the others evenly spread`,
+  data.samples.length === data.total ? counted(data.total, "sample")
+    : `${data.samples.length} of ${counted(data.total, "sample")}: failed samples first, the others evenly spread`,
   !pictured ? "no pictures" : data.lossless ? "pictures are lossless"
     : "pictures are compressed, scores are those of the originals"].join(", ");
 $("warnings").append(...data.warnings.map((text) => make("p", `Warning: ${text}`, "warning")));

@@ -10,6 +10,7 @@ from benchmark.board.svg import FONT, INK, LINE, METHOD, MUTED, escape, interval
 from benchmark.disturbances import KINDS
 from benchmark.robustness.table import change_text
 from benchmark.robustness.track import Point, Track
+from olrd.trust import counted
 
 WIDTH, HEIGHT = 250, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
@@ -78,7 +79,7 @@ def panel(track: Track, column: Column, kind: str, shown: Range) -> str:
         drawn.append((x, change.mean))
         if change.low is not None and change.high is not None:
             parts.append(interval(x, at(change.low), at(change.high), METHOD))
-        title = f"{point.name}: {change_text(change, digits)}, {change.n} samples of {change.photos} photos"
+        title = f"{point.name}: {change_text(change, digits)}, {counted(change.n, 'sample')} of {counted(change.photos, 'photo')}"
         parts.append(
             f'<circle cx="{x:.1f}" cy="{at(change.mean):.1f}" r="4" fill="{METHOD}">'
             f"<title>{escape(title)}</title></circle>"

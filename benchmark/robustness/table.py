@@ -11,7 +11,7 @@ from benchmark.board.ranking import Column
 from benchmark.board.tables import csv_cell, decimals_for, heading, score_text
 from benchmark.robustness.track import Change, Point, Track
 from benchmark.statistics import FEWEST
-from olrd.trust import escape_markdown, printable
+from olrd.trust import counted, escape_markdown, printable
 
 NOTES = (
     "The eraser gets the disturbed mask or map. Scores use the true mask, with its regions and its composite.",
@@ -119,11 +119,11 @@ def markdown(track: Track) -> str:
 def about(track: Track) -> str:
     """The data of a track in a line."""
     plain = track.plain
-    part = (
-        f"{plain.dataset.n} of {plain.dataset.total}" if plain.dataset.n < plain.dataset.total else f"{plain.dataset.n}"
-    )
+    part = counted(plain.dataset.total, "sample")
+    if plain.dataset.n < plain.dataset.total:
+        part = f"{plain.dataset.n:,} of {part}"
     return (
-        f"{plain.dataset.name}, data {plain.dataset.fingerprint}, protocol {plain.protocol_id}, {part} samples, seed "
+        f"{plain.dataset.name}, data {plain.dataset.fingerprint}, protocol {plain.protocol_id}, {part}, seed "
         f"{plain.seed}"
     )
 

@@ -180,7 +180,8 @@ def doubts(frame: pd.DataFrame) -> tuple[str, ...]:
 def warnings(good: pd.DataFrame) -> tuple[str, ...]:
     """What the outputs say about the eraser: how many are unchanged or flat. good: the rows that did not fail."""
     counts = Counter(name for text in good.facts for name in json.loads(text) if name in DOUBTS)
-    return tuple(f"{counts[name]} of {len(good)} outputs {text}" for name, text in DOUBTS.items() if counts[name])
+    outputs = "output" if len(good) == 1 else "outputs"
+    return tuple(f"{counts[name]} of {len(good)} {outputs} {text}" for name, text in DOUBTS.items() if counts[name])
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmark.protocol import Protocol
 from olrd.progress import MESSAGES
-from olrd.trust import one_line, printable
+from olrd.trust import counted, one_line, printable
 
 MOST = 4
 """Means on the line."""
@@ -38,8 +38,8 @@ class LiveLine:
         for row in rows:
             self._take(row)
         if self._failed:
-            samples, them = ("samples", "them") if self._failed > 1 else ("sample", "it")
-            self._say(f"{self._failed} {samples} failed before; --retry-failed erases {them} again")
+            them = "it" if self._failed == 1 else "them"
+            self._say(f"{counted(self._failed, 'sample')} failed before; --retry-failed erases {them} again")
 
     def add(self, row: dict[str, Any]) -> None:
         """Show a row that was made now. The first one that failed is named at once."""

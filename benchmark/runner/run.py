@@ -27,7 +27,7 @@ from olrd.errors import OlrdError, SourceError
 from olrd.progress import progress_bar
 from olrd.storage.files import to_json, write_atomic
 from olrd.storage.locks import locked
-from olrd.trust import one_line, printable
+from olrd.trust import counted, one_line, printable
 
 REASONS = 3
 """Reasons of failure that an error lists."""
@@ -149,8 +149,9 @@ def _check_some_scored(rows: Sequence[Row], inputs: Inputs, out: Path) -> None:
     clean_up(out, keep_features=False)
     reasons = Counter(printable(one_line(row["reason"]))[:LONGEST] for row in rows).most_common()
     listed = "; ".join(f"{count} x {reason}" for reason, count in reasons[:REASONS])
-    more = f"; {len(reasons) - REASONS} more reasons" if len(reasons) > REASONS else ""
+    more = f"; {counted(len(reasons) - REASONS, 'more reason')}" if len(reasons) > REASONS else ""
     raise AllFailedError(
-        f"{inputs.eraser.info.name} failed on all {len(rows)} samples of {inputs.data.name}: {listed}{more}. All reasons "
-        f"are in {out / 'samples.parquet'}. The run is not finished: correct the cause and run the same command again"
+        f"{inputs.eraser.info.name} failed on {'the only sample' if len(rows) == 1 else f'all {len(rows):,} samples'} of "
+        f"{inputs.data.name}: {listed}{more}. All reasons are in {out / 'samples.parquet'}. The run is "
+        "not finished: correct the cause and run the same command again"
     )

@@ -15,7 +15,7 @@ from benchmark.submissions.folder import FORMAT, MANIFEST, OUTPUTS, RECORD, ROWS
 from olrd.errors import OutputError, SourceError, UsageError
 from olrd.progress import say
 from olrd.storage.files import disk_errors, file_name_of, read_regular, sha256_file, staging, to_json
-from olrd.trust import shown
+from olrd.trust import counted, shown
 
 
 def submit(run: Run, to: Path, outputs: bool = False) -> Path:
@@ -96,4 +96,7 @@ def _say_what_is_missing(record: Summary) -> None:
     if not record.git:
         say("the git revision of the code is not known: set OLRD_REVISION during the run, or run from a clone")
     if record.n < record.dataset.total:
-        say(f"{record.n} of {record.dataset.total} samples were scored: boards list such a row and do not rank it")
+        were = "was" if record.n == 1 else "were"
+        say(
+            f"{record.n:,} of {counted(record.dataset.total, 'sample')} {were} scored: boards list such a row and do not rank it"
+        )

@@ -23,7 +23,7 @@ from benchmark.submissions.rescore import rescore
 from olrd.arrays import decode_photo
 from olrd.errors import IntegrityError, OlrdError, Rejected, SourceError, UsageError
 from olrd.storage.files import file_name_of, read_regular, sha256
-from olrd.trust import one_line, shown
+from olrd.trust import counted, one_line, shown
 
 SAME = ("cluster", "width", "height", "mask_share", "category", "background")
 """Columns that the dataset decides: equal in all rows of one sample under one protocol."""
@@ -214,9 +214,9 @@ def _same_samples(
     left, right = ours.set_index("id"), theirs.set_index("id")
     complete = other.dataset.n == other.dataset.total
     if complete and (unknown := [name for name in left.index if name not in right.index]):
-        yield f"the sample {shown(unknown[0])} is not one of {path} ({len(unknown)} such samples)"
+        yield f"the sample {shown(unknown[0])} is not one of {path} ({counted(len(unknown), 'such sample')})"
     if record.dataset.n == record.dataset.total and (lost := [name for name in right.index if name not in left.index]):
-        yield f"the sample {shown(lost[0])} of {path} has no row ({len(lost)} such samples)"
+        yield f"the sample {shown(lost[0])} of {path} has no row ({counted(len(lost), 'such sample')})"
     shared = left.index.intersection(right.index)
     left, right = left.loc[shared], right.loc[shared]
     read = left.mask_share.notna() & right.mask_share.notna()  # rows of samples that could not be read have no sizes
@@ -229,7 +229,7 @@ def _same_samples(
             first = one.index[~same][0]
             yield (
                 f"{name} of the sample {shown(first)} is {shown(one[first])}, in {path} {shown(two[first])} "
-                f"({int((~same).sum())} such samples)"
+                f"({counted(int((~same).sum()), 'such sample')})"
             )
 
 

@@ -17,7 +17,7 @@ from magiceraser_ref.ablation.rows import Ablation, Command, Row, plan, run_fold
 from olrd.errors import IntegrityError, OlrdError, OutputError, did_you_mean
 from olrd.progress import say
 from olrd.storage.files import to_json, write_atomic
-from olrd.trust import parse_json
+from olrd.trust import counted, parse_json
 
 MODULES = {"magiceraser": "magiceraser_ref.cli.main", "benchmark": "benchmark.cli"}
 """The modules of the commands, which run with the Python of this process."""
@@ -285,7 +285,7 @@ def as_markdown(table: dict[str, Any]) -> str:
     """Format the table as Markdown: mean, interval and spread of the seeds, then the differences."""
     columns = table["columns"]
     lines = [
-        f"Measured on {table['dataset']['name']} ({table['rows'][0]['n']} samples), protocol "
+        f"Measured on {table['dataset']['name']} ({counted(table['rows'][0]['n'], 'sample')}), protocol "
         f"{table['protocol']}, seeds {', '.join(map(str, table['seeds']))}. Cells: mean over seeds, "
         "[95 % interval over source photos], {least to greatest seed}. *Reported* is the paper's own "
         "ablation (RealHM, second-hand, protocol unknown): other data and another scale of model, so its "

@@ -14,6 +14,7 @@ import olrd
 from olrd.cli.shell import add_device, add_json, emit, guarded, help_text
 from olrd.errors import UsageError
 from olrd.options import add_options, from_arguments
+from olrd.trust import counted
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
@@ -166,7 +167,7 @@ def _train_text(result: dict[str, Any], out: Path) -> str:
         return f"stopped at step {result['stopped_at']} of {result['steps']}; the same command continues"
     fixed = result["fixed_loss"]
     return (
-        f"{result['steps']} steps; loss on the fixed batch {fixed['before']:.4f} -> {fixed['after']:.4f}\n"
+        f"{counted(result['steps'], 'step')}; loss on the fixed batch {fixed['before']:.4f} -> {fixed['after']:.4f}\n"
         f"{out / result['model']}"
     )
 

@@ -11,6 +11,7 @@ from magiceraser_ref.model.settings import DEFAULT_STRENGTH, Settings
 from magiceraser_ref.refocus.settings import VOIDS, Refocus
 from olrd.errors import UsageError, did_you_mean
 from olrd.options import check, option
+from olrd.trust import counted
 
 MARGIN = 0.5
 """Default of `Choices.margin` (inferred)."""
@@ -110,7 +111,10 @@ class Choices:
         if self.void not in VOIDS:
             raise did_you_mean("treatment of void", self.void, VOIDS)
         if int(self.steps * self.start) < 1:
-            raise UsageError(f"{self.steps} steps at strength {self.strength} leave none to run: take more steps")
+            leave = counted(
+                self.steps, f"step at strength {self.strength} leaves", f"steps at strength {self.strength} leave"
+            )
+            raise UsageError(f"{leave} none to run: take more steps")
 
     @property
     def start(self) -> float:

@@ -14,6 +14,7 @@ from magiceraser_ref.refocus.attention import Tokens, Weights, fast, plain, toke
 from magiceraser_ref.refocus.regions import Regions, at_resolution, halved
 from magiceraser_ref.refocus.settings import Refocus
 from olrd.errors import UsageError
+from olrd.trust import counted
 
 _LARGEST_STRETCH = 1.5
 """Rounding the sides to multiples of a latent cell changes the proportions of a small picture by less than this."""
@@ -158,8 +159,9 @@ class Refocusing:
         images, rest = divmod(self._batch, len(parts) * len(self._regions))
         if rest or not images:
             raise UsageError(
-                f"the UNet's batch has {self._batch} entries, the regions are of {len(self._regions)} "
-                f"samples in {len(parts)} part(s) (conditional: {parts}): expected a multiple of "
+                f"the UNet's batch has {counted(self._batch, 'entry', 'entries')}, the regions are of "
+                f"{counted(len(self._regions), 'sample')} in {counted(len(parts), 'part')} (conditional: {parts}): "
+                "expected a multiple of "
                 f"{len(parts) * len(self._regions)}. Give one Regions (or None) per sample, and "
                 "guidance=False where there is no unconditional half"
             )

@@ -18,6 +18,7 @@ from magiceraser_ref.refocus.regions import Regions
 from magiceraser_ref.refocus.settings import PARTS, Refocus
 from olrd.errors import MissingExtraError, UsageError, did_you_mean
 from olrd.progress import say_once
+from olrd.trust import counted
 
 __all__ = ["Refocus", "RefocusedProcessor", "Refocusing", "refocused"]
 
@@ -87,7 +88,7 @@ def refocused(
             layer.set_processor(original)
     if state.calls and not state.refocused_calls and settings.share:
         say_once(
-            f"attention refocusing: none of the {state.calls} steps that were run lies in its window "
+            f"attention refocusing: none of the {counted(state.calls, 'step that was run', 'steps that were run')} lies in its window "
             f"({settings.window}, share {settings.share:g}), so none was refocused; take more steps, or the window steps"
         )
     if state.refocused_calls and not state.reached and any(regions):

@@ -9,6 +9,7 @@ from typing import Any
 from magiceraser_ref.extras import need
 from magiceraser_ref.model.locate import cell_pixels
 from magiceraser_ref.training.config import Running, TrainConfig, micro_batches
+from olrd.trust import counted
 
 BYTES_TRAINED = 16
 """Bytes per trained number: the number, its gradient and AdamW's two averages, all float32."""
@@ -63,11 +64,11 @@ def estimate_text(found: dict[str, Any]) -> str:
     trained, frozen = found["trained_parameters"], found["frozen_parameters"]
     return "\n".join(
         (
-            f"trained: {trained['lora']:,} numbers of LoRA, {trained['token']:,} of R*",
+            f"trained: {counted(trained['lora'], 'number')} of LoRA, {trained['token']:,} of R*",
             "frozen: " + ", ".join(f"{count:,} of {name}" for name, count in frozen.items()),
-            f"steps: {found['steps']:,} of {found['samples_per_step']} samples, in "
-            f"{found['passes_per_step']} passes of {found['samples_per_pass']}",
-            f"triplets: {found['triplets']:,}, seen {found['epochs']:g} times",
+            f"steps: {found['steps']:,} of {counted(found['samples_per_step'], 'sample')}, in "
+            f"{counted(found['passes_per_step'], 'pass', 'passes')} of {found['samples_per_pass']}",
+            f"triplets: {found['triplets']:,}, seen {found['epochs']:g} time{'' if found['epochs'] == 1 else 's'}",
             f"memory: about {found['memory_gb_estimated']} GB ({found['memory_note']})",
         )
     )

@@ -27,7 +27,7 @@ from magiceraser_ref.training.trainer import Trainer
 from olrd.errors import IntegrityError
 from olrd.progress import progress_bar, say
 from olrd.storage.locks import locked
-from olrd.trust import one_line
+from olrd.trust import counted, one_line
 
 LARGEST_SKIPS = 30
 """Steps in a row that may overflow in fp16. The scaler halves its scale after each, so it has tried all by then."""
@@ -86,8 +86,9 @@ def train(
             return done
         prompts = long_prompts(rows, config)
         if leading and prompts["share"] < config.long_share:
+            have = "has" if prompts["captioned"] == 1 else "have"
             say(
-                f"{prompts['captioned']:,} of {prompts['triplets']:,} triplets have a caption: "
+                f"{prompts['captioned']:,} of {counted(prompts['triplets'], 'triplet')} {have} a caption: "
                 f"{prompts['share']:.0%} of the prompts are long, not {config.long_share:.0%}. "
                 "`olrd caption FOLDER` writes captions; --long-share 0 trains without them"
             )

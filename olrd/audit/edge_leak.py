@@ -44,6 +44,7 @@ from olrd.audit.twins import LeakPair, leak_pairs, paired_points
 from olrd.dataset.folder import Dataset
 from olrd.progress import progress_bar
 from olrd.sources import SEEN
+from olrd.trust import counted
 
 __all__ = ["HeldOut", "Interval", "LeakPair", "LeakResult", "edge_leak", "held_out_leak", "leak_pairs"]
 
@@ -103,13 +104,13 @@ def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
     """The edge leak over pairs (see the docstring of the module). Equal pairs give equal results."""
     patches, skipped = _collect(pairs)
     if patches is None or (np.ptp(patches.photo) + 1 < LEAST_PHOTOS or np.ptp(patches.object) + 1 < LEAST_OBJECTS):
-        found = (0, 0) if patches is None else (np.ptp(patches.object) + 1, np.ptp(patches.photo) + 1)
+        found = (0, 0) if patches is None else (int(np.ptp(patches.object)) + 1, int(np.ptp(patches.photo)) + 1)
         note = (
-            f"{found[0]} objects of {found[1]} photos are too few: the edge leak needs {LEAST_OBJECTS} "
+            f"too few objects: {counted(found[0], 'object')} of {counted(found[1], 'photo')}; the edge leak needs {LEAST_OBJECTS} "
             f"objects of {LEAST_PHOTOS} photos, each with its untouched original in the dataset"
         )
         size = 0 if patches is None else len(patches.y)
-        return LeakResult(*(None,) * 5, int(found[1]), int(found[0]), size, skipped, note)
+        return LeakResult(*(None,) * 5, found[1], found[0], size, skipped, note)
     rim, y, _, group = patches
     x = np.concatenate(rim, axis=1)
     scores = cross_validated(x, y, group, boosting(seed))

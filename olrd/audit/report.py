@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from olrd.trust import counted
 
 _LINES = (
     ("auc", "AUC per patch"),
@@ -28,20 +31,31 @@ def _leak(leak: dict[str, Any] | None) -> tuple[str, list[str]]:
         f"{text:<38} {leak[key]['value']:.3f}   95 % {leak[key]['low']:.3f} to {leak[key]['high']:.3f}"
         for key, text in _LINES
     ]
-    return title, [*lines, f"{leak['patches']} patches, {leak['objects']} objects, {leak['photos']} photos"]
+    return title, [*lines, leak_sizes(leak)]
+
+
+def leak_sizes(leak: Mapping[str, Any]) -> str:
+    """What the edge leak was measured on."""
+    return ", ".join(
+        (
+            counted(leak["patches"], "patch", "patches"),
+            counted(leak["objects"], "object"),
+            counted(leak["photos"], "photo"),
+        )
+    )
 
 
 def _duplicates(found: dict[str, Any]) -> tuple[str, list[str]]:
     within = found["within"]
     lines = [
-        f"{found['photos']} photos; {found['low_information']['count']} too flat to compare",
+        f"{counted(found['photos'], 'photo')}; {found['low_information']['count']} too flat to compare",
         f"in two splits: {_named(within['shared_by_splits'])}",
         f"near duplicates across splits: {_named(within['near_across_splits'])}",
         f"near duplicates in one split: {_named(within['near_same_split'])}",
     ]
     for other in found["against"]:
         lines += [
-            f"against {other['path']} ({other['kind']}, {other['pictures']} pictures, "
+            f"against {other['path']} ({other['kind']}, {counted(other['pictures'], 'picture')}, "
             f"{other['unreadable']} unreadable)",
             f"  same bytes {_named(other['same_bytes'])}",
             f"  same id {_named(other['same_id'])}",
@@ -63,7 +77,7 @@ def _named(finding: dict[str, Any]) -> str:
 def _contents(parts: dict[str, Any]) -> tuple[str, list[str]]:
     whole = parts["all"]
     splits = ", ".join(f"{name} {part['triplets']}" for name, part in parts.items() if name != "all")
-    lines = [f"{whole['triplets']} triplets of {whole['photos']} photos ({splits})"]
+    lines = [f"{counted(whole['triplets'], 'triplet')} of {counted(whole['photos'], 'photo')} ({splits})"]
     if whole["triplets"]:
         area, shift = whole["area"]["quantiles"], whole["shift"]["quantiles"]
         lines += [

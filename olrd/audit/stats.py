@@ -18,6 +18,7 @@ from olrd.dataset.folder import Dataset
 from olrd.errors import ALL_REASONS
 from olrd.progress import size_text
 from olrd.storage.files import write_wanted
+from olrd.trust import counted
 
 POSITIONS = 8
 """Cells of the frame across and down."""
@@ -83,14 +84,14 @@ def stats(folder: Path | str, out: Path | str | None = None, leak: bool = True, 
     dataset = Dataset(folder)
     dataset.need_triplets()
     page = beside(dataset, "-stats.html", out)
-    result = counted(dataset)
+    result = counts_of(dataset)
     if leak and dataset.form == "full":
         result["edge_leak"] = dataset_leak(dataset, seed).to_json()
     write_wanted(page, stats_page(result))
     return result | {"page": str(page)}
 
 
-def counted(dataset: Dataset) -> dict[str, Any]:
+def counts_of(dataset: Dataset) -> dict[str, Any]:
     """The counts of a dataset as JSON values, without the edge leak (`edge_leak` is None)."""
     counts = _Counts()
     for row in dataset.rows(COLUMNS):
@@ -150,7 +151,8 @@ def stats_text(result: Mapping[str, Any], most: int = 10) -> str:
     area, shift = result["area"]["quantiles"], result["shift"]["quantiles"]
     splits = ", ".join(f"{name} {part['triplets']:,}" for name, part in result["splits"].items())
     lines = [
-        f"{result['triplets']:,} triplets of {result['photos']:,} photos ({splits}), {size_text(result['bytes'])}",
+        f"{counted(result['triplets'], 'triplet')} of {counted(result['photos'], 'photo')} ({splits}), "
+        f"{size_text(result['bytes'])}",
         f"mask area: median {100 * area['50']:.2f} %, 90 % from {100 * area['5']:.2f} to {100 * area['95']:.2f} %",
         f"shift: median {100 * shift['50']:.0f} % of the diagonal",
     ]

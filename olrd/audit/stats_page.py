@@ -8,9 +8,10 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
+from olrd.audit.report import leak_sizes
 from olrd.errors import ALL_REASONS
 from olrd.progress import size_text
-from olrd.trust import one_line, printable
+from olrd.trust import counted, one_line, printable
 
 MOST = 20
 """Values that a plot of names shows."""
@@ -78,10 +79,11 @@ def _text(value: object, longest: int = _LONGEST) -> str:
 
 def _summary(result: Mapping[str, Any]) -> str:
     splits = ", ".join(
-        f"{_text(name)} {part['triplets']:,} ({part['photos']:,} photos)" for name, part in result["splits"].items()
+        f"{_text(name)} {part['triplets']:,} ({counted(part['photos'], 'photo')})"
+        for name, part in result["splits"].items()
     )
     return (
-        f"{result['triplets']:,} triplets of {result['photos']:,} photos, {size_text(result['bytes'])}, form "
+        f"{counted(result['triplets'], 'triplet')} of {counted(result['photos'], 'photo')}, {size_text(result['bytes'])}, form "
         f"{_text(result['form'])}. Splits: {splits}."
     )
 
@@ -165,7 +167,7 @@ def _cells(result: Mapping[str, Any]) -> str:
     cells = list(result["cells"].items())
     empty = sum(not n for _, line in cells for n in line)
     total = sum(len(line) for _, line in cells)
-    note = f"<p>{empty:,} of {total:,} cells are empty"
+    note = f"<p>{empty:,} of {counted(total, 'cell')} {'is' if empty == 1 else 'are'} empty"
     note += (
         f"; the {_MOST_CLASSES} most frequent of {len(cells):,} classes</p>" if len(cells) > _MOST_CLASSES else "</p>"
     )
@@ -190,7 +192,7 @@ def _leak(leak: Mapping[str, Any] | None, form: str) -> str:
     if leak["note"]:
         return f'<p class="none">{_text(leak["note"], longest=400)}</p>'
     lines = "".join(_interval(text, leak[name]) for name, text in _LEAK)
-    sizes = f"{leak['patches']:,} patches, {leak['objects']:,} objects, {leak['photos']:,} photos; 95 % intervals"
+    sizes = f"{leak_sizes(leak)}; 95 % intervals"
     return f'<table class="bars leak">{lines}</table><p>{sizes}</p>'
 
 

@@ -30,6 +30,7 @@ from olrd.sources import SourceInfo, open_source, source_info
 from olrd.storage.files import write_atomic
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
+from olrd.trust import counted
 
 
 def build(
@@ -71,7 +72,11 @@ def build(
                 if repair:
                     renew_card(Dataset(out))
                 failed = sum(unit.failures for unit in Dataset(out).record.units)
-                hint = f"; --retry-failed tries the {failed:,} photos again that could not be used" if failed else ""
+                hint = (
+                    f"; --retry-failed tries the {counted(failed, 'photo')} again that could not be used"
+                    if failed
+                    else ""
+                )
                 say(f"{out} is complete already" + (", every hash holds" if repair else "") + hint)
                 return Dataset(out).record.to_json()
             reopen(out, units, config, identity, again)
@@ -155,7 +160,7 @@ def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[s
         lost = units_in(dataset, damaged)
         say(
             f"damaged: {', '.join(shard.file for shard in damaged)}; building {len(lost)} of "
-            f"{len(dataset.record.units)} units again"
+            f"{counted(len(dataset.record.units), 'unit')} again"
         )
         again |= lost
     if again and dataset.record.captions:

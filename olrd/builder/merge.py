@@ -26,7 +26,7 @@ from olrd.sources import SourceInfo
 from olrd.storage.files import children, link_or_copy
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
-from olrd.trust import parse_json, reading
+from olrd.trust import counted, parse_json, reading
 
 
 class _Plan(NamedTuple):
@@ -131,7 +131,8 @@ def _where(shares: Sequence[Path | Remote], units: Sequence[Unit]) -> dict[Unit,
             found[unit] = there
     if missing := [unit.name for unit in units if unit not in found]:
         raise UsageError(
-            f"{len(missing)} of {len(units)} units are in none of the {len(shares)} folders as a whole (first: "
+            f"{len(missing):,} of {counted(len(units), 'unit')} {'is' if len(missing) == 1 else 'are'} in none of the "
+            f"folders as a whole ({counted(len(shares), 'folder')}; first: "
             f"{', '.join(missing[:3])}): build the missing shares, or go on with those that were stopped"
         )
     return found

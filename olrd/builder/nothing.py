@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from olrd.errors import ALL_REASONS, OutputError
 from olrd.triplets.tally import Tally
+from olrd.trust import counted
 
 NOT_A_REASON = ("stuff", "photo_rejected", "over_limit")
 """Codes of objects that are never meant to be moved, or that another code explains."""
@@ -45,7 +46,7 @@ def many_rejected(total: Tally) -> str | None:
     counts = {code: count for code, count in total.photos_rejected.items() if code != "license_refused"}
     if sum(counts.values()) * 2 < max(1, total.photos_read):
         return None
-    return _most(counts, total.photos_read, "photos are rejected")
+    return _most(counts, total.photos_read, "photo", "rejected")
 
 
 def nothing_built(total: Tally) -> NothingBuiltError:
@@ -54,17 +55,19 @@ def nothing_built(total: Tally) -> NothingBuiltError:
     if not total.photos_read:
         text = "the source lists no photo"
     elif total.photos_rejected and total.photos_rejected.total() >= total.photos_read / 2:
-        text = _most(total.photos_rejected, total.photos_read, "photos are rejected")
+        text = _most(total.photos_rejected, total.photos_read, "photo", "rejected")
         if total.failures:
             text += f" (first: {total.failures[0]['message']})"
     elif objects:
-        text = _most(objects, sum(objects.values()), "objects are left out")
+        text = _most(objects, sum(objects.values()), "object", "left out")
     else:
-        text = f"the annotations of {total.photos_read:,} photos list no object of a class that is a thing"
+        text = f"the annotations of {counted(total.photos_read, 'photo')} list no object of a class that is a thing"
     return NothingBuiltError(f"no triplet could be made: {text}", total)
 
 
-def _most(counts: Mapping[str, int], of: int, what: str) -> str:
+def _most(counts: Mapping[str, int], of: int, noun: str, done: str) -> str:
     code = max(sorted(counts), key=lambda one: counts[one])
     remedy = f"; {REMEDIES[code]}" if code in REMEDIES else ""
-    return f"{sum(counts.values()):,} of {of:,} {what}, most as {code}: {ALL_REASONS[code]}{remedy}"
+    number = sum(counts.values())
+    are = "is" if number == 1 else "are"
+    return f"{number:,} of {counted(of, noun)} {are} {done}, most as {code}: {ALL_REASONS[code]}{remedy}"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import olrd
 from olrd.cli.shell import add_engine_options, add_json, add_out, emit, engine_from, guarded, new_parser
 from olrd.engines.local import local_workers, start_early
+from olrd.trust import counted
 
 GROUPS = ("source", "objects", "placement and blending", "masks", "output")
 
@@ -79,8 +80,9 @@ def run(args: argparse.Namespace) -> int:
         config, out, retry_failed=args.retry_failed, share=share, repair=args.repair, engine=engine_from(args)
     )
     if "share" in result:
+        are = "is" if result["units_done"] == 1 else "are"
         text = (
-            f"share {args.shards}: {result['units_done']} of {result['units']} units are built in {out}\n"
+            f"share {args.shards}: {result['units_done']} of {counted(result['units'], 'unit')} {are} built in {out}\n"
             "when all shares are built: olrd merge SHARE SHARE ... --out OUT"
         )
         emit(result, text, args.json)

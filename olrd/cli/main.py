@@ -10,6 +10,7 @@ from typing import Any
 
 import olrd
 from olrd.cli.shell import add_device, add_json, add_out, add_workers, emit, guarded, help_text, new_parser
+from olrd.trust import counted
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,14 +62,14 @@ def parser() -> argparse.ArgumentParser:
         help="another dataset or photo folder in which to look for the same photos; repeatable",
     )
 
-    counted = add(
+    stats = add(
         "stats",
         run_stats,
         "Count areas, classes, positions and backgrounds, and write a page with plots.",
         "stats triplets/coco",
     )
-    counted.add_argument("--out", metavar="FILE", help="the page to write (default: FOLDER-stats.html)")
-    counted.add_argument(
+    stats.add_argument("--out", metavar="FILE", help="the page to write (default: FOLDER-stats.html)")
+    stats.add_argument(
         "--no-leak", action="store_true", help="skip the edge leak, for which up to 400 triplets are decoded"
     )
 
@@ -217,11 +218,13 @@ def run_verify(args: argparse.Namespace) -> int:
 
     result = verify(args.folder, args.workers, args.max_pixels)
     good = not result["problems"]
-    text = f"{result['triplets']} triplets of {result['photos']} photos in {result['shards']} shards: " + (
-        "every invariant and every hash holds" if good else f"{len(result['problems'])} PROBLEMS"
+    what = (
+        f"{counted(result['triplets'], 'triplet')} of {counted(result['photos'], 'photo')} in "
+        f"{counted(result['shards'], 'shard')}"
     )
+    found = "every invariant and every hash holds" if good else counted(len(result["problems"]), "PROBLEM", "PROBLEMS")
     hint = [] if good else ["the olrd-build command of this folder with --repair builds damaged shards again"]
-    emit(result, "\n".join([text, *result["problems"][:50], *hint]), args.json)
+    emit(result, "\n".join([f"{what}: {found}", *result["problems"][:50], *hint]), args.json)
     return 0 if good else 1
 
 
@@ -271,7 +274,8 @@ def run_export(args: argparse.Namespace) -> int:
 
     result = export(args.folder, args.to, args.out, args.per_file, args.workers, args.max_pixels)
     splits = ", ".join(f"{name} {rows:,}" for name, rows in result["splits"].items())
-    text = f"{result['triplets']:,} triplets ({splits}) in {result['files']:,} files\n\nwritten to {result['out']}"
+    what = f"{counted(result['triplets'], 'triplet')} ({splits}) in {counted(result['files'], 'file')}"
+    text = f"{what}\n\nwritten to {result['out']}"
     emit(result, text, args.json)
     return 0
 
@@ -349,7 +353,7 @@ def run_caption(args: argparse.Namespace) -> int:
     from olrd.tools.captions import caption_folder
 
     result = caption_folder(args.folder, args.checkpoint, revision=args.revision, device=args.device, limit=args.limit)
-    emit(result, f"{result['captioned']} captions written", args.json)
+    emit(result, f"{counted(result['captioned'], 'caption')} written", args.json)
     return 0
 
 

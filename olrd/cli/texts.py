@@ -7,7 +7,7 @@ from typing import Any
 
 from olrd.errors import ALL_REASONS, NOTES
 from olrd.progress import size_text
-from olrd.trust import one_line, printable
+from olrd.trust import counted, one_line, printable
 
 
 def histogram(counts: Mapping[str, int]) -> list[str]:
@@ -20,7 +20,7 @@ def build_summary(build: Mapping[str, Any]) -> str:
     """The closing summary of a build (the content of build.json)."""
     totals = build["totals"]
     lines = [
-        f"{totals['triplets']:,} triplets in {len(build['shards'])} shards, "
+        f"{counted(totals['triplets'], 'triplet')} in {counted(len(build['shards']), 'shard')}, "
         f"{size_text(sum(shard['bytes'] for shard in build['shards']))}",
         "",
         f"photos read {totals['photos_read']:,}: {totals['photos_used']:,} used, "
@@ -34,8 +34,8 @@ def build_summary(build: Mapping[str, Any]) -> str:
     if totals.get("notes"):
         lines.append("noted (nothing is left out because of it)")
     for name, count in totals.get("notes", {}).items():
-        what = "segments" if name.startswith("segments") else "photos"
-        lines.append(f"  {count:>9,}  {what}: {NOTES.get(name, name)}")
+        number, noun = counted(count, "segment" if name.startswith("segments") else "photo").split()
+        lines.append(f"  {number:>9}  {noun}: {NOTES.get(name, name)}")
     for failure in totals["failures"][:5]:
         lines.append(printable(f"  {failure['code']}: {failure['message']}"))
     if len(totals["failures"]) > 5:
@@ -47,9 +47,9 @@ def estimate_summary(estimate: Mapping[str, Any]) -> str:
     """The text of `--dry-run`."""
     minutes = estimate["seconds"] / 60
     return (
-        f"{estimate['photos']:,} photos in {estimate['units']} units; from a sample of "
-        f"{estimate['sampled_photos']}: about {estimate['triplets']:,} triplets, "
-        f"{size_text(estimate['bytes'])} in {estimate['shards']} shards, "
+        f"{counted(estimate['photos'], 'photo')} in {counted(estimate['units'], 'unit')}; from a sample of "
+        f"{estimate['sampled_photos']}: about {counted(estimate['triplets'], 'triplet')}, "
+        f"{size_text(estimate['bytes'])} in {counted(estimate['shards'], 'shard')}, "
         f"{minutes:.1f} minutes. Nothing was written."
     )
 
@@ -58,7 +58,7 @@ def publish_summary(result: Mapping[str, Any]) -> str:
     """The text of `olrd publish`: what was sent, or would be sent."""
     lines = [
         f"{'sent to' if result['sent'] else 'would be sent to'} {result['repo']} ({result['revision']}): "
-        f"{result['triplets']:,} triplets as {result['form']}, {len(result['files'])} files, "
+        f"{counted(result['triplets'], 'triplet')} as {result['form']}, {counted(len(result['files']), 'file')}, "
         f"{size_text(result['bytes'])}",
         *(f"  {size_text(size):>9}  {name}" for name, size in list(result["files"].items())[-20:]),
         "licences of the photos:",

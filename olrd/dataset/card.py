@@ -26,7 +26,7 @@ from olrd.progress import size_text
 from olrd.sources import SEEN
 from olrd.storage.files import atomic_path, children, write_atomic
 from olrd.storage.remote import Remote
-from olrd.trust import escape_markdown, one_line, printable
+from olrd.trust import counted, escape_markdown, one_line, printable
 
 CARD_FILE = "README.md"
 SAMPLE_FILE = "sample.png"
@@ -253,7 +253,7 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
     sections = [
         "# Object-removal triplets",
         "",
-        f"{totals.triplets:,} triplets ({size}) from the source {_code(record.source.name)}: "
+        f"{counted(totals.triplets, 'triplet')} ({size}) from the source {_code(record.source.name)}: "
         + (seen_words.CARD if record.source.background_kind == SEEN else _pasted_words(record)),
         "",
     ]

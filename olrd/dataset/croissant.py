@@ -22,6 +22,7 @@ from olrd.dataset.schema import features, optional_columns
 from olrd.errors import UsageError
 from olrd.licenses import license_url
 from olrd.sources import SEEN
+from olrd.trust import counted
 
 PARQUET = "application/x-parquet"
 SPECIFICATIONS = ("http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0")
@@ -177,13 +178,14 @@ def _description(record: BuildRecord) -> str:
     kind = "Recipes, from which the pictures are made again, of triplets" if record.form == "recipes" else "Triplets"
     source = plain(record.source.name)
     if record.source.background_kind == SEEN:
-        what = seen_words.DESCRIPTION.format(source=source)
+        noun, what = "photo", seen_words.DESCRIPTION.format(source=source)
     else:
+        noun = "composite"
         what = (
-            f"composites of the source {source}, in which an object was cut out, moved onto a background region of a photo and "
+            f"of the source {source}, in which an object was cut out, moved onto a background region of a photo and "
             "blended in. The untouched photo is the exact ground truth."
         )
-    return f"{kind} for object removal: {record.totals.triplets:,} {what} Built by olrd {plain(record.olrd)}: {plain(record.command)}"
+    return f"{kind} for object removal: {counted(record.totals.triplets, noun)} {what} Built by olrd {plain(record.olrd)}: {plain(record.command)}"
 
 
 def _files(record: BuildRecord, url: str) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from olrd.dataset.responsible import (
     steps,
 )
 from olrd.sources import SEEN
+from olrd.trust import counted
 
 PUBLISHER = "Not recorded in the build. Whoever publishes the dataset says it on its page."
 
@@ -90,10 +91,10 @@ def datasheet(record: BuildRecord, facts: Facts) -> Iterator[tuple[str, list[Ans
 def _rows(record: BuildRecord, facts: Facts) -> str:
     seen = record.source.background_kind == SEEN
     full = seen_words.ROW if seen else "a triplet: composite, mask, photo"
-    photos = photos_of(record, facts) if seen else f"{facts.photos:,} photos"
+    photos = photos_of(record, facts) if seen else counted(facts.photos, "photo")
     what = "a recipe of a triplet, without pixels" if record.form == "recipes" else full
     splits = ", ".join(f"{plain(name)} {rows:,}" for name, rows in record.splits.items())
-    return f"A row is {what}. {record.rows:,} rows of {photos}" + (f": {splits}." if splits else ".")
+    return f"A row is {what}. {counted(record.rows, 'row')} of {photos}" + (f": {splits}." if splits else ".")
 
 
 def _needs(record: BuildRecord) -> str:

@@ -19,7 +19,7 @@ from olrd.errors import IntegrityError, Rejected, SourceError, UsageError
 from olrd.sources import SEEN
 from olrd.storage.remote import Remote, location
 from olrd.triplets.compose import Triplet
-from olrd.trust import printable, shown
+from olrd.trust import counted, printable, shown
 
 MAX_GROUP_BYTES = 1 << 31
 """Largest row group that is read. A build ends one at 64 MB (see `olrd.dataset.shards`), or after a single larger row."""
@@ -114,7 +114,9 @@ class Dataset:
             raise IndexError(f"triplet {number} of {size}")
         for row in self.rows_from(number % size):
             return _sample(row, self.max_pixels)
-        raise IntegrityError(f"{self.folder}: {BUILD_FILE} says {size} triplets, number {number} is not there")
+        raise IntegrityError(
+            f"{self.folder}: {BUILD_FILE} says {counted(size, 'triplet')}, number {number} is not there"
+        )
 
     def _check_pictures(self) -> None:
         if self.form != "full":

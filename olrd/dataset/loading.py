@@ -18,7 +18,7 @@ from olrd.errors import IntegrityError, SourceError, UsageError, did_you_mean
 from olrd.options import fitted
 from olrd.storage.remote import Remote, is_url
 from olrd.triplets.seen_recipe import read_recipe
-from olrd.trust import printable
+from olrd.trust import counted, printable
 
 if TYPE_CHECKING:
     import datasets
@@ -58,7 +58,9 @@ def _loaded(built: Dataset, split: str | None = None) -> datasets.Dataset | data
         if not remote:
             with built.open(path) as file:
                 if file.metadata.num_rows != shard.rows:
-                    raise IntegrityError(f"{path}: {file.metadata.num_rows} rows, {BUILD_FILE} says {shard.rows}")
+                    raise IntegrityError(
+                        f"{path}: {counted(file.metadata.num_rows, 'row')}, {BUILD_FILE} says {shard.rows}"
+                    )
         # `datasets` reads a path as a pattern.
         name = f"{built.folder}/{shard.file}" if remote else glob.escape(str(Path(str(path)).resolve()))
         files.setdefault(shard.split, []).append(name)

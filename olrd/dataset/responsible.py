@@ -15,7 +15,7 @@ from olrd.dataset import seen_words
 from olrd.dataset.record import BuildRecord
 from olrd.licenses import is_permissive
 from olrd.sources import SEEN
-from olrd.trust import one_line, printable
+from olrd.trust import counted, one_line, printable
 
 PEOPLE = frozenset({"person", "man", "woman", "boy", "girl", "child", "human", "pedestrian", "rider"})
 """Names of classes of people in COCO, LVIS, Cityscapes and Open Images."""
@@ -66,12 +66,15 @@ def is_refused(row: Mapping[str, Any]) -> bool:
 
 def refused_triplets(facts: Facts) -> str:
     """How many triplets have such a photo."""
-    return f"{facts.refused:,} triplets have a photo whose licence does not allow derivatives to be published, or is unknown."
+    triplets = counted(facts.refused, "triplet has", "triplets have")
+    return f"{triplets} a photo whose licence does not allow derivatives to be published, or is unknown."
 
 
 def photos_of(record: BuildRecord, facts: Facts) -> str:
     """The number of background photos, or of what takes their place where the background was seen."""
-    return f"{facts.photos:,} {seen_words.PLACES if record.source.background_kind == SEEN else 'background photos'}"
+    if record.source.background_kind == SEEN:
+        return counted(facts.photos, seen_words.PLACE, seen_words.PLACES)
+    return counted(facts.photos, "background photo")
 
 
 def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] = ()) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def responsible(record: BuildRecord, facts: Facts, derived_from: Sequence[str] =
     return {
         "rai:dataCollection": (
             f"No photo was taken for this dataset. {what} come from the source {source} "
-            f"({photos_of(record, facts)} in {totals.triplets:,} triplets). The command, the seed and the sha256 of the "
+            f"({photos_of(record, facts)} in {counted(totals.triplets, 'triplet')}). The command, the seed and the sha256 of the "
             f"{hashed} are in build.json."
         ),
         "rai:dataCollectionType": ["Secondary Data Analysis"],
@@ -213,7 +216,7 @@ def steps(record: BuildRecord) -> list[str]:
 
 
 def _drawn_masks(settings: BuildConfig) -> str:
-    grown = f", grown by {settings.mask_grow} pixels" if settings.mask_grow else ""
+    grown = f", grown by {counted(settings.mask_grow, 'pixel')}" if settings.mask_grow else ""
     return f"Masks are drawn as users draw them ({plain(', '.join(settings.mask_style))}{grown}), around all that the paste touched."
 
 
@@ -249,7 +252,7 @@ def personal_information(record: BuildRecord, facts: Facts) -> list[str]:
     people = sum(n for name, n in facts.categories.items() if name.lower() in PEOPLE)
     kind = "object" if record.source.background_kind == SEEN else "moved object"
     texts = [
-        f"Photos may show people, faces, number plates and addresses; nothing was blurred or removed. In {people:,} triplets the "
+        f"Photos may show people, faces, number plates and addresses; nothing was blurred or removed. In {counted(people, 'triplet')} the "
         f"{'first ' if record.settings().several else ''}{kind} is a person."
     ]
     return texts + [refused_triplets(facts)] * bool(facts.refused)

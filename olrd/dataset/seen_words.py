@@ -11,7 +11,7 @@ CARD = (
     "photo."
 )
 DESCRIPTION = (
-    "photos of the source {source} with an object. The truth is the photo with what was seen behind the object at another "
+    "of the source {source} with an object. The truth is the photo with what was seen behind the object at another "
     "time, laid over all that changed with it."
 )
 COLUMNS = {
@@ -64,7 +64,7 @@ _FIELDS: dict[str, Any] = {
 BIAS = "Only objects are used that come or go between pictures of a place, and whose background is seen often enough."
 ROW = "a triplet: photo, mask, effect, ground truth"
 RAW = "The photo of a row is stored unchanged, or as a lossless copy if it was resized, rotated or taken from a video."
-PLACES = "clips or places"
+PLACE, PLACES = "clip or place", "clips or places"
 
 
 def fields(source: str) -> dict[str, Any]:

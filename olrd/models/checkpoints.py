@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from olrd.errors import MissingExtraError, OlrdError, SourceError, UsageError
-from olrd.trust import parse_json, plain_name, shown
+from olrd.trust import counted, parse_json, plain_name, shown
 
 EXTRA = "models"
 INDEX = "model_index.json"
@@ -70,8 +70,8 @@ def choose_device(wanted: str, what: str, mps: bool = True) -> str:
         raise UsageError(f"device: expected auto, cpu, cuda or cuda:N, got '{wanted}'") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"device: '{wanted}' is asked for, but torch sees {torch.cuda.device_count()} CUDA "
-            "devices here; use auto or cpu"
+            f"device: '{wanted}' is asked for, but torch sees "
+            f"{counted(torch.cuda.device_count(), 'CUDA device')} here; use auto or cpu"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError(f"device: '{wanted}' is asked for, but torch sees no Apple GPU here; use auto or cpu")

@@ -7,6 +7,7 @@ from functools import cache
 
 from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.panoptic import Category
+from olrd.trust import counted
 
 # One line per supercategory ("name: id name, id name"); an indented line continues the line above.
 _THINGS = """
@@ -93,13 +94,13 @@ def label_categories(
         found = {n: Category(n, name, "", n not in stuff) for n, name in names.items()}
     else:
         raise UsageError(
-            f"{checkpoint} has {len(names)} labels that are not COCO's, and its config has no "
+            f"{checkpoint} has {counted(len(names), 'label that is', 'labels that are')} not COCO's, and its config has no "
             "label_ids_to_fuse: say which labels are things (countable) with the option "
             "things=name1,name2 or things=FILE (one name a line)"
         )
     if all(category.isthing for category in found.values()):
         raise SourceError(
-            f"{checkpoint} knows no background: all its {len(found)} labels are things. Expected a "
+            f"{checkpoint} knows no background: all its labels ({len(found):,}) are things. Expected a "
             "panoptic checkpoint (things and stuff), not an instance one"
         )
     return found

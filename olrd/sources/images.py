@@ -19,6 +19,7 @@ from olrd.sources.panoptic.coco import PanopticFolder
 from olrd.sources.panoptic.json_file import check_ids, image_id
 from olrd.storage.archives import Archive
 from olrd.storage.roots import Traversable, open_root
+from olrd.trust import counted
 
 _DEFAULTS: dict[str, Any] = {
     "checkpoint": CHECKPOINT,
@@ -171,9 +172,11 @@ def segment_missing(
             bar.update(len(batch))
     if rejected:
         name, code = next(iter(rejected.items()))
-        say(f"{len(rejected)} photos are not segmented (first: {name}, {code}); the build counts them")
+        say(
+            f"{counted(len(rejected), 'photo is', 'photos are')} not segmented (first: {name}, {code}); the build counts them"
+        )
     if not listed and len(rejected) == len(photos):
-        raise SourceError(f"none of the {len(photos)} photos under {root} can be read")
+        raise SourceError(f"none of the photos under {root} can be read ({counted(len(photos), 'photo')})")
     if cache.started():
         cache.join(photos, rejected, settings)
     elif rejected.keys() - listed.keys() or options.redeclares(before):

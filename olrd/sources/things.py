@@ -22,7 +22,7 @@ from olrd.errors import SourceError, did_you_mean
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import Category
 from olrd.progress import say_once
-from olrd.trust import shown
+from olrd.trust import counted, shown
 
 _SHOWN = 5
 
@@ -143,7 +143,7 @@ def _by_names(where: object, kinds: list[Declared]) -> list[Declared]:
         reason = "isthing is missing"
     names = [kind.name for kind in found if kind.isthing]
     say_once(
-        f"{where}: {reason}, so the class names decide: {len(names)} things ({_some(names)}), "
+        f"{where}: {reason}, so the class names decide: {counted(len(names), 'thing')} ({_some(names)}), "
         f"{len(found) - len(names)} stuff; --source-option things=NAME,NAME says it otherwise"
     )
     return found

@@ -12,7 +12,7 @@ from olrd.dataset.record import BuildRecord
 from olrd.errors import IntegrityError
 from olrd.storage.files import sha256, to_json
 from olrd.triplets.recipe import MAX_TEXT
-from olrd.trust import one_line, parse_json, printable, shown
+from olrd.trust import counted, one_line, parse_json, printable, shown
 
 COLUMNS = ("split", "category", "supercategory", "background_labels", "prompt", "caption", "license", "donor_license")
 """Columns that a recipe does not decide. A change in one of them is a change of the triplet."""
@@ -182,7 +182,7 @@ def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list
 def diff_text(result: Mapping[str, Any]) -> str:
     """The comparison as text."""
     if not differs(result):
-        lines = [f"the same {result['same']:,} triplets"]
+        lines = [f"the same {counted(result['same'], 'triplet')}"]
     else:
         parts = [f"{len(result[kind]):,} {kind}" for kind in ("came", "went", "changed", "renamed")]
         lines = [f"{result['same']:,} the same, {', '.join(parts)}"]

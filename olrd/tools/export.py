@@ -36,7 +36,7 @@ from olrd.storage.outputs import writing_to
 from olrd.storage.remote import is_url
 from olrd.tools.export_lists import classes_of, license_of, open_list
 from olrd.triplets.compose import Triplet
-from olrd.trust import parse_json, plain_name, shown
+from olrd.trust import counted, parse_json, plain_name, shown
 
 FORMS = ("folders", "webdataset", "coco")
 RECORD_FILE = "export.json"
@@ -178,7 +178,7 @@ def _check_names(dataset: Dataset) -> None:
             )
         seen[name] = row["id"]
     if len(seen) != len(dataset):
-        raise IntegrityError(f"{dataset.folder}: {len(seen)} rows, build.json says {len(dataset)}")
+        raise IntegrityError(f"{dataset.folder}: {counted(len(seen), 'row')}, build.json says {len(dataset)}")
 
 
 def stem_of(row_id: object) -> str:

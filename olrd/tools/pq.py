@@ -18,6 +18,7 @@ from olrd.progress import progress_bar
 from olrd.sources.panoptic.index import image_key
 from olrd.sources.panoptic.json_file import Json, read_json
 from olrd.sources.things import Declared, decide_things, read_isthing
+from olrd.trust import counted
 
 _CHUNK = 50
 
@@ -126,7 +127,7 @@ def _pairs(truth: Json, predicted: Json, truth_json: Path, predicted_json: Path)
     asked = [image_key(note["image_id"]) for note in truth["annotations"]]
     if missing := [number for number in asked if number not in answers]:
         raise SourceError(
-            f"{predicted_json} has no prediction for {len(missing)} of the {len(asked)} images of "
+            f"{predicted_json} has no prediction for {len(missing):,} of the {counted(len(asked), 'image')} of "
             f"{truth_json} (first: image {missing[0]}): predict them, or leave them out there"
         )
     for note in truth["annotations"]:

@@ -19,7 +19,7 @@ from olrd.errors import IntegrityError, OlrdError, UsageError
 from olrd.licenses import is_permissive
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote
-from olrd.trust import shown
+from olrd.trust import counted, shown
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -137,19 +137,19 @@ def _check_rows(dataset: Dataset) -> Counter[str]:
                         f"{path}: {shown(row['id'])} is of split {shown(row['split'])}, not {shard.split}"
                     )
         if rows != shard.rows:
-            raise IntegrityError(f"{path}: {rows} rows, {BUILD_FILE} says {shard.rows}")
+            raise IntegrityError(f"{path}: {counted(rows, 'row')}, {BUILD_FILE} says {shard.rows}")
     if len(ids) != len(dataset):
         raise IntegrityError(
-            f"{dataset.folder}: {len(dataset) - len(ids)} ids are there twice; `olrd verify` names them"
+            f"{dataset.folder}: {counted(len(dataset) - len(ids), 'id is', 'ids are')} there twice; `olrd verify` lists all"
         )
     return counts
 
 
 def _check_licenses(folder: Path | str, licenses: Counter[str]) -> None:
-    refused = [f"{code} ({n} triplets)" for code, n in licenses.most_common() if not is_permissive(code)]
+    refused = [f"{code} ({counted(n, 'triplet')})" for code, n in licenses.most_common() if not is_permissive(code)]
     if refused:
         raise LicenseError(
-            f"the pixels of {folder} may not be published: {', '.join(refused)} do not allow derivatives. "
+            f"the pixels of {folder} may not be published: {', '.join(refused)} {'does' if len(refused) == 1 else 'do'} not allow derivatives. "
             "Publish the recipes (without --i-may-redistribute), or build with --licenses permissive"
         )
 
@@ -188,7 +188,7 @@ def _upload(files: dict[str, Path], repo: str, private: bool, revision: str | No
         last = BUILD_FILE in names
         operations: list[Any] = [CommitOperationAdd(name, files[name]) for name in names]
         operations += [CommitOperationDelete(name) for name in stale if last]
-        message = f"olrd publish: {start + len(names)} of {len(files)} files"
+        message = f"olrd publish: {start + len(names)} of {counted(len(files), 'file')}"
         api.create_commit(repo, operations, commit_message=message, repo_type=kind, revision=revision)
 
 

@@ -27,7 +27,7 @@ from olrd.storage.remote import Remote, location
 from olrd.tools.verify import picture_problems, recipe_problems
 from olrd.triplets.columns import mask_pictures, pictures
 from olrd.triplets.seen_recipe import SeenRecipe, read_recipe
-from olrd.trust import shown
+from olrd.trust import counted, shown
 
 
 def rebuild(
@@ -113,7 +113,9 @@ class UnitRebuilder:
         writer = ShardWriter(parts, self.config.form, self.config.shard_bytes, self._optional)
         files = writer.write((self._rendered(row, unit.split) for row in rows), numbered(unit.name))
         if (found := sum(file.rows for file in files)) != record.rows:
-            raise IntegrityError(f"{self.recipes}: unit {unit.name} has {found} rows, {BUILD_FILE} says {record.rows}")
+            raise IntegrityError(
+                f"{self.recipes}: unit {unit.name} has {counted(found, 'row')}, {BUILD_FILE} says {record.rows}"
+            )
         write_mark(parts, unit, files, record.tally)
         return record.rows
 

@@ -26,7 +26,7 @@ from olrd.triplets.recipe import Recipe
 from olrd.triplets.seen_compose import placed
 from olrd.triplets.seen_maker import NO_BLEND
 from olrd.triplets.seen_recipe import SeenRecipe, read_recipe
-from olrd.trust import printable, shown
+from olrd.trust import counted, printable, shown
 
 NEVER_NULL = ("id", "source", "split", "image_id", "donor_image_id", "category", "recipe")
 MAX_GROUP_VALUES = 10_000_000
@@ -95,7 +95,7 @@ def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
             problems.append(f"{path}: its bytes are not those that were written (sha256 differs)")
         with dataset.open(path) as file:
             if file.metadata.num_rows != shard.rows:
-                problems.append(f"{path}: {file.metadata.num_rows} rows, build.json says {shard.rows}")
+                problems.append(f"{path}: {counted(file.metadata.num_rows, 'row')}, build.json says {shard.rows}")
             found, expected = file.schema_arrow, schema(dataset.form, dataset.optional)
             same_features = (found.metadata or {}).items() >= expected.metadata.items()
             if not found.equals(expected) or not same_features:
@@ -215,7 +215,7 @@ def _mask_problems(row: dict[str, Any], recipe: Recipe, triplet: Triplet) -> Ite
     masks = triplet.masks or (triplet.mask,)
     if triplet.masks is not None:
         if len(masks) != len(recipe.parts):
-            yield f"{len(masks)} masks of single objects, the recipe pastes {len(recipe.parts)}"
+            yield f"{counted(len(masks), 'mask')} of single objects, the recipe pastes {len(recipe.parts)}"
             return
         if not np.array_equal(np.any(masks, axis=0), triplet.mask):
             yield "the mask is not the union of the masks of the single objects"
@@ -286,7 +286,7 @@ def recipe_problems(row: dict[str, Any], recipe: Recipe | SeenRecipe) -> Iterato
     }
     yield from _differences(row, expected)
     if "categories" in row and len(row["categories"] or ()) != len(recipe.parts):
-        yield f"column categories is {shown(row['categories'])}, the recipe pastes {len(recipe.parts)} objects"
+        yield f"column categories is {shown(row['categories'])}, the recipe pastes {counted(len(recipe.parts), 'object')}"
 
 
 def _differences(row: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
@@ -316,7 +316,8 @@ def _check_totals(dataset: Dataset, rows: int) -> Iterator[str]:
     except IntegrityError as error:
         yield str(error)
     if not record.rows_add_up(rows):
-        yield f"{rows} rows found, build.json counts {totals.triplets} triplets and {len(dataset)} rows"
+        stated = f"{counted(totals.triplets, 'triplet')} and {counted(len(dataset), 'row')}"
+        yield f"{counted(rows, 'row')} found, build.json counts {stated}"
 
 
 def _size(row: dict[str, Any]) -> tuple[int, int]:

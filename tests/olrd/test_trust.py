@@ -15,6 +15,7 @@ from olrd.trust import (
     MAX_JSON_BYTES,
     MAX_NAME_BYTES,
     DepthGuard,
+    counted,
     decoding,
     escape_csv,
     escape_markdown,
@@ -25,6 +26,22 @@ from olrd.trust import (
     shown,
     without_folders,
 )
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "expected"),
+    [
+        (0, ("photo",), "0 photos"),
+        (1, ("photo",), "1 photo"),
+        (2, ("photo",), "2 photos"),
+        (1200, ("photo",), "1,200 photos"),
+        (1, ("category", "categories"), "1 category"),
+        (3, ("category", "categories"), "3 categories"),
+        (1, ("mask has", "masks have"), "1 mask has"),
+    ],
+)
+def test_a_number_and_its_noun_agree(number: int, words: tuple[str, ...], expected: str) -> None:
+    assert counted(number, *words) == expected
 
 
 @pytest.mark.parametrize("name", ["train-00000.parquet", "a", "Ä b.json", "x" * MAX_NAME_BYTES])

@@ -22,7 +22,7 @@ from olrd.progress import say
 from olrd.sources.instances.json_chunks import json_chunks
 from olrd.sources.instances.shapes import Shape, parse_shape
 from olrd.storage.indexes import open_index
-from olrd.trust import DepthGuard, one_line, reading, shown
+from olrd.trust import DepthGuard, counted, one_line, reading, shown
 
 INDEX_VERSION = "1"
 KIND = "a COCO instances JSON with 'images', 'annotations' and 'categories'"
@@ -175,14 +175,15 @@ def _write_shapes(json_path: Path, heads: _Heads, out: Path) -> None:
         raise SourceError(f"{json_path}: its list 'annotations' is missing or empty: there is no object to read")
     if boxes == found:
         raise SourceError(
-            f"{json_path}: none of its {found:,} annotations has a 'segmentation' (polygons or run lengths), they have "
+            f"{json_path}: none of its {counted(found, 'annotation')} has a 'segmentation' (polygons or run lengths), they have "
             "boxes alone: draw outlines, or export them too"
         )
     if boxes:
-        say(f"{boxes:,} of {found:,} annotations have no segmentation: the pixels of their boxes are left out")
+        have = "has" if boxes == 1 else "have"
+        say(f"{boxes:,} of {found:,} annotations {have} no segmentation: the pixels of their boxes are left out")
     if strange:
         say(
-            f"{strange.total():,} annotations have categories that the list 'categories' lacks "
+            f"annotations with categories that the list 'categories' lacks: {strange.total():,} "
             f"({', '.join(list(strange)[:5])}): their photos are left out"
         )
 
@@ -258,7 +259,9 @@ def _read_heads(json_path: Path, first: int) -> _Heads:
     except (ijson.JSONError, StopIteration) as error:
         raise _not_json(json_path, error) from error
     if not images or not raw:
-        raise SourceError(f"{json_path}: expected {KIND}; found {len(images)} images and {len(raw)} categories")
+        raise SourceError(
+            f"{json_path}: expected {KIND}; found {counted(len(images), 'image')} and {counted(len(raw), 'category', 'categories')}"
+        )
     urls = {
         str(entry["id"]): _text(entry.get("url")) for entry in licenses if isinstance(entry, dict) and "id" in entry
     }

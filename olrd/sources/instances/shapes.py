@@ -14,7 +14,7 @@ import numpy as np
 from olrd.arrays import Mask
 from olrd.errors import Rejected
 from olrd.panoptic import decode_rle
-from olrd.trust import shown
+from olrd.trust import counted, shown
 
 MAX_OUTLINE = 4_000_000
 """Longest outline of the polygons of one object, in pixels. pycocotools takes about 100 bytes for each."""
@@ -70,7 +70,7 @@ def _parse_polygons(segmentation: Any) -> Shape:
         if not {int, float}.issuperset(map(type, polygon)):
             raise _Unusable(f"a polygon holds {shown(polygon)}, expected numbers")
         if len(polygon) % 2:
-            raise _Unusable(f"a polygon has {len(polygon)} numbers, expected pairs of x and y")
+            raise _Unusable(f"a polygon has {counted(len(polygon), 'number')}, expected pairs of x and y")
         parsed.append(list(map(float, polygon)))
     return Shape(parsed)
 

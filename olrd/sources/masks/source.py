@@ -29,7 +29,7 @@ from olrd.sources.overlays import measured, paint
 from olrd.sources.panoptic.json_file import check_ids, image_id
 from olrd.storage.indexes import open_index
 from olrd.storage.roots import Traversable, folder_or_archive, open_root
-from olrd.trust import one_line, shown
+from olrd.trust import counted, one_line, shown
 
 INDEX_VERSION = "1"
 BACKGROUND = Category(1, "background", "unlabelled", False)
@@ -152,7 +152,7 @@ def _index(photos: Traversable, masks: Traversable, options: Mapping[str, str], 
     if not photo_names or not mask_names:
         raise SourceError(
             f"expected photos in {photos} and masks in {masks}, or masks beside their photos, called NAME_mask.png; "
-            f"found {len(photo_names):,} photos and {len(mask_names):,} masks. --source-option photos=FOLDER and "
+            f"found {counted(len(photo_names), 'photo')} and {counted(len(mask_names), 'mask')}. --source-option photos=FOLDER and "
             "masks=FOLDER name other folders"
         )
     classes = _classes(mask_names, options)
@@ -233,9 +233,9 @@ def _tell(folder: Traversable, names: list[str], choice: MaskChoice) -> None:
     say(f"masks: {', '.join(f'{kind} ({count:,})' for kind, count in kinds.most_common())}")
     turned = "" if choice.invert else ". If black means erase, give --source-option invert=yes"
     for warning, found in odd.items():
-        say(f"{len(found):,} of {len(sample):,} masks: {warning} (first: {found[0]}){turned}")
+        say(f"{len(found):,} of {counted(len(sample), 'mask')}: {warning} (first: {found[0]}){turned}")
     if refused:
-        say(f"{len(refused):,} of {len(sample):,} masks cannot be read (first: {refused[0]})")
+        say(f"{len(refused):,} of {counted(len(sample), 'mask')} cannot be read (first: {refused[0]})")
 
 
 def _write(
@@ -256,7 +256,8 @@ def _write(
             "if masks lie in a folder per class, add --source-option class_folders=yes"
         )
     if matched.alone:
-        say(f"{len(matched.alone):,} masks have no photo and are left out (first: {matched.alone[0]})")
+        left_out = counted(len(matched.alone), "mask has no photo and is", "masks have no photo and are")
+        say(f"{left_out} left out (first: {matched.alone[0]})")
     kinds = {name: number for number, name in enumerate(sorted(set(classes.values())), start=BACKGROUND.id + 1)}
     digest = hashlib.sha256()
     if choice != MaskChoice():

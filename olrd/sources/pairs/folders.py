@@ -14,6 +14,7 @@ from olrd.errors import OlrdError, Rejected, SourceError
 from olrd.sources.pairs.layouts import LAYOUTS, TRUTH_NAMES, Layout
 from olrd.sources.pairs.names import Triple, duplicates, is_mask, with_masks, with_truths
 from olrd.storage.files import read_regular
+from olrd.trust import counted
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 RARE_SUFFIXES = {".tif", ".tiff"}
@@ -204,7 +205,7 @@ def _what_is_there(root: Path, option: str, advice: Advice) -> str:
     folders, here = _listed(root)
     held = {name: count for name in folders if (count := _pictures_below(root / name))}
     if held:
-        shown = ", ".join(f"{name}/ ({count} pictures)" for name, count in list(held.items())[:6])
+        shown = ", ".join(f"{name}/ ({counted(count, 'picture')})" for name, count in list(held.items())[:6])
         said = f". {root} holds {shown}: name the one to read with {advice.flag} {option}=FOLDER"
         below = [name for name in held if not _listed(root / name)[1]]
         where = f"{below[0]}/{_listed(root / below[0])[0][0]}/" if below and _listed(root / below[0])[0] else ""
@@ -213,7 +214,11 @@ def _what_is_there(root: Path, option: str, advice: Advice) -> str:
         )
     if any(is_mask(Path(name).stem) for name in here):
         return f". {root} holds photos with masks called ..._mask... beside them: {advice.flag} layout=lama reads them"
-    return f". {root} itself holds {len(here)} pictures: {advice.flag} {option}=. reads them" if here else ""
+    return (
+        f". {root} itself holds {counted(len(here), 'picture')}: {advice.flag} {option}=. reads that folder"
+        if here
+        else ""
+    )
 
 
 def _pictures_below(folder: Path) -> int:
@@ -265,7 +270,8 @@ def _unread(root: Path, folders: Layout, photos: Mapping[str, Path], advice: Adv
     lost = [p for p in below if len(p.parts) > 1 and (root / folders.masks / p.parent).is_dir()]
     if not lost or folders.masks == folders.photos:
         return []
-    return [f"{len(lost)} photos in subfolders of {folders.photos} are not read{advice.deep}"]
+    are = "is" if len(lost) == 1 else "are"
+    return [f"{counted(len(lost), 'photo')} in subfolders of {folders.photos} {are} not read{advice.deep}"]
 
 
 def _cluster(key: str, kind: str) -> str:

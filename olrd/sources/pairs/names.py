@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from olrd.errors import SourceError
+from olrd.trust import counted
 
 _ROLES = {
     "photo": r"image|img|input|photo|source|src|rgb",
@@ -61,7 +62,9 @@ def with_masks(
     parts = _matched(photos, masks, "photo", "mask")
     if not lost:
         more = [mask for mask, photo in parts.items() if mask != photo and mask not in photos]
-        text = f"{len(more)} files of {folder.name} look like further masks of a photo and are not used (first: "
+        text = (
+            f"files of {folder.name} that look like further masks of a photo and are not used: {len(more):,} (first: "
+        )
         seconds = [f"{text}{masks[more[0]].name})"] if more else []
         return [(key, key, key) for key in sorted(photos)], seconds
     if set(parts.values()) != photos.keys():
@@ -73,7 +76,10 @@ def with_masks(
 
 
 def _unused(keys: Sequence[str], masks: Mapping[str, Path]) -> list[str]:
-    return [f"{len(keys)} masks belong to no photo and are not used (first: {masks[keys[0]].name})"] if keys else []
+    if not keys:
+        return []
+    what = counted(len(keys), "mask belongs to no photo and is", "masks belong to no photo and are")
+    return [f"{what} not used (first: {masks[keys[0]].name})"]
 
 
 def _matched(photos: Mapping[str, Path], others: Mapping[str, Path], role: str, other: str) -> dict[str, str]:
@@ -124,5 +130,5 @@ def _missing(
     strangers = [path for key, path in found.items() if key not in photos] or list(found.values())
     there = f"found {strangers[0].relative_to(folder).as_posix()}" if strangers else "found no file of that kind"
     return SourceError(
-        f"{folder} holds no file for {len(lost)} of {len(photos)} photos (first: {lost[0]}): expected {expected}, {there}"
+        f"{folder} holds no file for {len(lost):,} of {counted(len(photos), 'photo')} (first: {lost[0]}): expected {expected}, {there}"
     )

@@ -26,7 +26,7 @@ from olrd.licenses import UNKNOWN, license_code
 from olrd.progress import progress_bar
 from olrd.sources.things import Declared, read_isthing
 from olrd.storage.indexes import open_index
-from olrd.trust import DepthGuard, one_line, reading, shown
+from olrd.trust import DepthGuard, counted, one_line, reading, shown
 
 INDEX_VERSION = "2"
 _BATCH = 1000
@@ -191,7 +191,11 @@ def _read_heads(json_path: Path) -> tuple[dict[str, dict[str, Any]], list[Declar
     except (ijson.JSONError, StopIteration) as error:
         raise _invalid(json_path, error) from error
     if not images or not raw:
-        what = "a list" if first == b"[" else f"{len(images)} images and {len(raw)} categories"
+        what = (
+            "a list"
+            if first == b"["
+            else f"{counted(len(images), 'image')} and {counted(len(raw), 'category', 'categories')}"
+        )
         raise SourceError(
             f"{json_path}: expected a COCO panoptic JSON, an object with 'images', 'annotations' and "
             f"'categories'; found {what}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from olrd.arrays import Image, Mask
 from olrd.panoptic import Box
+from olrd.trust import counted
 
 Motion = tuple[float, ...]
 STILL = 0.2
@@ -130,7 +131,7 @@ def large_motion(still: Image, moved: Image) -> Motion | None:
     one, other = _reduced(one, scale), _reduced(other, scale)
     matrix, count = _from_features(one, other)
     if matrix is None:
-        raise ValueError(f"{count} features match, expected at least {_LEAST_MATCHES}")
+        raise ValueError(f"{counted(count, 'feature matches', 'features match')}, expected at least {_LEAST_MATCHES}")
     refined = _ecc(one, other, matrix.astype(np.float32), cv2.MOTION_HOMOGRAPHY)
     return _usable(_enlarged(matrix if refined is None else refined, scale), still.shape)
 

@@ -15,6 +15,7 @@ from olrd.sources.seen.alignment import Motion, displacement, joined, small_moti
 from olrd.sources.seen.changes import MOST_CHANGED, objects_in
 from olrd.sources.seen.plate import Plate, luma_of, plate_of
 from olrd.sources.seen.tones import MAX_TONE, Tone, fitted_tone, joined_tones, tone_change, toned
+from olrd.trust import counted
 
 LEAST_LAYERS, MOST_LAYERS = 5, 31
 LAYER_BYTES = 1 << 26
@@ -61,7 +62,9 @@ class Place:
     def __init__(self, name: str, pictures: Sequence[tuple[PictureRef, Image]]) -> None:
         self.name = name
         if len(pictures) < LEAST_LAYERS:
-            raise Rejected("plate_missing", f"{name} has {len(pictures)} pictures, expected at least {LEAST_LAYERS}")
+            raise Rejected(
+                "plate_missing", f"{name} has {counted(len(pictures), 'picture')}, expected at least {LEAST_LAYERS}"
+            )
         self._reference = pictures[len(pictures) // 2][1]
         self._layers, far = self._fit(pictures)
         if len(self._layers) < LEAST_LAYERS:

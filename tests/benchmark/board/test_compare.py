@@ -73,7 +73,7 @@ def test_differences_are_taken_sample_by_sample(tmp_path: Path, capsys: pytest.C
     table = compare(a, b).set_index("score")
     said = capsys.readouterr().err.splitlines()  # which failed there, or are not there
     assert [line.partition(": ")[2] for line in said] == [
-        "1 of its 5 samples are not in the other run, left out",
+        "1 of its 5 samples is not in the other run, left out",
         "2 of its 6 samples are not in the other run, left out",
     ]
     assert list(table.index) == COLUMNS

@@ -30,7 +30,7 @@ def test_the_plot_shows_what_is_ranked_and_says_what_it_leaves_out() -> None:
     dots = tree.findall(f".//{space}circle")
     assert len(dots) == 3 and sum(d.get("fill") == "#fff" for d in dots) == 1
     words = "".join(tree.itertext())
-    assert "= truth: t" in words and "1 partial run(s) not shown" in words
+    assert "= truth: t" in words and "1 partial run not shown" in words
     assert "outside the plot: far (2)" in words  # a control does not stretch the axes
     # More seconds are farther right, a higher score is higher up.
     by_x = sorted(dots, key=lambda d: float(d.get("cx", "")))

@@ -250,7 +250,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"gt holds no file for 1 of 2 photos \(first: b\)"):
         open_dataset("pairs", str(root))
     shutil.rmtree(root / "mask")
-    with pytest.raises(SourceError, match=r"the folder .*mask does not exist\. .* holds gt/ \(1 pictures\), image/"):
+    with pytest.raises(SourceError, match=r"the folder .*mask does not exist\. .* holds gt/ \(1 picture\), image/"):
         open_dataset("pairs", str(root))
     (tmp_path / "empty" / "image").mkdir(parents=True)
     for name in ("mask", "gt"):

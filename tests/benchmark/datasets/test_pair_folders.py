@@ -93,14 +93,14 @@ def test_every_mask_of_a_photo_is_a_sample_of_one_cluster(tmp_path: Path) -> Non
     assert [data.sample(k).cluster for k in range(4)] == ["1", "2", "2", "3"]
     np.testing.assert_array_equal(data.sample(2).mask, mask_of(7))
     np.testing.assert_array_equal(data.sample(2).truth, truth_of(2))
-    assert data.warnings == ("1 masks belong to no photo and are not used (first: stray.png)",)
+    assert data.warnings == ("1 mask belongs to no photo and is not used (first: stray.png)",)
 
 
 def test_a_second_mask_beside_one_of_the_photos_name_is_said(tmp_path: Path) -> None:
     data = opened(write_pairs(tmp_path, three() | {"mask/1_2.png": mask_of(3)}))
     as_drawn(data)
     (said,) = data.warnings
-    assert "1 files of mask look like further masks of a photo and are not used (first: 1_2.png)" in said
+    assert "files of mask that look like further masks of a photo and are not used: 1 (first: 1_2.png)" in said
 
 
 def test_an_accent_in_two_spellings_is_one_name(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_failures_are_rows_with_reasons_and_counts_add_up(
             for found in (
                 "uint8 [24, 30, 3], the size of the photo; it returned uint8 [23, 30, 3]",
                 "uint8 [24, 30, 3], the size of the photo; it returned float32 [24, 30, 3]",
-                "a list of 1 pictures; it returned 0 pictures",
+                "a list of 1 picture; it returned 0 pictures",
             )
         ),
     ]

@@ -379,4 +379,4 @@ def test_notes_do_not_stand_among_the_reasons_for_leaving_out() -> None:
     lines = build_summary({"totals": totals, "shards": [{"bytes": 1}]}).splitlines()
     assert lines[-3].split()[:2] == ["2", "stuff"]
     assert lines[-2] == "noted (nothing is left out because of it)"
-    assert lines[-1].startswith("          1  photos: the ground plane")
+    assert lines[-1].startswith("          1  photo: the ground plane")

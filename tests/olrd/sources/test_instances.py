@@ -185,7 +185,7 @@ def test_an_unknown_category_is_said_and_its_photo_left_out(
 ) -> None:
     instances.annotations[0]["category_id"] = 77
     source = opened(instances.save())
-    assert "1 annotations have categories that the list 'categories' lacks (77)" in capsys.readouterr().err
+    assert "annotations with categories that the list 'categories' lacks: 1 (77)" in capsys.readouterr().err
     with pytest.raises(Rejected) as caught:
         ids_of(source, record_of(source, "1"))
     assert caught.value.code == "category_unknown"

@@ -122,7 +122,7 @@ def test_a_photo_without_a_mask_is_listed_and_a_mask_without_a_photo_is_named(
     root = draw_masks(tmp_path, PHOTOS, {"masks/a.png": ONE, "masks/c.png": TWO})
     found = maps(opened(root))
     assert found["b.jpg"] is None and found["a.jpg"] is not None
-    assert "1 masks have no photo and are left out (first: c.png)" in capsys.readouterr().err
+    assert "1 mask has no photo and is left out (first: c.png)" in capsys.readouterr().err
 
 
 def test_a_number_without_a_separator_is_part_of_the_name(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sealed_copy import Copy
 
-from olrd.audit.stats import counted
+from olrd.audit.stats import counts_of
 from olrd.audit.stats_page import stats_page
 from olrd.cli.texts import build_summary
 from olrd.config import BuildConfig
@@ -106,7 +106,7 @@ def check_folder(folder: Path, root: Path, rebuilds: bool) -> None:
             lambda: verify(folder),
             lambda: card_text(Dataset(folder)),
             lambda: build_summary(Dataset(folder).record.to_json()),
-            lambda: stats_page(counted(Dataset(folder))),
+            lambda: stats_page(counts_of(Dataset(folder))),
             lambda: diff_text(diff(folder, folder)),
             lambda: rebuild(folder, root, home / "out") if rebuilds else None,
         )

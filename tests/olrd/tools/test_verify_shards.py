@@ -241,7 +241,7 @@ def test_the_command_fails_with_the_problem(copy: Copy, capsys: pytest.CaptureFi
     copy.edit(lambda rows: composite_changed_outside(rows[0]))
     assert olrd(["verify", str(copy.folder), "--workers", "1"]) == 1
     printed = capsys.readouterr()
-    assert "1 PROBLEMS" in printed.out
+    assert "1 PROBLEM\n" in printed.out
     assert "differs from the background" in printed.out
     assert "Traceback" not in printed.err
 
