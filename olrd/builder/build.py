@@ -96,7 +96,7 @@ def build(
         if share:
             return {"share": list(share)} | _progress(parts, units, share)
         fresh = {unit.name for unit in todo}
-        return finish(out, config, source_info(source), identity, units, fresh).to_json()
+        return finish(out, config, source_info(source), identity, units, fresh, crew.workers or 1).to_json()
 
 
 def _unfinished(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import olrd
@@ -25,6 +27,8 @@ from olrd.storage.remote import Remote
 from olrd.triplets.tally import Tally
 from olrd.trust import parse_json, plain_name
 
+MOST_THREADS = 4
+"""Largest number of threads that write shards. Each holds a row group in memory."""
 SHARD_ROWS = 50_000
 """Largest number of rows of a joined shard, because the metadata of all row groups of a file is held in memory."""
 
@@ -36,11 +40,19 @@ def finish(
     identity: str,
     units: list[Unit],
     fresh: Set[str] = frozenset(),
+    threads: int = 1,
 ) -> BuildRecord:
     """Write `data/`, README.md, sample.png and build.json from the finished parts.
 
-    fresh: names of the units that this process has written. The parts of all other units were written by an earlier
-    process and are checked against their hashes.
+    Args:
+        out: the folder or URL of the build.
+        config: of the build.
+        source: of the build.
+        identity: of the build.
+        units: all units.
+        fresh: names of the units that this process has written. The parts of all other units were written by an earlier
+            process and are checked against their hashes.
+        threads: that write shards.
     """
     parts, data = out / "parts", out / "data"
     data.mkdir(exist_ok=True)
@@ -55,15 +67,24 @@ def finish(
         if isinstance(data, Path) and not any(data.iterdir()):
             data.rmdir()
         raise nothing_built(total)
-    shards: list[ShardRecord] = []
-    packed = {}
+    jobs: list[tuple[str, str, list[Written]]] = []
     for split, _ in config.splits:
         files = [file for unit, (fs, _) in marks.items() if unit.split == split for file in fs]
-        packed[split] = list(pack(files, config.shard_bytes))
-    kept = {shard_name(s, k, len(b)) for s, b in packed.items() for k in range(len(b))}
+        batches = list(pack(files, config.shard_bytes))
+        jobs += [(shard_name(split, number, len(batches)), split, batch) for number, batch in enumerate(batches)]
+    kept = {name for name, _, _ in jobs}
     begun = note_shards(parts, kept)
-    for split, batches in packed.items():
-        shards += _write_split(parts, data, split, batches, config, fresh, optional_columns(config, source))
+    write = partial(
+        _write_shard, parts=parts, data=data, config=config, fresh=fresh, optional=optional_columns(config, source)
+    )
+    shards: list[ShardRecord] = []
+    with (
+        progress_bar("finishing", len(jobs), unit=" shards") as bar,
+        ThreadPoolExecutor(min(threads, MOST_THREADS)) as pool,
+    ):
+        for shard in pool.map(write, jobs):
+            shards.append(shard)
+            bar.update()
     for old in sorted(begun - kept):
         (data / old).unlink(missing_ok=True)
     record = BuildRecord(
@@ -130,37 +151,31 @@ def pack(files: list[Written], limit: int) -> Iterator[list[Written]]:
         yield batch
 
 
-def _write_split(
+def _write_shard(
+    job: tuple[str, str, list[Written]],
     parts: Path | Remote,
     data: Path | Remote,
-    split: str,
-    batches: list[list[Written]],
     config: BuildConfig,
     fresh: Set[str],
     optional: tuple[str, ...],
-) -> list[ShardRecord]:
-    """Write the numbered shards of one split. A shard of a single part is a link to it, without copying."""
-    shards = []
-    with progress_bar(f"finishing {split}", len(batches), unit=" shards") as bar:
-        for number, batch in enumerate(batches):
-            for file in batch:
-                unit = Unit.of_part(file.file)
-                if unit.name not in fresh and sha256_file(parts / file.file) != file.sha256:
-                    mark_path(parts, unit).unlink(missing_ok=True)
-                    raise OutputError(
-                        f"{parts / file.file} was damaged after it was written; it will be built "
-                        "again: run the same command once more"
-                    )
-            name = shard_name(split, number, len(batches))
-            if len(batch) == 1:
-                written = batch[0]._replace(file=name)
-                with disk_errors(data / name):
-                    link_or_copy(parts / batch[0].file, data / name)
-            else:
-                written = join_files([parts / file.file for file in batch], data / name, config.form, optional)
-            shards.append(ShardRecord(f"data/{name}", split, written.rows, written.bytes, written.sha256))
-            bar.update()
-    return shards
+) -> ShardRecord:
+    """Write a shard: (its name, its split, its parts). A shard of a single part is a link to it, without copying."""
+    name, split, batch = job
+    for file in batch:
+        unit = Unit.of_part(file.file)
+        if unit.name not in fresh and sha256_file(parts / file.file) != file.sha256:
+            mark_path(parts, unit).unlink(missing_ok=True)
+            raise OutputError(
+                f"{parts / file.file} was damaged after it was written; it will be built again: run the same command once "
+                "more"
+            )
+    if len(batch) == 1:
+        written = batch[0]._replace(file=name)
+        with disk_errors(data / name):
+            link_or_copy(parts / batch[0].file, data / name)
+    else:
+        written = join_files([parts / file.file for file in batch], data / name, config.form, optional)
+    return ShardRecord(f"data/{name}", split, written.rows, written.bytes, written.sha256)
 
 
 def versions() -> dict[str, str]:

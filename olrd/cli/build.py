@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Build, or estimate, and print the summary."""
+    if not args.dry_run:
+        start_early(engine_from(args), "olrd.builder.imports")  # while this process imports the same
     from olrd.builder.units import Share
     from olrd.cli.texts import build_summary, estimate_summary
     from olrd.config import BuildConfig, with_preset
@@ -67,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
         result = estimate(config, args.workers or local_workers())
         emit(result, estimate_summary(result), args.json)
         return 0
-    start_early(engine_from(args), "olrd.builder.imports")  # while this process imports the same
     from olrd.builder.build import build
     from olrd.builder.nothing import many_rejected
     from olrd.triplets.tally import Tally
