@@ -47,7 +47,7 @@ def build(
         options: the options of `olrd-build` with underscores, e.g. `size=512`, `blend="feather"`, `min_area=0.01`,
             `categories=("dog", "cat")`, `form="recipes"`, `limit=100`, `preset="hard-cases"`. Three of them are written
             differently: `splits={"train": 0.9, "test": 0.1}` (shares that sum to 1), `scale=(0.8, 1.2)` (lowest and
-            highest), and `licenses="4,cc-by"` (one string with commas). Other lists of names may be written as on the
+            highest, as in `objects=(1, 3)`; one number stands for both), and `licenses="4,cc-by"` (one string with commas). Other lists of names may be written as on the
             command line: `"dog,cat"`.
 
     Returns:

@@ -209,7 +209,8 @@ def _made(kind: type[T], values: dict[str, Any]) -> T:
 def check(settings: Any) -> None:
     """Check the values of a dataclass's fields: types, ranges and choices.
 
-    A value that fits in another form (see `fitted`) is replaced by the usual form.
+    A value that fits in another form (see `fitted`) is replaced by the usual form. A list may also be given as on the
+    command line: as a text, or as one number for a pair of numbers.
 
     Raises:
         UsageError: a value does not fit. The message names the option, what is expected and what was found.
@@ -221,8 +222,8 @@ def check(settings: Any) -> None:
         name = bound.flag if bound else one.name
         hint = _hints(kind)[one.name]
         given = value = getattr(settings, one.name)
-        if bound and isinstance(value, str) and get_origin(_plain(hint)) is tuple:
-            value = bound.kind.parse(name, [value] if bound.kind.repeated else value)
+        if bound and get_origin(_plain(hint)) is tuple:
+            value = _parsed(bound, hint, value)
         value = fitted(hint, value, name)
         if value is not given:
             object.__setattr__(settings, one.name, value)  # settings are frozen
@@ -231,6 +232,16 @@ def check(settings: Any) -> None:
             _check_choice(bound, value)
         if isinstance(value, float) and math.isnan(value):
             raise UsageError(f"{name} expects a number, got nan")
+
+
+def _parsed(bound: Bound, hint: Any, value: Any) -> Any:
+    """The value of a list that is given as on the command line: as a text, or as one number for a pair of numbers."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number and get_args(_plain(hint)) in ((int, int), (float, float)):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    return bound.kind.parse(bound.flag, [value] if bound.kind.repeated else value)
 
 
 def fitted(hint: Any, value: Any, name: str) -> Any:

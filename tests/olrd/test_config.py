@@ -8,6 +8,7 @@ import shlex
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,6 +277,31 @@ CHANGES: list[dict[str, Any]] = [
     {"source": replace(SPEC, max_pixels=1000)},
     {"source": replace(SPEC, options={"a": "1"})},
 ]
+
+
+@pytest.mark.parametrize("value", [3, "3", (3, 3), [3, 3], np.int64(3)])
+def test_one_number_of_objects_stands_for_both(value: Any) -> None:
+    assert from_values(BuildConfig, {"source": "coco", "objects": value}).objects == (3, 3)
+    assert type(from_values(BuildConfig, {"source": "coco", "objects": value}).objects[0]) is int
+
+
+@pytest.mark.parametrize("value", [2, 2.0, "2"])
+def test_one_scale_stands_for_both(value: Any) -> None:
+    """It has the hash that `--scale 2` has."""
+    config = from_values(BuildConfig, {"source": "coco", "scale": value})
+    assert config.hash("f") == from_values(BuildConfig, {"source": "coco", "scale": (2.0, 2.0)}).hash("f")
+
+
+@pytest.mark.parametrize("value", [3.5, True, None, (3,), 0, 9])
+def test_a_wrong_number_of_objects_is_refused(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"^--objects (expects|must be) "):
+        from_values(BuildConfig, {"source": "coco", "objects": value})
+
+
+@pytest.mark.parametrize("value", [5, 2.5])
+def test_a_number_is_no_list_of_names(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"^--categories expects a list of texts"):
+        from_values(BuildConfig, {"source": "coco", "categories": value})
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"categories": "dgo"}, "no object class of the source demo is called 'dgo'. Did you mean 'dog'"),
     ({"categories": ("road",)}, "no object class of the source demo is called 'road'"),
     ({"categories": ("animals",)}, "no object class of the source demo is called 'animals'. Did you mean 'animal'"),
-    ({"scale": 1}, "--scale expects a list of 2 numbers, got 1"),
+    ({"scale": (1,)}, r"--scale expects a list of 2 numbers, got \(1,\)"),
     ({"scale": None}, "--scale expects a list of 2 numbers, got None"),
     ({"scale": (1,)}, "--scale expects a list of 2 numbers"),
     ({"scale": (1, 2, 3)}, "--scale expects a list of 2 numbers"),
