@@ -30,7 +30,7 @@ REMEDIES: Mapping[str, str] = {
 
 
 class NothingBuiltError(OutputError):
-    """No triplet could be made. Nothing is left in the output folder.
+    """No triplet could be made. Nothing is left in the output folder, which is removed if the build made it.
 
     Attributes:
         total: the counts of photos and objects, with their reasons.

@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +37,10 @@ _held: set[str] = set()
 
 @contextmanager
 def locked(out: Path | Remote) -> Iterator[None]:
-    """Hold the folder for this process; a second build of the same folder is refused."""
+    """Hold the folder for this process; a second build of the same folder is refused.
+
+    A folder on this machine is made if it is not there. If nothing is in it at the end, it is removed again.
+    """
     with _remote_lock(out) if isinstance(out, Remote) else _file_lock(out):
         yield
 
@@ -46,10 +49,35 @@ def locked(out: Path | Remote) -> Iterator[None]:
 def _file_lock(out: Path) -> Iterator[None]:
     path = out / ".lock"
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        is_new = _make(out)
         lock = path.open("a")  # a file of that name keeps its content
     except OSError as error:
         raise OutputError(f"{out} cannot be used as an output folder: {error}") from error
+    try:
+        with _holding(lock, path):
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # there is something in it
+                out.rmdir()
+
+
+def _make(out: Path) -> bool:
+    """Make a folder. Returns False if it was there before."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir()
+    except FileExistsError:
+        if not out.is_dir():
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _holding(lock: IO[Any], path: Path) -> Iterator[None]:
+    """Hold the lock on an open file. It is removed at the end."""
+    out = path.parent
     with lock:
         if lock.tell():  # ours are empty
             raise OutputError(f"{path} is no lock of ours: it has content. Nothing was changed; give another --out")

@@ -291,4 +291,4 @@ def test_on_error_stop(few: BuildConfig, tmp_path: Path) -> None:
         build(own, tmp_path / "out")
     with pytest.raises(NothingBuiltError, match=r"photo_unreadable.*not a readable image"):
         build(replace(own, on_error="skip"), tmp_path / "out2")
-    assert list((tmp_path / "out2").iterdir()) == []
+    assert not (tmp_path / "out2").exists()

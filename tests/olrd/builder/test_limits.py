@@ -82,6 +82,7 @@ def test_unknown_licences_are_refused_unless_asked_for(licenses: str, folder: Fo
     if not wanted:
         with pytest.raises(NothingBuiltError, match="license_refused"):
             build(config, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
         return
     totals = build(config, tmp_path / "out")["totals"]
     assert totals["photos_rejected"].get("license_refused", 0) == len(refused)

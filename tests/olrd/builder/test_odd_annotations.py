@@ -344,7 +344,7 @@ def test_a_build_without_a_triplet_fails_with_its_reason_and_leaves_nothing(
     assert olrd_build(words) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: no triplet could be made: ") and said in error
-    assert not out.exists() or not list(out.iterdir())
+    assert not out.exists()
     # The same command takes up the repaired input.
     folder.document.clear()
     folder.document.update(whole)

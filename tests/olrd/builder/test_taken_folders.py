@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from built_folders import digest
 
 from olrd.builder.build import build
 from olrd.builder.merge import merge
+from olrd.builder.nothing import NothingBuiltError
 from olrd.builder.units import Share
 from olrd.cli.build import main as olrd_build
-from olrd.errors import OlrdError, OutputError
+from olrd.config import CandidateRules
+from olrd.errors import OlrdError, OutputError, UsageError
 from olrd.tools.rebuild import rebuild
 
 pytestmark = pytest.mark.usefixtures("no_sample_sheets")
@@ -134,3 +137,44 @@ def test_what_a_killed_build_left_is_taken_away_and_nothing_else(pristine: Path,
     assert build(config_of(pristine), out) == expected
     assert sorted(path.name for path in (out / "parts").iterdir()) == [".session.tmp", "my notes.txt"]
     assert not list(out.rglob(f"*{random}*"))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_build_without_a_triplet_removes_only_the_folder_that_it_made(
+    there: bool, pristine: Path, tmp_path: Path
+) -> None:
+    config = replace(config_of(pristine), rules=CandidateRules(min_area=0.99, max_area=1.0))
+    if there:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(NothingBuiltError):
+        build(config, tmp_path / "out")
+    assert (tmp_path / "out").exists() == there
+    build(config, tmp_path / "share", share=Share(0, 1))
+    with pytest.raises(NothingBuiltError):
+        merge([tmp_path / "share"], tmp_path / "merged")
+    assert not (tmp_path / "merged").exists() and (tmp_path / "share" / "parts").is_dir()
+
+
+def test_a_wrong_option_leaves_no_folder(pristine: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no object class"):
+        build(replace(config_of(pristine), rules=CandidateRules(categories=("dgo",))), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_build_without_a_triplet_that_was_killed_goes_on_in_its_folder(
+    pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config_of(pristine), rules=CandidateRules(min_area=0.99, max_area=1.0))
+
+    def stops(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("olrd.builder.build.finish", stops)
+        with pytest.raises(KeyboardInterrupt):
+            build(config, tmp_path / "out")
+    marks = sorted(path.name for path in (tmp_path / "out" / "parts").iterdir())
+    assert "plan.json" in marks and len(marks) > 1
+    with pytest.raises(NothingBuiltError):
+        build(config, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []  # this process did not make it

@@ -43,3 +43,33 @@ def test_a_file_of_the_users_with_that_name_is_left_alone(tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="no lock of ours"), locked(tmp_path):
         pass
     assert (tmp_path / ".lock").read_text() == "4711"
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with locked(out):
+        assert out.is_dir()
+    assert not out.exists() and out.parent.is_dir()
+    with pytest.raises(KeyboardInterrupt), locked(out):
+        raise KeyboardInterrupt
+    assert not out.exists()
+
+
+def test_a_folder_that_was_there_before_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with locked(out):
+        pass
+    assert out.is_dir()
+    (tmp_path / "link").symlink_to(out)
+    with locked(tmp_path / "link"):
+        pass
+    assert out.is_dir() and (tmp_path / "link").is_symlink()
+
+
+def test_a_new_folder_with_something_in_it_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="stop"), locked(out):
+        (out / "parts").mkdir()
+        raise ValueError("stop")
+    assert [path.name for path in out.iterdir()] == ["parts"]
