@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from olrd.arrays import Image, Mask
-from olrd.errors import OlrdError, SourceError, UsageError
+from olrd.errors import OlrdError, SourceError
 from olrd.models.checkpoints import check_device
 from olrd.options import fitted
 from olrd.panoptic import Box, Category, PanopticMap
 
 
-class WeightsMissingError(UsageError):
-    """An eraser's weights are not on this machine. The message says how to get them (exit code 2)."""
+class WeightsMissingError(SourceError):
+    """An eraser's weights are not on this machine. The message says how to get them."""
 
 
 class WeightsUnusableError(SourceError):

@@ -28,10 +28,10 @@ def _restored(kind: type[OlrdError], args: tuple[Any, ...], members: dict[str, A
 
 
 class UsageError(OlrdError):
-    """An option or a name that does not exist or does not fit the others."""
+    """The command must be changed: an option or a name does not exist, or does not fit the others (exit code 2)."""
 
 
-class PluginError(UsageError):
+class PluginError(OlrdError):
     """A registered object cannot be imported, or is not what its kind needs."""
 
 

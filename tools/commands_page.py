@@ -19,7 +19,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 HEAD = """# Commands
 
 Generated from the parsers by `python -m tools.commands_page docs/commands.md`. Every command prints the same with `--help`.
-Results go to stdout (with `--json` as JSON), progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Results go to stdout (with `--json` as JSON), progress to stderr.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | failed: a file, a folder, weights or a library is missing or cannot be used, the output is taken or cannot be written, a check found a problem, or a photo could not be erased |
+| 2 | wrong usage: an option, a name or an argument does not exist, is missing, has a value that is not allowed, or does not fit the others. Change the command |
+| 130, 143 | interrupted by Ctrl-C or by SIGTERM. The same command goes on |
+
+`olrd diff` uses the exit codes of `diff`: 0 the same, 1 different, 2 failed or wrong usage.
 """
 UNTITLED = (None, "options", "positional arguments")
 """Titles that argparse gives by itself."""

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from olrd.errors import MissingExtraError, UsageError
+from olrd.errors import MissingExtraError, OlrdError, UsageError
 from olrd.progress import say
 
 MAX_FILE = "200mb"
@@ -18,6 +18,17 @@ MAX_FILE = "200mb"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 INSTALL = "pip install 'olrd[app]' && pip install --no-deps gradio==6.31.0 gradio-client==2.7.2 hf-gradio==0.4.1"
 """Gradio excludes the Pillow that olrd needs, without need: hence --no-deps (docs/decisions.md)."""
+
+
+class MissingGradioError(MissingExtraError):
+    """Gradio is not installed. The extra alone does not install it."""
+
+    def __init__(self) -> None:
+        OlrdError.__init__(self, f"the app needs Gradio: {INSTALL}")
+
+
+class AddressError(OlrdError):
+    """The app cannot listen at the address."""
 
 
 def serve(host: str = "127.0.0.1", port: int = 7860, device: str = "auto") -> int:
@@ -32,7 +43,9 @@ def serve(host: str = "127.0.0.1", port: int = 7860, device: str = "auto") -> in
         The exit code.
 
     Raises:
-        UsageError: If Gradio is not installed, or the port or the device cannot be used.
+        MissingGradioError: If Gradio is not installed.
+        UsageError: If there is no such port or device.
+        AddressError: If it cannot listen there.
     """
     from olrd.models.checkpoints import check_device
 
@@ -55,7 +68,7 @@ def open_page(folder: Path, device: str = "auto") -> Any:
     """The page, a `gradio.Blocks` that is not served yet. folder: where it keeps photos and results.
 
     Raises:
-        UsageError: If Gradio is not installed.
+        MissingGradioError: If Gradio is not installed.
     """
     # Gradio reads them while it is imported, or when components are made.
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
@@ -63,7 +76,7 @@ def open_page(folder: Path, device: str = "auto") -> Any:
     try:
         import gradio  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"the app needs Gradio: {INSTALL}") from error
+        raise MissingGradioError from error
     from baselines.app.page import Steps, build
     from baselines.app.steps import Shelf
     from baselines.photos.objects import ObjectFinder
@@ -119,7 +132,7 @@ def names_missing() -> str:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raise `UsageError` if the app could not listen there."""
+    """Raise `UsageError` for a port that no machine has, and `AddressError` if the app could not listen there."""
     if not 1 <= port <= 65535:
         raise UsageError(f"--port is a number from 1 to 65535, got {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -128,7 +141,7 @@ def _check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise UsageError(
+        raise AddressError(
             f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
         ) from error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import olrd
 from olrd.arrays import MAX_PIXELS
 from olrd.cli.shell import add_device, add_json, guarded, help_text
-from olrd.errors import UsageError
+from olrd.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from baselines.cli.inputs import Openers
@@ -176,7 +176,7 @@ def run_erase(args: argparse.Namespace, openers: Callable[[argparse.Namespace], 
     if args.object and args.masks:
         raise UsageError("give a MASK or --object, not both: each says what is erased")
     if not args.photo.exists():
-        raise UsageError(f"{args.photo} does not exist")
+        raise SourceError(f"{args.photo} does not exist")
     if not 1 <= args.quality <= 100:
         raise UsageError(f"--quality is a number from 1 to 100, got {args.quality}")
     if args.max_pixels < 1:

@@ -26,7 +26,7 @@ from baselines.photos.folders import (
 )
 from baselines.photos.objects import ObjectFinder
 from olrd.cli.shell import emit
-from olrd.errors import MissingExtraError, OlrdError, OutputError, UsageError
+from olrd.errors import MissingExtraError, OlrdError, OutputError, SourceError, UsageError
 from olrd.progress import progress_bar, say
 from olrd.trust import counted, one_line, printable
 
@@ -42,10 +42,10 @@ def erase_folder(args: argparse.Namespace, openers: Callable[[argparse.Namespace
         raise UsageError("--panoptic is the map of one photo; for a folder, give masks, or --object with Mask2Former")
     masks = args.masks[0] if args.masks else None
     if masks is not None and not masks.exists():
-        raise UsageError(f"{masks} does not exist")
+        raise SourceError(f"{masks} does not exist")
     out = args.out or Path("clean")
     if out.is_file():
-        raise UsageError(f"{out} is a file: expected a folder for the results")
+        raise OutputError(f"{out} is a file: expected a folder for the results")
     if out.resolve() in (args.photo.resolve(), masks.resolve() if masks else None):
         raise UsageError(f"{out} is the folder of the photos or masks: give another --out, so that they are kept")
     if args.limit is not None and args.limit < 1:

@@ -14,7 +14,7 @@ from baselines.eraser import Hints
 from baselines.photos.files import PhotoFile, read_input, read_photo
 from baselines.photos.objects import ObjectFinder, class_of_all, map_from_files, mask_of
 from olrd.arrays import Mask
-from olrd.errors import Rejected, UsageError, did_you_mean
+from olrd.errors import Rejected, SourceError, did_you_mean
 from olrd.mask_files import MaskChoice, MaskRead, read_mask
 
 Openers = Mapping[str, Callable[[], CheckedEraser]]
@@ -50,7 +50,8 @@ def read_inputs(
         key: Name of the sample, on which random draws depend.
 
     Raises:
-        UsageError: If the inputs do not fit each other, or nothing is marked.
+        UsageError: If the map has no object or class of a name that is given.
+        SourceError: If a file cannot be read, the files do not fit each other, or nothing is marked.
         Rejected: If a file cannot be decoded.
     """
     opened = read_photo(photo, args.max_pixels)
@@ -90,7 +91,7 @@ def _united(
     if not mask.any():
         turned = "without --invert" if choice.invert else "--invert if black means erase"
         kinds = ", ".join(f"{path} ({one.kind})" for path, one in read)
-        raise UsageError(f"{kinds} is empty: nothing is marked to be erased (white = erase; {turned})")
+        raise SourceError(f"{kinds} is empty: nothing is marked to be erased (white = erase; {turned})")
     turned = "" if choice.invert else " If black means erase, give --invert."
     named = len(read) > 1
     said = [f"mask{f' {path}' if named else ''}: {one.taken}" for path, one in read]
@@ -105,6 +106,6 @@ def _read_mask(path: Path, photo: Path, size: tuple[int, int], choice: MaskChoic
     except Rejected as error:
         if error.code != "panoptic_size":
             raise
-        raise UsageError(
+        raise SourceError(
             f"{error}. The photo is {photo}, its EXIF orientation applied: give a mask of the photo's shape"
         ) from error

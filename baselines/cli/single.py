@@ -17,7 +17,7 @@ from baselines.photos.objects import ObjectFinder, listing, map_from_files, thin
 from baselines.photos.targets import check_targets, effects_path
 from olrd.arrays import encode_mask
 from olrd.cli.shell import emit
-from olrd.errors import UsageError
+from olrd.errors import OutputError, UsageError
 from olrd.progress import say
 from olrd.storage.files import write_atomic
 from olrd.trust import counted
@@ -48,7 +48,7 @@ def erase_single(args: argparse.Namespace, openers: Callable[[argparse.Namespace
     read = [path for path in (args.photo, *args.masks, args.panoptic, args.segments) if path is not None]
     if several:
         if out.is_file():
-            raise UsageError(f"{out} is a file: several methods need a folder as --out")
+            raise OutputError(f"{out} is a file: several methods need a folder as --out")
         names = list(dict.fromkeys(args.method))
         results = [out / f"{name}.{args.format}" for name in names]
         check_targets([out / PAGE, *view_paths(out, "photo"), *results, *_effects(args, results)], read, args.force)

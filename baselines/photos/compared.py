@@ -17,7 +17,7 @@ from baselines.photos.erasing import Wanted
 from baselines.photos.files import read_input
 from baselines.photos.page import Comparison, Shown, write_page
 from olrd.arrays import Image, Mask, encode_png
-from olrd.errors import OutputError, UsageError
+from olrd.errors import OutputError, SourceError, UsageError
 from olrd.masks import mask_box, outline
 from olrd.panoptic import Box
 from olrd.storage.files import write_atomic
@@ -82,9 +82,9 @@ def write_comparison(out: Path, photos: Sequence[Compared]) -> Path:
         if not place.is_file():
             continue
         try:
-            read = parse_json(read_input(place), place, UsageError)
+            read = parse_json(read_input(place), place, SourceError)
             size, box = (int(read["size"][0]), int(read["size"][1])), Box(*map(int, read["box"]))
-        except (UsageError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        except (SourceError, UsageError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             raise OutputError(f"{place} is damaged: remove it, and give --force to make the results anew") from error
         base = quote(f"{FOLDER}/{one.stem}")
         found.append(Comparison(one.title, f"{base}.png", f"{base}-outline.png", size, box, one.results))

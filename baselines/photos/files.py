@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from olrd.arrays import MAX_PIXELS, Image, Mask, decode_photo, open_picture, photo_header, upright
-from olrd.errors import OutputError, Rejected, UsageError
+from olrd.errors import OutputError, Rejected, SourceError, UsageError
 from olrd.storage.files import read_regular, write_atomic
 from olrd.trust import decoding
 
@@ -86,7 +86,7 @@ def read_photo(path: Path, max_pixels: int = MAX_PIXELS) -> PhotoFile:
     """Read a photo.
 
     Raises:
-        UsageError: If the file cannot be read.
+        SourceError: If the file cannot be read.
         Rejected: If it is not a photo that can be decoded, or has too many pixels.
     """
     data, name = read_input(path), str(path)
@@ -280,11 +280,11 @@ def check_writable(out: Path, force: bool) -> None:
     """Raise an error for a file that could not be written, or that exists already."""
     try:
         if out.is_dir():
-            raise UsageError(f"{out} is a folder: give the name of a file as --out")
+            raise OutputError(f"{out} is a folder: give the name of a file as --out")
         if out.exists() and not out.is_file():
-            raise UsageError(f"{out} is a pipe or a device: give the name of a file as --out")
+            raise OutputError(f"{out} is a pipe or a device: give the name of a file as --out")
         if (out.exists() or out.is_symlink()) and not force:
-            raise UsageError(f"{out} exists already: give another --out, or --force to overwrite it")
+            raise OutputError(f"{out} exists already: give another --out, or --force to overwrite it")
         if not out.parent.is_dir():
             raise OutputError(f"{out.parent} is not a folder: make it first, or give another --out")
     except OSError as error:
@@ -294,11 +294,11 @@ def check_writable(out: Path, force: bool) -> None:
 
 
 def read_input(path: Path) -> bytes:
-    """Read a file that the user names. Raises `UsageError` if it cannot be read, or is a pipe or a device."""
+    """Read a file that the user names. Raises `SourceError` if it cannot be read, or is a pipe or a device."""
     try:
         return read_regular(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def doubt(photo: Image, mask: Mask, result: Image) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from baselines.photos.compared import PAGE, view_paths
 from baselines.photos.files import read_input
 from baselines.photos.targets import check_targets, effects_path
-from olrd.errors import UsageError
+from olrd.errors import OutputError, SourceError
 from olrd.sources.listing import pictures_under
 from olrd.sources.masks.names import is_mask_beside, match_masks, stem_of
 from olrd.storage.files import to_json, write_atomic
@@ -79,14 +79,14 @@ def plan_folder(photos: Path, masks: Path | None, out: Path, form: str) -> Plan:
         form: Suffix of the results without the dot.
 
     Raises:
-        UsageError: If there is nothing to do, or two photos would have the same result.
+        SourceError: If there is nothing to do, or two photos would have the same result.
     """
     names, found = _photos_and_masks(photos, masks, out)
     if not names:
-        raise UsageError(f"{photos}: expected photos in the folder, found none")
+        raise SourceError(f"{photos}: expected photos in the folder, found none")
     results = {name: PurePosixPath(name).with_suffix(f".{form}") for name in names}
     if twice := [str(path) for path, number in Counter(results.values()).items() if number > 1]:
-        raise UsageError(f"{photos}: several photos would be written to {shown(twice[0])}: rename one of them")
+        raise SourceError(f"{photos}: several photos would be written to {shown(twice[0])}: rename one of them")
     if masks is None or not masks.is_dir():
         every = () if masks is None else (masks,)
         return Plan(tuple(Job(name, photos / name, every, results[name]) for name in names), (), ())
@@ -97,7 +97,7 @@ def plan_folder(photos: Path, masks: Path | None, out: Path, form: str) -> Plan:
         if matched.masks.get(name)
     )
     if not jobs:
-        raise UsageError(
+        raise SourceError(
             f"no mask in {masks} has the name of a photo in {photos}: expected NAME.png, NAME_mask.png, NAME_0.png or "
             f"NAME/*.png for the photo NAME.jpg; found {counted(len(names), 'photo')} and {counted(len(found), 'mask')}, for "
             f"example {shown(names[0])} and {shown(found[0]) if found else 'none'}"
@@ -131,7 +131,7 @@ def _outside(folder: Path, other: Path) -> list[str]:
 
 
 def check_results(photos: Path, masks: Path | None, plan: Plan, written: Written) -> None:
-    """Raise `UsageError` if a result would replace a photo, a mask, or a file that is not known to be a result.
+    """Raise an error if a result would replace a photo, a mask, or a file that is not known to be a result.
 
     Files in a folder with a record are taken for results of this command.
 
@@ -158,24 +158,24 @@ def check_settings(out: Path, settings: Mapping[str, Any], force: bool) -> None:
     """Record the settings with the results, or compare them with those of results that are there.
 
     Raises:
-        UsageError: If the results in `out` were made with other settings, and `force` is not given.
+        OutputError: If the results in `out` were made with other settings, and `force` is not given.
     """
     path = out / RECORD
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path} is no file: give another --out")
+        raise OutputError(f"{path} is no file: give another --out")
     wanted: dict[str, Any] = json.loads(json.dumps(settings))
     if path.is_file() and not force:
         try:
-            there = parse_json(read_input(path), path, UsageError)
-        except UsageError as error:
-            raise UsageError(
+            there = parse_json(read_input(path), path, SourceError)
+        except SourceError as error:
+            raise OutputError(
                 f"{path} cannot be read: give another --out, or --force to make all results anew"
             ) from error
         differing = [key for key in wanted if not isinstance(there, dict) or there.get(key) != wanted[key]]
         if differing:
             key = differing[0]
             was = there.get(key) if isinstance(there, dict) else None
-            raise UsageError(
+            raise OutputError(
                 f"the results in {out} were made with {key} = {printable(json.dumps(was))}, now it is "
                 f"{printable(json.dumps(wanted[key]))}: give another --out, or --force to make all results anew"
             )

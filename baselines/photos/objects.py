@@ -12,7 +12,7 @@ import numpy as np
 from baselines.eraser import WeightsMissingError
 from baselines.photos.panoptic_file import read_map
 from olrd.arrays import Image, Mask
-from olrd.errors import SourceError, UsageError, did_you_mean
+from olrd.errors import SourceError, did_you_mean
 from olrd.panoptic import Box, Category, PanopticMap
 
 Categories = Mapping[int, Category]
@@ -42,7 +42,7 @@ class Thing(NamedTuple):
 
 
 def map_from_files(png: Path, segments: Path, size: tuple[int, int]) -> Mapped:
-    """Read a given map. size: (width, height) of the photo. Raises `UsageError` if the map has another size."""
+    """Read a given map. size: (width, height) of the photo. Raises `SourceError` if the map has another size."""
     return Mapped(*read_map(png, segments, size))
 
 
@@ -94,11 +94,12 @@ def mask_of(mapped: Mapped, names: Sequence[str]) -> Mask:
     names: classes (`person`: all of them) or single objects (`person:2`: the second largest).
 
     Raises:
-        UsageError: If the photo has none of that name.
+        SourceError: If the map has no object.
+        UsageError: If the map has none of that name.
     """
     things = things_of(mapped)
     if not things:
-        raise UsageError("the panoptic map of the photo has no countable object; give a mask")
+        raise SourceError("the panoptic map of the photo has no countable object; give a mask")
     known = {thing.name for thing in things} | {_class_of(thing.name) for thing in things}
     chosen: set[int] = set()
     for name in names:

@@ -11,7 +11,7 @@ import numpy as np
 
 from baselines.photos.files import read_input
 from olrd.arrays import MAX_PIXELS, decode_ids
-from olrd.errors import SourceError, UsageError
+from olrd.errors import SourceError
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import MAX_SEGMENTS, Category, PanopticMap, Segment, boxes_of
 from olrd.sources.things import Declared, decide_things, read_isthing
@@ -34,12 +34,12 @@ def read_map(png: Path, segments: Path, size: tuple[int, int] | None = None) -> 
 
     Raises:
         Rejected: If the PNG is no map.
-        SourceError: If the JSON has another form.
-        UsageError: If ids do not fit each other, or the map has another size.
+        SourceError: If a file cannot be read, the JSON has another form, ids do not fit each other, or the map has another
+            size.
     """
     ids = decode_ids(read_input(png), str(png), MAX_PIXELS if size is None else max(MAX_PIXELS, size[0] * size[1]))
     if size is not None and ids.shape != size[::-1]:
-        raise UsageError(
+        raise SourceError(
             f"{png} is {ids.shape[1]} x {ids.shape[0]} pixels, the photo is {size[0]} x {size[1]}: is it the map of "
             "another photo?"
         )
@@ -58,21 +58,21 @@ def read_map(png: Path, segments: Path, size: tuple[int, int] | None = None) -> 
     for number, category, _ in listed:
         if category not in categories:
             known = counted(len(categories), "category", "categories")
-            raise UsageError(
+            raise SourceError(
                 f"{segments}: segment {number} has category {category}, which is not among the "
                 f'{known}; list yours in the file under "categories"'
             )
     numbers, counts = np.unique(ids, return_counts=True)
     there = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
     if unknown := sorted(set(there) - {0, *(number for number, _, _ in listed)}):  # 0 is void, unless it is listed
-        raise UsageError(
+        raise SourceError(
             f"{png} has pixels of id {unknown[0]}, which {segments} does not list: are they of the same photo?"
         )
     found_ids = [number for number, _, _ in listed if number in there]
     if twice := [number for number, times in Counter(found_ids).items() if times > 1]:
-        raise UsageError(f"{segments}: segment {twice[0]} is listed twice; expected different ids")
+        raise SourceError(f"{segments}: segment {twice[0]} is listed twice; expected different ids")
     if len(found_ids) > MAX_SEGMENTS:
-        raise UsageError(f"{png}: {len(found_ids):,} segments, expected at most {MAX_SEGMENTS:,}")
+        raise SourceError(f"{png}: {len(found_ids):,} segments, expected at most {MAX_SEGMENTS:,}")
     boxes = boxes_of(ids, found_ids)
     made = [
         Segment(number, category, there[number], boxes[number], crowd)
@@ -87,7 +87,7 @@ def _segments_of(found: Any, png: Path, name: Path) -> list[dict[str, Any]]:
     if isinstance(found, dict) and "annotations" in found:
         of_photo = [a for a in found["annotations"] if Path(a["file_name"]).name == png.name]
         if len(of_photo) != 1:
-            raise UsageError(f"{name}: expected one annotation with the file_name {png.name}, found {len(of_photo)}")
+            raise SourceError(f"{name}: expected one annotation with the file_name {png.name}, found {len(of_photo)}")
         found = of_photo[0]
     listed: list[dict[str, Any]] = found["segments_info"] if isinstance(found, dict) else found
     return listed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from olrd.errors import OutputError, UsageError
+from olrd.errors import OutputError, SourceError, UsageError
 
 
 def effects_path(result: Path) -> Path:
@@ -24,14 +24,15 @@ def check_targets(targets: Iterable[Path], inputs: Iterable[Path], replace: bool
         replace: Whether other files may be replaced.
 
     Raises:
-        UsageError: If a target is an input, is named twice, or is there and must stay.
-        OutputError: If a target cannot be looked at.
+        UsageError: If a target is an input.
+        SourceError: If two photos would have the same target.
+        OutputError: If a target is there and must stay, or cannot be looked at.
     """
     read = {number: path for path in inputs if (number := _number(path)) is not None}
     named: set[Path] = set()
     for path in targets:
         if path in named:
-            raise UsageError(f"{path} would be written twice, for two photos: rename one of the photos")
+            raise SourceError(f"{path} would be written twice, for two photos: rename one of the photos")
         named.add(path)
         number = _number(path)
         if number in read:
@@ -39,7 +40,7 @@ def check_targets(targets: Iterable[Path], inputs: Iterable[Path], replace: bool
                 f"{path} is the same file as the input {read[number]}: give another --out, so that it is kept"
             )
         if number is not None and not replace:
-            raise UsageError(
+            raise OutputError(
                 f"{path} exists already, and was not made by this command here: give another --out, or --force to overwrite it"
             )
 

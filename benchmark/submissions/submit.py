@@ -12,7 +12,7 @@ from benchmark.board.records import check_follows, key_of, record_json, record_o
 from benchmark.runner.results import Run
 from benchmark.runner.summary import Summary
 from benchmark.submissions.folder import FORMAT, MANIFEST, OUTPUTS, RECORD, ROWS, Environment, FileEntry, Manifest
-from olrd.errors import OutputError, SourceError, UsageError
+from olrd.errors import OutputError, SourceError
 from olrd.progress import say
 from olrd.storage.files import disk_errors, file_name_of, read_regular, sha256_file, staging, to_json
 from olrd.trust import counted, shown
@@ -37,7 +37,7 @@ def submit(run: Run, to: Path, outputs: bool = False) -> Path:
     """
     record = record_of(run)
     if not record.n:
-        raise UsageError(f"{run.folder} has no sample that was scored: correct what failed and run again")
+        raise SourceError(f"{run.folder} has no sample that was scored: correct what failed and run again")
     check_follows(run)
     _say_what_is_missing(record)
     folder = to / submission_name(record)

@@ -129,7 +129,7 @@ def load_base(base: Path, device: str = "cpu", dtype: str = "auto", variant: str
             )
         pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config, **UNCLIPPED)
     except ImportError as error:
-        raise UsageError(f"{base} needs a library that is not installed: {error}") from error
+        raise WeightsUnusableError(f"{base} needs a library that is not installed: {error}") from error
     except Exception as error:  # diffusers, transformers and safetensors raise many kinds of errors
         raise WeightsUnusableError(f"{base} cannot be loaded as an inpainting pipeline: {error}") from error
     pipeline.set_progress_bar_config(disable=True)

@@ -19,7 +19,7 @@ from magiceraser_ref.model.locate import SHIPPED, TOKEN_FILE, is_folder, locate
 from magiceraser_ref.model.settings import FILE as SETTINGS_FILE
 from magiceraser_ref.model.settings import read_settings
 from magiceraser_ref.model.token import load_token, save_token
-from olrd.errors import UsageError, did_you_mean
+from olrd.errors import SourceError, UsageError, did_you_mean
 from olrd.storage.files import atomic_path, write_atomic
 
 SUFFIX = ".safetensors"
@@ -62,7 +62,8 @@ def export_lora(model: str | Path, out: Path, form: str = "kohya", revision: str
         revision: Commit of a model from the hub.
 
     Raises:
-        UsageError: If the form or the suffix is unknown, or the model has no LoRA.
+        UsageError: If the form or the suffix is unknown.
+        SourceError: If the model has no LoRA.
         WeightsUnusableError: If a file of the model is missing, damaged, or has settings that kohya's form lacks.
     """
     if form not in lora.FORMATS:
@@ -73,7 +74,7 @@ def export_lora(model: str | Path, out: Path, form: str = "kohya", revision: str
     folder = Path(model) if adapters else locate(model, revision).folder
     settings = read_settings(folder)
     if settings is None or settings.lora is None:
-        raise UsageError(
+        raise SourceError(
             f"{folder} has no LoRA: expected the model that `magiceraser train` wrote, with {SETTINGS_FILE} and {lora.FILE}"
         )
     if out.resolve().parent == folder.resolve():

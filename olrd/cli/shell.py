@@ -1,6 +1,8 @@
 """What all commands share: their options, their help, their results and their errors.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. Wrong usage is what is seen from the words of
+the command: an option, a name or an argument that does not exist, is missing, or does not fit the others (`UsageError`).
+Whatever files, folders, weights and libraries lack is failed work.
 """
 
 from __future__ import annotations

@@ -118,9 +118,11 @@ def open_images(spec: SourceSpec) -> PanopticFolder:
     photo again, delete its PNG. A photo that cannot be read is listed without an annotation and is tried again by the
     next build.
     """
-    root = None if spec.root is None else open_root(spec.root)
-    if root is None or not root.is_dir():
-        raise SourceError(f"the source images needs --root FOLDER, a folder of photos; got {spec.root or 'none'}")
+    if spec.root is None:
+        raise UsageError("--source images needs --root, a folder of photos")
+    root = open_root(spec.root)
+    if not root.is_dir():
+        raise SourceError(f"--root {spec.root} is not a folder")
     if spec.subset is not None:
         raise UsageError(f"the source images has no subsets, got --subset {spec.subset}: give that folder as --root")
     options = ImagesOptions.parse(spec.options)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from olrd.errors import SourceError, UsageError
+from olrd.errors import SourceError
 from olrd.storage.archives import Archive, Member
 from olrd.storage.remote import Remote, is_url
 from olrd.storage.roots import Traversable, names_in, open_root
@@ -70,7 +70,7 @@ def entries(folder: Traversable) -> list[str]:
 
 
 def named_path(root: Traversable, key: str, text: str) -> Traversable:
-    """What the option `key` names: a path below the root, or any other. Raises `UsageError` if nothing is there."""
+    """What the option `key` names: a path below the root, or any other. Raises `SourceError` if nothing is there."""
     inside = None if is_url(text) or Path(text).is_absolute() else root / text
     if inside is not None and (inside.is_file() or inside.is_dir()):
         return inside
@@ -79,5 +79,5 @@ def named_path(root: Traversable, key: str, text: str) -> Traversable:
     except SourceError:
         outside = None
     if outside is None or not (outside.is_file() or outside.is_dir()):
-        raise UsageError(f"--source-option {key}={text}: there is no such file or folder under {root} or elsewhere")
+        raise SourceError(f"--source-option {key}={text}: there is no such file or folder under {root} or elsewhere")
     return outside

@@ -20,6 +20,7 @@ from olrd.dataset.schema import ALL_PICTURES, MASKS
 from olrd.dataset.sheet import ACCENT, EFFECT_ACCENT, area_averaged, contact_sheet
 from olrd.errors import UsageError
 from olrd.masks import outline
+from olrd.options import fitted
 from olrd.progress import progress_bar
 from olrd.storage.files import atomic_path, write_atomic
 from olrd.storage.outputs import writing_to
@@ -49,7 +50,14 @@ def show(
 
     Returns:
         The paths of the two files.
+
+    Raises:
+        UsageError: a number is under 1, or `out` is inside the dataset.
+        IntegrityError: a row or a picture is damaged.
     """
+    for flag, number in (("--count", count), ("--page-limit", limit)):
+        if fitted(int, number, flag) < 1:
+            raise UsageError(f"{flag} is a number of triplets from 1, got {number}")
     dataset = Dataset(folder, max_pixels=max_pixels)
     _need_pictures(dataset)
     target = beside(dataset, "-show", out)

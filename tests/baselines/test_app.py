@@ -261,7 +261,7 @@ def test_a_port_or_device_that_cannot_be_used_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UsageError, match="--port"):
+        with pytest.raises(app.AddressError, match="--port"):
             app.serve("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(UsageError, match="from 1 to 65535"):
         app.serve("127.0.0.1", 70_000)

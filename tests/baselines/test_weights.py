@@ -127,8 +127,8 @@ def test_a_path_that_is_no_file_is_not_passed_over(home: Path, tmp_path: Path, m
         locate(toy("http://x"), "", "TOY_MODEL")
 
 
-def test_missing_weights_are_a_wrong_use_so_that_the_command_exits_with_2() -> None:
-    assert issubclass(WeightsMissingError, UsageError)
+def test_missing_weights_are_no_wrong_use_so_that_the_command_exits_with_1() -> None:
+    assert not issubclass(WeightsMissingError, UsageError)
 
 
 def test_the_weights_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from places import REPOSITORY
 
 from olrd.config import BLENDS, PLACEMENTS, BuildConfig
 from olrd.engines import ENGINES
-from olrd.errors import UsageError
+from olrd.errors import PluginError, UsageError
 from olrd.registry import Registry
 from olrd.sources import SOURCES, SourceSpec, open_source
 from olrd.triplets.maker import TripletMaker
@@ -134,7 +134,7 @@ def test_a_broken_plug_in_fails_only_when_chosen(name: str) -> None:
     """An absent module, an absent name, a module that does not even compile."""
     assert name in SOURCES.names()
     assert SOURCES.get("toy")
-    with pytest.raises(UsageError, match=f"'{name}' is registered as .* cannot be imported"):
+    with pytest.raises(PluginError, match=f"'{name}' is registered as .* cannot be imported"):
         SOURCES.get(name)
 
 

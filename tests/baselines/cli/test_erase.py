@@ -135,7 +135,6 @@ def test_several_masks_are_united_and_effects_are_written_beside(
     [
         ([], "expected PHOTO"),
         (["photo.png"], "give a MASK, or --object"),
-        (["nowhere.png", "mask.png"], "nowhere.png does not exist"),
         (["photo.png", "mask.png", "--object", "cow"], "not both"),
         (["photo.png", "mask.png", "--method", "telea"], "Did you mean 'opencv-telea'"),
         (["photo.png", "mask.png", "--grow", "-1"], "--grow is a number of pixels from 0"),
@@ -152,6 +151,30 @@ def test_what_does_not_fit_is_an_error_of_usage(
 ) -> None:
     before = sorted(path.name for path in here.iterdir())
     assert main(words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and not captured.out
+    assert sorted(path.name for path in here.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.png", "mask.png"], "nowhere.png does not exist"),
+        (["photo.png", "nowhere.png"], "nowhere.png cannot be read"),
+        (["photo.png", "empty.png"], "nothing is marked to be erased"),
+        (["photo.png", "mask.png", "-o", "photo.png/x.png"], "photo.png is not a folder"),
+        (["photo.png", "mask.png", "-o", "empty.png"], "empty.png exists already"),
+        (["photo.png", "mask.png", "--method", "lama"], "benchmark fetch lama"),
+    ],
+)
+def test_work_that_cannot_be_done_is_a_failure(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.setenv("OLRD_WEIGHTS", str(here / "weights"))
+    monkeypatch.delenv("LAMA_MODEL", raising=False)
+    (here / "empty.png").write_bytes(encode_mask(np.zeros((44, 60), bool)))
+    before = sorted(path.name for path in here.iterdir())
+    assert main(words if "lama" in words else [*words, *TELEA]) == 1
     captured = capsys.readouterr()
     assert message in captured.err and not captured.out
     assert sorted(path.name for path in here.iterdir()) == before
@@ -189,7 +212,7 @@ def test_a_folder_is_erased_and_the_second_run_goes_on(folders: Path, capsys: py
     result = json.loads(capsys.readouterr().out)
     assert (result["erased"], result["there_already"]) == (1, 1)
     assert (folders / "clean/a.png").stat().st_mtime_ns == kept
-    assert main([*words, "--grow", "2"]) == 2
+    assert main([*words, "--grow", "2"]) == 1
     assert "made with grow = 0" in capsys.readouterr().err
     assert main([*words, "--grow", "2", "--force"]) == 0
 
@@ -245,15 +268,27 @@ def test_a_limit_of_pixels_holds_for_photos_and_masks(here: Path, capsys: pytest
         (["photos", "masks", "masks"], "expected one MASK"),
         (["photos", "masks", "--out", "photos"], "is the folder of the photos or masks"),
         (["photos", "masks", "--out", "masks"], "is the folder of the photos or masks"),
-        (["photos", "nowhere"], "nowhere does not exist"),
-        (["masks", "photos/deep"], "no mask in photos/deep has the name of a photo"),
-        (["photos", "masks", "--out", "photo.png"], "is a file"),
     ],
 )
 def test_folders_that_do_not_fit_are_errors_of_usage(
     folders: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     assert main([*words, *TELEA]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["photos", "nowhere"], "nowhere does not exist"),
+        (["masks", "photos/deep"], "no mask in photos/deep has the name of a photo"),
+        (["photos", "masks", "--out", "photo.png"], "is a file"),
+    ],
+)
+def test_folders_that_cannot_be_used_are_a_failure(
+    folders: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main([*words, *TELEA]) == 1
     assert message in capsys.readouterr().err
 
 

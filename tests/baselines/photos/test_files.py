@@ -238,7 +238,7 @@ def test_a_side_that_is_too_long_for_the_format_is_refused(tmp_path: Path, name:
 
 def test_a_pipe_is_no_result_and_stays(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(UsageError, match="is a pipe or a device"):
+    with pytest.raises(OutputError, match="is a pipe or a device"):
         check_out(tmp_path / "pipe.png", True)
 
 

@@ -126,7 +126,7 @@ def test_a_map_of_thousands_of_segments_is_read_in_one_pass(tmp_path: Path) -> N
 
 def test_an_id_that_is_listed_twice_and_another_size_are_refused(tmp_path: Path) -> None:
     files = written(tmp_path, np.ones((4, 5), np.uint32), [{"id": 1, "category_id": 1}, {"id": 1, "category_id": 2}])
-    with pytest.raises(UsageError, match="segment 1 is listed twice"):
+    with pytest.raises(SourceError, match="segment 1 is listed twice"):
         read_map(*files)
-    with pytest.raises(UsageError, match=r"map.png is 5 x 4 pixels, the photo is 4 x 5"):
+    with pytest.raises(SourceError, match=r"map.png is 5 x 4 pixels, the photo is 4 x 5"):
         read_map(*files, (4, 5))

@@ -200,14 +200,14 @@ def test_a_plan_says_what_would_run_and_touches_nothing(root: Path, plain: Path)
     assert set(planned["columns"]) == {c for c in samples(plain).columns if "/" in c}
 
 
-def test_missing_weights_end_the_command_with_2_and_the_way_to_get_them(
+def test_missing_weights_end_the_command_with_1_and_the_way_to_get_them(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.delenv("LAMA_MODEL", raising=False)
     words = ["run", "--method", "lama", "--dataset", "pairs", "--root", str(root)]
-    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert main([*words, "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
     for part in ("benchmark fetch lama", "https://", str(tmp_path / "weights" / "big-lama.pt"), "LAMA_MODEL"):

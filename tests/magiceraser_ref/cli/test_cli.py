@@ -1,4 +1,4 @@
-"""The command `magiceraser`: pictures, errors with exit code 2, training, plans; a quick --help."""
+"""The command `magiceraser`: pictures, errors with their exit codes, training, plans; a quick --help."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_photo_is_erased_and_only_under_the_mask(
 
 def test_nothing_is_overwritten_unasked(files: Path, micro: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "out.png").write_bytes(b"mine")
-    assert erase(files, micro, "--segmenter", "none") == 2
+    assert erase(files, micro, "--segmenter", "none") == 1
     assert "--force" in capsys.readouterr().err and (files / "out.png").read_bytes() == b"mine"
     assert erase(files, micro, "--segmenter", "none", "--force") == 0
     assert capsys.readouterr().out.strip() == str(files / "out.png")
@@ -84,24 +84,39 @@ def test_seeds_and_switches_have_an_effect(files: Path, micro: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "more", "message"),
+    ("more", "message"),
     [
-        ("mask.png", [], "is 30 x 44 pixels, the photo 60 x 44"),
-        ("", ["--mask-from", "red"], "alpha, luminance or index:N"),
-        ("map.png", ["map"], "is it the map of another photo"),
-        ("ids", ["map"], "has pixels of id 9"),
-        ("category", ["map"], "category 9999"),
-        ("", ["--panoptic", "x.png"], "go together"),
-        ("", ["--out", "out.gif"], ".png, .webp, .jpg"),
-        ("", ["--segmenter", "sam"], "mask2former or none"),
-        ("", ["map", "--erased", "cows"], "Did you mean 'cow'"),
-        ("missing", [], "cannot be read"),
-        ("black", [], "nothing is marked"),
-        ("", ["--model", "/nowhere"], "/nowhere"),
-        ("", ["--steps", "many"], "'many'"),
+        (["--mask-from", "red"], "alpha, luminance or index:N"),
+        (["--panoptic", "x.png"], "go together"),
+        (["--out", "out.gif"], ".png, .webp, .jpg"),
+        (["--segmenter", "sam"], "mask2former or none"),
+        (["map", "--erased", "cows"], "Did you mean 'cow'"),
+        (["--steps", "many"], "'many'"),
     ],
 )
 def test_what_does_not_fit_is_an_error_of_usage(
+    files: Path, micro: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    words = [word for m in more for word in (with_map(files) if m == "map" else [m])]
+    assert erase(files, micro, *words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.startswith("error: ") and not captured.out
+    assert not (files / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "more", "message"),
+    [
+        ("mask.png", [], "is 30 x 44 pixels, the photo 60 x 44"),
+        ("map.png", ["map"], "is it the map of another photo"),
+        ("ids", ["map"], "has pixels of id 9"),
+        ("category", ["map"], "category 9999"),
+        ("missing", [], "cannot be read"),
+        ("black", [], "nothing is marked"),
+        ("", ["--model", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_files_that_cannot_be_used_are_a_failure(
     files: Path, micro: Path, capsys: pytest.CaptureFixture[str], damage: str, more: list[str], message: str
 ) -> None:
     if damage == "mask.png":
@@ -117,7 +132,7 @@ def test_what_does_not_fit_is_an_error_of_usage(
     if damage == "black":
         (files / "mask.png").write_bytes(encode_mask(np.zeros((44, 60), np.bool_)))
     words = [word for m in more for word in (with_map(files) if m == "map" else [m])]
-    assert erase(files, micro, *words) == 2
+    assert erase(files, micro, *words) == 1
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.startswith("error: ") and not captured.out
     assert not (files / "out.png").exists()
@@ -301,7 +316,7 @@ def test_black_means_erase_only_if_it_is_said(
     assert "mask: 1-bit, inverted, 14.3 % of the photo\n" in (said := capsys.readouterr().err)
     assert "warning" not in said and np.array_equal(erased_masks[1], marked())
     (files / "mask.png").write_bytes(encode_mask(np.zeros((44, 60), np.bool_)))
-    assert erase(files, micro, "--force") == 2
+    assert erase(files, micro, "--force") == 1
     assert "--invert if black means erase" in capsys.readouterr().err
 
 
@@ -390,7 +405,7 @@ def test_a_missing_shard_is_named(tmp_path: Path, micro: Path, capsys: pytest.Ca
 
 def test_a_base_that_is_none_is_named(tmp_path: Path, micro: Path, capsys: pytest.CaptureFixture[str]) -> None:
     triplets = write_dataset(tmp_path / "t", photos=2, splits=("train",))
-    assert train(tmp_path / "none", triplets, tmp_path / "out") == 2
+    assert train(tmp_path / "none", triplets, tmp_path / "out") == 1
     assert "none" in capsys.readouterr().err
     assert train(micro, triplets, tmp_path / "out", "--masks", "randm") == 2
     assert "Did you mean 'random'" in capsys.readouterr().err

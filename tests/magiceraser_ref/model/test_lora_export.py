@@ -20,7 +20,7 @@ from magiceraser_ref.model.lora import FILE, read_lora
 from magiceraser_ref.model.lora_export import Exported, export_lora, kohya_weights
 from magiceraser_ref.model.settings import FILE as SETTINGS_FILE
 from magiceraser_ref.small.architecture import MICRO, build_pipeline
-from olrd.errors import UsageError
+from olrd.errors import SourceError, UsageError
 
 PROMPT = "a photo of sky"
 
@@ -136,7 +136,7 @@ def test_what_cannot_be_exported_is_named(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="among the files of the model"):
         export_lora(model, model / FILE)
     save(tmp_path / "plain", build_pipeline(MICRO), PLAIN)
-    with pytest.raises(UsageError, match="has no LoRA"):
+    with pytest.raises(SourceError, match="has no LoRA"):
         export_lora(tmp_path / "plain", out)
     with pytest.raises(WeightsMissingError, match="no folder"):
         export_lora(str(tmp_path / "nothing"), out)

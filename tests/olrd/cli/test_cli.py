@@ -195,7 +195,7 @@ NONSENSE: list[tuple[str, list[str], int]] = [
     (BUILD, ["--source", "coco", "--root", "a-file", "--out", "out"], 1),
     (BUILD, ["--source", "openimages", "--root", "nowhere", "--out", "out"], 1),
     (BUILD, ["--source", "openimages", "--out", "out"], 2),
-    (BUILD, ["--source", "images", "--out", "out"], 1),
+    (BUILD, ["--source", "images", "--out", "out"], 2),
     (BUILD, ["--source", "demo", "--out", "a-file", "--limit", "1"], 1),
     (BUILD, ["--source", "demo", "--out", "a-file/below", "--limit", "1"], 1),
     (MAIN, [], 2),

@@ -63,9 +63,9 @@ def test_bad_options(opened: Open, options: dict[str, str], message: str) -> Non
 
 
 def test_bad_folders_and_checkpoints(root: Path, opened: Open, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="needs --root"):
+    with pytest.raises(UsageError, match="needs --root"):
         open_source(SourceSpec("images"))
-    with pytest.raises(SourceError, match="needs --root"):
+    with pytest.raises(SourceError, match="nowhere is not a folder"):
         open_source(SourceSpec("images", str(tmp_path / "nowhere")))
     with pytest.raises(UsageError, match="no subsets"):
         open_source(SourceSpec("images", str(root), "train"))

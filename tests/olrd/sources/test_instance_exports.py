@@ -170,7 +170,7 @@ def test_options_name_the_json_and_the_photos(instances: DrawnInstances, tmp_pat
     shutil.move(root / "work", elsewhere)
     again = opened(root, json=str(elsewhere / "labels-v2.json"), photos=str(elsewhere / "shots"))
     assert again.photo_bytes(again.record(0))
-    with pytest.raises(UsageError, match="photos=shots: there is no such file or folder"):
+    with pytest.raises(SourceError, match="photos=shots: there is no such file or folder"):
         opened(root, json=str(elsewhere / "labels-v2.json"), photos="shots")
 
 

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from olrd.builder.build import build
 from olrd.dataset.folder import Dataset
-from olrd.errors import Rejected, SourceError, UsageError
+from olrd.errors import Rejected, SourceError
 from olrd.models.coco_categories import coco_categories
 from olrd.panoptic import check_panoptic
 from olrd.sources import Source, open_source
@@ -178,7 +178,7 @@ def test_a_folder_without_maps_and_a_missing_one_are_errors(instances: DrawnInst
     (root / "empty").mkdir()
     with pytest.raises(SourceError, match="expected pixel maps of COCO-Stuff"):
         open_source(spec_of(root, stuff="empty"))
-    with pytest.raises(UsageError, match="stuff=nothing: there is no such file or folder"):
+    with pytest.raises(SourceError, match="stuff=nothing: there is no such file or folder"):
         open_source(spec_of(root, stuff="nothing"))
 
 

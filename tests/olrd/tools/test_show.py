@@ -209,3 +209,9 @@ def test_importing_show_and_audit_stays_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("numbers", [{"count": 0}, {"count": -1}, {"limit": 0}, {"count": 1.5}])
+def test_a_wrong_number_of_triplets_is_refused(numbers: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--(count|page-limit) (is a number of triplets|expects a whole number)"):
+        show(tmp_path, **numbers)
