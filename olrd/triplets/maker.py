@@ -162,6 +162,7 @@ class TripletMaker:
         key = self.config.seed, scene.record.image_id
         cuts = find_cuts(scene, self.config.rules, verdicts, self.largest, self.labelled, reasons, *key)
         horizon = find_horizon(scene, standers(scene, cuts)) if cuts and self.resizing else None
+        view = self._view(scene) if cuts and self.config.donor == "other" else None
         largest = 0.0
         for cut in cuts:
             if cut.doubtful and (pastes or self.config.rules.doubtful == "none"):
@@ -179,8 +180,8 @@ class TripletMaker:
                 room = min(room, SMALL_EACH)
             make = (
                 partial(self._paste, scene, cut, tries)
-                if self.config.donor == "same"
-                else partial(self._paste_elsewhere, scene, cut, self._setting(scene, cut, cuts))
+                if view is None
+                else partial(self._paste_elsewhere, scene, cut, self._setting(scene, cut, view))
             )
             found, reason = self._object_pastes(scene, make, room, cuts)
             if found and not (found := self._with_outlines(scene, cut, found, cuts)):
@@ -311,19 +312,23 @@ class TripletMaker:
         found = self.backgrounds.best(asked, partial(self._position, cut), used, *key)
         return Paste(name, cut, found.scene, found.position, found.scale, flip)
 
-    def _setting(self, scene: Scene, cut: Cut, cuts: list[Cut]) -> Setting:
-        """What surrounds an object in its own photo. cuts: all objects of the photo that may be cut out."""
+    def _setting(self, scene: Scene, cut: Cut, view: View) -> Setting:
+        """What surrounds an object in its own photo. view: how that photo sees the ground."""
         look = look_around(scene, cut.segment.bbox, cut.mask)
-        return Setting(category_shares(scene.record), self._view(scene, cuts), look)
+        return Setting(category_shares(scene.record), view, look)
 
-    def _view(self, scene: Scene, cuts: list[Cut] | None = None) -> View:
-        """How a photo sees the ground. cuts: its objects that may be cut out, if they are known."""
+    def _view(self, scene: Scene) -> View:
+        """How a photo sees the ground. Its things of all classes tell, also where `--categories` leaves them out."""
         if not self.sizing:
             return View(UNKNOWN, scene.shape, None)
-        if cuts is None:
-            verdicts = self._listed(scene.panoptic.segments, scene.shape[1], scene.shape[0])
-            cuts = find_cuts(scene, self.config.rules, verdicts, self.largest, self.labelled, Counter())
-        return view_of(scene, standers(scene, cuts))
+        rules, (height, width) = replace(self.config.rules, categories=()), scene.shape
+        verdicts = [
+            listed_verdict(segment, width, height, self.source.categories, rules, self.largest)
+            for segment in scene.panoptic.segments
+        ]
+        return view_of(
+            scene, standers(scene, find_cuts(scene, rules, verdicts, self.largest, self.labelled, Counter()))
+        )
 
     def _half_out(self, scene: Scene, cut: Cut, shape: Shape, request: Request) -> tuple[Cut, tuple[int, int]]:
         """The part of an object that the frame shows, and its position. Raises `Rejected`."""

@@ -35,9 +35,9 @@ class Drawn:
 
     name, background_kind, fingerprint = "drawn", "stuff", "0"
 
-    def __init__(self, photos: list[tuple[np.ndarray, Image]]) -> None:
+    def __init__(self, photos: list[tuple[np.ndarray, Image]], names: Mapping[int, str] = NAMES) -> None:
         self.categories: Mapping[int, Category] = {kind.id: kind for kind in coco_categories().values()}
-        self.photos = [(make_scene(index, NAMES), pixels) for index, pixels in photos]
+        self.photos = [(make_scene(index, names), pixels) for index, pixels in photos]
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -59,18 +59,33 @@ class Drawn:
 
 def painted(index: np.ndarray, seed: int) -> Image:
     """Every class in its colour, with some grain."""
-    colours = np.array([[0, 0, 0], [150, 180, 220], [90, 140, 60], [200, 160, 90], [60, 90, 120], [150, 120, 110]])
+    colours = np.array(
+        [
+            [0, 0, 0],
+            [150, 180, 220],
+            [90, 140, 60],
+            [200, 160, 90],
+            [60, 90, 120],
+            [150, 120, 110],
+            [90, 40, 40],
+            [40, 40, 90],
+        ]
+    )
     grain = np.random.default_rng(seed).normal(0, 6, index.shape)[..., None]
     return np.clip(colours[index] + grain, 0, 255).astype(np.uint8)
 
 
-def pasted(photos: list[tuple[np.ndarray, Image]], **options: object) -> tuple[list[dict[str, object]], Tally]:
-    """The triplets of the object in photo 0."""
-    rules = CandidateRules(refine_outlines=False, min_edge=0.0)
-    config = BuildConfig(SourceSpec("demo"), form="recipes", donor="other", splits=SPLIT, rules=rules)
+RULES = CandidateRules(refine_outlines=False, min_edge=0.0)
+
+
+def pasted(
+    photos: list[tuple[np.ndarray, Image]], names: Mapping[int, str] = NAMES, **options: object
+) -> tuple[list[dict[str, object]], Tally]:
+    """The triplets of the objects in photo 0."""
+    config = BuildConfig(SourceSpec("demo"), form="recipes", donor="other", splits=SPLIT, rules=RULES)
     tally = Tally()
     config = replace(config, **options)  # type: ignore[arg-type]
-    return list(TripletMaker(Drawn(photos), config).photo(0, tally)), tally  # type: ignore[arg-type]
+    return list(TripletMaker(Drawn(photos, names), config).photo(0, tally)), tally  # type: ignore[arg-type]
 
 
 OWN = (HOME, painted(HOME, 0))
@@ -145,6 +160,23 @@ def test_the_size_follows_the_other_photos_ground() -> None:
         foot = recipe.position[1] + round(30 * recipe.scale)
         horizon = [60 + 2 - 0.02 * 160, 90 + 2.2 - 0.02 * 200]  # the upper 2 % of the ground do not count
         assert recipe.scale == pytest.approx((foot - horizon[1]) / (130 - horizon[0]), rel=0.12)
+
+
+def test_things_of_other_classes_still_tell_the_size() -> None:
+    """A room has no horizon but that of the people in it, which --categories leaves out."""
+    names = {1: "wall-brick", 2: "floor-wood", 3: "sheep", 6: "person", 7: "person"}
+    room = np.full((240, 320), 1)
+    room[120:] = 2
+    for number, (left, foot) in ((6, (20, 220)), (7, (270, 160))):  # the horizon is row 70
+        height = (foot - 70) * 9 // 10
+        room[foot - height : foot, left : left + height // 3] = number
+    home = room.copy()
+    home[170:200, 120:170] = 3
+    photos = [(index, painted(index, seed)) for seed, index in enumerate((home, room))]
+    everything = pasted(photos, names)[0]
+    only_sheep = pasted(photos, names, rules=replace(RULES, categories=("sheep",)))[0]
+    sheep = [row["recipe"] for row in everything if row["category"] == "sheep"]
+    assert sheep and sheep == [row["recipe"] for row in only_sheep]
 
 
 SHARES = st.dictionaries(st.integers(1, 9), st.floats(0.01, 1), min_size=1, max_size=6)
