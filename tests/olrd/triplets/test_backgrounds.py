@@ -169,7 +169,8 @@ def test_things_of_other_classes_still_tell_the_size() -> None:
     room[120:] = 2
     for number, (left, foot) in ((6, (20, 220)), (7, (270, 160))):  # the horizon is row 70
         height = (foot - 70) * 9 // 10
-        room[foot - height : foot, left : left + height // 3] = number
+        room[foot - height : foot - height // 4, left : left + height // 3] = number
+        room[foot - height // 4 : foot, left : left + height // 6] = number  # legs: a whole figure
     home = room.copy()
     home[170:200, 120:170] = 3
     photos = [(index, painted(index, seed)) for seed, index in enumerate((home, room))]
