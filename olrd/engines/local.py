@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -110,13 +111,39 @@ def _submitted(pool: ProcessPoolExecutor, task: Any) -> Future[Any]:
         BrokenProcessPool: if the pool broke before, or meanwhile.
     """
     try:
-        return pool.submit(_work, task)
+        with _signals_wait():
+            return pool.submit(_work, task)
     except (EOFError, ConnectionError) as error:  # the new process, or the server that forks it, was killed
         raise BrokenProcessPool(str(error)) from error
     except OSError as error:  # `submit` started a process with the pool's queue, which was closed as the pool broke
         if not pool._broken:
             raise
         raise BrokenProcessPool(str(error)) from error
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait while a process starts, which takes about a second at most. Otherwise nobody would know
+    the process: it would not be killed, and would print a traceback because its pool is gone.
+
+    The handlers are replaced, because signals that the main thread blocks go to the threads of libraries.
+    """
+    if threading.current_thread() is not threading.main_thread():  # it gets no signals
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number, handler in before.items():
+            if callable(handler):
+                signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _cause(pool: ProcessPoolExecutor) -> str:

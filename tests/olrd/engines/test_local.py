@@ -159,3 +159,33 @@ def test_ctrl_c_does_not_reach_what_the_server_forks(tmp_path: Path) -> None:
         check=True,
     )
     assert run.stdout.split() == ["True"] * 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are spawned there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_process_that_starts(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knew a process whose start Ctrl-C interrupted: it printed a traceback about a semaphore that was gone."""
+    start, started = pools.ProcessPoolExecutor._spawn_process, []
+
+    def interrupted(pool: Any) -> None:
+        signal.raise_signal(number)
+        start(pool)
+        started.extend(pool._processes.values())
+
+    class Ended(BaseException):
+        pass
+
+    def end(*_: object) -> None:
+        raise Ended
+
+    monkeypatch.setattr(pools.ProcessPoolExecutor, "_spawn_process", interrupted)
+    before = signal.signal(number, end)
+    try:
+        with pytest.raises(Ended):
+            list(LocalEngine(EngineSpec(workers=2)).run(Note(str(tmp_path)), range(4)))
+        assert signal.getsignal(number) is end
+    finally:
+        signal.signal(number, before)
+    assert [process.exitcode for process in started] == [-signal.SIGKILL]
