@@ -41,6 +41,8 @@ def grain(pixels: Image) -> float:
 def acutance(pixels: Image) -> float:
     """Sharpness: high-frequency over mid-frequency contrast of the grey image."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.int32)
+    if min(grey.shape) < 5:
+        return 1.0
     # Squares, because blurring an isolated edge changes the sum of its squared steps but not the sum of its steps.
     near = (np.diff(grey, axis=0) ** 2).mean() + (np.diff(grey, axis=1) ** 2).mean()
     far = ((grey[4:] - grey[:-4]) ** 2).mean() + ((grey[:, 4:] - grey[:, :-4]) ** 2).mean()

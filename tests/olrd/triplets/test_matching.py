@@ -45,6 +45,11 @@ def test_grain_of_a_sliver_is_zero() -> None:
     assert grain(smooth(9)[:2]) == 0
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 90), (4, 90), (80, 3)])
+def test_the_sharpness_of_a_sliver_is_a_number(shape: tuple[int, int]) -> None:
+    assert acutance(texture(1)[: shape[0], : shape[1]]) == 1
+
+
 def test_missing_noise_is_added() -> None:
     patch, under = smooth(2), smooth(10, seed=1)
     matched = match_patch(patch, FULL, under, ("noise",), "key")
