@@ -48,7 +48,7 @@ def listed_verdict(
         return "stuff"
     if segment.iscrowd:
         return "crowd"
-    if rules.categories and not {category.name, category.supercategory} & {*rules.categories}:
+    if rules.categories and not asked_for(category, rules.categories, categories):
         return "category_excluded"
     if category.name.lower() in SEE_THROUGH and not rules.see_through:
         return "see_through"
@@ -60,6 +60,18 @@ def listed_verdict(
     if share > largest:
         return "too_large"
     return cut_verdict(segment.bbox, category, width, height, rules)
+
+
+def asked_for(category: Category, names: Collection[str], categories: Mapping[int, Category]) -> bool:
+    """Whether names mean this class of things. The name of a class means that class alone, also where it is the name of a
+    supercategory too; the name of a supercategory means all its classes.
+
+    categories: of the source.
+    """
+    above = category.supercategory
+    return category.name in names or (
+        above in names and not any(kind.isthing and kind.name == above for kind in categories.values())
+    )
 
 
 def seen_verdict(mask: Mask, segment: Segment, things: Mask, rules: CandidateRules) -> str | None:

@@ -18,6 +18,7 @@ from olrd.options import options_of
 from olrd.panoptic import Record, encode_rle
 from olrd.sources.seen import OBJECT, Change, Seen, SeenSource
 from olrd.splits import split_of
+from olrd.triplets.candidates import asked_for
 from olrd.triplets.columns import Row, pictures, terms
 from olrd.triplets.compose import pixels_sha256
 from olrd.triplets.maker import drawn_style
@@ -99,11 +100,12 @@ class SeenMaker:
     def _chosen(self, record: Record, seen: Seen) -> tuple[list[int], Counter[str]]:
         """The numbers of the changes to use, and why others are not."""
         rules, reasons = self.config.rules, Counter[str]()
-        category = self.source.categories[OBJECT].name
+        categories = self.source.categories
+        asked = not rules.categories or asked_for(categories[OBJECT], rules.categories, categories)
         good = []
         for number, change in enumerate(seen.changes):
             share = np.count_nonzero(change.mask) / change.mask.size
-            if rules.categories and category not in rules.categories:
+            if not asked:
                 reasons["category_excluded"] += 1
             elif share < rules.min_area:
                 reasons["too_small"] += 1

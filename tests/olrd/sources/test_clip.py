@@ -24,7 +24,7 @@ from olrd.builder.build import build
 from olrd.builder.merge import merge
 from olrd.builder.units import Share
 from olrd.cli.build import main as olrd_build
-from olrd.config import BuildConfig
+from olrd.config import BuildConfig, CandidateRules
 from olrd.dataset.folder import Dataset
 from olrd.dataset.loading import load
 from olrd.errors import IntegrityError, OutputError, Rejected, SourceError, UsageError
@@ -209,6 +209,12 @@ def test_masks_as_users_draw_them(config: BuildConfig, root: Path, full: Path, t
         assert other.effect is not None and sample.effect is not None
         assert not (other.mask & ~sample.mask).any() and sample.mask.sum() > 1.2 * other.mask.sum()
         assert np.array_equal(sample.effect, other.effect | sample.mask)
+
+
+def test_the_supercategory_of_the_objects_may_be_named(config: BuildConfig, root: Path, tmp_path: Path) -> None:
+    source = replace(config.source, root=str(root / "street"), options={"apart": "0.001", "category": "walker"})
+    build(replace(config, source=source, rules=CandidateRules(categories=("object",))), tmp_path / "out")
+    assert {sample.row["category"] for sample in Dataset(tmp_path / "out")} == {"walker"}
 
 
 def test_a_camera_that_is_moved_away_is_refused_with_the_figure() -> None:

@@ -17,10 +17,11 @@ from olrd.config import CandidateRules
 from olrd.errors import OBJECT_REASONS
 from olrd.masks import disc, grown, largest_piece, mask_box
 from olrd.models.coco_categories import coco_categories
-from olrd.panoptic import Box, Segment
+from olrd.panoptic import Box, Category, Segment
 from olrd.triplets.candidates import (
     MOST_NEIGHBOURS,
     MOST_UNLABELLED,
+    asked_for,
     contact_share,
     doubtful,
     frame_sides,
@@ -76,6 +77,16 @@ def test_category_list_excludes_the_others() -> None:
     assert verdict(DOG, replace(RULES, categories=("cat", "dog"))) is None
     assert verdict(DOG, replace(RULES, categories=("vehicle", "animal"))) is None
     assert verdict(DOG, replace(RULES, categories=("vehicle", "cat"))) == "category_excluded"
+
+
+def test_a_name_of_a_class_means_that_class_alone() -> None:
+    """As before supercategories were taken, so that a build that an earlier version began is finished with the same objects."""
+    ball, cup = Category(1, "object", "object", True), Category(2, "cup", "object", True)
+    both = {1: ball, 2: cup}
+    assert asked_for(ball, ("object",), both) and not asked_for(cup, ("object",), both)
+    assert asked_for(cup, ("object", "cup"), both) and asked_for(cup, ("object",), {2: cup})
+    assert asked_for(cup, ("object",), {1: ball._replace(isthing=False), 2: cup})
+    assert not asked_for(Category(3, "fork", "", True), ("cup",), both)
 
 
 @pytest.mark.parametrize("name", ["bicycle", "wine glass", "tennis racket"])
