@@ -68,7 +68,7 @@ class EraserInfo:
     """What a table of results says about an eraser.
 
     Attributes:
-        name: The name under which it is registered.
+        name: The name under which it is registered, or the value of its option `name`, if it has one.
         revision: Identifies code and weights together. Results of two revisions are never mixed.
         license: Licence of the weights, or of the code if there are no weights.
         needs: What must be installed or fetched, in words, e.g. "Big-LaMa weights (196 MB)"; empty if nothing.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from baselines.checked import CheckedEraser
 from baselines.eraser import EraserInfo, EraserSpec, WeightsMissingError, WeightsUnknownError
 from olrd.errors import MissingExtraError, OlrdError, PluginError
-from olrd.registry import Registry, check_opened
+from olrd.registry import Registry, check_named, check_opened
 
 ERASERS = Registry(
     "eraser",
@@ -59,6 +59,9 @@ def open_eraser(
     """
     eraser = ERASERS.get(name)(EraserSpec(name, {} if options is None else options, device, seed))
     check_opened("eraser", name, eraser, info=EraserInfo)
+    info = eraser.info
+    if info.name != (info.options or {}).get("name"):  # `folder` has results of many erasers, named by an option
+        check_named("eraser", name, info.name, "its EraserInfo is called")
     return CheckedEraser(eraser)
 
 

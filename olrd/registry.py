@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from olrd.errors import PluginError, UsageError, did_you_mean
+from olrd.trust import shown
 
 
 @lru_cache(maxsize=64)
@@ -79,6 +80,21 @@ def check_opened(kind: str, name: str, opened: object, /, **needed: type) -> Non
                 f"the {kind} '{name}' opens an object of type {type(opened).__name__}, whose `{attribute}` is missing or "
                 f"no {expected.__name__}"
             )
+
+
+def check_named(kind: str, name: str, own: str, what: str) -> None:
+    """Raise `PluginError` if an object carries another name than the one under which it is registered.
+
+    Results are written under its own name and looked up under the registered one.
+
+    Args:
+        kind: the word for messages ("eraser").
+        name: the registered name.
+        own: the name that the opened object carries.
+        what: where it carries it, for messages ("its MetricInfo is called").
+    """
+    if own != name:
+        raise PluginError(f"the {kind} is registered as {name}, but {what} {shown(own)}: give both the same name")
 
 
 class Spec(Protocol):

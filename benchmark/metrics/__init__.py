@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from olrd.arrays import Image, Mask
 from olrd.panoptic import Box
-from olrd.registry import Registry, check_opened
+from olrd.registry import Registry, check_named, check_opened
 
 METRICS = Registry(
     "metric",
@@ -207,9 +207,11 @@ def open_metric(name: str, device: str = "auto") -> MapMetric | SampleMetric | E
 
     Raises:
         UsageError: there is no such metric.
+        PluginError: it is no metric, or its `MetricInfo` has another name.
         MissingExtraError: a library is not installed.
         WeightsMissingError: weights are not on this machine; the message says how to get them.
     """
     metric: MapMetric | SampleMetric | ErasureMetric | SetMetric = METRICS.get(name)(MetricSpec(name, device))
     check_opened("metric", name, metric, info=MetricInfo)
+    check_named("metric", name, metric.info.name, "its MetricInfo is called")
     return metric

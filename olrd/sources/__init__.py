@@ -17,7 +17,7 @@ from olrd.arrays import MAX_PIXELS
 from olrd.errors import Rejected, UsageError
 from olrd.options import KEY_VALUES, Kind, check, option
 from olrd.panoptic import Category, PanopticMap, Record
-from olrd.registry import Registry, check_opened
+from olrd.registry import Registry, check_named, check_opened
 from olrd.storage.files import read_regular
 from olrd.trust import shown, without_folders
 
@@ -135,6 +135,8 @@ def open_source(spec: SourceSpec) -> Source:
     """Open the source that `spec` names. The first time it may index or segment its input, with progress."""
     source: Source = SOURCES.get(spec.name)(spec)
     check_opened("source", spec.name, source, name=str, categories=Mapping)
+    if spec.name not in SOURCES.builtin:  # `coco` without a folder is `demo`
+        check_named("source", spec.name, source.name, "its `name` is")
     return source
 
 

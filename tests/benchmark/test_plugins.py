@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from plugin.install import install
 
+import benchmark
 from baselines import ERASERS, open_eraser, state_of
 from benchmark.datasets import open_dataset
 from benchmark.metrics import open_metric
@@ -117,6 +118,27 @@ def test_a_toy_that_opens_nothing_is_named() -> None:
         with pytest.raises(PluginError, match=f"^{said}$"):
             open_it("toy-nothing")
         assert state_of("toy-nothing", open_it).word == "broken"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_toy_that_carries_another_name_is_refused_when_it_is_opened() -> None:
+    for kind, said, open_it in (
+        ("eraser", "its EraserInfo is called 'toy-stamp'", open_eraser),
+        ("metric", "its MetricInfo is called 'toy-darkness'", open_metric),
+        ("source", "its `name` is 'coco'", lambda name: open_source(SourceSpec(name))),
+    ):
+        with pytest.raises(PluginError, match=f"^the {kind} is registered as toy-misnamed, but {said}: give both"):
+            open_it("toy-misnamed")
+        assert state_of("toy-misnamed", open_it).word == "broken"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_run_with_a_misnamed_metric_ends_before_anything_runs(tmp_path: Path) -> None:
+    protocol = tmp_path / "p.json"
+    protocol.write_text(json.dumps({"name": "toys", "version": 1, "metrics": ["psnr", "toy-misnamed"]}))
+    with pytest.raises(PluginError, match="the metric is registered as toy-misnamed"):
+        benchmark.run("toy-stamp", dataset="toy-noise", protocol=str(protocol), out=tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_the_distribution_they_are_unknown() -> None:

@@ -12,10 +12,12 @@ POINTS = """[baselines.erasers]
 toy-stamp = toy_bench:open_stamp
 toy-absent = no_such_module_at_all:open_it
 toy-nothing = toy_bench:open_nothing
+toy-misnamed = toy_bench:open_misnamed_eraser
 identity = toy_bench:open_stamp
 
 [benchmark.metrics]
 toy-darkness = toy_bench:open_darkness
+toy-misnamed = toy_bench:open_darkness
 toy-nothing = toy_bench:open_nothing
 
 [benchmark.datasets]
@@ -23,6 +25,7 @@ toy-noise = toy_bench:open_noise
 toy-nothing = toy_bench:open_nothing
 
 [olrd.sources]
+toy-misnamed = toy_bench:open_misnamed_source
 toy-nothing = toy_bench:open_nothing
 """
 

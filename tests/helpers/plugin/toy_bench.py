@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from benchmark.datasets import DataSpec, Sample
 from benchmark.metrics import MetricInfo, MetricSpec, Score
 from olrd.arrays import Image, Mask
 from olrd.draws import draw_integer
+from olrd.panoptic import Category
 from olrd.registry import checked_options
+from olrd.sources import SourceSpec
 
 
 class Stamp:
@@ -85,6 +88,20 @@ class Noise:
 def open_noise(spec: DataSpec) -> Noise:
     """Option: count."""
     return Noise(int(checked_options(spec, {"count": "6"})["count"]))
+
+
+def open_misnamed_eraser(spec: EraserSpec) -> Eraser:
+    """Another name than the registered one, without an option for it, is a slip of its author."""
+    return Stamp(replace(spec, name="toy-stamp"), checked_options(spec, {"top": "256"}))
+
+
+class MisnamedSource:
+    name = "coco"
+    categories: Mapping[int, Category] = {}
+
+
+def open_misnamed_source(spec: SourceSpec) -> object:
+    return MisnamedSource()
 
 
 def open_nothing(spec: object) -> object:
