@@ -103,14 +103,10 @@ def dataset_leak(dataset: Dataset, seed: int = 0) -> LeakResult:
 def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
     """The edge leak over pairs (see the docstring of the module). Equal pairs give equal results."""
     patches, skipped = _collect(pairs)
-    if patches is None or (np.ptp(patches.photo) + 1 < LEAST_PHOTOS or np.ptp(patches.object) + 1 < LEAST_OBJECTS):
-        found = (0, 0) if patches is None else (int(np.ptp(patches.object)) + 1, int(np.ptp(patches.photo)) + 1)
-        note = (
-            f"too few objects: {counted(found[0], 'object')} of {counted(found[1], 'photo')}; the edge leak needs {LEAST_OBJECTS} "
-            f"objects of {LEAST_PHOTOS} photos, each with its untouched original in the dataset"
-        )
+    objects, photos = (0, 0) if patches is None else (int(np.ptp(patches.object)) + 1, int(np.ptp(patches.photo)) + 1)
+    if patches is None or photos < LEAST_PHOTOS or objects < LEAST_OBJECTS:
         size = 0 if patches is None else len(patches.y)
-        return LeakResult(*(None,) * 5, found[1], found[0], size, skipped, note)
+        return LeakResult(*(None,) * 5, photos, objects, size, skipped, _too_few(objects, photos))
     rim, y, _, group = patches
     x = np.concatenate(rim, axis=1)
     scores = cross_validated(x, y, group, boosting(seed))
@@ -127,6 +123,20 @@ def edge_leak(pairs: Iterable[LeakPair], seed: int = 0) -> LeakResult:
         patches=len(y),
         skipped=skipped,
         note="",
+    )
+
+
+def _too_few(objects: int, photos: int) -> str:
+    """Which of the two numbers is too small, and what is counted."""
+    if photos >= LEAST_PHOTOS:
+        found, needed = counted(objects, "object is", "objects are"), f"{LEAST_OBJECTS}"
+    elif objects >= LEAST_OBJECTS:
+        found, needed = counted(photos, "photo is", "photos are"), f"{LEAST_PHOTOS}"
+    else:
+        found = f"{counted(objects, 'object')} of {counted(photos, 'photo is', 'photos are')}"
+        needed = f"{LEAST_OBJECTS} objects of {LEAST_PHOTOS} photos"
+    return (
+        f"{found} too few: at least {needed} are needed; only objects whose untouched original is in the dataset count"
     )
 
 

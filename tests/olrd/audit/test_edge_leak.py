@@ -126,9 +126,21 @@ def test_too_few_photos_give_null_and_say_so(tmp_path: Path) -> None:
     dataset = Dataset(write_dataset(tmp_path / "set", photos=4))
     result = edge_leak(leak_pairs(dataset))
     assert result.auc is None and result.context is None
-    assert "too few" in result.note and (result.photos, result.objects) == (4, 8)
+    assert (result.photos, result.objects) == (4, 8)
+    assert result.note.startswith(
+        "8 objects of 4 photos are too few: at least 20 objects of 10 photos are needed; only"
+    )
     nothing = edge_leak([])
-    assert nothing.auc is None and nothing.patches == 0 and "too few" in nothing.note
+    assert nothing.auc is None and nothing.patches == 0 and "0 objects of 0 photos are too few" in nothing.note
+
+
+@pytest.mark.parametrize(
+    ("photos", "per_photo", "said"),
+    [(9, 3, "9 photos are too few: at least 10 are needed"), (10, 1, "10 objects are too few: at least 20 are needed")],
+)
+def test_what_is_too_few_is_named_alone(tmp_path: Path, photos: int, per_photo: int, said: str) -> None:
+    dataset = Dataset(write_dataset(tmp_path / "set", photos=photos, per_photo=per_photo))
+    assert edge_leak(leak_pairs(dataset)).note.startswith(f"{said}; only objects")
 
 
 def test_recipes_are_refused(tmp_path: Path) -> None:
