@@ -17,7 +17,7 @@ def audit(folder: Path | str, against: Sequence[Path | str] = (), flips: bool = 
         seed: of the sample and the classifiers.
 
     Returns:
-        JSON values: `folder`, `edge_leak` (see `olrd.audit.edge_leak.LeakResult`; None for recipes, which have no
+        JSON values: `folder`, `background_kind` (as in build.json), `edge_leak` (see `olrd.audit.edge_leak.LeakResult`; None for recipes, which have no
         pixels), `duplicates` (see `olrd.audit.duplicates.duplicates`) and `distributions`.
     """
     from olrd.audit.distributions import distributions
@@ -30,6 +30,7 @@ def audit(folder: Path | str, against: Sequence[Path | str] = (), flips: bool = 
     full = dataset.form == "full"
     return {
         "folder": str(folder),
+        "background_kind": dataset.record.source.background_kind,
         "edge_leak": dataset_leak(dataset, seed).to_json() if full else None,
         "duplicates": duplicates(dataset, against, flips),
         "distributions": distributions(dataset),

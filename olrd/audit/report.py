@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from olrd.dataset.seen_words import places
 from olrd.trust import counted
 
 _LINES = (
@@ -17,7 +18,11 @@ _LINES = (
 
 def audit_text(result: dict[str, Any]) -> str:
     """Edge leak, duplicates and distributions as text. result: of `olrd.audit.audit`."""
-    blocks = [_leak(result["edge_leak"]), _duplicates(result["duplicates"]), _contents(result["distributions"])]
+    blocks = [
+        _leak(result["edge_leak"]),
+        _duplicates(result["duplicates"]),
+        _contents(result["distributions"], result["background_kind"]),
+    ]
     return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in blocks)
 
 
@@ -74,10 +79,10 @@ def _named(finding: dict[str, Any]) -> str:
     return f"{finding['count']} (first: {first['name']}{other})"
 
 
-def _contents(parts: dict[str, Any]) -> tuple[str, list[str]]:
+def _contents(parts: dict[str, Any], background_kind: str) -> tuple[str, list[str]]:
     whole = parts["all"]
     splits = ", ".join(f"{name} {part['triplets']}" for name, part in parts.items() if name != "all")
-    lines = [f"{counted(whole['triplets'], 'triplet')} of {counted(whole['photos'], 'photo')} ({splits})"]
+    lines = [f"{counted(whole['triplets'], 'triplet')} of {places(whole['photos'], background_kind)} ({splits})"]
     if whole["triplets"]:
         area, shift = whole["area"]["quantiles"], whole["shift"]["quantiles"]
         lines += [

@@ -15,6 +15,7 @@ from olrd.audit.edge_leak import dataset_leak
 from olrd.audit.stats_page import one_name, stats_page
 from olrd.dataset.beside import beside, dataset_name
 from olrd.dataset.folder import Dataset
+from olrd.dataset.seen_words import places
 from olrd.errors import ALL_REASONS
 from olrd.progress import size_text
 from olrd.storage.files import write_wanted
@@ -107,6 +108,7 @@ def counts_of(dataset: Dataset) -> dict[str, Any]:
         "command": dataset.record.command,
         "triplets": len(counts.areas),
         "photos": len(counts.photos),
+        "background_kind": dataset.record.source.background_kind,
         "bytes": dataset.record.bytes,
         "splits": {name: {"triplets": n, "photos": photos[name]} for name, n in counts.splits.items()},
         "area": {
@@ -151,7 +153,7 @@ def stats_text(result: Mapping[str, Any], most: int = 10) -> str:
     area, shift = result["area"]["quantiles"], result["shift"]["quantiles"]
     splits = ", ".join(f"{name} {part['triplets']:,}" for name, part in result["splits"].items())
     lines = [
-        f"{counted(result['triplets'], 'triplet')} of {counted(result['photos'], 'photo')} ({splits}), "
+        f"{counted(result['triplets'], 'triplet')} of {places(result['photos'], result['background_kind'])} ({splits}), "
         f"{size_text(result['bytes'])}",
         f"mask area: median {100 * area['50']:.2f} %, 90 % from {100 * area['5']:.2f} to {100 * area['95']:.2f} %",
         f"shift: median {100 * shift['50']:.0f} % of the diagonal",

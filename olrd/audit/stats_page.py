@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from olrd.audit.report import leak_sizes
+from olrd.dataset.seen_words import places
 from olrd.errors import ALL_REASONS
 from olrd.progress import size_text
 from olrd.trust import counted, one_line, printable
@@ -79,11 +80,11 @@ def _text(value: object, longest: int = _LONGEST) -> str:
 
 def _summary(result: Mapping[str, Any]) -> str:
     splits = ", ".join(
-        f"{_text(name)} {part['triplets']:,} ({counted(part['photos'], 'photo')})"
+        f"{_text(name)} {part['triplets']:,} ({places(part['photos'], result['background_kind'])})"
         for name, part in result["splits"].items()
     )
     return (
-        f"{counted(result['triplets'], 'triplet')} of {counted(result['photos'], 'photo')}, {size_text(result['bytes'])}, form "
+        f"{counted(result['triplets'], 'triplet')} of {places(result['photos'], result['background_kind'])}, {size_text(result['bytes'])}, form "
         f"{_text(result['form'])}. Splits: {splits}."
     )
 

@@ -214,17 +214,13 @@ def _add_max_pixels(command: argparse.ArgumentParser) -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """`olrd verify`. Exit code 1 if there is a problem."""
-    from olrd.tools.verify import verify
+    from olrd.tools.verify import verified_text, verify
 
     result = verify(args.folder, args.workers, args.max_pixels)
     good = not result["problems"]
-    what = (
-        f"{counted(result['triplets'], 'triplet')} of {counted(result['photos'], 'photo')} in "
-        f"{counted(result['shards'], 'shard')}"
-    )
     found = "every invariant and every hash holds" if good else counted(len(result["problems"]), "PROBLEM", "PROBLEMS")
     hint = [] if good else ["the olrd-build command of this folder with --repair builds damaged shards again"]
-    emit(result, "\n".join([f"{what}: {found}", *result["problems"][:50], *hint]), args.json)
+    emit(result, "\n".join([f"{verified_text(result)}: {found}", *result["problems"][:50], *hint]), args.json)
     return 0 if good else 1
 
 

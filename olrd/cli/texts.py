@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from olrd.dataset.seen_words import without
 from olrd.errors import ALL_REASONS, NOTES
 from olrd.progress import size_text
 from olrd.trust import counted, one_line, printable
@@ -19,12 +20,14 @@ def histogram(counts: Mapping[str, int]) -> list[str]:
 def build_summary(build: Mapping[str, Any]) -> str:
     """The closing summary of a build (the content of build.json)."""
     totals = build["totals"]
+    # The photos that the objects are pasted into are not counted here.
+    used = "used for their objects" if build["config"].get("donor") == "other" else "used"
     lines = [
         f"{counted(totals['triplets'], 'triplet')} in {counted(len(build['shards']), 'shard')}, "
         f"{size_text(sum(shard['bytes'] for shard in build['shards']))}",
         "",
-        f"photos read {totals['photos_read']:,}: {totals['photos_used']:,} used, "
-        f"{totals['photos_without_triplet']:,} without a movable object, "
+        f"photos read {totals['photos_read']:,}: {totals['photos_used']:,} {used}, "
+        f"{totals['photos_without_triplet']:,} {without(build['source']['background_kind'])}, "
         f"{sum(totals['photos_rejected'].values()):,} rejected",
         *histogram(totals["photos_rejected"]),
         f"segments read {totals['objects_read']:,}: {totals['objects_used']:,} used, "

@@ -42,6 +42,10 @@ _PASTED_WORDS = (
     "ground truth. Outside `{0}`, `image` equals `background` bit for bit."
 )
 _SHADED_WORDS = " `effect` is the mask with the drawn shadow of the object."
+_BOTH_PHOTOS = (
+    "A triplet has two photos here, that of the background and that of the object. If their licences or URLs differ, it is in "
+    "two rows, so the counts can add up to more than the number of triplets."
+)
 _STATISTICS = [
     "split",
     "category",
@@ -51,6 +55,7 @@ _STATISTICS = [
     "donor_license",
     "donor_license_url",
     "image_id",
+    "donor_image_id",
 ]
 
 
@@ -159,8 +164,10 @@ def card_text(dataset: Dataset) -> str:
 
 
 def _facts(dataset: Dataset) -> dict[str, Counter[Any]]:
-    """Counts over all rows. Licences are counted for both photos of a row."""
-    facts: dict[str, Counter[Any]] = {name: Counter() for name in ("category", "label", "license", "split", "refused")}
+    """Counts over all rows. Licences are counted for both photos of a row. moved: whether the object is of another photo."""
+    names = ("category", "label", "license", "split", "refused", "moved")
+    facts: dict[str, Counter[Any]] = {name: Counter() for name in names}
+    pasted = dataset.record.source.background_kind != SEEN
     photos: set[tuple[str, str]] = set()
     for row in dataset.rows(_STATISTICS):
         facts["category"][row["category"]] += 1
@@ -170,6 +177,7 @@ def _facts(dataset: Dataset) -> dict[str, Counter[Any]]:
             {(row["license"], row["license_url"]), (row["donor_license"], row["donor_license_url"])}
         )
         facts["refused"][is_refused(row)] += 1
+        facts["moved"][pasted and row["donor_image_id"] != row["image_id"]] += 1
         photos.add((row["split"], row["image_id"]))
     facts["photos"] = Counter(split for split, _ in photos)
     return facts
@@ -248,6 +256,7 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
     record = dataset.record
     totals = record.totals
     size = size_text(record.bytes)
+    used = "used for their objects" if facts["moved"][True] else "used"
     # A block of code ends at a run of as many backticks as it began with.
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", record.command)), default=0))
     sections = [
@@ -284,9 +293,9 @@ def _body(dataset: Dataset, facts: Mapping[str, Counter[Any]]) -> str:
         ),
         *_table("Object classes", ("class", "triplets"), facts["category"].most_common(20)),
         *_table("Background under the objects", ("label", "triplets"), facts["label"].most_common(20)),
-        *_license_section(facts["license"]),
-        f"## What was left out\n\nPhotos read {totals.photos_read:,}, used {totals.photos_used:,}, "
-        f"without a movable object {totals.photos_without_triplet:,}. Segments read "
+        *_license_section(facts["license"], _BOTH_PHOTOS if facts["moved"][True] else ""),
+        f"## What was left out\n\nPhotos read {totals.photos_read:,}, {used} {totals.photos_used:,}, "
+        f"{seen_words.without(record.source.background_kind)} {totals.photos_without_triplet:,}. Segments read "
         f"{totals.objects_read:,}, used {totals.objects_used:,}.",
         "",
         *_table(
@@ -323,13 +332,13 @@ def _prose(text: str) -> str:
     return _INNER.sub("_", escape_markdown(printable(text.replace("`", "'"))))
 
 
-def _license_section(licenses: Counter[Any]) -> list[str]:
+def _license_section(licenses: Counter[Any], note: str) -> list[str]:
     rows = [
         (code, url or "-", "yes" if is_permissive(str(code)) else "no", count)
         for (code, url), count in sorted(licenses.items(), key=lambda item: (-item[1], *map(str, item[0])))
     ]
     heading = ("licence", "URL", "derivatives may be published", "triplets")
-    table = _table("Licences of the photos", heading, rows)
+    table = _table("Licences of the photos", heading, rows, note)
     if all(row[2] == "yes" for row in rows):
         return table
     return [
@@ -340,15 +349,16 @@ def _license_section(licenses: Counter[Any]) -> list[str]:
     ]
 
 
-def _table(title: str, heading: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+def _table(title: str, heading: tuple[str, ...], rows: list[tuple[Any, ...]], note: str = "") -> list[str]:
     """A Markdown table under a second-level heading; empty if there are no rows.
 
-    Texts in the cells come from data and are escaped, except `_Markdown`.
+    Texts in the cells come from data and are escaped, except `_Markdown`. note: a sentence above the table.
     """
     if not rows:
         return []
     cells = [[_cell(value) for value in row] for row in rows]
     lines = [f"## {title}", ""] if title else []
+    lines += [note, ""] if note else []
     lines += ["| " + " | ".join(heading) + " |", "|" + " --- |" * len(heading)]
     return [*lines, *("| " + " | ".join(row) + " |" for row in cells), ""]
 

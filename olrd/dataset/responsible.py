@@ -73,7 +73,7 @@ def refused_triplets(facts: Facts) -> str:
 def photos_of(record: BuildRecord, facts: Facts) -> str:
     """The number of background photos, or of what takes their place where the background was seen."""
     if record.source.background_kind == SEEN:
-        return counted(facts.photos, seen_words.PLACE, seen_words.PLACES)
+        return seen_words.places(facts.photos, SEEN)
     return counted(facts.photos, "background photo")
 
 

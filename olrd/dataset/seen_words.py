@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from olrd.sources import SEEN
+from olrd.trust import counted
+
 CARD = (
     "photos of objects where they stood, and what was seen behind them at another time. `mask` is the object, `effect` all "
     "that changed with it, shadow and reflection too. `background` is the photo with a clean plate laid over the effect: "
@@ -65,6 +68,16 @@ BIAS = "Only objects are used that come or go between pictures of a place, and w
 ROW = "a triplet: photo, mask, effect, ground truth"
 RAW = "The photo of a row is stored unchanged, or as a lossless copy if it was resized, rotated or taken from a video."
 PLACE, PLACES = "clip or place", "clips or places"
+
+
+def places(number: int, background_kind: str) -> str:
+    """The number of different `image_id`: photos, or what takes their place where the background was seen."""
+    return counted(number, PLACE, PLACES) if background_kind == SEEN else counted(number, "photo")
+
+
+def without(background_kind: str) -> str:
+    """What photos that were read and not used are without."""
+    return "without a triplet" if background_kind == SEEN else "without a movable object"
 
 
 def fields(source: str) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from olrd.dataset.card import card_problems, stray_files
 from olrd.dataset.folder import READ_ERRORS, Dataset, batch_rows, group_batches, row_triplet
 from olrd.dataset.footer import stored_columns
 from olrd.dataset.schema import schema
+from olrd.dataset.seen_words import places
 from olrd.engines import EngineSpec, open_engine
 from olrd.errors import IntegrityError, Rejected
 from olrd.masks import mask_box
 from olrd.panoptic import decode_rle
 from olrd.progress import progress_bar
+from olrd.sources import SEEN
 from olrd.storage.files import sha256, sha256_file
 from olrd.storage.remote import Remote
 from olrd.triplets.compose import Triplet, check_fit, covers, pixels_sha256, prove
@@ -46,13 +48,17 @@ def verify(folder: Path | str, workers: int = 1, max_pixels: int = MAX_PIXELS) -
         max_pixels: larger pictures are not decoded and are a problem.
 
     Returns:
-        Counts, and `problems`: a list of sentences, empty if nothing is wrong.
+        Counts, and `problems`: a list of sentences, empty if nothing is wrong. `photos` are those of backgrounds and
+        objects, and `backgrounds` those of backgrounds alone. Where the background was seen, there is no photo of it: then
+        `places` is the number of clips or places.
     """
     dataset = Dataset(folder)
     shards = dataset.record.shards
     problems: list[str] = []
     seen: dict[str, str] = {}
     splits: dict[str, str] = {}
+    grounds: set[str] = set()
+    donors: set[str] = set()
     rows = 0
     tasks = [(number, group) for number in range(len(shards)) for group in _groups(dataset, number, problems)]
     with progress_bar("verifying", len(dataset), unit=" triplets") as bar:
@@ -61,11 +67,13 @@ def verify(folder: Path | str, workers: int = 1, max_pixels: int = MAX_PIXELS) -
             problems += found
             rows += len(facts)
             bar.update(len(facts))
-            for row_id, photos, split in facts:
+            for row_id, ground, donor, split in facts:
                 if row_id in seen:
                     problems.append(f"{row_id} is in the dataset twice")
                 seen[row_id] = shards[number].file
-                for photo in photos:
+                grounds.add(ground)
+                donors.add(donor)
+                for photo in {ground, donor}:
                     if splits.setdefault(photo, split) != split:
                         problems.append(f"photo {photo} is in the splits {splits[photo]} and {split}")
     if not len(dataset):
@@ -73,14 +81,27 @@ def verify(folder: Path | str, workers: int = 1, max_pixels: int = MAX_PIXELS) -
     problems += _check_totals(dataset, rows)
     problems += card_problems(dataset)
     problems += stray_files(dataset)
+    in_place = dataset.record.source.background_kind == SEEN
     return {
         "folder": str(folder),
         "form": dataset.form,
         "shards": len(shards),
         "triplets": rows,
-        "photos": len(splits),
+        "photos": len(donors if in_place else grounds | donors),
+        "places" if in_place else "backgrounds": len(grounds),
         "problems": sorted(problems),
     }
+
+
+def verified_text(result: dict[str, Any]) -> str:
+    """What was verified, in words: the counts of `verify`."""
+    if "places" in result:
+        of = f"{counted(result['photos'], 'photo')} ({places(result['places'], SEEN)})"
+    else:
+        more = result["photos"] - result["backgrounds"]
+        of = counted(result["backgrounds"], "photo")
+        of += f", with objects from {counted(more, 'further photo')}," if more else ""
+    return f"{counted(result['triplets'], 'triplet')} of {of} in {counted(result['shards'], 'shard')}"
 
 
 def _groups(dataset: Dataset, number: int, problems: list[str]) -> range:
@@ -136,8 +157,8 @@ class GroupVerifier:
         """Open the dataset."""
         self._dataset = Dataset(self.folder)
 
-    def __call__(self, task: tuple[int, int]) -> tuple[int, list[str], list[tuple[str, set[str], str]]]:
-        """Check one row group: problems, and (id, photos, split) of each row for the global checks."""
+    def __call__(self, task: tuple[int, int]) -> tuple[int, list[str], list[tuple[str, str, str, str]]]:
+        """Check one row group: problems, and (id, image_id, donor_image_id, split) of each row for the global checks."""
         number, group = task
         shard = self._dataset.record.shards[number]
         problems: list[str] = []
@@ -149,8 +170,8 @@ class GroupVerifier:
                     for row in batch_rows(batch):
                         name = printable(str(row["id"])[:100])
                         problems += [f"{name}: {p}" for p in self._row_problems(row)]
-                        photos = {str(row["image_id"]), str(row["donor_image_id"])}
-                        facts.append((str(row["id"]), photos, str(row["split"])))
+                        ground, donor = str(row["image_id"]), str(row["donor_image_id"])
+                        facts.append((str(row["id"]), ground, donor, str(row["split"])))
                         if row["split"] != shard.split:
                             problems.append(f"{name}: split {printable(str(row['split'])[:80])} in {shard.file}")
         except (*READ_ERRORS, IntegrityError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from built_folders import command
+from drawn_pairs import three, write_pairs
 from drawn_sets import DrawnSets
 
 import olrd
@@ -371,12 +372,33 @@ def test_sources_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(json.loads(capsys.readouterr().out)) == names
 
 
+def test_where_nothing_is_moved_no_text_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The place of a pair is no photo of its own: it is not counted as one."""
+    root, out = write_pairs(tmp_path / "pairs", three()), str(tmp_path / "set")
+    assert olrd_build(["--source", "pairs", "--root", str(root), "--out", out, "--workers", "1"]) == 0
+    assert "photos read 3: 3 used, 0 without a triplet, 0 rejected" in capsys.readouterr().out
+    assert "used 3, without a triplet 0." in (tmp_path / "set" / "README.md").read_text()
+    count = f"{Dataset(out).record.totals.triplets} triplets of"
+    assert olrd_main(["verify", out]) == 0
+    assert capsys.readouterr().out.startswith(f"{count} 3 photos (3 clips or places) in ")
+    assert olrd_main(["stats", out, "--no-leak"]) == 0
+    assert capsys.readouterr().out.startswith(f"{count} 3 clips or places (")
+    assert olrd_main(["audit", out]) == 0
+    assert f"{count} 3 clips or places (" in capsys.readouterr().out
+
+
 def test_notes_do_not_stand_among_the_reasons_for_leaving_out() -> None:
     """Their counts are not part of the number above the reasons."""
     totals: dict[str, Any] = {"triplets": 1, "photos_read": 1, "photos_used": 1, "photos_without_triplet": 0}
     totals |= {"photos_rejected": {}, "objects_read": 3, "objects_used": 1, "objects_rejected": {"stuff": 2}}
     totals |= {"failures": [], "notes": {"horizon_unknown": 1}}
-    lines = build_summary({"totals": totals, "shards": [{"bytes": 1}]}).splitlines()
+    about: dict[str, Any] = {
+        "shards": [{"bytes": 1}],
+        "source": {"background_kind": "stuff"},
+        "config": {"donor": "other"},
+    }
+    lines = build_summary({"totals": totals, **about}).splitlines()
+    assert lines[2] == "photos read 1: 1 used for their objects, 0 without a movable object, 0 rejected"
     assert lines[-3].split()[:2] == ["2", "stuff"]
     assert lines[-2] == "noted (nothing is left out because of it)"
     assert lines[-1].startswith("          1  photo: the ground plane")

@@ -167,7 +167,13 @@ def test_the_licence_table_counts_both_photos_of_a_triplet(folder: Path) -> None
     assert {key: n for key, (_, n) in shown.items()} == expected
     for (code, _), (free, _) in shown.items():
         assert free == ("yes" if is_permissive(code) else "no")
-    assert "--form recipes" in (folder / "README.md").read_text()
+    text = (folder / "README.md").read_text()
+    assert "--form recipes" in text
+    assert f"Photos read 12, used for their objects {Dataset(folder).record.totals.photos_used}, without" in text
+    assert (
+        "## Licences of the photos\n\nA triplet has two photos here, that of the background and that of the object."
+        in text
+    )
 
 
 def test_one_licence_is_the_tag(config: BuildConfig, root: Path, tmp_path: Path) -> None:
@@ -175,6 +181,7 @@ def test_one_licence_is_the_tag(config: BuildConfig, root: Path, tmp_path: Path)
     assert front_matter(tmp_path / "out")["license"] == "cc-by-2.0"
     text = (tmp_path / "out" / "README.md").read_text()
     assert "Not every photo here allows" not in text
+    assert "two photos" not in text  # every object is of its background's photo
 
 
 def test_the_reasons_are_those_of_the_record(folder: Path) -> None:

@@ -114,7 +114,15 @@ def test_a_set_of_seen_backgrounds_is_not_described_as_pasted(tmp_path: Path) ->
     said = json.dumps([value for name, value in values.items() if name.startswith(("rai:", "prov:", "desc"))])
     for text in (said, card_text(dataset)):
         assert f"3 clips or places in {len(dataset)} triplets" in text
-        for word in ("moved object", "can be moved", "background photos", "segment annotations", "pasted", "composite"):
+        for word in (
+            "movable",
+            "moved object",
+            "can be moved",
+            "background photos",
+            "segment annotations",
+            "pasted",
+            "composite",
+        ):
             assert word not in text, word
 
 

@@ -12,7 +12,7 @@ from row_damages import ROW_DAMAGES, background_changed_under_the_object
 from sealed_copy import Copy, Rows, problems
 
 from olrd.dataset.folder import Dataset
-from olrd.tools.verify import verify
+from olrd.tools.verify import verified_text, verify
 
 
 @pytest.mark.parametrize("form", ["full", "recipes", pytest.param("resized", marks=pytest.mark.slow)])
@@ -23,8 +23,25 @@ def test_an_intact_dataset_has_no_problem(form: str, request: pytest.FixtureRequ
     assert result["problems"] == []
     assert result["triplets"] == len(rows) > 20
     assert result["photos"] == len({photo for row in rows for photo in row.values()})
+    assert result["backgrounds"] == len({row["image_id"] for row in rows})
     assert result["shards"] == len(list((folder / "data").iterdir())) >= 3
     assert result["form"] == ("recipes" if form == "recipes" else "full")
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (
+            {"photos": 44, "backgrounds": 31},
+            "45 triplets of 31 photos, with objects from 13 further photos, in 2 shards",
+        ),
+        ({"photos": 32, "backgrounds": 31}, "45 triplets of 31 photos, with objects from 1 further photo, in 2 shards"),
+        ({"photos": 31, "backgrounds": 31}, "45 triplets of 31 photos in 2 shards"),
+        ({"photos": 12, "places": 1}, "45 triplets of 12 photos (1 clip or place) in 2 shards"),
+    ],
+)
+def test_the_text_says_which_photos_are_counted(counts: dict[str, int], said: str) -> None:
+    assert verified_text({"triplets": 45, "shards": 2, **counts}) == said
 
 
 def test_resealing_alone_is_no_damage(copy: Copy) -> None:
