@@ -14,7 +14,7 @@ from typing import Any
 from olrd.builder.finish import finish, note_shards
 from olrd.builder.join import begun_pieces, join_if_complete
 from olrd.builder.ownership import begun_identity, check_ours, remove_leftovers, remove_parts
-from olrd.builder.parts import PLAN_FILE, mark_path, read_marks, write_mark
+from olrd.builder.parts import PLAN_FILE, Mark, mark_path, read_marks, write_mark
 from olrd.builder.repair import damaged_shards, renew_card, unit_rows, units_in
 from olrd.builder.units import Piece, Share, Task, Unit, divided, in_pieces, plan_units
 from olrd.builder.worker import UnitBuilder
@@ -67,7 +67,7 @@ def build(
     with locked(out):
         units = plan_units(source, config)
         if not open_parts(out, identity, _about(config, source_info(source), units)):
-            again = _to_build_again(Dataset(out), retry_failed, repair)
+            again = _to_build_again(Dataset(out), config, retry_failed, repair)
             if not again:
                 if repair:
                     renew_card(Dataset(out))
@@ -82,7 +82,7 @@ def build(
             reopen(out, units, config, identity, again)
         parts = out / "parts"
         mine = share.take(units) if share else units
-        todo, begun = _unfinished(parts, units, retry_failed)
+        todo, begun = _unfinished(parts, units, config if retry_failed else None)
         tasks = _tasks(mine, todo, begun, crew.workers)
         optional = optional_columns(config, source_info(source))
         try:
@@ -100,26 +100,39 @@ def build(
 
 
 def _unfinished(
-    parts: Path | Remote, units: Sequence[Unit], retry_failed: bool
+    parts: Path | Remote, units: Sequence[Unit], retry: BuildConfig | None = None
 ) -> tuple[list[Unit], dict[Unit, list[Piece]]]:
     """The units that are not done, and those of their pieces that are.
 
-    With `retry_failed`, the marks of units and pieces with a failure are removed: they are built again.
+    retry: the configuration of the build, if what `_to_retry` names is to be built again. Its marks are removed.
     """
-    todo, begun = [], dict[Unit, list[Piece]]()
     done = read_marks(parts, units)
-    for unit in units:
-        if retry_failed and unit in done and done[unit][1].failures:
-            mark_path(parts, unit).unlink(missing_ok=True)
-            todo.append(unit)
-        elif unit not in done:
-            todo.append(unit)
-    for piece, (_, tally) in begun_pieces(parts, todo).items():
-        if retry_failed and tally.failures:
-            mark_path(parts, piece).unlink(missing_ok=True)
-        else:
+    ready = begun_pieces(parts, units)
+    marks: list[tuple[Task, Mark]] = [*done.items(), *ready.items()]
+    failed = [task for task, (_, tally) in marks if tally.failures]
+    again = _to_retry(failed, [task for task, _ in marks], retry) if retry else set()
+    for task in again:
+        mark_path(parts, task).unlink(missing_ok=True)
+    todo = [unit for unit in units if unit not in done or unit in again]
+    left, begun = {*todo}, dict[Unit, list[Piece]]()
+    for piece in ready:
+        if piece.unit in left and piece not in again:
             begun.setdefault(piece.unit, []).append(piece)
     return todo, begun
+
+
+def _to_retry(failed: Sequence[Task], done: Sequence[Task], config: BuildConfig) -> set[Task]:
+    """What of `done` is built again because photos could not be read: `failed`, the units and pieces of these photos. With
+    `--donor other`, everything of their splits, because objects of all its photos may have gone elsewhere for want of
+    them."""
+    if config.donor == "same":
+        return {*failed}
+    splits = {_split(task) for task in failed}
+    return {task for task in done if _split(task) in splits}
+
+
+def _split(task: Task) -> str:
+    return task.unit.split if isinstance(task, Piece) else task.split
 
 
 def _tasks(
@@ -141,7 +154,7 @@ def _tasks(
 
 def _progress(parts: Path | Remote, units: list[Unit], share: Share) -> dict[str, int]:
     """The number of units, or of pieces if these are divided among the shares, and how many are done."""
-    todo, begun = _unfinished(parts, units, retry_failed=False)
+    todo, begun = _unfinished(parts, units)
     left = {*todo}
     tasks = share.all_tasks(units)
     ready = {piece for pieces in begun.values() for piece in pieces}
@@ -149,13 +162,14 @@ def _progress(parts: Path | Remote, units: list[Unit], share: Share) -> dict[str
     return {"units": len(tasks), "units_done": done}
 
 
-def _to_build_again(dataset: Dataset, retry_failed: bool, repair: bool) -> set[str]:
-    """The names of the units of a finished build that must be built again: those with failures or in damaged shards.
+def _to_build_again(dataset: Dataset, config: BuildConfig, retry_failed: bool, repair: bool) -> set[str]:
+    """The names of the units of a finished build that must be built again: those to retry or in damaged shards.
 
     If a build is reopened for any reason, its shards are checked, because rows are only taken from undamaged ones.
     """
-    failed = {unit.name for unit in dataset.record.units if unit.failures}
-    again = failed if retry_failed else set()
+    units = {Unit.named(unit.name): unit.failures for unit in dataset.record.units}
+    failed = [unit for unit, failures in units.items() if failures]
+    again = {task.name for task in _to_retry(failed, [*units], config)} if retry_failed else set()
     if (repair or again) and (damaged := damaged_shards(dataset)):
         lost = units_in(dataset, damaged)
         say(

@@ -21,6 +21,7 @@ from drawn_sets import DrawnSets
 
 from olrd.builder.build import build
 from olrd.builder.nothing import NothingBuiltError
+from olrd.builder.units import SMALLEST_UNIT
 from olrd.config import BuildConfig
 from olrd.dataset.folder import Dataset
 from olrd.errors import OutputError, Rejected
@@ -277,6 +278,25 @@ def test_retry_failed_builds_what_was_missing(few: BuildConfig, tmp_path: Path) 
     assert name in first["totals"]["failures"][0]["message"]
     (tmp_path / "away.jpg").rename(photo)
     assert build(own, tmp_path / "out") == first
+    build(own, tmp_path / "out", retry_failed=True)
+    assert digest(tmp_path / "out") == digest(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("no_sample_sheet")
+@pytest.mark.slow
+def test_retry_failed_also_for_objects_that_went_elsewhere(drawn: DrawnSets, tmp_path: Path) -> None:
+    """With --donor other, photos of other units would have gone to the missing one."""
+    copy = shutil.copytree(drawn.photos(24), tmp_path / "photos")
+    own = BuildConfig(SourceSpec("coco", str(copy)), donor="other", splits=(("all", 1.0),))
+    build(own, tmp_path / "whole")
+    names = sorted(photo.name for photo in (copy / "train2017").iterdir())
+    unit = {name: number // SMALLEST_UNIT for number, name in enumerate(names)}
+    recipes = [json.loads(row["recipe"]) for row in Dataset(tmp_path / "whole").rows(["recipe"])]
+    pairs = [(one["background"]["file_name"], one["donor"]["file_name"]) for one in recipes]
+    away = next(there for there, own_photo in pairs if unit[there] != unit[own_photo])
+    (copy / "train2017" / away).rename(tmp_path / "away.jpg")
+    build(own, tmp_path / "out")
+    (tmp_path / "away.jpg").rename(copy / "train2017" / away)
     build(own, tmp_path / "out", retry_failed=True)
     assert digest(tmp_path / "out") == digest(tmp_path / "whole")
 
