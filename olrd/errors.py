@@ -7,10 +7,11 @@ concerns one photo or one object: the build counts it under its reason code and 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _LONGEST = 80
+_NEAR, _NEARLY_THE_SAME = 0.5, 0.8
 
 
 class OlrdError(Exception):
@@ -62,19 +63,46 @@ class Rejected(OlrdError):
         self.code = code
 
 
-def did_you_mean(kind: str, name: object, known: Iterable[str]) -> UsageError:
+def did_you_mean(
+    kind: str, name: object, known: Iterable[str], lists: Mapping[str, Iterable[str]] | None = None
+) -> UsageError:
     """The error for an unknown `name`, with the nearest known name and the whole list.
 
-    name: what was given. It need not be a text: a program can pass anything.
+    Args:
+        kind: what it should be the name of, for the message.
+        name: what was given. It need not be a text: a program can pass anything.
+        known: all names.
+        lists: the same names in parts by title, if one list of all would be hard to read. Empty parts are left out.
     """
     known = sorted(known)
     listed = f"Known: {', '.join(known)}" if known else "There are none"
+    if known and lists:
+        parts = {title: sorted(names) for title, names in lists.items()}
+        listed = "".join(f"\n{title}: {', '.join(names)}" for title, names in parts.items() if names)
+    else:
+        listed = f" {listed}"
     if not isinstance(name, str):
         article = "an" if kind[:1] in "aeiou" else "a"
-        return UsageError(f"expected a text, the name of {article} {kind}, got {_short(repr(name))}. {listed}")
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= _LONGEST else []
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return UsageError(f"no {kind} is called '{_short(name)}'.{hint} {listed}")
+        return UsageError(f"expected a text, the name of {article} {kind}, got {_short(repr(name))}.{listed}")
+    near = _nearest(name, known) if len(name) <= _LONGEST else None
+    hint = f" Did you mean '{near}'?" if near else ""
+    return UsageError(f"no {kind} is called '{_short(name)}'.{hint}{listed}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that `name` most resembles, itself or in the plural; None if none is near.
+
+    Without a name that is nearly the same, `name` is another word rather than a slip. Then a name that begins alike comes
+    before one that shares more letters: for "people", "person" before "apple".
+    """
+    plurals = {form: one for one in known for form in (f"{one}s", f"{one}es", f"{one.removesuffix('y')}ies")}
+    forms = {form.lower(): one for form, one in (plurals | {one: one for one in known}).items()}
+    name = name.lower()
+    alike = [form for form in forms if form[:2] == name[:2]]
+    for candidates, cutoff in ((forms, _NEARLY_THE_SAME), (alike, _NEAR), (forms, _NEAR)):
+        if found := difflib.get_close_matches(name, candidates, n=1, cutoff=cutoff):
+            return forms[found[0]]
+    return None
 
 
 def _short(text: str) -> str:

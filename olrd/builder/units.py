@@ -11,7 +11,7 @@ written again as the part files of the unit, so pieces have no influence on the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -144,6 +144,17 @@ def in_pieces(units: Sequence[Unit], workers: int | None) -> list[Task]:
     return tasks
 
 
+def check_categories(source: Source, names: Iterable[str]) -> None:
+    """Raise `UsageError` if a name is neither an object class of the source nor a supercategory of one."""
+    things = [category for category in source.categories.values() if category.isthing]
+    classes = {category.name for category in things} - {""}
+    above = {category.supercategory for category in things} - {""} - classes  # the name of a class means it alone
+    for name in names:
+        if name not in classes | above:
+            lists = {"Supercategories (each stands for all its classes)": above, "Classes": classes}
+            raise did_you_mean(f"object class of the source {source.name}", name, classes | above, lists)
+
+
 def plan_units(source: Source, config: BuildConfig) -> list[Unit]:
     """All units, in the order of the splits and then of the photos.
 
@@ -151,11 +162,7 @@ def plan_units(source: Source, config: BuildConfig) -> list[Unit]:
     option has no effect on this source.
     """
     check_options(source, config)
-    things = [category for category in source.categories.values() if category.isthing]
-    objects = {name for category in things for name in (category.name, category.supercategory) if name}
-    for name in config.rules.categories:
-        if name not in objects:
-            raise did_you_mean(f"object class of the source {source.name}", name, objects)
+    check_categories(source, config.rules.categories)
     units = []
     for split, photos in photos_by_split(source, config).items():
         size = min(LARGEST_UNIT, max(SMALLEST_UNIT, -(-len(photos) // UNITS_PER_SPLIT)))

@@ -61,6 +61,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"categories": 5}, "--categories expects a list of texts, got 5"),
     ({"categories": ["dog", 5]}, r"--categories expects a list of texts, got \['dog', 5\], in it 5"),
     ({"categories": "dgo"}, "no object class of the source demo is called 'dgo'. Did you mean 'dog'"),
+    ({"categories": ("people",)}, r"'person'\?\nSupercategories .*: accessory, animal, .*\nClasses: airplane,"),
+    ({"categories": ("buses",)}, "called 'buses'. Did you mean 'bus'"),
     ({"categories": ("road",)}, "no object class of the source demo is called 'road'"),
     ({"categories": ("animals",)}, "no object class of the source demo is called 'animals'. Did you mean 'animal'"),
     ({"scale": (1,)}, r"--scale expects a list of 2 numbers, got \(1,\)"),
