@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 
 class _Messages:
-    """stderr as a file of messages only: the work goes on if nobody reads them (`2>&1 | head`)."""
+    """stderr, for messages. If it is closed (`2>&1 | head`), messages are lost and the work continues."""
 
     def write(self, text: str) -> None:
         with suppress(OSError):
@@ -55,7 +55,7 @@ def lock_for_one_process() -> None:
 
 
 def say(message: str) -> None:
-    """Print one line on stderr. The work goes on if nobody reads it."""
+    """Print one line on stderr. If stderr is closed, the line is lost and the work continues."""
     print(message, file=MESSAGES, flush=True)
 
 

@@ -36,7 +36,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def crops_of(run: Run, root: str, every: int) -> list[Image]:
-    """The crops of input, truth and output of every so many samples."""
+    """The crops of input, truth and output of every n-th sample."""
     data, hashes = open_dataset(run.summary.request.dataset, root), run.samples().set_index("id").output_sha256
     crops = []
     for number in range(0, len(data.ids()), every):

@@ -3,7 +3,7 @@
     olrd-build --source demo --out triplets/demo
     python -m tools.triplet_sheet triplets/demo docs/random-triplets.jpg --count 24
 
-Which triplets are shown follows from their ids and --seed: nobody chooses them. A mask is white; the rest of an effect, shadow and
+Which triplets are shown follows from their ids and --seed. A mask is white; the rest of an effect, shadow and
 reflection, is grey, and outlined in another colour. The photos of the set must be free to show.
 """
 

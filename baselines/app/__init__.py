@@ -20,11 +20,11 @@ INSTALL = "pip install 'olrd[app]' && pip install --no-deps gradio==6.31.0 gradi
 """Gradio excludes the Pillow that olrd needs, without need: hence --no-deps (docs/decisions.md)."""
 
 
-class MissingGradioError(MissingExtraError):
-    """Gradio is not installed. The extra alone does not install it."""
+class MissingGradioError(OlrdError):
+    """Gradio is not installed. The extra `app` alone does not install it."""
 
     def __init__(self) -> None:
-        OlrdError.__init__(self, f"the app needs Gradio: {INSTALL}")
+        super().__init__(f"the app needs Gradio: {INSTALL}")
 
 
 class AddressError(OlrdError):

@@ -1,6 +1,6 @@
 """What the comparison page shows beside the results: the photo and the outline of what is erased, kept as files.
 
-They lie in a folder of their own below the results, so that a run that goes on finds those of earlier photos.
+They lie in a separate folder below the results, so that a run that goes on finds those of earlier photos.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Does the fill go with its surroundings? Seam, tone and smoothness, from the result alone.
 
-They need no truth and no network. A perfect result is not 0: photos have edges and light of their own, so compare with
+They need no truth and no network. A perfect result is not 0: photos themselves have edges and changes of light, so compare with
 the scores of `ground-truth` on a set that has one.
 """
 

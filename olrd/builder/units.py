@@ -1,6 +1,6 @@
 """The plan of a build: its units, which depend only on the source and the configuration, and their pieces.
 
-A unit is a range of consecutive photos of one split. Its rows lie in part files of their own, and it is marked when it
+A unit is a range of consecutive photos of one split. Its rows lie in separate part files, and it is marked when it
 is done; then it is not built again. Units are the same for any number of workers, and so are the bytes.
 
 A worker builds a whole unit, or one of its pieces of some dozens of photos. Pieces keep all workers busy in a small

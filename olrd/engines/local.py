@@ -35,7 +35,7 @@ def local_workers() -> int:
 
 
 class LocalEngine:
-    """See `Engine`. One worker runs in this process; several run in processes of their own.
+    """See `Engine`. One worker runs in this process; several run in separate processes.
 
     If a process is killed, all unfinished tasks run again on a new pool.
     """
@@ -83,7 +83,7 @@ class LocalEngine:
                 else:
                     raise WorkerDiedError(
                         f"worker processes died {RETRIES} times in a row, the last one {cause}. If memory ran out, use fewer "
-                        "--workers. In a script of your own, the call must stand under "
+                        "--workers. In your own script, the call must stand under "
                         "`if __name__ == '__main__':`. Run again to go on from here"
                     ) from error
             except BaseException:  # an error of a task, Ctrl-C, or the end of this iterator
@@ -123,12 +123,12 @@ def _submitted(pool: ProcessPoolExecutor, task: Any) -> Future[Any]:
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait while a process starts, which takes about a second at most. Otherwise nobody would know
-    the process: it would not be killed, and would print a traceback because its pool is gone.
+    """Delay Ctrl-C and SIGTERM until a process has started, usually for less than a second. An interrupted start leaves a
+    process that the pool does not list: it is not killed, and prints a traceback when it finds no pool.
 
-    The handlers are replaced, because signals that the main thread blocks go to the threads of libraries.
+    The handlers are replaced. Blocking the signals is not enough, because they would go to the threads of libraries.
     """
-    if threading.current_thread() is not threading.main_thread():  # it gets no signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
     came: list[int] = []

@@ -145,7 +145,7 @@ def _loading(checkpoint: str, revision: str | None) -> Any:
         except Exception as error:  # a stranger's configuration can make transformers raise anything
             if "trust_remote_code" in str(error):
                 raise SourceError(
-                    f"the checkpoint '{checkpoint}' needs Python code of its own, which is never run: expected a "
+                    f"the checkpoint '{checkpoint}' contains Python code, and olrd does not run code from checkpoints: expected a "
                     "checkpoint of a class that transformers contains"
                 ) from error
             raise SourceError(
@@ -158,7 +158,7 @@ def _loading(checkpoint: str, revision: str | None) -> Any:
 
 
 def check_model_folder(folder: Path, kind: type[OlrdError] = SourceError) -> None:
-    """Refuse a folder in diffusers' layout that would run Python of its own when it is loaded.
+    """Refuse a folder in diffusers' layout that would run its own Python code when it is loaded.
 
     diffusers imports Python files that a folder names, in some releases without asking. So the folder is checked
     before diffusers sees it: its parts are classes of diffusers or transformers, no configuration names code, and no

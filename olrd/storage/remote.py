@@ -74,7 +74,7 @@ class Remote:
             if scheme in known_implementations:
                 raise UsageError(f"{url} cannot be opened: {error}") from error
             raise did_you_mean("URL scheme", scheme, ["s3", "gs", "abfs", "hf", "https"]) from error
-        except Exception as error:  # a library may ask its server here, and raise errors of its own
+        except Exception as error:  # a library may ask its server here, and raise its own errors
             raise SourceError(f"{url} cannot be opened: {type(error).__name__}: {one_line(str(error))}") from error
         return cls(url.rstrip("/"), fs, path.rstrip("/"))
 

@@ -101,7 +101,7 @@ def grouped(scene: Scene, verdicts: Sequence[str | None]) -> list[tuple[int, ...
 
 
 def singles(scene: Scene) -> list[tuple[int, ...]]:
-    """Every segment that has pixels as a group of its own."""
+    """Every segment that has pixels as a separate group."""
     return [(number,) for number, segment in enumerate(scene.panoptic.segments, start=1) if segment.area]
 
 

@@ -45,7 +45,8 @@ LOOKS = 8
 MINOR = 0.45
 """An object is left over if it is smaller than this share of the largest one that its photo gives."""
 SMALL, SMALL_EACH = 0.01, 2
-"""An object smaller than this share of the photo gives at most so many triplets, so that small masks are not the most."""
+"""An object smaller than the first number, a share of the photo, gives at most the second number of triplets, so that most
+masks are not small."""
 LARGEST = 0.5
 """The largest object, as a share of the photo, that is tried at smaller sizes."""
 

@@ -44,7 +44,7 @@ TRUST = 300.0
 CLEARER = 1.3
 """An edge is clearer if the mean gradient along it is larger by this factor."""
 ALONG = 4
-"""Gradients are averaged along the outline in a square that reaches so far."""
+"""Gradients are averaged along the outline in a square that reaches this many pixels to each side."""
 CRUMB = 0.02
 """Separate pieces smaller than this share of the object are dropped."""
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)

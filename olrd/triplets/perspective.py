@@ -57,7 +57,7 @@ SMALLEST = 0.5
 """The smallest of all sizes."""
 STEPS = (1.0, 0.8, 0.65, 0.5, 1.2)
 """The sizes that are tried where the horizon is known. Larger ones would blur the object."""
-LARGEST = 1.25
+LARGEST_ELSEWHERE = 1.25
 """The largest size in another photo."""
 FITTING = (1.0, 0.8, 0.6)
 """The sizes that are tried where it is not."""
@@ -225,7 +225,7 @@ def sizes_elsewhere(own: View, there: View, foot: float, ground: Category | None
         unknown = own.horizon._replace(source=UNKNOWN.source)
         same = sizes(unknown, foot, height, ground, kind)
         factor = math.hypot(*there.shape) / math.hypot(*own.shape)
-        return [size._replace(scale=size.scale * factor) for size in same if size.scale * factor <= LARGEST]
+        return [size._replace(scale=size.scale * factor) for size in same if size.scale * factor <= LARGEST_ELSEWHERE]
     depth = foot - own.horizon.row
     if depth <= NEAR_HORIZON * height:
         return []

@@ -60,7 +60,7 @@ class Request(NamedTuple):
         landings: shared by the triplets of one object, at one scale, in one scene.
         reach: the largest distance of its foot from the row `bottom`, as a share of the photo's height.
         spread: the distance, as such a share, at which a row has half the probability of distance 0.
-        beyond: if not 0, the object must lie partly beyond the left or right side of the frame, by up to so many pixels;
+        beyond: if not 0, the object must lie partly beyond the left or right side of the frame, by at most this many pixels;
             the x of its corner may be negative then. `supported` alone heeds this.
         ground: ids of the categories on which it may stand if there is no room on those like its own.
     """

@@ -220,31 +220,33 @@ def answer(
 
 
 def test_folders_are_hidden_on_the_way_out_and_found_on_the_way_in() -> None:
-    folder = "/tmp/a b/olrd-app-1"
+    folder = "/shared/a b/olrd-app-1"
     body = json.dumps({"path": f"{ALIAS}/x/cat.jpg"}).encode()
     reply = [
-        b'{"path": "/tmp/a b/olr',
-        b'd-app-1/y.png", "url": "/file=/tmp/a%20b/olrd-app-1/y.png", "demo": "/opt/demo photos/1"}',
+        b'{"path": "/shared/a b/olr',
+        b'd-app-1/y.png", "url": "/file=/shared/a%20b/olrd-app-1/y.png", "demo": "/opt/demo photos/1"}',
     ]
     request = {"path": f"/gradio_api/file={ALIAS}/y.png", "query_string": b"path=%2Folrd-files%2Fz"}
     seen, got, headers = answer(folder, request, body, reply, "application/json")
-    assert seen["path"] == "/gradio_api/file=/tmp/a b/olrd-app-1/y.png"
-    assert seen["query"] == b"path=%2Ftmp%2Fa%20b%2Folrd-app-1%2Fz"
-    assert json.loads(seen["body"]) == {"path": "/tmp/a b/olrd-app-1/x/cat.jpg"}
+    assert seen["path"] == "/gradio_api/file=/shared/a b/olrd-app-1/y.png"
+    assert seen["query"] == b"path=%2Fshared%2Fa%20b%2Folrd-app-1%2Fz"
+    assert json.loads(seen["body"]) == {"path": "/shared/a b/olrd-app-1/x/cat.jpg"}
     assert int(seen["headers"][b"content-length"]) == len(seen["body"])
     assert json.loads(got) == {"path": f"{ALIAS}/y.png", "url": f"/file={ALIAS}/y.png", "demo": f"{ALIAS}/1"}
     assert int(headers[b"content-length"]) == len(got)
 
 
 def test_streams_are_sent_at_once_and_pictures_are_not_touched() -> None:
-    stream = [b'data: {"path": "/tmp/f/1"}\n\n', b'data: {"path": "/tmp/f/2"}\n\n']
-    _, got, _ = answer("/tmp/f", {"path": "/"}, b"{}", stream, "text/event-stream; charset=utf-8", length=False)
+    stream = [b'data: {"path": "/shared/f/1"}\n\n', b'data: {"path": "/shared/f/2"}\n\n']
+    _, got, _ = answer("/shared/f", {"path": "/"}, b"{}", stream, "text/event-stream; charset=utf-8", length=False)
     assert got == f'data: {{"path": "{ALIAS}/1"}}\n\ndata: {{"path": "{ALIAS}/2"}}\n\n'.encode()
-    picture = [b"\x89PNG/tmp/f/1"]
-    assert answer("/tmp/f", {"path": "/"}, b"{}", picture, "image/png")[1] == picture[0]
+    picture = [b"\x89PNG/shared/f/1"]
+    assert answer("/shared/f", {"path": "/"}, b"{}", picture, "image/png")[1] == picture[0]
 
 
-@pytest.mark.parametrize(("folder", "others"), [("/", []), ("relative", []), ("/tmp/f", "/opt"), ("/tmp/f", ["/"])])
+@pytest.mark.parametrize(
+    ("folder", "others"), [("/", []), ("relative", []), ("/shared/f", "/opt"), ("/shared/f", ["/"])]
+)
 def test_the_root_and_a_bare_text_are_no_folders_to_hide(folder: str, others: Any) -> None:
     with pytest.raises(ValueError, match="absolute folders"):
         HiddenFolders(lambda *_: None, folder, others)  # type: ignore[arg-type, return-value]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
-pytest.importorskip("safetensors", reason="pip install 'olrd[models]'")
+torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
+pytest.importorskip("safetensors", reason="pip install '.[benchmark]'")
 
 from keyed_networks import keyed_state  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
@@ -315,7 +315,7 @@ def pipeline(path: Path, inputs: tuple[str, str] = ("image", "mask"), *, infinit
     less the photo. uint8 [1, 3, H, W] and [1, 1, H, W] to uint8 [1, 3, H, W].
 
     infinite: the result is float instead, and infinity."""
-    onnx = pytest.importorskip("onnx", reason="onnx is absent: pip install onnx")
+    onnx = pytest.importorskip("onnx", reason="pip install onnx")
     make, kind = onnx.helper, onnx.TensorProto
     image, mask = inputs
     nodes = [
@@ -346,7 +346,7 @@ def pipeline(path: Path, inputs: tuple[str, str] = ("image", "mask"), *, infinit
 
 
 def test_migan_feeds_the_pipeline_as_it_defines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
+    pytest.importorskip("onnxruntime", reason="pip install '.[migan]'")
     small = pipeline(tmp_path / "small.onnx")
     monkeypatch.setenv("MIGAN_MODEL", str(small))
     monkeypatch.setenv(TRUST, sha256_file(small))
@@ -364,7 +364,7 @@ def test_migan_feeds_the_pipeline_as_it_defines(tmp_path: Path, monkeypatch: pyt
 
 
 def test_migan_refuses_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
+    pytest.importorskip("onnxruntime", reason="pip install '.[migan]'")
     images, masks, _ = samples()
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"junk")
@@ -377,7 +377,7 @@ def test_migan_refuses_other_models(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_migan_at_its_place_must_be_the_published_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
+    pytest.importorskip("onnxruntime", reason="pip install '.[migan]'")
     monkeypatch.setenv("OLRD_WEIGHTS", str(tmp_path))
     monkeypatch.delenv("MIGAN_MODEL", raising=False)
     path = pipeline(tmp_path / migan_module.PIPELINE.file_name)
@@ -387,7 +387,7 @@ def test_migan_at_its_place_must_be_the_published_file(tmp_path: Path, monkeypat
 
 
 def test_migan_whose_numbers_are_not_finite_gives_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
+    pytest.importorskip("onnxruntime", reason="pip install '.[migan]'")
     path = pipeline(tmp_path / "infinite.onnx", infinite=True)
     monkeypatch.setenv(TRUST, sha256_file(path))
     images, masks, _ = samples()

@@ -17,7 +17,7 @@ from olrd.arrays import Image, Mask
 from olrd.errors import UsageError
 from olrd.storage.files import sha256_file
 
-pytest.importorskip("onnxruntime", reason="pip install 'olrd[migan]'")
+pytest.importorskip("onnxruntime", reason="pip install '.[migan]'")
 
 TINT = (0.25, 0.5, 0.75)
 """What the tiny network paints into the hole, by its own channel."""
@@ -25,7 +25,7 @@ TINT = (0.25, 0.5, 0.75)
 
 def export(path: Path, shape: tuple[Any, ...] = (1, 3, SIDE, SIDE), inputs: str = "image", scale: float = 255) -> Path:
     """Write a graph: outside the mask the image, inside it `TINT`, times `scale`."""
-    onnx = pytest.importorskip("onnx", reason="onnx is absent: pip install onnx")
+    onnx = pytest.importorskip("onnx", reason="pip install onnx")
     make, kind = onnx.helper, onnx.TensorProto
     nodes = [
         make.make_node("Sub", ["one", "mask"], ["known"]),

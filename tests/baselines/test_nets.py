@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
-pytest.importorskip("safetensors", reason="pip install 'olrd[models]'")
+torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
+pytest.importorskip("safetensors", reason="pip install '.[benchmark]'")
 
 from keyed_networks import KeyedDraws, keyed_inputs, keyed_state, names_hash, sampled  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402

@@ -68,7 +68,7 @@ def installed(folder: Path, site: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the commands of each example print, or how they fail. One process runs all of them."""
-    pytest.importorskip("torch", reason="the benchmark's scores need torch: pip install 'olrd[benchmark]'")
+    pytest.importorskip("torch", reason="the benchmark's scores need torch: pip install '.[benchmark]'")
     folder = tmp_path_factory.mktemp("examples")
     draw_inputs(folder)
     environment = installed(folder / "plug-ins", folder / "site")

@@ -42,7 +42,7 @@ def test_the_quickstarts_run_as_typed_and_print_what_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for library in ("torch", "diffusers", "peft"):
-        pytest.importorskip(library, reason="pip install 'olrd[benchmark,magiceraser]'")
+        pytest.importorskip(library, reason="pip install '.[benchmark,magiceraser]'")
     monkeypatch.chdir(tmp_path)
     data = open_dataset("olrd")
     some = data.ids()[:9]  # of the 26 that a reader's run scores

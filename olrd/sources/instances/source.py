@@ -115,7 +115,7 @@ class Instances:
         layers: tuple[list[Any], list[Any]] = ([], [])
         for segment, one in zip(record.segments, self._index.instances(index), strict=False):
             name = f"{record.file_name}: annotation {segment.id}"
-            if one.shape.is_empty:  # an object is here, and nobody knows which pixels it has
+            if one.shape.is_empty:  # an object is here, but its pixels are not known
                 ids[_pixels_of(one.bbox, width, height, name)] = 0
                 continue
             mask = draw_shape(one.shape, width, height, name, self.max_pixels)

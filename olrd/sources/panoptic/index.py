@@ -236,7 +236,7 @@ def _images(json_path: Path, images: list[Any], licenses: list[Any]) -> dict[str
         if name and by_file.setdefault(_one_spelling(name), number) != number:
             raise SourceError(
                 f"{json_path}: the file '{name}' is listed for the images {by_file[_one_spelling(name)]} and {number}. One photo "
-                "would be in the dataset several times; give each image a file of its own"
+                "would be in the dataset several times; give each image a different file"
             )
     return by_id
 

@@ -23,9 +23,9 @@ from olrd.panoptic import Box
 from olrd.sources.seen import Change
 
 WEAK, STRONG = 6.0, 2.5
-"""A weak change is so many standard deviations of the noise, a strong one so many times a weak one."""
+"""The smallest weak change, in standard deviations of the noise, and the smallest strong change, as a multiple of it."""
 LEAST_WEAK, LEAST_STRONG = 3.0, 12.0
-"""In levels."""
+"""No weak and no strong change is smaller than this, in levels."""
 DARKEST, LIGHTEST, COLOUR, TEXTURE = 0.3, 0.97, 0.08, 0.05
 """A shadow: ratio to the plate between the first two, differences between channels and between neighbours below the
 others."""
@@ -42,11 +42,12 @@ _GAP = 0.15
 """Gaps of an object that are closed, as a share of the root of its area."""
 _LEAST_PIECE = 0.1
 _REACH, _LEAST_SHADOW = 0.5, 0.05
-"""A detached shadow is at most so far away for its object's size, and at least so large for its object's area."""
+"""Largest distance of a detached shadow from its object, as a share of the longer side of the object's box, and its smallest
+area, as a share of the object's."""
 _SPECK = 0.0002
 """Share of the picture below which a change is noise."""
 _FAINT = 10
-"""Changes without an object are counted if they are so many times larger."""
+"""A change without a strong pixel is counted as faint if its area is at least this multiple of the smallest object's."""
 
 Levels = npt.NDArray[np.float32]
 
@@ -145,7 +146,7 @@ def _whole(own: Mask, mask: Mask) -> Mask:
 
 
 def _side(area: int) -> int:
-    """The side of the disc that closes the gaps of an object of so many pixels."""
+    """The side of the disc that closes the gaps of an object. area: of the object, in pixels."""
     return 2 * max(3, round(_GAP * area**0.5)) + 1
 
 

@@ -50,7 +50,7 @@ class HubPictures:
         datasets.disable_progress_bars()
         try:
             loaded = datasets.load_dataset(self.name)
-        except Exception as error:  # the client of the Hub has errors of its own
+        except Exception as error:  # the client of the Hub raises its own errors
             raise SourceError(
                 f"{self.name} does not exist here, and `datasets` cannot open it as a dataset of the Hub: "
                 f"{type(error).__name__}: {printable(one_line(str(error))[:300])}"

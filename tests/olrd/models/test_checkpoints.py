@@ -1,4 +1,4 @@
-"""Checkpoints of strangers: a model folder runs no Python of its own."""
+"""Checkpoints of strangers: a model folder does not run its own Python code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_ordinary_model_passes(model: Path) -> None:
 def test_a_part_that_lies_in_a_folder_of_diffusers_passes(model: Path) -> None:
     """The published Stable Diffusion 1.5 names its safety checker so."""
     if find_spec("diffusers") is None:
-        pytest.skip("pip install 'olrd[sd]'")
+        pytest.skip("pip install '.[sd]'")
     checker = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
     (model / "model_index.json").write_text(json.dumps(INDEX | checker))
     check_model_folder(model)
@@ -123,7 +123,7 @@ def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     every(2, {name: name for name in ("AutoImageProcessor", "AutoProcessor", "AutoModelForImageTextToText")}),
 )
 def test_code_of_a_checkpoint_is_never_run_and_nobody_is_asked(auto_class: str, marker: Path, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
+    transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     (folder / "proc.py").write_text(f"open({str(marker)!r}, 'w')\nclass P: pass\n")
@@ -131,7 +131,7 @@ def test_code_of_a_checkpoint_is_never_run_and_nobody_is_asked(auto_class: str, 
     for name in ("config.json", "processor_config.json", "preprocessor_config.json"):
         (folder / name).write_text(json.dumps({"model_type": "mine", "processor_class": "P", "auto_map": map_}))
     load = load_model if "Model" in auto_class else load_processor
-    with pytest.raises(SourceError, match="needs Python code of its own, which is never run"):
+    with pytest.raises(SourceError, match="contains Python code, and olrd does not run code from checkpoints"):
         load(getattr(transformers, auto_class), str(folder), None)
     assert not marker.exists()
 
@@ -149,7 +149,7 @@ def test_code_of_a_checkpoint_is_never_run_and_nobody_is_asked(auto_class: str, 
     ],
 )
 def test_an_absurd_configuration_is_an_error(values: dict[str, Any], tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
+    transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
     torch = pytest.importorskip("torch", reason="pip install '.[benchmark]'")
     from safetensors.torch import save_file
 
@@ -162,7 +162,7 @@ def test_an_absurd_configuration_is_an_error(values: dict[str, Any], tmp_path: P
 
 
 def test_a_header_of_absurd_size_is_an_error(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
+    transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
     (tmp_path / "config.json").write_text('{"model_type": "clip_text_model", "hidden_size": 8}')
     (tmp_path / "model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + b"{}")
     with pytest.raises(SourceError, match="cannot be loaded"):

@@ -22,8 +22,8 @@ from olrd.models.coco_categories import coco_categories, label_categories
 from olrd.models.mask2former import colour_id, panoptic_inference, to_segmentation
 from olrd.panoptic import Category, PanopticMap, check_panoptic
 
-torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
-transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
+torch = pytest.importorskip("torch", reason="pip install '.[models]'")
+transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
 
 COCO = SAMPLES / "data" / "coco" / "annotations"
 

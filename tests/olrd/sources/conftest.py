@@ -17,8 +17,8 @@ from olrd.sources import SourceSpec, open_source
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Mask2Former with random weights, sharpened so that photos give several segments."""
-    pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
-    pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
+    pytest.importorskip("torch", reason="pip install '.[models]'")
+    pytest.importorskip("transformers", reason="pip install '.[models]'")
     from small_encoders import mask2former_folder
 
     return mask2former_folder(tmp_path_factory.mktemp("mask2former"))

@@ -359,7 +359,7 @@ def test_verify_finds_rows_that_were_changed(
 
 
 def test_a_video_gives_its_frames(tmp_path: Path, drawn: DrawnSets) -> None:
-    av = pytest.importorskip("av", reason="PyAV is absent: pip install 'olrd[clip]'")
+    av = pytest.importorskip("av", reason="pip install '.[clip]'")
     (tmp_path / "in").mkdir()
     write_video(av, tmp_path / "in" / "walk.mp4", SCENE)
     config = BuildConfig(SourceSpec("clip", str(tmp_path / "in" / "walk.mp4"), options={"apart": "0"}))
@@ -381,7 +381,7 @@ def test_a_video_gives_its_frames(tmp_path: Path, drawn: DrawnSets) -> None:
 
 def test_a_damaged_video_is_counted_in_every_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only the build that read the frames first said so; the count of its frames was silent."""
-    av = pytest.importorskip("av", reason="PyAV is absent: pip install 'olrd[clip]'")
+    av = pytest.importorskip("av", reason="pip install '.[clip]'")
     (tmp_path / "in").mkdir()
     write_video(av, tmp_path / "in" / "walk.mp4", SCENE)
     (tmp_path / "in" / "junk.mp4").write_bytes(b"no video")
@@ -396,7 +396,7 @@ def test_a_damaged_video_is_counted_in_every_build(tmp_path: Path, capsys: pytes
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("av", reason="PyAV is absent: pip install 'olrd[clip]'")
+    pytest.importorskip("av", reason="pip install '.[clip]'")
     Pillow.fromarray(SCENE.frame(0).pixels).save(tmp_path / "a.png")
     for data in ((tmp_path / "a.png").read_bytes(), b"", b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n"):
         (tmp_path / "a.mp4").write_bytes(data)

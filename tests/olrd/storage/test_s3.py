@@ -27,7 +27,7 @@ from olrd.sources import SourceSpec
 from olrd.storage.locks import locked
 from olrd.storage.remote import Remote, location
 
-s3fs = pytest.importorskip("s3fs", reason="s3fs speaks to S3: pip install 'olrd[s3]'")
+s3fs = pytest.importorskip("s3fs", reason="s3fs speaks to S3: pip install '.[s3]'")
 pytest.importorskip("moto.server", reason="moto is the S3 API of these tests")
 
 from s3_server import BUCKET, Proxy, environment, s3_server  # noqa: E402

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def gs(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An emulator of Google's storage."""
-    pytest.importorskip("gcsfs", reason="gcsfs speaks to gs://: pip install 'olrd[gs]'")
+    pytest.importorskip("gcsfs", reason="gcsfs speaks to gs://: pip install '.[gs]'")
     emulator = pytest.importorskip("gcp_storage_emulator.server", reason="the emulator is not installed")
     port = free_port()
     server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="bucket")

@@ -22,8 +22,8 @@ from olrd.tools.captions import caption_dataset, caption_shards, caption_table, 
 
 pytestmark = pytest.mark.slow
 
-torch = pytest.importorskip("torch", reason="torch is absent: pip install 'olrd[models]'")
-transformers = pytest.importorskip("transformers", reason="pip install 'olrd[models]'")
+torch = pytest.importorskip("torch", reason="pip install '.[models]'")
+transformers = pytest.importorskip("transformers", reason="pip install '.[models]'")
 
 TEXT = """USER: ASSISTANT: Describe the in background of this photo . , and scene sky grass road
 sea a red blue green wide field under clouds with house tree far away"""
