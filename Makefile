@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-out
+# setuptools warns about every editable installation; pip passes that on
+export PYTHONWARNINGS ?= ignore:Editable installation
 
 .PHONY: help demo test check fast-tests-of-olrd other-fast-tests types docs test-lowest fuzz perf bench clean
 .DEFAULT_GOAL := help
@@ -48,6 +50,13 @@ demo: $(VENV)/scoring  ## build, verify, audit and show the embedded triplets, a
 	done
 	$(BIN)/benchmark leaderboard $(OUT)/runs/* --board $(OUT)/leaderboards
 	$(BIN)/benchmark report $(OUT)/runs/* --root $(OUT)/triplets --out $(OUT)/report
+	@printf '\n%s\n' "Done. Look at:"
+	@printf '  %-36s %s\n' \
+	  $(OUT)/show/page.html "the triplets" \
+	  $(OUT)/clip-show/page.html "the triplets of the drawn clip, with effect masks" \
+	  $(OUT)/report/report.html "what four methods made of the triplets" \
+	  $(OUT)/leaderboards/olrd.html "the leaderboard"
+	@echo "To type the commands of the README yourself: source $(BIN)/activate"
 
 test: $(VENV)/full  ## install everything and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
